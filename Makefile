@@ -1,0 +1,29 @@
+# make train [CONFIG=configs/vit.py] [WORKDIR=runs/vit] [ARGS="--config.seed=1"]    trains; the same again continues
+# make test                                                                       the fast tests
+# make test-slow                                                                  the long ones
+# make claims [CONFIGS="configs/vit.py"]                                          re-runs what the configs claim
+
+PYTHON ?= python3
+CONFIG ?= configs/vit.py
+WORKDIR ?= runs/$(basename $(notdir $(CONFIG)))
+
+.PHONY: train test test-slow claims
+
+train: .venv/installed
+	.venv/bin/python train.py --config=$(CONFIG) --workdir=$(WORKDIR) $(ARGS)
+
+test: .venv/installed
+	.venv/bin/python -m pytest -n 2
+
+test-slow: .venv/installed
+	.venv/bin/python -m pytest -m slow
+
+claims: .venv/installed
+	.venv/bin/python -m experiments.claims $(CONFIGS)
+
+.venv/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	  "Lectern needs Python 3.11 or newer, and %s is %s: make PYTHON=python3.12 ..." % (sys.executable, sys.version.split()[0]))'
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@

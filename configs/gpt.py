@@ -1,0 +1,52 @@
+"""GPT on the text of Python's own documentation, character by character; needs no download.
+
+Command: python train.py --config=configs/gpt.py --workdir=runs/gpt
+Time:    not measured
+Reaches: not measured yet
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    config.seed = 0
+    config.steps = 1500
+    config.batch_size = 16
+    config.log_every = 100
+    config.eval_every = 500
+    config.checkpoint_every = 500
+
+    config.model = ConfigDict()
+    config.model.name = "gpt"
+    config.model.vocab_size = placeholder(int)  # from the data
+    config.model.context = placeholder(int)  # from the data
+    config.model.width = 128
+    config.model.depth = 4
+    config.model.heads = 4
+    config.model.positions = "rotary"
+    config.model.dropout = 0.0
+
+    config.objective = ConfigDict()
+    config.objective.name = "language_modeling"
+
+    config.data = ConfigDict()
+    config.data.name = "python_docs"
+    config.data.context = 128
+
+    config.optimizer = ConfigDict()
+    config.optimizer.name = "adamw"
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.schedule = "cosine"
+    config.optimizer.warmup = 100
+    config.optimizer.final = 0.1
+    config.optimizer.beta2 = 0.99
+    config.optimizer.weight_decay = 0.1
+    config.optimizer.clip = 1.0
+
+    config.mesh = ConfigDict()
+    config.mesh.data = -1
+    config.mesh.fsdp = 1
+    config.mesh.tensor = 1
+    return config

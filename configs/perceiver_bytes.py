@@ -1,0 +1,57 @@
+"""Perceiver IO on the bytes of Python's documentation: hidden bytes are asked for by output queries.
+
+Command: python train.py --config=configs/perceiver_bytes.py --workdir=runs/perceiver_bytes
+Time:    not measured yet
+Reaches: not measured yet
+
+Jaegle et al. 2021b, section 4.1: the bytes themselves, without a tokenizer, masked as for BERT.
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    config.seed = 0
+    config.steps = 5000
+    config.batch_size = 32
+    config.log_every = 100
+    config.eval_every = 1000
+    config.checkpoint_every = 1000
+
+    config.model = ConfigDict()
+    config.model.name = "perceiver"
+    config.model.vocab_size = placeholder(int)  # from the data
+    config.model.context = placeholder(int)  # from the data
+    config.model.output = "dense"
+    config.model.latents = 64
+    config.model.width = 128
+    config.model.depth = 4
+    config.model.heads = 4
+    config.model.cross_heads = 4
+    config.model.positions = "learned"
+    config.model.dropout = 0.1
+
+    config.objective = ConfigDict()
+    config.objective.name = "masked_language_modeling"
+    config.objective.rate = 0.15
+
+    config.data = ConfigDict()
+    config.data.name = "python_docs"
+    config.data.context = 256
+    config.data.tokenizer = "bytes"
+
+    config.optimizer = ConfigDict()
+    config.optimizer.name = "adamw"
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.schedule = "cosine"
+    config.optimizer.warmup = 500
+    config.optimizer.weight_decay = 0.05
+    config.optimizer.clip = 1.0
+
+    config.mesh = ConfigDict()
+    config.mesh.data = -1
+    config.mesh.fsdp = 1
+    config.mesh.tensor = 1
+    return config

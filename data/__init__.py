@@ -1,0 +1,37 @@
+"""Data: every set, by the name that a config gives it. To add one: a function in a file, and a line below.
+
+A set is a function of plain keywords: `train` and `evaluation`, the splits in TFDS notation ("train[:80%]"),
+and its own. It returns a `Dataset`, whose sources `data.pipeline` turns into batches.
+"""
+
+from data.digits import digits
+from data.files import image_folder, labelled_text
+from data.images import fashion_mnist, mnist
+from data.listops import listops
+from data.number_words import number_words
+from data.pretraining import sentence_pairs
+from data.python_docs import python_docs
+from data.quotes import python_docs_quotes
+from data.recall import recall
+from data.text import text_file, tiny_shakespeare
+from data.translation import translation
+from data.two_views import gaussian_pair, two_views
+
+DATASETS = {
+    "digits": digits,
+    "mnist": mnist,
+    "fashion_mnist": fashion_mnist,
+    "gaussian_pair": gaussian_pair,
+    "image_folder": image_folder,
+    "labelled_text": labelled_text,
+    "listops": listops,
+    "number_words": number_words,
+    "python_docs": python_docs,
+    "recall": recall,
+    "python_docs_quotes": python_docs_quotes,
+    "sentence_pairs": sentence_pairs,
+    "text_file": text_file,
+    "tiny_shakespeare": tiny_shakespeare,
+    "translation": translation,
+    "two_views": two_views,
+}

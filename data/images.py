@@ -1,0 +1,176 @@
+"""Labelled images: read once and kept in memory, shifted, cropped and flipped for training."""
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from data.dataset import Batch, Dataset
+from data.storage import open_official, split_parts
+
+
+def mnist(
+    *, train: str = "train", evaluation: str = "test", targets: str = "labels", shift: int = 0, crop: float = 1.0,
+    flip: bool = False,
+) -> Dataset:  # fmt: skip
+    """Returns MNIST: 10 classes, images (28, 28, 1), splits train (60,000) and test (10,000).
+
+    Source: Y. LeCun, C. Cortes and C. Burges, http://yann.lecun.com/exdb/mnist.
+    `targets`, `shift`, `crop` and `flip`: see `Images`.
+    """
+    builder = open_official("mnist")
+    return image_dataset(builder, train, evaluation, peak=255, targets=targets, shift=shift, crop=crop, flip=flip)
+
+
+def fashion_mnist(
+    *, train: str = "train", evaluation: str = "test", targets: str = "labels", shift: int = 0, crop: float = 1.0,
+    flip: bool = False,
+) -> Dataset:  # fmt: skip
+    """Returns Fashion-MNIST: 10 classes, images (28, 28, 1), splits train (60,000) and test (10,000).
+
+    Source: H. Xiao, K. Rasul and R. Vollgraf, https://arxiv.org/abs/1708.07747.
+    `targets`, `shift`, `crop` and `flip`: see `Images`.
+    """
+    builder = open_official("fashion_mnist")
+    return image_dataset(builder, train, evaluation, peak=255, targets=targets, shift=shift, crop=crop, flip=flip)
+
+
+def image_dataset(
+    builder: tfds.core.DatasetBuilder, train: str, evaluation: str, *, peak: int, targets: str = "labels",
+    **augmentation,
+) -> Dataset:  # fmt: skip
+    """Returns a set with features "image" and "label"; `peak` is the pixel value that becomes 1.0.
+
+    Raises ValueError where a split does not exist, or targets or augmentation do not fit the images.
+    """
+
+    def records(split: str):
+        lengths = {name: info.num_examples for name, info in builder.info.splits.items()}
+        split_parts(builder.info.name, lengths, split)
+        return builder.as_data_source(split)
+
+    features = builder.info.features
+    shape, classes = tuple(features["image"].shape), features["label"].num_classes
+    return labelled_images(records, shape, classes, train, evaluation, peak=peak, targets=targets, **augmentation)
+
+
+def labelled_images(
+    records: Callable, shape: tuple[int, int, int], classes: int, train: str, evaluation: str, *, peak: int,
+    targets: str, **augmentation,
+) -> Dataset:  # fmt: skip
+    """Returns a set of images with labels 0..classes - 1; `records` gives those of a split, see `Images`."""
+
+    def source(split: str, **augmentation) -> Images:
+        return Images(records(split), shape, peak=peak, targets=targets, **augmentation)
+
+    return Dataset(
+        facts={"image_shape": shape} | ({"target_shape": shape} if targets == "images" else {"classes": classes}),
+        train=source(train, **augmentation),
+        evaluation=source(evaluation),
+        evaluation_name=evaluation,
+    )
+
+
+class Images:
+    """A source of images, float32 (B, height, width, channels) in [0, 1], with their labels or themselves as targets.
+
+    Args:
+      records: a sequence of {"image", "label"} with `__getitems__`.
+      shape: (height, width, channels) of every image, uint8.
+      peak: the pixel value that becomes 1.0.
+      targets: "labels", int32 (B,), or "images", the same ones that go in.
+      shift: training images move by up to this many pixels, down or up and right or left. What moves in is 0.
+      crop: training images are cut to a random share of their sides, at least this one, at a random place,
+        and stretched back. 1 keeps them whole.
+      flip: every second training image is mirrored left to right.
+      memory_limit: bytes. Below it, a decoded image is kept, so that only the first epoch decodes.
+    """
+
+    def __init__(
+        self,
+        records,
+        shape: tuple[int, int, int],
+        *,
+        peak: int,
+        targets: str = "labels",
+        shift: int = 0,
+        crop: float = 1.0,
+        flip: bool = False,
+        memory_limit: int = 2 * 1024**3,
+    ):
+        if not 0 <= shift < min(shape[:2]):
+            raise ValueError(f"shift must lie in 0..{min(shape[:2]) - 1} for images {shape}, got {shift}.")
+        if not 0 < crop <= 1:
+            raise ValueError(f"crop is a share of the image side, above 0 and up to 1, got {crop}.")
+        if targets not in ("labels", "images"):
+            raise ValueError(f"targets must be 'labels' or 'images', got {targets!r}.")
+        self.draws = _DRAWS if shift or crop < 1 or flip else 0
+        self._augmentation = {"shift": shift, "crop": crop, "flip": flip}
+        self._records = records
+        self._targets = targets
+        self._peak = np.float32(peak)
+        count = len(records)
+        self._kept = count * int(np.prod(shape)) <= memory_limit
+        if self._kept:
+            self._images = np.empty((count, *shape), np.uint8)
+            self._labels = np.empty(count, np.int32)
+            self._have = np.zeros(count, bool)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def examples(self, indices: np.ndarray, draws: np.ndarray | None = None) -> Batch:
+        """Returns a batch, see `data.dataset.Source`."""
+        pixels, labels = self._read(indices) if self._kept else self._decode(indices)
+        images = pixels / self._peak
+        if draws is not None and self.draws:
+            images = augment(images, draws, **self._augmentation)
+        targets = labels if self._targets == "labels" else images
+        return {"inputs": {"images": images}, "targets": targets, "weights": np.ones(len(indices), np.float32)}
+
+    def _read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        missing = indices[~self._have[indices]]
+        if missing.size:
+            # Marked last, so that another thread never reads a row before it is there.
+            self._images[missing], self._labels[missing] = self._decode(missing)
+            self._have[missing] = True
+        return self._images[indices], self._labels[indices]
+
+    def _decode(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        records = self._records.__getitems__(indices.tolist())
+        pixels = np.stack([record["image"] for record in records])
+        return pixels, np.array([record["label"] for record in records], np.int32)
+
+
+def augment(images: np.ndarray, draws: np.ndarray, *, shift: int, crop: float, flip: bool) -> np.ndarray:
+    """Crops, mirrors and then shifts each of float32 `images` (B, height, width, channels) in its own way.
+
+    `draws` (B, 6) are uniform in [0, 1): shift down, shift right, size, top and left of the crop, mirror.
+    Pixels between pixels are interpolated bilinearly; whole shifts and mirrors are exact.
+    """
+    down, right, size, top, left, mirror = draws.T
+    share = 1 - size * (1 - crop)
+    rows = _sampling(images.shape[1], _pixels(down, shift), share, top, np.zeros(len(images), bool))
+    columns = _sampling(images.shape[2], _pixels(right, shift), share, left, (mirror < 0.5) & flip)
+    channels_first = np.moveaxis(images, 3, 1)
+    sampled = rows[:, None] @ channels_first @ columns[:, None].swapaxes(2, 3)
+    return np.ascontiguousarray(np.moveaxis(sampled, 1, 3))
+
+
+_DRAWS = 6
+
+
+def _pixels(draws: np.ndarray, most: int) -> np.ndarray:
+    """Maps uniform draws (B,) to whole numbers from -most to most."""
+    return np.floor(draws * (2 * most + 1)) - most
+
+
+def _sampling(side: int, shift: np.ndarray, share: np.ndarray, start: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
+    """Returns float32 (B, side, side): how much of each old pixel goes into each new one, along one axis."""
+    at = np.arange(side) - shift[:, None]
+    outside = (at < 0) | (at >= side)
+    at = np.where(mirrored[:, None], side - 1 - at, at)
+    # Pixel centres lie at halves: the crop [start, start + share * side] is stretched over [0, side].
+    at = (start * (1 - share) * side)[:, None] + (at + 0.5) * share[:, None] - 0.5
+    at = np.where(outside, -1, np.clip(at, 0, side - 1))
+    return np.maximum(0, 1 - np.abs(at[:, :, None] - np.arange(side))).astype(np.float32)

@@ -1,0 +1,77 @@
+"""A tagging task in the documentation of Python: which words stood between quotes."""
+
+import re
+
+import numpy as np
+
+from data.dataset import Batch, Dataset
+from data.pretraining import frame, python_docs_vocabulary
+from data.python_docs import PythonDocs
+from data.storage import open_embedded
+from data.subwords import CLS, SEP
+from data.text import builder_texts, split_text
+
+
+def python_docs_quotes(
+    *, context: int, vocab_size: int = 2048, train: str = "train", evaluation: str = "validation"
+) -> Dataset:
+    """Returns paragraphs of `python_docs` without their double quotes, and for each token if it stood between two.
+
+    These quotes mark code, as in: The "assert" statement. A paragraph with an odd number of them is left out, a long
+    one is several examples. The vocabulary is that of `sentence_pairs`.
+    """
+    vocabulary = python_docs_vocabulary(vocab_size)
+    texts = builder_texts(open_embedded(PythonDocs))
+
+    def source(split: str) -> TaggedTexts:
+        examples = []
+        for paragraph in re.split(r"\n\s*\n", split_text("python_docs", texts, split)):
+            parts = paragraph.split('"')
+            if len(parts) % 2:
+                examples += _quoted(vocabulary.encode_all(parts), context - 2)
+        tokens, mask = frame([tokens for tokens, _ in examples], context)
+        targets = np.zeros_like(tokens)
+        for row, (_, labels) in zip(targets, examples):
+            row[1 : 1 + len(labels)] = labels
+        words = mask & (tokens != CLS) & (tokens != SEP)
+        return TaggedTexts(tokens, mask, targets, words.astype(np.float32))
+
+    return Dataset(
+        facts={"vocab_size": len(vocabulary), "context": context, "classes": 2},
+        train=source(train),
+        evaluation=source(evaluation),
+        evaluation_name=evaluation,
+        vocabulary=vocabulary,
+    )
+
+
+class TaggedTexts:
+    """A source of framed texts, tokens and mask (B, T), with a class and a weight for each token.
+
+    Args:
+      tokens, mask, targets, weights: (N, T) each.
+    """
+
+    draws = 0
+
+    def __init__(self, tokens: np.ndarray, mask: np.ndarray, targets: np.ndarray, weights: np.ndarray):
+        self._tokens, self._mask, self._targets, self._weights = tokens, mask, targets, weights
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    def examples(self, indices: np.ndarray, draws: np.ndarray | None = None) -> Batch:
+        """Returns a batch, see `data.dataset.Source`."""
+        return {
+            "inputs": {"tokens": self._tokens[indices], "mask": self._mask[indices]},
+            "targets": self._targets[indices],
+            "weights": self._weights[indices],
+        }
+
+
+def _quoted(parts: list[np.ndarray], longest: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Pieces of up to `longest` tokens and their labels; every second part was between quotes."""
+    tokens = np.concatenate(parts)
+    labels = np.repeat(np.arange(len(parts)) % 2, [len(part) for part in parts])
+    pieces = range(0, len(tokens), longest)
+    return [(tokens[at : at + longest], labels[at : at + longest]) for at in pieces]

@@ -1,0 +1,49 @@
+"""Associative recall: pairs of a key and its value, then one of the keys; the class is the value that went with it."""
+
+import numpy as np
+
+from data.dataset import Dataset
+from data.sequences import Sequences, sequence_dataset
+
+_SIZES = {"train": 20_000, "test": 2_000}
+
+
+def recall(
+    *, train: str = "train", evaluation: str = "test", pairs: int = 5, keys: int = 13, values: int = 7
+) -> Dataset:
+    """Returns examples key value key value ... query, made anew at each start, the same each time, no two equal.
+
+    The keys of an example are all different; the values are drawn independently. Splits train (20,000) and test
+    (2,000). Ba et al. 2016 ("Using fast weights to attend to the recent past") is one of many with this task.
+
+    Args:
+      pairs: in each example. keys: how many there are, tokens 0, 1, ... values: how many, the tokens after.
+
+    Raises ValueError where so few keys, values and pairs do not give that many examples.
+    """
+    if not (1 <= pairs <= keys and values >= 2):
+        raise ValueError(
+            f"pairs = {pairs}, keys = {keys}, values = {values}: expected 1 <= pairs <= keys, and 2 values or more."
+        )
+    count = sum(_SIZES.values())
+    tokens, targets = _draw(2 * count, pairs, keys, values)
+    first = np.sort(np.unique(tokens, axis=0, return_index=True)[1])[:count]
+    if len(first) < count:
+        raise ValueError(
+            f"{pairs} pairs of {keys} keys and {values} values give only about {len(first):,} different examples, "
+            f"{count:,} are needed: choose more of any."
+        )
+    length = tokens.shape[1]
+    made = Sequences(tokens[first].ravel(), np.full(count, length), targets[first])
+    facts = {"classes": values, "vocab_size": keys + values}
+    return sequence_dataset("recall", made, _SIZES, train, evaluation, context=length, **facts)
+
+
+def _draw(count: int, pairs: int, keys: int, values: int) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(0)
+    rows = np.arange(count)
+    key = generator.permuted(np.tile(np.arange(keys), (count, 1)), axis=1)[:, :pairs]
+    value = generator.integers(values, size=(count, pairs))
+    asked = generator.integers(pairs, size=count)
+    told = np.stack([key, keys + value], axis=-1).reshape(count, 2 * pairs)
+    return np.column_stack([told, key[rows, asked]]), value[rows, asked].astype(np.int32)

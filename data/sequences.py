@@ -1,0 +1,80 @@
+"""Sequences of tokens, each with a class: padded to one length, with a mask that says where."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from data.dataset import Batch, Dataset
+from data.storage import split_parts
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Sequences of different lengths and their classes, all in three arrays.
+
+    Attributes:
+      tokens: of all sequences, one after the other, of any integer type.
+      lengths: tokens in each sequence, (N,). targets: the class of each, (N,).
+    """
+
+    tokens: np.ndarray
+    lengths: np.ndarray
+    targets: np.ndarray
+
+    @classmethod
+    def of(cls, sequences: Sequence[np.ndarray], targets: Sequence[int]) -> "Sequences":
+        """Returns what these are together."""
+        return cls(np.concatenate(sequences), np.array([len(x) for x in sequences]), np.array(targets, np.int32))
+
+
+def sequence_dataset(
+    name: str, made: Sequences, sizes: dict[str, int], train: str, evaluation: str, *, context: int, vocabulary=None,
+    **facts,
+) -> Dataset:  # fmt: skip
+    """Returns the set `name`, whose splits, of these sizes, follow one another in `made`.
+
+    `context` and `facts` are what a model must agree with. Raises ValueError where a split does not exist.
+    """
+    borders = np.cumsum([0, *sizes.values()])
+    rows = {split: np.arange(start, stop) for split, start, stop in zip(sizes, borders, borders[1:])}
+    chosen = lambda spec: np.concatenate([rows[split][part] for split, part in split_parts(name, sizes, spec)])
+    return Dataset(
+        facts={"context": context} | facts,
+        train=LabelledSequences(made, chosen(train), context),
+        evaluation=LabelledSequences(made, chosen(evaluation), context),
+        evaluation_name=evaluation,
+        vocabulary=vocabulary,
+    )
+
+
+class LabelledSequences:
+    """A source of tokens int32 (B, T) with T = `context`, mask bool (B, T), False at padding, targets int32 (B,).
+
+    Padding is token 0. A sequence longer than `context` is cut there.
+
+    Args:
+      rows: which of the sequences, (N,).
+    """
+
+    draws = 0
+
+    def __init__(self, sequences: Sequences, rows: np.ndarray, context: int):
+        self._tokens = sequences.tokens
+        self._starts = (sequences.lengths.cumsum() - sequences.lengths)[rows]
+        self._lengths = sequences.lengths[rows]
+        self._targets = sequences.targets[rows]
+        self._places = np.arange(context)
+
+    def __len__(self) -> int:
+        return len(self._targets)
+
+    def examples(self, indices: np.ndarray, draws: np.ndarray | None = None) -> Batch:
+        """Returns a batch, see `data.dataset.Source`."""
+        mask = self._places < self._lengths[indices, None]
+        places = self._starts[indices, None] + np.where(mask, self._places, 0)
+        return {
+            "inputs": {"tokens": np.where(mask, self._tokens[places], 0).astype(np.int32), "mask": mask},
+            "targets": self._targets[indices],
+            "weights": np.ones(len(indices), np.float32),
+        }

@@ -1,0 +1,113 @@
+"""Where prepared sets lie, and how they are opened: never with TensorFlow, never through a network."""
+
+import contextlib
+import json
+import logging
+import os
+from pathlib import Path
+import shutil
+
+from filelock import FileLock
+import tensorflow_datasets as tfds
+
+# Pillow decodes these small images well. TFDS would print its advice to install OpenCV into every run.
+logging.getLogger("absl").addFilter(lambda record: "OpenCV is not installed" not in record.getMessage())
+
+
+def open_official(name: str) -> tfds.core.DatasetBuilder:
+    """Opens a set that TFDS publishes, from $TFDS_DATA_DIR, or ~/tensorflow_datasets where that is not set.
+
+    Raises FileNotFoundError, with the command that prepares the set, where it is absent or in a format that
+    needs TensorFlow to read. TFDS itself is asked only after the look on disk: it would try to download.
+    """
+    root = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    infos = root.glob(f"{name}/[0-9]*/dataset_info.json")
+    found = {path.parent: json.loads(path.read_text()) for path in infos}
+    readable = [folder for folder, info in found.items() if info.get("fileFormat") == "array_record"]
+    if readable:
+        return tfds.builder_from_directory(max(readable, key=_version))
+    if found:
+        folder, info = found.popitem()
+        problem = (
+            f"{folder} holds {name} as {info.get('fileFormat', 'tfrecord')}, which cannot be read without "
+            "TensorFlow. Move that folder away and prepare the set as array_record:"
+        )
+    else:
+        problem = f"The set {name} is not on disk. Looked in {root / name}. To prepare it:"
+    raise FileNotFoundError(f"{problem}\n{_how_to_prepare(name, root)}")
+
+
+def open_embedded(builder_class: type[tfds.core.GeneratorBasedBuilder]) -> tfds.core.DatasetBuilder:
+    """Opens a set whose content comes with the installation; the first call on a machine prepares it.
+
+    It lies in $LECTERN_DATA, or ~/.cache/lectern/tfds where that is not set. A lock lets one process prepare
+    while others wait. What a killed process left half-written is removed and prepared again.
+
+    Raises OSError where the folder cannot be written to.
+    """
+    name = builder_class.name
+    root = Path(os.environ.get("LECTERN_DATA") or "~/.cache/lectern/tfds").expanduser()
+    folder = root / name / str(builder_class.VERSION)
+    if not _complete(folder):
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder.parent / "lock"):
+                if not _complete(folder):
+                    print(f"preparing {name} in {folder} (once)", flush=True)
+                    _prepare(builder_class, root, folder)
+        except OSError as error:
+            raise OSError(
+                f"Cannot prepare {name} in {root}: {error}. "
+                "Set LECTERN_DATA to a folder with room that can be written to."
+            ) from error
+    return tfds.builder_from_directory(folder)
+
+
+def split_parts(name: str, lengths: dict[str, int], split: str) -> list[tuple[str, slice]]:
+    """Returns the splits, and the part of each, that a TFDS split such as "train[:80%]+test" stands for.
+
+    `lengths` holds the size of every split of the set `name`.
+    Raises ValueError where there is no such split, or nothing in it.
+    """
+    infos = {key: tfds.core.SplitInfo(key, [length], 0) for key, length in lengths.items()}
+    try:
+        found = tfds.core.ReadInstruction.from_spec(split).to_absolute(infos)
+    except (ValueError, AssertionError, NotImplementedError) as error:
+        known = ", ".join(f"{key} ({length:,})" for key, length in lengths.items())
+        raise ValueError(
+            f"{name} has no split {split!r}. It has {known}, and slices and sums of these, "
+            "such as train[:80%] or train[80%:]."
+        ) from error
+    parts = [(part.splitname, slice(part.from_, part.to)) for part in found]
+    if not any(range(lengths[key])[part] for key, part in parts):
+        raise ValueError(f"The split {split!r} of {name} is empty. Widen its slice.")
+    return parts
+
+
+def _version(folder: Path) -> tuple[int, ...]:
+    return tuple(int(number) for number in folder.name.split(".") if number.isdigit())
+
+
+def _how_to_prepare(name: str, root: Path) -> str:
+    builder = f"tfds.builder({name!r}, data_dir={str(root)!r}, file_format='array_record')"
+    return (
+        "  python -m venv tfds-env\n"
+        "  tfds-env/bin/pip install tensorflow tensorflow-datasets array_record importlib_resources\n"
+        f'  tfds-env/bin/python -c "import tensorflow_datasets as tfds; {builder}.download_and_prepare()"\n'
+        "TensorFlow is needed only for this, once, and never to read. If the set lies elsewhere, set "
+        "TFDS_DATA_DIR to the folder that holds it."
+    )
+
+
+def _complete(folder: Path) -> bool:
+    # TFDS writes into a temporary folder beside this one, this file last, and then renames the folder.
+    return (folder / "dataset_info.json").exists()
+
+
+def _prepare(builder_class: type[tfds.core.GeneratorBasedBuilder], root: Path, folder: Path) -> None:
+    for leftover in [folder, *folder.parent.glob("incomplete.*")]:
+        shutil.rmtree(leftover, ignore_errors=True)
+    tfds.disable_progress_bar()
+    # TFDS would announce a download, and there is none.
+    with contextlib.redirect_stdout(None):
+        builder_class(data_dir=root).download_and_prepare(file_format="array_record")

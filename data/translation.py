@@ -1,0 +1,86 @@
+"""Translation from parallel text files of the user's own: line n of one is the translation of line n of the other."""
+
+from pathlib import Path
+
+import numpy as np
+
+from data.dataset import Dataset
+from data.lines import read_lines
+from data.pairs import Pairs
+from data.storage import split_parts
+from data.subwords import Subwords
+
+
+def translation(
+    *, path: str, source: str, target: str, tokenizer: str, source_length: int, length: int, train: str = "train",
+    evaluation: str = "validation",
+) -> Dataset:  # fmt: skip
+    """Returns pairs of sentences from a folder with two UTF-8 files for each split, such as train.en and train.de.
+
+    Args:
+      path: the folder. source, target: what the names of the files end with, such as "en" and "de".
+      tokenizer: file of `data.subwords.Subwords`, for both languages. To make one: python -m experiments.tokenizer.
+      source_length: tokens of the longest source. length: tokens of the longest target, and one more for its end.
+        Longer pairs are left out of training, and it is said how many; in evaluation they are an error.
+      train, evaluation: splits, and slices of them counted in lines, such as "train[:1000]".
+
+    Raises FileNotFoundError, or ValueError that names file and line.
+    """
+    vocabulary = Subwords.load(tokenizer)
+    texts = {split: _parallel(Path(path), split, source, target) for split in _splits(Path(path), source, target)}
+
+    def pairs(spec: str, *, leave_out: bool) -> Pairs:
+        parts = split_parts(path, {split: len(sources) for split, (sources, _) in texts.items()}, spec)
+        lines = [(split, number) for split, part in parts for number in range(len(texts[split][0]))[part]]
+        encode = lambda side: vocabulary.encode_all([texts[split][side][number] for split, number in lines])
+        sources, targets = encode(0), encode(1)
+        fits = np.array([len(s) <= source_length and len(t) < length for s, t in zip(sources, targets)])
+        if not leave_out and not fits.all():
+            split, number = lines[fits.argmin()]
+            raise ValueError(
+                f"{path}/{split}, line {number + 1}, is one of {(~fits).sum():,} pairs of {spec!r} that are too long. "
+                f"The longest source has {max(map(len, sources))} tokens (source_length = {source_length}), the "
+                f"longest target {max(map(len, targets))} and its end (length = {length}). Raise these, or shorten "
+                "the lines."
+            )
+        if not fits.any():
+            raise ValueError(
+                f"No pair of {spec!r} in {path} fits source_length = {source_length} and length = {length}. "
+                "Raise these."
+            )
+        if not fits.all():
+            print(f"{path}: {(~fits).sum():,} of {len(fits):,} pairs of {spec!r} are too long and left out", flush=True)
+        keep = lambda rows: [row for row, fit in zip(rows, fits) if fit]
+        return Pairs(keep(sources), keep(targets), source_length=source_length, length=length)
+
+    return Dataset(
+        facts={
+            "source_vocab_size": len(vocabulary),
+            "vocab_size": len(vocabulary),
+            "source_context": source_length,
+            "context": length,
+        },
+        train=pairs(train, leave_out=True),
+        evaluation=pairs(evaluation, leave_out=False),
+        evaluation_name=evaluation,
+        vocabulary=vocabulary,
+    )
+
+
+def _splits(folder: Path, source: str, target: str) -> list[str]:
+    splits = [file.name.removesuffix(f".{source}") for file in sorted(folder.glob(f"*.{source}"))]
+    splits = [split for split in splits if (folder / f"{split}.{target}").is_file()]
+    if not splits:
+        raise FileNotFoundError(f"{folder} has no pair of files such as train.{source} and train.{target}.")
+    return splits
+
+
+def _parallel(folder: Path, split: str, source: str, target: str) -> tuple[list[str], list[str]]:
+    sources, targets = (read_lines(folder / f"{split}.{language}") for language in (source, target))
+    if len(sources) != len(targets):
+        shorter, longer = sorted([(len(sources), source), (len(targets), target)])
+        raise ValueError(
+            f"{folder}/{split}.{longer[1]}, line {shorter[0] + 1}, has no partner: {split}.{shorter[1]} has "
+            f"{shorter[0]:,} lines, {split}.{longer[1]} has {longer[0]:,}. Line n of both must belong together."
+        )
+    return sources, targets

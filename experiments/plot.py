@@ -1,0 +1,121 @@
+"""Curves of one or several runs, against steps.
+
+python -m experiments.plot runs/a runs/b [--metric=loss --out=curves.png]
+
+Thin lines are the training batches, points whole evaluation splits. The colours are those of Okabe & Ito 2008, which
+people with any colour vision tell apart; every run is named at the end of its curve.
+"""
+
+import argparse
+import math
+from pathlib import Path
+import sys
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from training.log import read
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "os^Dv"
+GREY = "#5A5A5A"
+PLACES = ("step", "split", "time")
+
+
+def plot(workdirs: list[str], out: str | Path | None = None, *, metric: str = "loss") -> Path:
+    """Draws `metric` of the runs into one PNG; gives its path, by default `curves.png` in the run, here for several.
+
+    Raises FileNotFoundError where a folder holds no run, and ValueError where a run has no such metric.
+    """
+    runs = {name: _curves(workdir, metric) for name, workdir in _names(workdirs).items()}
+    if out is None:
+        out = Path(workdirs[0] if len(workdirs) == 1 else ".") / "curves.png"
+    figure = Figure(figsize=(8, 4.5), dpi=160, layout="constrained")
+    axes = figure.add_subplot()
+    ends = []
+    for number, (name, curves) in enumerate(runs.items()):
+        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number // len(COLOURS) % len(MARKERS)]
+        for split, (steps, values) in curves.items():
+            if split == "train":
+                axes.plot(steps, values, color=colour, linewidth=0.9, alpha=0.55)
+            else:
+                style = {"markersize": 5.5, "markeredgecolor": "white", "markeredgewidth": 0.8, "zorder": 3}
+                axes.plot(steps, values, color=colour, linewidth=1.8, marker=marker, **style)
+        finite = [point for point in zip(*list(curves.values())[-1]) if math.isfinite(point[1])]
+        ends += [(*finite[-1], name, colour)] if finite else []
+    _dress(axes, metric, runs)
+    _name_at_the_ends(figure, axes, ends)
+    figure.savefig(out)
+    return Path(out)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line: an error is one line and exit code 1."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.plot", description=__doc__.splitlines()[0])
+    parser.add_argument("workdirs", nargs="+", help="folders of runs")
+    parser.add_argument("--metric", default="loss", help="what to draw (default %(default)s)")
+    parser.add_argument("--out", help="the PNG (default curves.png, in the run where there is one only)")
+    try:
+        print(plot(**vars(parser.parse_args(arguments))))
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _names(workdirs: list[str]) -> dict[str, str]:
+    """What each run is called: its folder, or the path as given where two folders have the same name."""
+    folders = [Path(workdir).resolve().name for workdir in workdirs]
+    return {w if folders.count(folder) > 1 else folder: w for folder, w in zip(folders, workdirs)}
+
+
+def _curves(workdir: str, metric: str) -> dict[str, tuple[list, list]]:
+    """(steps, values) for each split that has the metric, "train" first."""
+    records = read(Path(workdir) / "metrics.jsonl")
+    curves: dict[str, tuple[list, list]] = {}
+    for record in records:
+        if metric in record:
+            steps, values = curves.setdefault(record["split"], ([], []))
+            steps.append(record["step"])
+            values.append(record[metric])
+    if not curves:
+        known = sorted(set().union(*records) - set(PLACES))
+        raise ValueError(
+            f"{workdir} has no metric {metric!r}: expected one of {', '.join(known) or '(no records yet)'}"
+        )
+    return dict(sorted(curves.items(), key=lambda item: item[0] != "train"))
+
+
+def _dress(axes, metric: str, runs: dict) -> None:
+    units = {"loss": "nats", "accuracy": "share that is right", "learning_rate": "per step"}
+    axes.set_ylabel(metric.replace("_", " ") + (f" ({units[metric]})" if metric in units else ""))
+    axes.set_xlabel("optimizer steps")
+    splits = dict.fromkeys(split for curves in runs.values() for split in curves)
+    parts = ["thin: training batches"] if "train" in splits else []
+    parts += [f"points: whole {' / '.join(s for s in splits if s != 'train')} split"] if set(splits) - {"train"} else []
+    axes.set_title(" · ".join(parts), loc="left", fontsize=10, color=GREY)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#B0B0B0")
+    axes.tick_params(color="#B0B0B0", labelcolor=GREY)
+    axes.grid(axis="y", color="#E6E6E6", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.set_xlim(0, 1.01 * axes.dataLim.x1)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+
+
+def _name_at_the_ends(figure, axes, ends: list) -> None:
+    """Writes each name to the right of its curve, moved apart where curves end close to one another."""
+    figure.draw_without_rendering()
+    apart = 15 * figure.dpi / 72
+    last = -math.inf
+    for step, value, name, colour in sorted(ends, key=lambda end: end[1]):
+        y = axes.transData.transform((step, value))[1]
+        last = max(y, last + apart)
+        offset = (8, (last - y) * 72 / figure.dpi)
+        axes.annotate(
+            name, (step, value), offset, textcoords="offset points", va="center", color=colour, fontweight="bold"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""Translations by a trained encoder-decoder.
+
+python -m experiments.translate --workdir=runs/number_words --text="forty-two"
+python -m experiments.translate --workdir=runs/multi30k --file=test.en --references=test.de --beams=5 > test.out
+
+The newest checkpoint of the run is used. Translations go to standard output, a line each; scores to standard error.
+"""
+
+import argparse
+import sys
+
+import jax.numpy as jnp
+import numpy as np
+from sacrebleu import BLEU
+
+from data.lines import read_lines
+from data.subwords import BOS, EOS, PAD
+from models.beam_search import beam_search
+import train
+
+
+def translate(
+    workdir: str, texts: list[str], *, beams: int = 1, length_penalty: float = 0.6, batch_size: int = 64
+) -> list[str]:
+    """The best translation of each text that a search with `beams` beams finds, see `models.beam_search`.
+
+    Raises FileNotFoundError where the workdir holds no checkpoint, and ValueError for a run that does not translate, a
+    text that is empty or too long for it, or a setting out of range.
+    """
+    model, run = train.load(workdir)
+    if not hasattr(model, "encode"):
+        name, data = run.fields.model["name"], run.fields.data["name"]
+        raise ValueError(f"{workdir} holds the model {name!r} of the data {data!r}, which does not translate")
+    vocabulary = run.dataset.vocabulary
+    sources = vocabulary.encode_all(texts)
+    for number, source in enumerate(sources, start=1):
+        if not 1 <= len(source) <= model.source_context:
+            raise ValueError(
+                f"text {number} has {len(source)} tokens, not 1 to {model.source_context}: {texts[number - 1]}"
+            )
+    settings = {"bos": BOS, "eos": EOS, "length": model.context, "beams": beams, "length_penalty": length_penalty}
+    translations = []
+    for start in range(0, len(sources), batch_size):
+        some = sources[start : start + batch_size]
+        # All batches have one shape, so that they are one program; what fills up the last one is not read.
+        source_BS = np.full((min(batch_size, len(sources)), model.source_context), PAD, np.int32)
+        for row, source in zip(source_BS, some):
+            row[: len(source)] = source
+        counts_B = np.array([len(source) for source in some] + [0] * (len(source_BS) - len(some)))
+        mask_BS = np.arange(model.source_context) < counts_B[:, None]
+        tokens_BKT, _ = beam_search(model, jnp.asarray(source_BS), jnp.asarray(mask_BS), **settings)
+        translations += [vocabulary.decode(row) for row in np.asarray(tokens_BKT)[: len(some), 0]]
+    return translations
+
+
+def scores(translations: list[str], references: list[str]) -> str:
+    """BLEU by sacrebleu with its signature, and the share of translations that are their reference."""
+    if len(translations) != len(references):
+        raise ValueError(f"there are {len(translations):,} texts, but {len(references):,} references")
+    bleu = BLEU()
+    value = bleu.corpus_score(translations, [references]).score
+    exact = np.mean([mine == right for mine, right in zip(translations, references)])
+    return f"BLEU {value:.2f} ({bleu.get_signature()})  exact {exact:.4f}  of {len(references):,}"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line: translations on standard output, an error as one line and exit code 1."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.translate", description=__doc__.splitlines()[0])
+    parser.add_argument("--workdir", required=True, help="folder of the run")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--text", help="a text to translate")
+    what.add_argument("--file", help="a UTF-8 file with a text on each line")
+    parser.add_argument("--references", help="a UTF-8 file with the right translation on each line, to score by")
+    parser.add_argument("--beams", type=int, default=1, help="1: greedy (default %(default)s)")
+    parser.add_argument("--length_penalty", type=float, default=0.6, help="0: none (default %(default)s)")
+    parser.add_argument("--batch_size", type=int, default=64, help="texts at once (default %(default)s)")
+    given = vars(parser.parse_args(arguments))
+    text, file, references = given.pop("text"), given.pop("file"), given.pop("references")
+    try:
+        texts = read_lines(file) if file else [text]
+        right = read_lines(references) if references else None
+        translations = translate(given.pop("workdir"), texts, **given)
+        print("\n".join(translations))
+        if right is not None:
+            print(scores(translations, right), file=sys.stderr)
+    except (ValueError, TypeError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""Vision Transformer: an image is a sequence of patches, read by a stack of bidirectional blocks.
+
+Dosovitskiy et al. 2021. Next to BERT the embedding of words is a linear map of patches, which is a convolution whose
+stride is its size, or a few small convolutions; everything after it is the same.
+"""
+
+from functools import partial
+
+from einops import rearrange
+from flax import nnx
+import jax
+import jax.numpy as jnp
+
+from models.layers import Dropout, Positions, linear, normalisation, split_key
+from models.transformer import Stack
+
+
+class VisionTransformer(nnx.Module):
+    """Images in, class logits out.
+
+    Args:
+      image_shape: (rows, columns, channels). patch: side of a patch in pixels. classes: C.
+      stem: "patch" (a linear map of each patch) or "convolution" (see `ConvolutionalStem`).
+      width: D. depth: L. heads: H.
+      pooling: "cls" (a learned first token) or "mean".
+      positions: "learned", "sinusoidal" (on two axes) or "none".
+      dropout: on the patch embeddings and in every block.
+      dtype: of the computation; parameters and logits are float32.
+      stack: further fields of `models.transformer.Stack` and `Block`.
+    """
+
+    forwards_to, decides = Stack, ("causal", "rotary", "cross", "source_width", "self_attention")
+
+    def __init__(
+        self, *, image_shape: tuple[int, int, int], patch: int, classes: int, width: int, depth: int, heads: int,
+        stem: str = "patch", pooling: str = "mean", positions: str = "learned", dropout: float = 0.0,
+        dtype: str = "float32", rngs: nnx.Rngs, **stack,
+    ):  # fmt: skip
+        rows, columns, channels = image_shape
+        if rows % patch or columns % patch:
+            raise ValueError(f"patch={patch} must divide the image's sides, {rows} x {columns}")
+        if pooling not in ("cls", "mean"):
+            raise ValueError(f"pooling={pooling!r}: expected 'cls' or 'mean'")
+        if stem not in ("patch", "convolution"):
+            raise ValueError(f"stem={stem!r}: expected 'patch' or 'convolution'")
+        if stem == "patch":
+            self.embedding = linear(patch * patch * channels, width, dtype=dtype, rngs=rngs)
+        else:
+            self.embedding = ConvolutionalStem(channels, width, patch, dtype=dtype, rngs=rngs)
+        self.positions = Positions(positions, (rows // patch, columns // patch), width, rngs=rngs)
+        self.cls = nnx.Param(0.02 * jax.random.normal(rngs.params(), (width,))) if pooling == "cls" else None
+        self.dropout = Dropout(dropout)
+        self.blocks = Stack(width=width, depth=depth, heads=heads, dropout=dropout, dtype=dtype, rngs=rngs, **stack)
+        self.head = linear(width, classes, dtype=dtype, rngs=rngs)
+        self.patch, self.stem = patch, stem
+
+    def __call__(self, images, *, key=None):
+        """Logits `BC` of `images`, (B, rows, columns, channels)."""
+        first_key, blocks_key = split_key(key, 2)
+        x = self.embedding(patches(images, self.patch) if self.stem == "patch" else images)
+        x = self.dropout(self.positions(x), first_key)
+        if self.cls is not None:
+            cls = jnp.broadcast_to(self.cls[...].astype(x.dtype), (len(x), 1, x.shape[-1]))
+            x = jnp.concatenate([cls, x], axis=1)
+        x, _ = self.blocks(x, key=blocks_key)
+        pooled = x[:, 0] if self.cls is not None else x.mean(axis=1)
+        return self.head(pooled).astype(jnp.float32)
+
+    def resized(self, image_shape: tuple[int, int, int]) -> "VisionTransformer":
+        """The same model for images of another size, its learned positions interpolated."""
+        rows, columns, _ = image_shape
+        if rows % self.patch or columns % self.patch:
+            raise ValueError(f"patch={self.patch} must divide the image's sides, {rows} x {columns}")
+        other = nnx.clone(self)
+        other.positions = self.positions.resized((rows // self.patch, columns // self.patch))
+        return other
+
+
+class ConvolutionalStem(nnx.Module):
+    """3x3 convolutions that halve the image until a patch is one pixel, with up to D channels, then a linear map.
+
+    Xiao et al. 2021, section 4, with layer norms over the channels in the place of batch norms.
+    """
+
+    def __init__(self, channels: int, width: int, patch: int, *, dtype: str = "float32", rngs: nnx.Rngs):
+        count = patch.bit_length() - 1
+        if patch != 2**count or not count:
+            raise ValueError(f"patch={patch}: a convolutional stem halves, so it needs 2, 4, 8, 16, ...")
+        sizes = [channels, *(max(1, width >> halving) for halving in reversed(range(count)))]
+        convolution = partial(nnx.Conv, kernel_size=(3, 3), strides=2, dtype=jnp.dtype(dtype), rngs=rngs)
+        norm = partial(normalisation, "layer", epsilon=1e-5, bias=True, dtype=dtype)
+        self.convolutions = nnx.List([convolution(a, b) for a, b in zip(sizes[:-1], sizes[1:])])
+        self.norms = nnx.List([norm(size, rngs) for size in sizes[1:]])
+        self.out = linear(width, width, dtype=dtype, rngs=rngs)
+
+    def __call__(self, images):
+        """Images (B, rows, columns, channels) as sequences `BTD`, row by row."""
+        x = images
+        for convolution, norm in zip(self.convolutions, self.norms):
+            x = nnx.relu(norm(convolution(x)))
+        return self.out(rearrange(x, "b r c d -> b (r c) d"))
+
+
+def patches(images, side: int):
+    """Images (B, rows, columns, channels) as sequences of flattened square patches, row by row."""
+    return rearrange(images, "b (r p) (c q) d -> b (r c) (p q d)", p=side, q=side)

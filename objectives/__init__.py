@@ -1,0 +1,21 @@
+"""What a model is trained for.
+
+An objective is a pure function `objective(model, batch, key, **settings) -> (loss, metrics)`. `batch` is
+{"inputs": {named as the model's arguments}, "targets": ..., "weights": ...}, in training with the number of the "step"
+too. `key` is None in evaluation. `metrics` maps names to (sum, count), so that batches of any size add up to exact
+means; `metrics["loss"]` is there, and the loss is its sum / count.
+"""
+
+from objectives.classification import classification
+from objectives.language_modeling import language_modeling
+from objectives.masked_language_modeling import masked_language_modeling
+from objectives.seq2seq import seq2seq
+from objectives.variational import variational
+
+OBJECTIVES = {
+    "classification": classification,
+    "language_modeling": language_modeling,
+    "variational": variational,
+    "masked_language_modeling": masked_language_modeling,
+    "seq2seq": seq2seq,
+}

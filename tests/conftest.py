@@ -1,0 +1,16 @@
+"""How tests compile: with one cache for them and the runs that they start, and in a hurry."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "compiled"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
+def pytest_configure():
+    import jax
+
+    # Tests compile hundreds of tiny programs and run each once or twice: optimising them takes most of the time. The
+    # whole runs that tests start are processes of their own and compile as usual.
+    jax.config.update("jax_disable_most_optimizations", True)

@@ -1,0 +1,76 @@
+"""A small model of every architecture, with inputs, an objective and targets for it, and its number of parameters."""
+
+import jax
+import jax.numpy as jnp
+
+# Distinct primes wherever a dimension is free, so that no two can be mistaken for each other.
+TOKENS = jax.random.randint(jax.random.key(1), (8, 11), 0, 23)
+SOURCE = jax.random.randint(jax.random.key(4), (8, 5), 0, 19)
+SOURCE_MASK = jnp.arange(5) < jnp.array([5, 4, 3, 2, 1, 5, 4, 3])[:, None]
+IMAGES = jax.random.uniform(jax.random.key(2), (8, 15, 10, 3))
+
+# name: (fields, inputs, (objective, targets), parameters)
+ROWS = {
+    "bert": (
+        dict(
+            vocab_size=23, context=13, width=14, depth=3, heads=7, mlp_width=17, head="masked", norm_order="pre"
+        ),  # fmt: skip
+        {"tokens": TOKENS},
+        ("language_modeling", jnp.roll(TOKENS, -1, axis=1)),
+        5058,
+    ),
+    "encoder_decoder": (
+        dict(
+            source_vocab_size=19,
+            vocab_size=23,
+            source_context=5,
+            context=13,
+            width=14,
+            depth=3,
+            heads=7,
+            mlp_width=17,
+            shared=False,
+            positions="learned",
+        ),  # fmt: skip
+        {"source": SOURCE, "source_mask": SOURCE_MASK, "tokens": TOKENS},
+        ("seq2seq", jnp.roll(TOKENS, -1, axis=1)),
+        11_918,
+    ),
+    "gpt": (
+        dict(vocab_size=23, context=13, width=14, depth=3, heads=7, mlp_width=17),
+        {"tokens": TOKENS},
+        ("language_modeling", jnp.roll(TOKENS, -1, axis=1)),
+        4741,
+    ),
+    "perceiver": (
+        dict(image_shape=(15, 10, 3), classes=19, latents=5, repeats=2, width=14, depth=3, heads=7, mlp_width=17),
+        {"images": IMAGES},
+        ("classification", jnp.arange(8)),
+        8686,
+    ),
+    "variational": (
+        dict(
+            image_shape=(15, 10, 3),
+            patch=5,
+            classes=19,
+            latents=13,
+            encoder="transformer",
+            likelihood="categorical",
+            width=14,
+            depth=3,
+            heads=7,
+            mlp_width=17,
+            decoder_width=11,
+            decoder_depth=1,
+        ),  # fmt: skip
+        {"images": IMAGES},
+        ("classification", jnp.arange(8)),
+        6157,
+    ),
+    "vit": (
+        dict(image_shape=(15, 10, 3), patch=5, classes=19, width=14, depth=3, heads=7, mlp_width=17),
+        {"images": IMAGES},
+        ("classification", jnp.arange(8)),
+        5670,
+    ),
+}

@@ -1,0 +1,212 @@
+"""Labelled texts and images of the user's own: layouts, class numbers, exact values, and what a malformed file gets."""
+
+import numpy as np
+from PIL import Image
+import pytest
+
+from data.files import image_folder, labelled_text
+from data.subwords import CLS, SEP, Subwords
+
+
+def write(folder, name, content):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
+
+
+def picture(folder, name, pixels, mode=None):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.array(pixels, np.uint8), mode=mode).save(path)
+
+
+# ---- texts ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("train.tsv", "pos\tgood\nneg\tbad\tworse\r\npos\tné\n"),
+        (
+            "train.jsonl",
+            '{"label": "pos", "text": "good"}\n{"text": "bad\\tworse", "label": "neg"}\n{"label":"pos","text":"né"}',
+        ),
+    ],
+)
+def test_labelled_lines_become_bytes_and_class_numbers(tmp_path, name, content):
+    write(tmp_path, name, content)
+    write(tmp_path, "validation.tsv", "neg\tso so\n")
+    write(tmp_path, "notes.md", "not read")
+    found = labelled_text(path=str(tmp_path), context=11)
+    assert found.facts == {"classes": 2, "vocab_size": 263, "context": 11}
+    assert (len(found.train), len(found.evaluation), found.evaluation_name) == (3, 1, "validation")
+    batch = found.train.examples(np.arange(3))
+    assert batch["targets"].tolist() == [1, 0, 1]
+    read = [found.vocabulary.decode(row[mask]) for row, mask in zip(*batch["inputs"].values())]
+    assert read == ["good", "bad\tworse", "né"]
+    assert found.evaluation.examples(np.array([0]))["targets"].tolist() == [0]
+
+
+def test_one_file_can_be_cut_into_splits(tmp_path):
+    write(tmp_path, "train.tsv", "".join(f"{number % 2}\ttext {number}\n" for number in range(10)))
+    found = labelled_text(path=str(tmp_path), context=11, train="train[:70%]", evaluation="train[70%:]")
+    assert (len(found.train), len(found.evaluation)) == (7, 3)
+
+
+def test_numbers_are_labels_too(tmp_path):
+    write(tmp_path, "train.jsonl", '{"label": 3, "text": "a"}\n{"label": 12, "text": "b"}\n{"label": 3, "text": "c"}\n')
+    found = labelled_text(path=str(tmp_path), context=5, evaluation="train")
+    assert found.train.examples(np.arange(3))["targets"].tolist() == [1, 0, 1]
+
+
+def test_cut_texts_are_counted(tmp_path, capsys):
+    write(tmp_path, "train.tsv", "a\tfive.\nb\tseven..\nb\t12345678\n")
+    labelled_text(path=str(tmp_path), context=7, evaluation="train")
+    assert "1 of 3 texts are longer than 7 tokens and were cut" in capsys.readouterr().out
+    labelled_text(path=str(tmp_path), context=8, evaluation="train")
+    assert capsys.readouterr().out == ""
+
+
+def test_a_tokenizer_puts_a_text_between_cls_and_sep(tmp_path):
+    Subwords.train(["good bad"], kind="bpe", vocab_size=270).save(tmp_path / "tokenizer.json")
+    write(tmp_path, "train.tsv", "a\tgood\nb\tbad bad bad bad\n")
+    found = labelled_text(path=str(tmp_path), context=5, evaluation="train", tokenizer=str(tmp_path / "tokenizer.json"))
+    assert found.facts == {"classes": 2, "vocab_size": len(found.vocabulary), "context": 5}
+    tokens, mask = found.train.examples(np.arange(2))["inputs"].values()
+    for row, text in zip(tokens, ("good", "bad bad bad bad")):
+        inside = found.vocabulary.encode(text)[:3].tolist()
+        assert row.tolist() == [*[CLS, *inside, SEP], 0, 0, 0][:5]
+    np.testing.assert_array_equal(mask, tokens != 0)
+
+
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("train.tsv", "a\tb\nno tab\n", r"train.tsv, line 2: expected a label, a tab and a text, got 'no tab'"),
+        ("train.tsv", "a\tb\n\nc\td\n", r"train.tsv, line 2: empty"),
+        ("train.tsv", "a\tb\n\tb\n", r"train.tsv, line 2: expected a label"),
+        ("train.tsv", "a\tb\na\t \n", r"train.tsv, line 2: expected a label"),
+        ("train.tsv", b"a\tb\na\tn\xe9\n", r"train.tsv, line 2: not UTF-8"),
+        ("train.jsonl", '{"label": "a", "text": "b"}\n{"label": "a"\n', r"train.jsonl, line 2: expected \{\"label\""),
+        ("train.jsonl", '{"label": "a"}\n', r"train.jsonl, line 1: expected"),
+        ("train.jsonl", '["label", "text"]\n', r"train.jsonl, line 1: expected"),
+        ("train.jsonl", '{"label": null, "text": "b"}\n', r"train.jsonl, line 1: expected"),
+        ("train.jsonl", '{"label": 0.5, "text": "b"}\n', r"train.jsonl, line 1: expected"),
+        ("notes.md", "a\tb\n", r"holds nothing to train on. Expected a file for each split \(train.tsv"),
+        ("dev.tsv", "a\tb\n", r"no split 'train'. It has dev \(1\)"),
+    ],
+)
+def test_a_malformed_file_is_named_with_its_line(tmp_path, name, content, message):
+    write(tmp_path, name, content)
+    with pytest.raises(ValueError, match=message):
+        labelled_text(path=str(tmp_path), context=5, evaluation="train")
+
+
+def test_an_unknown_label_is_named_with_its_line(tmp_path):
+    write(tmp_path, "train.tsv", "pos\tgood\nneg\tbad\n")
+    write(tmp_path, "validation.tsv", "pos\tgood\npostive\tbad\n")
+    with pytest.raises(
+        ValueError, match=r"validation.tsv, line 2: the label 'postive' is not among .* train: neg, pos"
+    ):
+        labelled_text(path=str(tmp_path), context=5)
+
+
+def test_a_split_in_two_files_and_an_absent_folder_are_named(tmp_path):
+    write(tmp_path, "train.tsv", "a\tb\n")
+    write(tmp_path, "train.jsonl", '{"label": "a", "text": "b"}\n')
+    with pytest.raises(ValueError, match="holds train as .tsv and as .jsonl"):
+        labelled_text(path=str(tmp_path), context=5)
+    with pytest.raises(FileNotFoundError, match="There is no folder .*nowhere"):
+        labelled_text(path=str(tmp_path / "nowhere"), context=5)
+
+
+# ---- images ---------------------------------------------------------------------------------------------------------
+
+
+def pets(folder):
+    picture(folder, "train/cat/1.png", np.full((3, 5), 51))
+    picture(folder, "train/cat/2.png", np.full((3, 5), 102))
+    picture(folder, "train/dog/1.png", np.full((3, 5, 3), (255, 0, 51)))
+    picture(folder, "validation/dog/7.png", np.full((3, 5), 204))
+    write(folder, "train/.DS_Store", "hidden")
+    return str(folder)
+
+
+def test_folders_become_classes(tmp_path):
+    found = image_folder(path=pets(tmp_path))
+    assert found.facts == {"image_shape": (3, 5, 3), "classes": 2}
+    assert (len(found.train), len(found.evaluation), found.evaluation_name) == (3, 1, "validation")
+    batch = found.train.examples(np.arange(3))
+    assert batch["inputs"]["images"].shape == (3, 3, 5, 3)
+    corners = np.round(255 * batch["inputs"]["images"][:, 2, 4]).astype(int).tolist()
+    found_classes = {tuple(corner): label for corner, label in zip(corners, batch["targets"].tolist())}
+    assert found_classes == {(51, 51, 51): 0, (102, 102, 102): 0, (255, 0, 51): 1}
+    assert found.evaluation.examples(np.array([0]))["targets"].tolist() == [1]
+
+
+def test_grey_images_of_another_size(tmp_path):
+    picture(tmp_path, "train/cat/1.png", np.full((7, 2), 51))
+    picture(tmp_path, "train/dog/1.png", [[0, 0, 255, 255]] * 4)
+    found = image_folder(path=str(tmp_path), size=2, channels=1, evaluation="train", targets="images")
+    assert found.facts == {"image_shape": (2, 2, 1), "target_shape": (2, 2, 1)}
+    images = sorted(found.train.examples(np.arange(2))["inputs"]["images"][..., 0].tolist())
+    np.testing.assert_allclose(images[1], [[0.2, 0.2], [0.2, 0.2]], atol=1e-6)
+    assert images[0][0][0] < 0.2 and images[0][0][1] > 0.8
+
+
+def test_a_slice_has_all_classes_and_is_the_same_each_time(tmp_path):
+    for number in range(20):
+        for label in ("cat", "dog"):
+            picture(tmp_path, f"train/{label}/{number}.png", [[number]])
+    cut = lambda: image_folder(path=str(tmp_path), train="train[:80%]", evaluation="train[80%:]")
+    found, again = cut(), cut()
+    assert (len(found.train), len(found.evaluation)) == (32, 8)
+    batch = found.evaluation.examples(np.arange(8))
+    assert set(batch["targets"]) == {0, 1}
+    np.testing.assert_equal(again.evaluation.examples(np.arange(8)), batch)
+
+
+def test_images_of_two_sizes_are_named(tmp_path):
+    pets(tmp_path)
+    picture(tmp_path, "validation/dog/8.png", np.zeros((5, 3)))
+    with pytest.raises(ValueError, match=r"8.png has 5 rows and 3 columns, but .* has 3 rows and 5 .* Set data.size"):
+        image_folder(path=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("train/dog/2.png", "no image", "2.png cannot be read as an image"),
+        ("train/2.png", "no image", "2.png: expected a folder for each class"),
+        ("validation/bird/1.png", "no image", "1.png: the label 'bird' is not among those of train: cat, dog"),
+    ],
+)
+def test_a_file_in_the_wrong_place_is_named(tmp_path, name, content, message):
+    pets(tmp_path)
+    write(tmp_path, name, content)
+    with pytest.raises(ValueError, match=message):
+        image_folder(path=str(tmp_path))
+
+
+def test_a_damaged_image_is_named_when_it_is_read(tmp_path):
+    pets(tmp_path)
+    file = tmp_path / "train/dog/1.png"
+    picture(tmp_path, "train/dog/1.png", np.random.default_rng(0).integers(0, 255, (3, 5, 3)))
+    file.write_bytes(file.read_bytes()[:-40])
+    found = image_folder(path=str(tmp_path))
+    with pytest.raises(ValueError, match="1.png is damaged"):
+        found.train.examples(np.arange(3))
+
+
+def test_more_than_8_bits_are_refused_before_they_are_clipped(tmp_path):
+    (tmp_path / "train/cat").mkdir(parents=True)
+    Image.fromarray(np.full((3, 5), 40_000, np.uint16)).save(tmp_path / "train/cat/1.png")
+    with pytest.raises(ValueError, match=r"1.png has more than 8 bits a channel \(mode I;16\)"):
+        image_folder(path=str(tmp_path), evaluation="train")
+
+
+def test_an_absent_folder_and_channels_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="There is no folder .*nowhere"):
+        image_folder(path=str(tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match=r"channels = 2: expected 3 \(colour\) or 1 \(grey\)"):
+        image_folder(path=pets(tmp_path), channels=2)

@@ -1,0 +1,147 @@
+"""Images: scaling, what is kept in memory, augmentation by hand-computed values, and the sets on disk."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data.images import Images, augment, fashion_mnist, mnist
+
+NOTHING = {"shift": 0, "crop": 1.0, "flip": False}
+RAMP = np.tile(np.arange(4, dtype=np.float32), (4, 1))[None, :, :, None]
+
+
+class Records:
+    """Seven images of 3x5 pixels and 2 channels that count how often each is decoded."""
+
+    def __init__(self):
+        self.decoded = []
+
+    def __len__(self):
+        return 7
+
+    def __getitems__(self, keys):
+        self.decoded += keys
+        return [{"image": np.full((3, 5, 2), 10 * key, np.uint8), "label": key % 3} for key in keys]
+
+
+def test_a_batch_has_scaled_images_labels_and_weights():
+    batch = Images(Records(), (3, 5, 2), peak=40).examples(np.array([4, 1]))
+    images = batch["inputs"]["images"]
+    assert images.dtype == np.float32 and images.shape == (2, 3, 5, 2)
+    assert images[:, 1, 2, 0].tolist() == [1.0, 0.25]
+    assert batch["targets"].dtype == np.int32 and batch["targets"].tolist() == [1, 1]
+    assert batch["weights"].dtype == np.float32 and batch["weights"].tolist() == [1, 1]
+
+
+def test_images_may_be_their_own_targets_and_are_moved_with_them():
+    source = Images(Records(), (3, 5, 2), peak=60, targets="images", shift=1)
+    batch = source.examples(np.array([6, 2]), np.full((2, source.draws), 0.99))
+    assert batch["targets"].tolist() == batch["inputs"]["images"].tolist()
+    assert batch["targets"][0, :, :, 0].tolist() == [[0] * 5, [0, 1, 1, 1, 1], [0, 1, 1, 1, 1]]
+
+
+def test_other_targets_are_refused():
+    with pytest.raises(ValueError, match="targets must be 'labels' or 'images', got 'masks'"):
+        Images(Records(), (3, 5, 2), peak=60, targets="masks")
+
+
+def test_each_record_is_decoded_once_and_the_caller_may_change_a_batch():
+    records = Records()
+    images = Images(records, (3, 5, 2), peak=10)
+    images.examples(np.array([2, 5]))["inputs"]["images"][:] = -1
+    again = images.examples(np.array([5, 6, 2]))
+    assert records.decoded == [2, 5, 6]
+    assert again["inputs"]["images"][:, 0, 0, 0].tolist() == [5, 6, 2]
+
+
+def test_a_set_above_the_memory_limit_is_read_each_time_with_equal_results():
+    records = Records()
+    large = Images(records, (3, 5, 2), peak=10, memory_limit=7 * 3 * 5 * 2 - 1)
+    small = Images(Records(), (3, 5, 2), peak=10, memory_limit=7 * 3 * 5 * 2)
+    for _ in range(2):
+        np.testing.assert_equal(large.examples(np.array([3, 3])), small.examples(np.array([3, 3])))
+    assert records.decoded == [3, 3, 3, 3]
+
+
+def test_a_shift_moves_by_whole_pixels_and_fills_with_zero():
+    image = np.arange(1, 10, dtype=np.float32).reshape(1, 3, 3, 1)
+    # Three equal thirds of [0, 1) mean -1, 0 and 1: down by one, left by one.
+    moved = augment(image, np.array([[0.9, 0.1, 0, 0, 0, 0]]), **NOTHING | {"shift": 1})
+    assert moved[0, :, :, 0].tolist() == [[0, 0, 0], [2, 3, 0], [5, 6, 0]]
+
+
+def test_shifts_reach_every_distance_equally_often():
+    image = np.zeros((5000, 7, 7, 1), np.float32)
+    image[:, 3, 3] = 1
+    moved = augment(image, np.random.default_rng(0).random((5000, 6)), **NOTHING | {"shift": 2})
+    expected = np.zeros((7, 7))
+    expected[1:6, 1:6] = 200
+    assert np.abs(moved.sum(axis=(0, 3)) - expected).max() < 75
+
+
+def test_a_flip_mirrors_columns_below_one_half():
+    image = np.arange(6, dtype=np.float32).reshape(1, 2, 3, 1).repeat(2, axis=0)
+    draws = np.array([[0, 0, 0, 0, 0, 0.49], [0, 0, 0, 0, 0, 0.5]])
+    flipped = augment(image, draws, **NOTHING | {"flip": True})
+    assert flipped[0, :, :, 0].tolist() == [[2, 1, 0], [5, 4, 3]]
+    np.testing.assert_array_equal(flipped[1], image[1])
+
+
+@pytest.mark.parametrize("left, expected", [(0.0, [0, 0.25, 0.75, 1.25]), (1.0, [1.75, 2.25, 2.75, 3])])
+def test_a_crop_of_half_the_side_is_stretched_bilinearly(left, expected):
+    cut = augment(RAMP, np.array([[0, 0, 1.0, 0, left, 0]]), **NOTHING | {"crop": 0.5})
+    np.testing.assert_allclose(cut[0, :, :, 0], np.tile(expected, (4, 1)), rtol=1e-6)
+
+
+def test_crops_keep_values_within_those_of_the_image():
+    images = np.random.default_rng(0).random((50, 5, 7, 3), dtype=np.float32)
+    cut = augment(images, np.random.default_rng(1).random((50, 6)), shift=0, crop=0.3, flip=True)
+    assert cut.min() >= 0 and cut.max() <= 1 + 1e-6
+
+
+def test_all_at_once_equals_one_image_at_a_time():
+    generator = np.random.default_rng(0)
+    images, draws = generator.random((11, 5, 7, 3), dtype=np.float32), generator.random((11, 6))
+    settings = {"shift": 2, "crop": 0.5, "flip": True}
+    alone = [augment(images[[row]], draws[[row]], **settings) for row in range(11)]
+    np.testing.assert_array_equal(augment(images, draws, **settings), np.concatenate(alone))
+
+
+def test_without_draws_or_without_settings_images_stay_as_they_are():
+    augmented = Images(Records(), (3, 5, 2), peak=10, shift=1, crop=0.5, flip=True)
+    plain = Images(Records(), (3, 5, 2), peak=10)
+    indices = np.arange(7)
+    assert (augmented.draws, plain.draws) == (6, 0)
+    np.testing.assert_equal(augmented.examples(indices), plain.examples(indices))
+    images = np.random.default_rng(0).random((3, 5, 7, 2), dtype=np.float32)
+    np.testing.assert_array_equal(augment(images, np.full((3, 6), 0.3), **NOTHING), images)
+
+
+@pytest.mark.parametrize(
+    "setting, message",
+    [
+        ({"shift": 3}, r"shift must lie in 0\.\.2 .* got 3"),
+        ({"shift": -1}, "shift .* got -1"),
+        ({"crop": 0.0}, "crop .* got 0"),
+        ({"crop": 1.5}, "crop .* got 1.5"),
+    ],
+)
+def test_augmentation_that_does_not_fit_is_named(setting, message):
+    with pytest.raises(ValueError, match=message):
+        Images(Records(), (3, 5, 2), peak=10, **setting)
+
+
+@pytest.mark.parametrize("load", [mnist, fashion_mnist])
+def test_the_real_set_has_its_known_sizes_and_looks(load):
+    folder = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser() / load.__name__
+    if not folder.exists():
+        pytest.skip(f"{folder} is not there")
+    found = load(train="train[:80%]", shift=2)
+    assert found.facts == {"classes": 10, "image_shape": (28, 28, 1)}
+    assert (len(found.train), len(found.evaluation), found.evaluation_name) == (48_000, 10_000, "test")
+    batch = found.evaluation.examples(np.arange(300))
+    images = batch["inputs"]["images"]
+    assert images.min() == 0 and images.max() == 1 and 0.1 < images.mean() < 0.4
+    assert set(batch["targets"]) == set(range(10))

@@ -1,0 +1,43 @@
+"""Number words: known translations, and no number on both sides."""
+
+from num2words import num2words
+import numpy as np
+import pytest
+
+from data.number_words import number_words
+
+
+@pytest.fixture(scope="module")
+def found():
+    return number_words(evaluation="test[:997]")
+
+
+def texts(found, source) -> dict[str, str]:
+    batch = source.examples(np.arange(len(source)))
+    inputs = batch["inputs"]
+    english = [found.vocabulary.decode(row) for row in inputs["source"]]
+    return dict(zip(english, [found.vocabulary.decode(row) for row in batch["targets"]]))
+
+
+def test_held_out_numbers_are_held_out(found):
+    train, test = texts(found, found.train), texts(found, found.evaluation)
+    assert len(train) == 89_948 and len(test) == 997 and not train.keys() & test.keys()
+    everything = train | test
+    for number in (1, 11, 21_000, 99_999):
+        assert everything.get(num2words(number), num2words(number, lang="de")) == num2words(number, lang="de")
+    words = [num2words(number) for number in range(1000)]
+    held_out = [word for word in words if word not in train]
+    assert 60 < len(held_out) < 140  # a tenth, by a hash
+
+
+def test_the_order_turns_around(found):
+    everything = texts(found, found.train)
+    assert everything["forty-two thousand"] == "zweiundvierzigtausend"
+
+
+def test_facts_are_those_of_the_tokens(found):
+    batch = found.train.examples(np.arange(len(found.train)))
+    assert found.facts["vocab_size"] == found.facts["source_vocab_size"] == len(found.vocabulary) == 400
+    assert batch["targets"].max() < 400
+    assert batch["targets"].shape[1] == found.facts["context"] and batch["weights"][:, -1].any()
+    assert batch["inputs"]["source"].shape[1] == found.facts["source_context"]

@@ -1,0 +1,18 @@
+"""The table of sets: every entry can be called from a config, and checked before it is."""
+
+import inspect
+
+import pytest
+
+from data import DATASETS
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_set_takes_plain_annotated_keywords_and_names_its_splits(name):
+    function = DATASETS[name]
+    parameters = inspect.signature(function).parameters
+    assert function.__name__ == name
+    assert {parameter.kind for parameter in parameters.values()} == {inspect.Parameter.KEYWORD_ONLY}
+    assert {parameter.annotation for parameter in parameters.values()} <= {str, int, float, bool, tuple[float, ...]}
+    assert parameters["train"].default == "train"
+    assert parameters["evaluation"].default in ("test", "validation")

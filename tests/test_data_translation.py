@@ -1,0 +1,84 @@
+"""Translation from the user's files: splits by name, and which line of which file is at fault."""
+
+import numpy as np
+import pytest
+
+from data.subwords import Subwords
+from data.translation import translation
+
+ENGLISH, GERMAN = ["a dog", "two cats", "one cat and a dog"], ["ein Hund", "zwei Katzen", "eine Katze und ein Hund"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Pairs of 3 and 1 lines; a token is a byte."""
+    Subwords.train([], kind="bpe", vocab_size=263).save(tmp_path / "tokenizer.json")
+    for split, part in {"train": slice(None), "validation": slice(1), "test_2016": slice(2)}.items():
+        for language, lines in {"en": ENGLISH, "de": GERMAN}.items():
+            (tmp_path / f"{split}.{language}").write_text("\n".join(lines[part]) + "\n", encoding="utf-8")
+    (tmp_path / "alone.en").write_text("no partner\n")
+    return tmp_path
+
+
+def load(folder, **more):
+    fields = {"source": "en", "target": "de", "source_length": 17, "length": 24}
+    return translation(path=str(folder), tokenizer=str(folder / "tokenizer.json"), **fields | more)
+
+
+def text(found, batch, row):
+    source = batch["inputs"]["source"][row][batch["inputs"]["source_mask"][row]]
+    return found.vocabulary.decode(source), found.vocabulary.decode(batch["targets"][row])
+
+
+def test_lines_belong_together(folder):
+    found = load(folder)
+    batch = found.train.examples(np.arange(3))
+    assert [text(found, batch, row) for row in range(3)] == list(zip(ENGLISH, GERMAN))
+    assert found.facts == {"source_vocab_size": 263, "vocab_size": 263, "source_context": 17, "context": 24}
+    assert (len(found.evaluation), found.evaluation_name) == (1, "validation")
+
+
+def test_splits_are_files_and_can_be_cut_and_turned_around(folder):
+    found = load(folder, source="de", target="en", source_length=23, length=18, train="train[1:]+test_2016")
+    batch = found.train.examples(np.arange(4))
+    assert text(found, batch, 3) == ("zwei Katzen", "two cats") and text(found, batch, 1) == (GERMAN[2], ENGLISH[2])
+
+
+def test_long_pairs_are_left_out_of_training_and_counted(folder, capsys):
+    found = load(folder, source_length=11)
+    assert len(found.train) == 2 and "1 of 3 pairs of 'train' are too long and left out" in capsys.readouterr().out
+    assert len(load(folder, length=23).train) == 2  # 23 bytes and the end are 24
+    load(folder)
+    assert "too long" not in capsys.readouterr().out.splitlines()[-1:]
+
+
+def test_long_pairs_are_an_error_in_evaluation(folder):
+    with pytest.raises(ValueError, match="train, line 3, is one of 1 pairs .* 17 tokens .source_length = 11"):
+        load(folder, source_length=11, evaluation="train[1:]")
+    with pytest.raises(ValueError, match="No pair of 'train' .* fits source_length = 2"):
+        load(folder, source_length=2)
+
+
+@pytest.mark.parametrize(
+    "name, content, words",
+    [
+        ("train.de", b"eins\nzwei\n", r"train.en, line 3, has no partner: train.de has 2 lines, train.en has 3"),
+        ("train.en", b"one\n", r"train.de, line 2, has no partner"),
+        ("train.de", b"eins\n\ndrei\n", "train.de, line 2: empty"),
+        ("validation.de", b"\xfcber\n", "validation.de, line 1: not UTF-8"),
+    ],
+)
+def test_a_malformed_file_is_named_with_the_line(folder, name, content, words):
+    (folder / name).write_bytes(content)
+    with pytest.raises(ValueError, match=words):
+        load(folder)
+
+
+def test_missing_files_and_splits_are_named(folder, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no pair of files such as train.en and train.fr"):
+        load(folder, target="fr")
+    with pytest.raises(ValueError, match="has no split 'val'. It has test_2016 .2., train .3., validation .1."):
+        load(folder, evaluation="val")
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(FileNotFoundError, match="To make one: python -m experiments.tokenizer"):
+        load(folder)

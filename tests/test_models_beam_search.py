@@ -1,0 +1,147 @@
+"""Beam search: against a plain search, and against the scores of all targets that there are."""
+
+from itertools import product
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from models import EncoderDecoder
+from models.beam_search import beam_search
+
+BOS, EOS, V = 2, 3, 5
+SOURCE = jax.random.randint(jax.random.key(1), (3, 7), 0, 11)
+MASK = jnp.arange(7) < jnp.array([7, 4, 2])[:, None]
+CHOICES = [{}, {"scan": True}, {"positions": "rotary", "kv_heads": 1, "norm_order": "post"}]
+
+
+def build(**more):
+    fields = dict(source_vocab_size=11, vocab_size=V, source_context=7, context=13, width=28, depth=2, heads=7)
+    return EncoderDecoder(**fields | {"shared": False} | more, rngs=nnx.Rngs(0))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build()
+
+
+def search(model, row=slice(None), **settings):
+    return beam_search(model, SOURCE[row], MASK[row], **{"bos": BOS, "eos": EOS} | settings)
+
+
+def without_cache(model):
+    """A function from a row of the source and a target to the log-probabilities of the next token, by a full pass."""
+    full = jax.jit(lambda *inputs: jax.nn.log_softmax(model(*inputs[:2], source_mask=inputs[2])))
+
+    def log_p(row: int, target) -> np.ndarray:
+        tokens = [BOS, *target, *[0] * (12 - len(target))]  # what comes later is not seen
+        return np.asarray(full(SOURCE[row : row + 1], jnp.array([tokens]), MASK[row : row + 1]))[0, len(target)]
+
+    return log_p
+
+
+def plain_search(log_p, row: int, *, length: int, beams: int, length_penalty: float):
+    """What `beam_search` says that it does, with lists: targets, and their scores."""
+    score = lambda item: item[1] / ((5 + len(item[0])) / 6) ** length_penalty
+    kept = [((), 0.0)]
+    for _ in range(length):
+        longer = []
+        for target, total in kept:
+            if target and target[-1] == EOS:
+                longer.append((target, total))
+            else:
+                longer += [((*target, token), total + p) for token, p in enumerate(log_p(row, target))]
+        kept = sorted(longer, key=score, reverse=True)[:beams]
+    return [(*target, *[EOS] * (length - len(target))) for target, _ in kept], [score(item) for item in kept]
+
+
+@pytest.mark.parametrize("more", CHOICES, ids=str)
+def test_one_beam_is_greedy(more):
+    model = build(**more)
+    tokens, scores = search(model, length=6)
+    log_p = without_cache(model)
+    assert tokens.shape == (3, 1, 6) and tokens.dtype == jnp.int32 and scores.shape == (3, 1)
+    for row in range(3):
+        target, total = [], 0.0
+        while len(target) < 6 and EOS not in target:
+            p = log_p(row, target)
+            target.append(int(p.argmax()))
+            total += p.max()
+        assert tokens[row, 0].tolist() == target + [EOS] * (6 - len(target))
+        np.testing.assert_allclose(scores[row, 0], total, rtol=1e-5)
+
+
+@pytest.mark.parametrize("more", CHOICES, ids=str)
+def test_a_few_beams_do_as_a_plain_search_without_cache(more):
+    model = build(**more)
+    tokens, scores = search(model, length=5, beams=3, length_penalty=0.7)
+    log_p = without_cache(model)
+    for row in range(3):
+        expected, values = plain_search(log_p, row, length=5, beams=3, length_penalty=0.7)
+        np.testing.assert_allclose(scores[row], values, rtol=1e-5)
+        assert tokens[row].tolist() == [list(target) for target in expected]
+
+
+@pytest.mark.parametrize("length_penalty", [0.0, 0.6, 3.0])
+def test_enough_beams_find_all_targets_in_their_order(model, length_penalty):
+    open_ = [token for token in range(V) if token != EOS]
+    # Of 0, 1 or 2 tokens and then the end, or of 3 tokens.
+    targets = [(*start, EOS) for size in range(3) for start in product(open_, repeat=size)] + [
+        *product(open_, repeat=3)
+    ]
+    assert len(targets) == 1 + 4 + 16 + 64
+    tokens, scores = search(model, slice(1, 2), length=3, beams=len(targets) + 2, length_penalty=length_penalty)
+    expected, log_p = {}, without_cache(model)
+    for target in targets:
+        total = sum(log_p(1, target[:place])[token] for place, token in enumerate(target))
+        filled = (*target, *[EOS] * (3 - len(target)))
+        expected[filled] = total / ((5 + len(target)) / 6) ** length_penalty
+    found = dict(zip(map(tuple, tokens[0, :-2].tolist()), scores[0, :-2].tolist()))
+    assert found.keys() == expected.keys()
+    assert all(found[target] == pytest.approx(expected[target], rel=1e-4) for target in expected)
+    assert (np.diff(scores[0, :-2]) <= 0).all() and (scores[0, -2:] == -np.inf).all()
+
+
+def test_it_stops_when_all_have_ended(model):
+    calls = []
+
+    class Counting(EncoderDecoder):
+        def decode(self, tokens, cache):
+            jax.debug.callback(lambda: calls.append(1))
+            logits, cache = super().decode(tokens, cache)
+            # The end is nearly sure in the third step.
+            return logits + jnp.where(cache["length"] == 3, 50.0, -50.0) * (jnp.arange(V) == EOS), cache
+
+    fields = dict(source_vocab_size=11, vocab_size=V, source_context=7, context=13, width=28, depth=2, heads=7)
+    tokens, _ = search(Counting(**fields, shared=False, rngs=nnx.Rngs(0)), length=13, beams=2)
+    jax.effects_barrier()
+    assert len(calls) == 3
+    assert (tokens[..., 2:] == EOS).all() and (tokens[..., :2] != EOS).all()
+
+
+def test_padding_and_the_rest_of_the_batch_change_nothing(model):
+    tokens, scores = search(model, length=6, beams=3)
+    other = jnp.where(MASK, SOURCE, 10 - SOURCE)
+    padded = beam_search(model, other, MASK, bos=BOS, eos=EOS, length=6, beams=3)
+    np.testing.assert_array_equal(padded[0], tokens)
+    np.testing.assert_array_equal(padded[1], scores)
+    alone = beam_search(model, SOURCE[1:2, :4], bos=BOS, eos=EOS, length=6, beams=3)
+    np.testing.assert_array_equal(alone[0][0], tokens[1])
+    np.testing.assert_allclose(alone[1][0], scores[1], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "wrong, words",
+    [
+        ({"beams": 0}, "beams = 0: expected at least 1"),
+        ({"length": 14}, "length = 14: expected 1 to 13 tokens"),
+        ({"length": 0}, "length = 0: expected 1 to 13 tokens"),
+        ({"length_penalty": -1.0}, "length_penalty = -1.0: expected at least 0"),
+    ],
+    ids=str,
+)
+def test_a_setting_out_of_range_is_named(model, wrong, words):
+    with pytest.raises(ValueError, match=words):
+        search(model, **{"length": 6} | wrong)

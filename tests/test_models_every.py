@@ -1,0 +1,144 @@
+"""What holds for every architecture in `MODELS`: one row here is all that a new one needs."""
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from models import MODELS
+from objectives import OBJECTIVES
+from tests.rows import ROWS
+from training.state import merge, split
+
+
+@pytest.fixture(params=sorted(MODELS))
+def row(request):
+    return request.param, *ROWS[request.param]
+
+
+def build(name, fields, **more):
+    return MODELS[name](**(fields | more), rngs=nnx.Rngs(0))
+
+
+def test_every_architecture_has_a_row():
+    assert set(ROWS) == set(MODELS)
+
+
+def test_parameter_count(row):
+    name, fields, _, _, count = row
+    assert sum(x.size for x in split(build(name, fields))[1].values()) == count
+
+
+def test_split_and_merge_give_the_same_model(row):
+    name, fields, inputs, *_ = row
+    model = build(name, fields)
+    np.testing.assert_array_equal(merge(*split(model))(**inputs), model(**inputs))
+
+
+@pytest.mark.parametrize("more", [{"scan": True}, {"remat": True}, {"scan": True, "remat": True}], ids=str)
+def test_scanned_and_rematerialised_layers_give_the_same_numbers(row, more):
+    name, fields, inputs, *_ = row
+    plain, other = build(name, fields, dropout=0.1), build(name, fields, dropout=0.1, **more)
+    key = jax.random.key(3)
+    loss = lambda model: (model(**inputs, key=key) ** 2).sum()
+    np.testing.assert_allclose(loss(other), loss(plain), rtol=1e-5)
+    mine, theirs = (split(nnx.grad(loss)(model)) for model in (other, plain))
+    norm = lambda gradients: float(optax.global_norm(gradients[1]))
+    assert norm(mine) == pytest.approx(norm(theirs), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"norm_order": "post"},
+        {"norm": "rms"},
+        {"activation": "relu"},
+        {"activation": "gelu_tanh"},
+        {"activation": "swiglu"},
+        {"positions": "sinusoidal", "width": 28},
+        {"positions": "none"},
+        {"kv_heads": 1},
+        {"qk_norm": True},
+        {"bias": False},
+        {"epsilon": 0.1},
+        {"dropout": 0.5},
+    ],
+    ids=str,
+)
+def test_every_choice_changes_the_model_and_trains(row, more):
+    name, fields, inputs, *_ = row
+    plain, other = build(name, fields), build(name, fields, **more)
+    key = jax.random.key(5)
+    out, changed = plain(**inputs, key=key), other(**inputs, key=key)
+    assert out.shape == changed.shape and jnp.abs(out - changed).max() > 1e-6
+    gradients = split(nnx.grad(lambda m: (m(**inputs, key=key) ** 2).sum())(other))[1]
+    assert all(jnp.isfinite(g).all() for g in gradients.values())
+    idle = [path for path, g in gradients.items() if not g.any()]
+    assert all(path.endswith("key.bias") for path in idle)  # a softmax does not feel a constant added to all scores
+
+
+def test_bfloat16_computes_close_to_float32_and_keeps_float32_parameters(row):
+    name, fields, inputs, *_ = row
+    model, half = build(name, fields), build(name, fields, dtype="bfloat16")
+    assert {x.dtype for x in split(half)[1].values()} == {jnp.dtype("float32")}
+    out = half(**inputs)
+    assert out.dtype == jnp.float32
+    np.testing.assert_allclose(out, model(**inputs), atol=0.05 * float(jnp.abs(model(**inputs)).max()))
+    assert (out != model(**inputs)).any()
+
+
+def test_dropout_needs_a_key_and_follows_it(row):
+    name, fields, inputs, *_ = row
+    model = build(name, fields, dropout=0.3)
+    np.testing.assert_array_equal(model(**inputs), model(**inputs))
+    a, b, c = (model(**inputs, key=jax.random.key(seed)) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(a, b)
+    assert (a != c).any() and (a != model(**inputs)).any()
+
+
+def test_fits_eight_examples(row):
+    name, fields, inputs, (objective, targets), _ = row
+    structure, parameters = split(build(name, fields | {"width": 28}))
+    batch = {"inputs": inputs, "targets": targets, "weights": jnp.ones(targets.shape)}
+    optimizer = optax.adam(1e-2)
+
+    @jax.jit
+    def fit(parameters):
+        def step(carry, _):
+            parameters, state = carry
+            loss = lambda p: OBJECTIVES[objective](merge(structure, p), batch, None)[0]
+            value, gradients = jax.value_and_grad(loss)(parameters)
+            updates, state = optimizer.update(gradients, state)
+            return (optax.apply_updates(parameters, updates), state), value
+
+        return jax.lax.scan(step, (parameters, optimizer.init(parameters)), None, 300)[1]
+
+    losses = fit(parameters)
+    assert losses[0] > 2 and losses[-1] < 0.02
+
+
+def test_a_misspelt_field_is_a_type_error_that_names_it(row):
+    name, fields, *_ = row
+    with pytest.raises(TypeError, match="dept"):
+        build(name, fields, dept=3)
+
+
+@pytest.mark.parametrize(
+    "wrong, words",
+    [
+        ({"heads": 5}, "heads=5 must divide width=14"),
+        ({"depth": 0}, "depth=0: expected at least 1"),
+        ({"norm": "batch"}, "expected 'layer' or 'rms'"),
+        ({"norm_order": "middle"}, "expected 'pre' or 'post'"),
+        ({"activation": "tanh"}, "expected one of gelu"),
+        ({"positions": "relative"}, "positions='relative'"),
+        ({"dropout": 1.5}, "0 <= dropout < 1"),
+    ],
+    ids=str,
+)
+def test_bad_fields_are_named(row, wrong, words):
+    name, fields, *_ = row
+    with pytest.raises(ValueError, match=words):
+        build(name, fields, **wrong)

@@ -1,0 +1,68 @@
+"""What makes a GPT a GPT: it cannot see the future, and its cache gives the same numbers as a full pass."""
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from models import GPT
+
+FIELDS = dict(vocab_size=23, context=13, width=28, depth=2, heads=7)
+TOKENS = jax.random.randint(jax.random.key(1), (3, 11), 0, 23)
+CHOICES = [
+    {},
+    {"positions": "sinusoidal"},
+    {"positions": "rotary", "kv_heads": 1, "norm": "rms", "activation": "swiglu", "qk_norm": True},
+    {"norm_order": "post", "scan": True},
+    {"tied": False},
+]
+
+
+@pytest.mark.parametrize("more", CHOICES, ids=str)
+def test_causal_by_gradient(more):
+    model = GPT(**(FIELDS | more), rngs=nnx.Rngs(0))
+    x = jax.random.normal(jax.random.key(2), (3, 11, 28))
+    for t in (0, 4, 10):
+        # The sum over features alone would have no gradient behind a norm.
+        gradient = jax.grad(lambda x, t=t: (model.blocks(x)[0][:, t] ** 3).sum())(x)
+        felt = jnp.abs(gradient).max(axis=(0, 2))
+        assert (felt[t + 1 :] == 0).all() and (felt[: t + 1] > 0).all()
+
+
+@pytest.mark.parametrize("more", CHOICES, ids=str)
+def test_later_tokens_change_no_earlier_logits(more):
+    model = GPT(**(FIELDS | more), rngs=nnx.Rngs(0))
+    changed = model(TOKENS.at[:, 6].set(22 - TOKENS[:, 6])) != model(TOKENS)
+    assert not changed[:, :6].any() and changed[:, 6:].any(axis=-1).all()
+
+
+@pytest.mark.parametrize("more", CHOICES, ids=str)
+def test_cached_equals_uncached(more):
+    model = GPT(**(FIELDS | more), rngs=nnx.Rngs(0))
+    cache, parts = model.new_cache(3), []
+    for piece in (TOKENS[:, :4], TOKENS[:, 4:5], TOKENS[:, 5:6], TOKENS[:, 6:]):
+        logits, cache = model.decode(piece, cache)
+        parts.append(logits)
+    assert cache["length"] == 11
+    np.testing.assert_allclose(jnp.concatenate(parts, axis=1), model(TOKENS), atol=1e-5)
+
+
+def test_padding_is_not_felt():
+    model = GPT(**FIELDS, rngs=nnx.Rngs(0))
+    mask = jnp.arange(11) < jnp.array([11, 7, 2])[:, None]
+    other = jnp.where(mask, TOKENS, 22 - TOKENS)
+    a, b = model(TOKENS, mask=mask), model(other, mask=mask)
+    np.testing.assert_array_equal(a[mask], b[mask])
+    np.testing.assert_allclose(a[1, :7], model(TOKENS[1:2, :7])[0], atol=1e-5)
+
+
+def test_tied_head_is_the_embedding():
+    tied, untied = GPT(**FIELDS, rngs=nnx.Rngs(0)), GPT(**FIELDS, tied=False, rngs=nnx.Rngs(0))
+    assert tied.head is None
+    assert untied.head.kernel[...].shape == (28, 23)
+
+
+def test_a_sequence_longer_than_the_context_is_refused():
+    with pytest.raises(ValueError, match="14 is longer than the 13 positions"):
+        GPT(**FIELDS, rngs=nnx.Rngs(0))(jnp.zeros((1, 14), int))

@@ -1,0 +1,92 @@
+"""Norms, MLP, dropout and positions, against their formulas."""
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from models.layers import MLP, Dropout, Embedding, interpolate, normalisation, rotate, sinusoids
+
+X = jnp.asarray(np.random.default_rng(0).normal(size=(3, 7, 10)), jnp.float32)
+
+
+def test_norms_by_hand():
+    settings = dict(epsilon=0.1, bias=True, dtype="float32", rngs=nnx.Rngs(0))
+    layer = (X - X.mean(-1, keepdims=True)) / np.sqrt(X.var(-1, keepdims=True) + 0.1)
+    np.testing.assert_allclose(normalisation("layer", 10, **settings)(X), layer, atol=1e-5)
+    rms = X / np.sqrt((X**2).mean(-1, keepdims=True) + 0.1)
+    np.testing.assert_allclose(normalisation("rms", 10, **settings)(X), rms, atol=1e-5)
+
+
+def test_swiglu_by_hand():
+    mlp = MLP(width=10, mlp_width=13, activation="swiglu", bias=False, rngs=nnx.Rngs(0))
+    up, gate, down = (getattr(mlp, name).kernel[...] for name in ("linear", "up", "down"))
+    by_hand = (X @ up * (X @ gate / (1 + np.exp(-X @ gate)))) @ down
+    np.testing.assert_allclose(mlp(X), by_hand, atol=1e-5)
+
+
+def test_dropout_keeps_the_mean_and_the_share():
+    x = jnp.ones((1000, 100))
+    dropped = Dropout(0.3)(x, jax.random.key(0))
+    np.testing.assert_allclose(np.unique(dropped), [0, 1 / 0.7], rtol=1e-6)
+    assert (dropped == 0).mean() == pytest.approx(0.3, abs=0.01)
+    assert dropped.mean() == pytest.approx(1, abs=0.01)
+
+
+def test_a_traced_dropout_rate_drops_the_same():
+    def drop(rate):
+        dropout = Dropout(0.0)
+        dropout.rate = rate
+        return dropout(X, jax.random.key(0))
+
+    np.testing.assert_allclose(jax.jit(drop)(0.3), Dropout(0.3)(X, jax.random.key(0)), rtol=1e-6)
+
+
+def test_embedding_looks_up_and_scores():
+    table = Embedding(23, 10, rngs=nnx.Rngs(0))
+    rows = table.embedding[...]
+    np.testing.assert_array_equal(table(jnp.array([[3, 22]])), rows[jnp.array([[3, 22]])])
+    np.testing.assert_allclose(table.attend(X)[1, 2, 5], X[1, 2] @ rows[5], rtol=1e-5)
+
+
+def test_sinusoids_turn_with_the_offset():
+    table = sinusoids((50,), 16).astype(np.float64)
+    products = table @ table.T
+    for offset in (0, 1, 7):
+        np.testing.assert_allclose(np.diagonal(products, offset), products[0, offset], atol=1e-5)
+    np.testing.assert_allclose(np.diagonal(products), 16 / 2, atol=1e-5)
+
+
+def test_sinusoids_on_a_grid_give_each_axis_its_columns():
+    table = sinusoids((3, 5), 8).reshape(3, 5, 8)
+    assert (table[:, :1, :4] == table[:, :, :4]).all() and (table[:1, :, 4:] == table[:, :, 4:]).all()
+    np.testing.assert_allclose(
+        table[2, 4], np.concatenate([f(p * np.array([1, 0.01])) for p in (2, 4) for f in (np.sin, np.cos)]), rtol=1e-5
+    )
+
+
+def test_rotation_keeps_lengths_and_turns_by_the_position():
+    x = X[:, :, None, :]
+    turned = rotate(x, jnp.arange(7))
+    np.testing.assert_allclose(jnp.linalg.norm(turned, axis=-1), jnp.linalg.norm(x, axis=-1), rtol=1e-5)
+    np.testing.assert_array_equal(turned[:, 0], x[:, 0])
+    first = x[0, 3, 0, 0] * np.cos(3) - x[0, 3, 0, 5] * np.sin(3)
+    np.testing.assert_allclose(turned[0, 3, 0, 0], first, rtol=1e-4)
+
+
+def test_interpolation_of_positions_by_hand():
+    table = jnp.array([[0.0], [2.0], [10.0], [12.0]])  # a grid of 2 x 2
+    np.testing.assert_array_equal(interpolate(table, (2, 2), (2, 2)), table)
+    # Cell centres of a row of 4 lie at -1/4, 1/4, 3/4, 5/4 of the old ones; beyond the outermost nothing changes.
+    np.testing.assert_allclose(interpolate(table, (2, 2), (1, 4))[:, 0], [5, 5.5, 6.5, 7], atol=1e-6)
+    wider = interpolate(table, (2, 2), (2, 4))[:, 0]
+    np.testing.assert_allclose(wider, [0, 0.5, 1.5, 2, 10, 10.5, 11.5, 12], atol=1e-6)
+
+
+def test_interpolation_of_a_plane_is_the_plane():
+    plane = lambda rows, columns: np.stack(
+        [a.reshape(-1) for a in np.meshgrid((np.arange(rows) + 0.5) / rows, (np.arange(columns) + 0.5) / columns)], -1
+    )
+    found = np.asarray(interpolate(jnp.asarray(plane(5, 5)), (5, 5), (10, 10))).reshape(10, 10, 2)
+    np.testing.assert_allclose(found[1:-1, 1:-1], plane(10, 10).reshape(10, 10, 2)[1:-1, 1:-1], atol=1e-6)

@@ -1,0 +1,185 @@
+"""What makes a Perceiver: latents that read a set at linear cost, rounds that share weights, output queries."""
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from models import Perceiver
+from models.perceiver import fourier_features
+from objectives.masked_language_modeling import masked_language_modeling
+from training.state import merge, split
+
+IMAGES = jax.random.uniform(jax.random.key(2), (2, 7, 5, 3))
+TOKENS = jax.random.randint(jax.random.key(1), (8, 11), 0, 23)
+SIZES = dict(latents=3, width=14, depth=2, heads=7)
+
+
+def of_images(**fields):
+    return Perceiver(**(SIZES | dict(image_shape=(7, 5, 3), classes=19) | fields), rngs=nnx.Rngs(0))
+
+
+def of_tokens(**fields):
+    return Perceiver(**(SIZES | dict(vocab_size=23, context=13, classes=19) | fields), rngs=nnx.Rngs(0))
+
+
+def test_fourier_features_by_hand():
+    features = fourier_features((3, 5), 2)
+    assert features.shape == (15, 10)
+    # Row 2, column 4 is the corner (1, 1): frequencies 1 and 1.5 on an axis of 3, 1 and 2.5 on an axis of 5.
+    np.testing.assert_allclose(features[14], [1, 0, -1, -1, 0, 1, 0, 1, -1, 0], atol=1e-6)
+    # Row 1, column 1 is at (0, -1/2).
+    angles = np.pi * np.array([-0.5, -1.25])
+    np.testing.assert_allclose(features[6], [0, 0, 0, 1, 1, -0.5, *np.sin(angles), *np.cos(angles)], atol=1e-6)
+
+
+def test_the_array_is_pixels_beside_their_positions():
+    array = of_images(bands=2).array(IMAGES)
+    np.testing.assert_array_equal(array[1, 11, :3], IMAGES[1, 2, 1])
+    np.testing.assert_array_equal(array[1, 11, 3:], fourier_features((7, 5), 2)[11])
+
+
+@pytest.mark.parametrize("positions, columns", [("fourier", 17), ("sinusoidal", 14), ("learned", 14), ("none", 0)])
+def test_the_array_is_tokens_beside_their_positions(positions, columns):
+    model = of_tokens(positions=positions)
+    array = model.array(tokens=TOKENS)
+    assert array.shape == (8, 11, 14 + columns)
+    np.testing.assert_array_equal(array[..., :14], model.embedding(TOKENS))
+    np.testing.assert_array_equal(array[0, :, 14:], array[1, :, 14:])
+
+
+def test_cost_is_linear_in_the_input():
+    def flops(side):
+        make = lambda: Perceiver(**(SIZES | dict(image_shape=(side, side, 3), classes=19)), rngs=nnx.Rngs(0))
+        structure, state = nnx.split(nnx.eval_shape(make))
+        images = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
+        return jax.jit(lambda s, x: nnx.merge(structure, s)(x)).lower(state, images).compile().cost_analysis()["flops"]
+
+    counts = np.array([flops(side) for side in (32, 64, 128)])
+    slopes = np.diff(np.log(counts)) / np.log(4)
+    np.testing.assert_allclose(slopes, 1, atol=0.02)
+
+
+def test_pixels_may_come_in_any_order_if_their_positions_come_along():
+    model = of_images()
+    order = jax.random.permutation(jax.random.key(5), 35)
+    array = model.array(IMAGES)
+    read = model.read(array)
+    assert jnp.abs(model.read(array[:, order]) - read).max() < 1e-5
+    pixels_only = array.at[:, :, :3].set(array[:, order, :3])
+    assert jnp.abs(model.read(pixels_only) - read).max() > 1e-3
+
+
+def test_without_positions_the_order_is_not_seen():
+    difference = {}
+    for positions in ("none", "fourier"):
+        model = of_tokens(positions=positions)
+        difference[positions] = jnp.abs(model(tokens=TOKENS) - model(tokens=TOKENS[:, ::-1])).max()
+    assert difference["none"] < 1e-5 < 1e-3 < difference["fourier"]
+
+
+@pytest.mark.parametrize("sharing, different", [("all", (1, 1)), ("after first", (2, 1)), ("none", (3, 3))])
+def test_rounds_share_weights(sharing, different):
+    model = of_images(repeats=3, sharing=sharing)
+    assert (len(model.crosses), len(model.towers)) == different
+    array = model.array(IMAGES)
+    x = jnp.broadcast_to(model.latents[...], (2, 3, 14))
+    crosses, towers = (list(parts) + [parts[-1]] * 2 for parts in (model.crosses, model.towers))
+    for cross, tower in zip(crosses[:3], towers):
+        x = tower(cross(x, source=array)[0])[0]
+    np.testing.assert_allclose(model.read(array), x, atol=1e-6)
+
+
+def test_one_round_has_nothing_to_share():
+    sizes = {sum(x.size for x in split(of_images(sharing=sharing))[1].values()) for sharing in ("all", "none")}
+    assert len(sizes) == 1
+
+
+@pytest.mark.parametrize("output", ["mean", "query", "dense"])
+def test_padding_is_not_read(output):
+    model = of_tokens(output=output, repeats=2)
+    mask = jnp.arange(11) < jnp.array([11, 7, 1, 5, 3, 2, 11, 4])[:, None]
+    array = model.array(tokens=TOKENS)
+    gradient = jax.jit(jax.grad(lambda array: (model.answer(model.read(array, mask), 11) ** 2).sum()))(array)
+    np.testing.assert_array_equal((gradient != 0).any(-1), mask)
+    short = model(tokens=TOKENS[1:2, :7])
+    masked = model(tokens=TOKENS, mask=mask)[1:2]
+    np.testing.assert_allclose(masked[:, :7] if output == "dense" else masked, short, atol=1e-5)
+
+
+def test_an_input_of_padding_alone_gives_finite_numbers_and_gradients():
+    loss = lambda model: (model(tokens=TOKENS, mask=jnp.zeros((8, 11), bool)) ** 2).sum()
+    value, gradient = nnx.value_and_grad(loss)(of_tokens(repeats=2))
+    assert jnp.isfinite(value) and all(jnp.isfinite(g).all() for g in split(gradient)[1].values())
+
+
+def test_output_queries_give_one_answer_each():
+    assert of_tokens(output="query")(tokens=TOKENS).shape == (8, 19)
+    dense = of_tokens(output="dense", classes=None)
+    logits = dense(tokens=TOKENS)
+    assert logits.shape == (8, 11, 23) and logits.dtype == jnp.float32
+    # Each position asks for itself and hears of every token, before and after it.
+    array = dense.array(tokens=TOKENS)
+    heard = jax.grad(lambda array: dense.answer(dense.read(array), 11)[:, 5].sum())(array)
+    assert (heard != 0).any(-1).all()
+    assert jnp.abs(logits[:, 5] - logits[:, 6]).max() > 1e-3
+
+
+def test_hidden_tokens_are_told_from_the_others():
+    # Each sequence counts upwards in a circle of 13, so that any token left tells all of them; 0 and 1 are special.
+    batches = 2 + (jax.random.randint(jax.random.key(7), (300, 32, 1), 0, 13) + jnp.arange(11)) % 13
+    settings = dict(mask_id=1, vocab_size=15, special_below=2)
+    as_batch = lambda tokens: {"inputs": {"tokens": tokens}, "targets": tokens, "weights": jnp.ones(tokens.shape)}
+    fields = dict(output="dense", vocab_size=15, context=11, width=28, cross_heads=4)
+    structure, parameters = split(of_tokens(**fields))
+    optimizer = optax.adam(5e-3)
+
+    @jax.jit
+    def fit(parameters):
+        def step(carry, inputs):
+            parameters, state = carry
+            tokens, key = inputs
+            loss = lambda p: masked_language_modeling(merge(structure, p), as_batch(tokens), key, **settings)[0]
+            updates, state = optimizer.update(jax.grad(loss)(parameters), state)
+            return (optax.apply_updates(parameters, updates), state), None
+
+        keys = jax.random.split(jax.random.key(8), len(batches))
+        (parameters, _), _ = jax.lax.scan(step, (parameters, optimizer.init(parameters)), (batches, keys))
+        return masked_language_modeling(merge(structure, parameters), as_batch(batches[0]), None, **settings)[1]
+
+    right, hidden = fit(parameters)["accuracy"]
+    assert hidden > 30 and right / hidden > 0.9
+
+
+@pytest.mark.parametrize(
+    "wrong, words",
+    [
+        ({"output": "sum"}, "output='sum': expected 'mean', 'query' or 'dense'"),
+        ({"sharing": "some"}, "sharing='some': expected 'all', 'after first' or 'none'"),
+        ({"repeats": 0}, "repeats=0: expected at least 1"),
+        ({"latents": 0}, "latents=0: expected at least 1"),
+        ({"bands": 0}, "bands=0: expected at least 1"),
+        ({"cross_heads": 3}, "heads=3 must divide width=14"),
+        ({"classes": None}, "set classes"),
+        ({"output": "dense"}, "gives the logits of tokens"),
+        ({"image_shape": None}, "one of the two"),
+        ({"vocab_size": 23}, "one of the two"),
+        ({"image_shape": None, "vocab_size": 23}, "vocab_size and context belong together"),
+        (dict(image_shape=None, vocab_size=23, context=13, output="dense", positions="none"), "leaves it none"),
+    ],
+    ids=str,
+)
+def test_bad_fields_are_named(wrong, words):
+    with pytest.raises(ValueError, match=words):
+        of_images(**wrong)
+
+
+def test_inputs_that_do_not_fit_are_named():
+    with pytest.raises(ValueError, match=r"images of shape \(5, 7, 3\): this model is built for \(7, 5, 3\)"):
+        of_images()(IMAGES.swapaxes(1, 2))
+    with pytest.raises(ValueError, match="built for images: expected the input images"):
+        of_images()(tokens=TOKENS)
+    with pytest.raises(ValueError, match="a sequence of 22 is longer than the 13 positions"):
+        of_tokens()(tokens=jnp.tile(TOKENS, 2))

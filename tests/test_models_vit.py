@@ -1,0 +1,97 @@
+"""What makes a Vision Transformer: patches are words, and without positions their order is not seen."""
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from models import VisionTransformer
+from models.vit import patches
+from training.state import split
+
+FIELDS = dict(image_shape=(15, 10, 3), patch=5, classes=19, width=28, depth=2, heads=7)
+IMAGES = jax.random.uniform(jax.random.key(2), (2, 15, 10, 3))
+
+
+def test_patches_by_hand():
+    cut = patches(IMAGES, 5)
+    assert cut.shape == (2, 6, 75)
+    np.testing.assert_array_equal(cut[1, 3].reshape(5, 5, 3), IMAGES[1, 5:10, 5:10])
+
+
+def test_patch_embedding_is_a_strided_convolution():
+    model = VisionTransformer(**FIELDS, rngs=nnx.Rngs(0))
+    kernel = model.embedding.kernel[...].reshape(5, 5, 3, 28)
+    convolved = jax.lax.conv_general_dilated(
+        IMAGES, kernel, (5, 5), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    np.testing.assert_allclose(model.embedding(patches(IMAGES, 5)), convolved.reshape(2, 6, 28), atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_only_positions_know_the_order(pooling):
+    shuffled = patches(IMAGES, 5)[:, [3, 0, 5, 1, 4, 2]]
+    shuffled = shuffled.reshape(2, 3, 2, 5, 5, 3).transpose(0, 1, 3, 2, 4, 5).reshape(IMAGES.shape)
+    difference = {}
+    for positions in ("none", "learned"):
+        model = VisionTransformer(**FIELDS, pooling=pooling, positions=positions, rngs=nnx.Rngs(0))
+        difference[positions] = jnp.abs(model(IMAGES) - model(shuffled)).max()
+    assert difference["none"] < 1e-5 < 1e-3 < difference["learned"]
+
+
+def test_sinusoidal_positions_need_a_width_for_two_axes():
+    with pytest.raises(ValueError, match="divisible by 4, not 14"):
+        VisionTransformer(**(FIELDS | {"width": 14, "positions": "sinusoidal"}), rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize(
+    "wrong, words",
+    [
+        ({"patch": 4}, "patch=4 must divide"),
+        ({"pooling": "max"}, "'cls' or 'mean'"),
+        ({"stem": "pool"}, "'patch' or 'convolution'"),
+        ({"stem": "convolution"}, "patch=5: a convolutional stem halves, so it needs 2, 4"),
+    ],
+)
+def test_bad_fields_are_named(wrong, words):
+    with pytest.raises(ValueError, match=words):
+        VisionTransformer(**(FIELDS | wrong), rngs=nnx.Rngs(0))
+
+
+def test_a_convolutional_stem_gives_a_token_for_each_patch():
+    model = VisionTransformer(
+        **(FIELDS | {"image_shape": (12, 8, 3), "patch": 4, "stem": "convolution"}), rngs=nnx.Rngs(0)
+    )
+    images = jax.random.uniform(jax.random.key(3), (2, 12, 8, 3))
+    assert model.embedding(images).shape == (2, 6, 28)
+    sizes = [c.kernel[...].shape for c in model.embedding.convolutions]
+    assert sizes == [(3, 3, 3, 14), (3, 3, 14, 28)]
+    # Two 3x3 convolutions of stride 2 see 7x7 pixels: the patch and what is next to it, unlike a patch embedding.
+    felt = jax.grad(lambda x: (model.embedding(x)[:, 0] ** 2).sum())(images)[0]
+    assert felt[:7, :7].any(axis=-1).any() and felt[4:7, :4].any() and not felt[7:].any() and not felt[:, 7:].any()
+
+
+def test_positions_are_interpolated_to_another_image_size():
+    model = VisionTransformer(**FIELDS, rngs=nnx.Rngs(0))
+    same, larger = model.resized((15, 10, 3)), model.resized((30, 20, 3))
+    np.testing.assert_array_equal(same(IMAGES), model(IMAGES))
+    images = jax.random.uniform(jax.random.key(3), (2, 30, 20, 3))
+    assert larger(images).shape == (2, 19)
+    assert larger.positions.table[...].shape == (24, 28) and model.positions.table[...].shape == (6, 28)
+    fresh = VisionTransformer(**(FIELDS | {"image_shape": (30, 20, 3)}), rngs=nnx.Rngs(0))
+    shapes = lambda model: {path: x.shape for path, x in split(model)[1].items()}
+    assert shapes(larger) == shapes(fresh)
+
+
+def test_sinusoidal_positions_need_no_interpolation():
+    fields = FIELDS | {"positions": "sinusoidal", "pooling": "cls"}
+    larger = VisionTransformer(**fields, rngs=nnx.Rngs(0)).resized((30, 20, 3))
+    fresh = VisionTransformer(**(fields | {"image_shape": (30, 20, 3)}), rngs=nnx.Rngs(0))
+    images = jax.random.uniform(jax.random.key(3), (2, 30, 20, 3))
+    np.testing.assert_allclose(larger(images), fresh(images), atol=1e-6)
+
+
+def test_only_whole_patches_can_be_resized_to():
+    with pytest.raises(ValueError, match="patch=5 must divide the image's sides, 31 x 20"):
+        VisionTransformer(**FIELDS, rngs=nnx.Rngs(0)).resized((31, 20, 3))

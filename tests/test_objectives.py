@@ -1,0 +1,51 @@
+"""Objectives against values worked out by hand."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from objectives import OBJECTIVES
+
+# Three examples, two classes; the probabilities are 3/4 and 1/4, then 1/5 and 4/5, then 1/2 and 1/2.
+LOGITS = np.log([[3.0, 1.0], [1.0, 4.0], [1.0, 1.0]])
+TARGETS = np.array([0, 0, 1])
+
+
+@pytest.mark.parametrize(
+    "name, axes", [("classification", (3,)), ("language_modeling", (1, 3)), ("language_modeling", (3, 1))]
+)
+@pytest.mark.parametrize(
+    "weights, loss, right",
+    [
+        ([1, 1, 1], np.log(4 / 3) + np.log(5) + np.log(2), 1),  # a tie goes to the first class
+        ([1, 0, 0], np.log(4 / 3), 1),
+        ([0, 1, 0], np.log(5), 0),
+        ([0, 0, 0], 0, 0),
+    ],
+)
+def test_by_hand(name, axes, weights, loss, right):
+    batch = {
+        "inputs": {"x": LOGITS.reshape(*axes, 2)},
+        "targets": TARGETS.reshape(axes),
+        "weights": np.array(weights, np.float32).reshape(axes),
+    }
+    mean, metrics = OBJECTIVES[name](lambda x, key: jnp.asarray(x), batch, None)
+    np.testing.assert_allclose(mean, loss / max(sum(weights), 1), rtol=1e-5)
+    np.testing.assert_allclose(metrics["loss"], (loss, sum(weights)), rtol=1e-5)
+    np.testing.assert_allclose(metrics["accuracy"], (right, sum(weights)))
+
+
+@pytest.mark.parametrize("name", ["classification", "language_modeling"])
+def test_label_smoothing(name):
+    """A share 0.2 of the target goes to both classes evenly: 0.9 and 0.1."""
+    batch = {"inputs": {"x": LOGITS[:1]}, "targets": TARGETS[:1], "weights": np.ones(1)}
+    mean, _ = OBJECTIVES[name](lambda x, key: jnp.asarray(x), batch, None, label_smoothing=0.2)
+    np.testing.assert_allclose(mean, 0.9 * np.log(4 / 3) + 0.1 * np.log(4), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["classification", "language_modeling"])
+def test_the_model_gets_the_key(name):
+    batch = {"inputs": {"x": LOGITS}, "targets": TARGETS, "weights": np.ones(3)}
+    seen = []
+    OBJECTIVES[name](lambda x, key: seen.append(key) or jnp.asarray(x), batch, "a key")
+    assert seen == ["a key"]

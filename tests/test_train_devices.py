@@ -1,0 +1,133 @@
+"""Any mesh of devices, and any number of processes, trains as one device does."""
+
+import functools
+import json
+import os
+from pathlib import Path
+import signal
+import socket
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from tests import tiny
+
+MESHES = {
+    "vit": [(8, 1, 1), (1, 8, 1), (4, 1, 2), (2, 2, 2), (1, 4, 2)],
+    "gpt": [(2, 2, 2), (1, 1, 8)],
+}  # data x fsdp x tensor
+STEPS = 5
+
+
+def run(config: str, devices: int, meshes: list, folder: Path) -> dict:
+    """The losses and the shapes of the pieces of each parameter by mesh, from one process with so many devices."""
+    command = [sys.executable, __file__, config, str(devices), json.dumps(meshes), folder]
+    environment = os.environ | {"PYTHONPATH": str(tiny.ROOT)}
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    read = lambda mesh: json.loads((folder / name(mesh) / "pieces.json").read_text())
+    return {tuple(mesh): (tiny.losses(folder / name(mesh)), read(mesh)) for mesh in meshes}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Made when they are first asked for."""
+
+    @functools.cache
+    def of(config: str) -> dict:
+        one = run(config, 1, [(1, 1, 1)], tmp_path_factory.mktemp("one"))
+        return one | run(config, 8, MESHES[config], tmp_path_factory.mktemp("eight"))
+
+    return of
+
+
+@pytest.mark.parametrize("config, mesh", [(config, mesh) for config in MESHES for mesh in MESHES[config]], ids=str)
+def test_a_mesh_gives_the_curve_of_one_device(config, mesh, runs):
+    """With dropout, augmentation and accumulation on: what is random does not depend on the mesh."""
+    expected, found = runs(config)[1, 1, 1][0], runs(config)[mesh][0]
+    assert len(expected) == STEPS
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+def test_parameters_lie_in_pieces(runs):
+    """fsdp splits rows, tensor splits columns; a bias of a split layer follows; norms are whole everywhere."""
+    up, bias, scale = (f"blocks.blocks.0.{name}" for name in ("mlp.up.kernel", "mlp.up.bias", "mlp_norm.scale"))
+    pieces = {mesh: shapes for mesh, (_, shapes) in runs("vit").items()}
+    assert pieces[1, 1, 1][up] == [8, 32]
+    assert pieces[8, 1, 1][up] == [8, 32]
+    assert pieces[1, 8, 1][up] == [1, 32]
+    assert pieces[4, 1, 2][up] == [8, 16]
+    assert pieces[2, 2, 2][up] == [4, 16]
+    assert pieces[1, 4, 2][up] == [2, 16]
+    assert pieces[1, 4, 2][bias] == [16]
+    assert pieces[1, 4, 2][scale] == [8]
+
+
+def start_two(config: str, workdir: Path, *flags: str) -> list[subprocess.Popen]:
+    """A run in two processes of one device each."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    two = (f"--coordinator=localhost:{port}", "--processes=2")
+    return [tiny.start(config, workdir, *two, f"--process={i}", *flags) for i in range(2)]
+
+
+@pytest.mark.parametrize("mesh", [pytest.param("data", marks=pytest.mark.slow), "fsdp"])
+def test_two_processes(mesh, tmp_path):
+    """They train as one does, and their checkpoint continues in one process, and the other way round."""
+    split = ("--config.mesh.data=1", "--config.mesh.fsdp=-1") if mesh == "fsdp" else ()
+    short, long = (*split, "--config.steps=6"), split
+    schedule = ("--config.optimizer.schedule=constant",)
+    one, two = tmp_path / "one", tmp_path / "two"
+    tiny.finish(tiny.start("vit", one, *short, *schedule))
+    for process in start_two("vit", two, *short, *schedule):
+        tiny.finish(process)
+    np.testing.assert_allclose(tiny.losses(two), tiny.losses(one), rtol=0, atol=1e-5)
+    assert "continued after step 6" in tiny.finish(tiny.start("vit", two, *long, *schedule))
+    said = [tiny.finish(process) for process in start_two("vit", one, *long, *schedule)]
+    assert "continued after step 6" in said[0]
+    assert len(tiny.losses(one)) == 16
+    np.testing.assert_allclose(tiny.losses(two), tiny.losses(one), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
+def test_one_of_two_processes_is_asked_to_stop(number, tmp_path):
+    """Both stop after the same step and save it."""
+    both = start_two("vit", tmp_path, "--config.steps=100_000", "--config.checkpoint_every=100_000")
+    tiny.until(tiny.logged(tmp_path, 2), both[0])
+    both[1].send_signal(number)
+    said = [tiny.finish(process, 128 + signal.SIGTERM) for process in both]
+    step = len(tiny.losses(tmp_path))
+    assert all(f"stopped after step {step:,}; saved" in text for text in said)
+    assert (tmp_path / "checkpoints" / str(step)).is_dir()
+
+
+def name(mesh) -> str:
+    return "x".join(map(str, mesh))
+
+
+def main(config: str, devices: str, meshes: str, folder: str) -> None:
+    """What `run` starts."""
+    jax.config.update("jax_num_cpu_devices", int(devices))
+    jax.config.update("jax_disable_most_optimizations", True)  # as in conftest.py
+    import train
+
+    for mesh in json.loads(meshes):
+        workdir = Path(folder) / name(mesh)
+        pieces = {}
+
+        def keep(parameters, *_, pieces=pieces):
+            pieces |= {path: x.addressable_shards[0].data.shape for path, x in parameters.items()}
+
+        train.start_report = keep
+        settings = tiny.get_config(config)
+        settings.steps = settings.eval_every = settings.checkpoint_every = STEPS
+        settings.mesh = dict(zip(("data", "fsdp", "tensor"), mesh))
+        train.run(settings, workdir)
+        (workdir / "pieces.json").write_text(json.dumps(pieces))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,141 @@
+"""A user's mistake is one message before anything is compiled, and no stack trace."""
+
+import jax
+import pytest
+
+from tests import tiny
+import train
+
+CONFIG = f"--config={tiny.ROOT}/tests/tiny.py"
+
+
+def said(capsys, *flags: str) -> str:
+    """The message with which a command line is refused."""
+    with pytest.raises(SystemExit) as stop:
+        train.main(["train.py", *flags])
+    error = capsys.readouterr().err
+    assert stop.value.code == 1
+    assert error.startswith("error: ") and error.count("error: ") == 1 and "Traceback" not in error
+    return error
+
+
+@pytest.fixture
+def uncompiled(monkeypatch):
+    """Nothing is compiled."""
+
+    def compile(*_, **__):
+        raise AssertionError("compiled before the mistake was found")
+
+    monkeypatch.setattr(jax.stages.Lowered, "compile", compile)
+
+
+@pytest.mark.parametrize(
+    "flag, words",
+    [
+        ("model.widht=8", ["model.widht is not a field. Did you mean 'width'?", "heads"]),
+        ("stpes=8", ["config.stpes is not a field. Did you mean 'steps'?"]),
+        ("modle.width=8", ["no section 'modle'", '"model"']),
+        ("optimizer.beta3=0.5", ["optimizer.beta3 is not a field"]),
+        ("steps=abc", ["--config.steps=abc", "expected a whole number"]),
+        ("optimizer.learning_rate=fast", ["--config.optimizer.learning_rate=fast", "expected a number"]),
+        ("model.scan=maybe", ["model.scan = 'maybe': expected bool, not str"]),
+        ("steps=0", ["steps = 0: expected at least 1"]),
+        ("ema=1.0", ["ema = 1.0: expected 0 <= ema < 1"]),
+        ("accumulate=3", ["accumulate = 3 must divide batch_size = 16"]),
+        ("best=accurcy", ["best = 'accurcy': expected one of accuracy, loss"]),
+        ("model.heads=3", ["heads=3 must divide width=8"]),
+        ("model.patch=3", ["patch=3 must divide"]),
+        ("model.norm=rmms", ["norm='rmms': expected 'layer' or 'rms'"]),
+        ("model.classes=7", ["model.classes = 7, but the data (digits) has 10"]),
+        ("batch_size=2000", ["batch_size is 2,000", "1,437 examples"]),
+        ("mesh.fsdp=3", ["'fsdp': 3", "1 device(s)"]),
+        ("model.name=vti", ["model.name = 'vti': expected one of ", "vit"]),
+        ("data.name=digit", ["data.name = 'digit': expected one of ", "digits"]),
+        ("objective.name=classify", ["objective.name = 'classify': expected one of ", "classification"]),
+        ("optimizer.name=adam", ["'adam': expected one of adamw"]),
+        ("optimizer.schedule=cos", ["'cos': expected one of constant, cosine"]),
+        ("optimizer.warmup=16", ["warmup=16: expected 0 <= warmup < steps, which is 16"]),
+        ("data.evaluation=tset", ["no split 'tset'", "test"]),
+    ],
+)
+def test_a_field(flag, words, capsys, uncompiled, tmp_path):
+    error = said(capsys, CONFIG, f"--workdir={tmp_path}", f"--config.{flag}")
+    for word in words:
+        assert word in error
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        ("def get_config(:", ["SyntaxError", "config.py, line 1"]),
+        ("def get_config():\n  return Conf()", ["NameError", "Conf"]),
+        ("def get_config():\n  assert False", ["AssertionError: it gave no reason"]),
+        ("def get_config():\n  return 3", ["gave 3, not a ConfigDict"]),
+        ("{}\n  config.batch_size = '16'\n  return config", ["config.py: TypeError", "'batch_size'", "str", "int"]),
+        ("{}\n  config.eval_evry = 5\n  return config", ["eval_evry is not a field. Did you mean 'eval_every'?"]),
+        ("{}\n  config.seed = None\n  return config", ["config.seed = None: expected int, not NoneType"]),
+        ("{}\n  del config['seed']\n  return config", ["config lacks seed"]),
+        ("{}\n  del config.model['name']\n  return config", ["model.name = None: expected one of "]),
+        ("{}\n  config.data.name = 'python_docs'\n  config.data.context = 7\n  return config", ["data.shift is not"]),
+    ],
+)
+def test_a_config_file(content, words, capsys, uncompiled, tmp_path):
+    path = tmp_path / "config.py"
+    path.write_text(content.format("from tests import tiny\ndef get_config():\n  config = tiny.get_config()"))
+    error = said(capsys, f"--config={path}", f"--workdir={tmp_path}/run")
+    for word in words:
+        assert word in error
+
+
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        ([], ["--config=configs/vit.py --workdir="]),
+        ([CONFIG], ["--workdir="]),
+        (["--workdir=x"], ["--config="]),
+        (["--config=absent.py", "--workdir=x"], ["config file", "No such file", "absent.py"]),
+        ([CONFIG, "--wrokdir=x"], ["'wrokdir'", "workdir"]),
+        ([CONFIG, "--workdir=x", "extra"], ["'extra' is no flag"]),
+    ],
+)
+def test_a_command_line(flags, words, capsys, uncompiled, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    error = said(capsys, *flags)
+    for word in words:
+        assert word in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_vocabulary_against_data(capsys, uncompiled, tmp_path):
+    error = said(capsys, f"{CONFIG}:gpt", f"--workdir={tmp_path}", "--config.model.vocab_size=7")
+    assert "model.vocab_size = 7, but the data (python_docs) has " in error
+
+
+def test_a_set_that_is_not_there(capsys, uncompiled, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "sets"))
+    error = said(capsys, CONFIG, f"--workdir={tmp_path}/run", "--config.data.name=mnist")
+    assert f"Looked in {tmp_path}/sets/mnist" in error and "download_and_prepare()" in error
+
+
+def test_parts_that_do_not_fit_together(capsys, uncompiled, tmp_path):
+    flags = ("--config.model.name=vit", "--config.model.patch=4", "--config.model.classes=5")
+    shape = "--config.model.image_shape=(8,8,1)"
+    path = tmp_path / "config.py"
+    path.write_text(
+        "from tests import tiny\ndef get_config():\n  config = tiny.get_config('gpt')\n"
+        "  del config.model['context']\n  return config"
+    )
+    error = said(capsys, f"--config={path}", f"--workdir={tmp_path}/run", *flags, shape)
+    assert "model vit, data python_docs, objective language_modeling do not fit together" in error
+    assert "'tokens'" in error
+
+
+def test_as_a_user_sees_it(tmp_path):
+    output = tiny.finish(tiny.start("vit", tmp_path, "--config.model.widht=8"), 1)
+    assert output.startswith("error: model.widht is not a field. Did you mean 'width'?")
+    assert output.count("\n") == 1
+
+
+def test_help(capsys):
+    train.main(["train.py", "--help"])
+    assert "--config=configs/" in capsys.readouterr().out

@@ -1,0 +1,119 @@
+"""Beginning with the parameters of another run: what fits is taken, what does not is new and named."""
+
+from dataclasses import replace
+import shutil
+
+import numpy as np
+import pytest
+
+from data.digits import digits
+from models.layers import interpolate
+import train
+from training.state import split
+
+COMMON = {
+    "seed": 0, "steps": 1, "batch_size": 3, "eval_every": 1, "checkpoint_every": 1,
+    "optimizer": {"learning_rate": 1e-9},
+}  # fmt: skip
+SIZES = {"width": 8, "depth": 2, "heads": 2}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def folder(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LECTERN_DATA", str(tmp_path_factory.mktemp("sets")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("runs") / "bert"
+    data = {"name": "sentence_pairs", "context": 16, "vocab_size": 600, "evaluation": "validation[:1000]"}
+    model = {"name": "bert", "head": "pretraining"} | SIZES
+    train.run(COMMON | {"model": model, "objective": {"name": "masked_language_modeling"}, "data": data}, workdir)
+    return workdir
+
+
+def tagging(workdir, **more):
+    data = {"name": "python_docs_quotes", "context": 16, "vocab_size": 600, "evaluation": "validation[:1000]"}
+    model = {"name": "bert", "head": "tagging"} | SIZES
+    objective = {"name": "classification"}
+    return COMMON | {"model": model, "objective": objective, "data": data, "init_from": str(workdir)} | more
+
+
+def vit(data="digits", **more):
+    data = {"name": data, "evaluation": "test[:3]"}
+    model = {"name": "vit", "patch": 4} | SIZES
+    return COMMON | {"model": model, "objective": {"name": "classification"}, "data": data} | more
+
+
+class Tall:
+    """Images of twice the height."""
+
+    draws = 0
+
+    def __init__(self, source):
+        self.source = source
+
+    def __len__(self):
+        return len(self.source)
+
+    def examples(self, indices, draws=None):
+        batch = self.source.examples(indices)
+        return batch | {"inputs": {"images": np.repeat(batch["inputs"]["images"], 2, axis=1)}}
+
+
+def tall_digits(*, evaluation: str):
+    small = digits(evaluation=evaluation)
+    facts = small.facts | {"image_shape": (16, 8, 1)}
+    return replace(small, facts=facts, train=Tall(small.train), evaluation=Tall(small.evaluation))
+
+
+def parameters(workdir):
+    return split(train.load(workdir)[0])[1]
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.5])
+def test_the_encoder_is_taken_and_the_head_is_new(pretrained, tmp_path, capsys, ema):
+    train.run(tagging(pretrained, ema=ema), tmp_path)
+    assert "new: head.classifier.bias, head.classifier.kernel\n" in capsys.readouterr().out
+    before, after = parameters(pretrained), parameters(tmp_path)
+    assert before.keys() - after.keys() == {path for path in before if path.startswith("head.")}
+    for path in before.keys() & after.keys():
+        np.testing.assert_allclose(after[path], before[path], atol=1e-7)
+
+
+def test_a_resumed_run_does_not_begin_again(pretrained, tmp_path, capsys):
+    config = tagging(pretrained)
+    train.run(config, tmp_path / "first")
+    shutil.copytree(tmp_path / "first", tmp_path / "copy")  # a folder is this process's until it ends
+    train.run(config | {"steps": 2}, tmp_path / "copy")
+    assert capsys.readouterr().out.count("begins with") == 1
+
+
+def test_an_array_of_another_shape_is_new(pretrained, tmp_path, capsys):
+    config = tagging(pretrained)
+    train.run(config | {"data": config["data"] | {"context": 12}}, tmp_path)
+    assert "new: head.classifier.bias, head.classifier.kernel, positions.table\n" in capsys.readouterr().out
+
+
+def test_positions_of_a_vision_transformer_are_interpolated(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(train.DATASETS, "tall_digits", tall_digits)
+    train.run(vit(), tmp_path / "small")
+    train.run(vit("tall_digits", init_from=str(tmp_path / "small")), tmp_path / "tall")
+    assert "new: none\n" in capsys.readouterr().out
+    small, tall = (parameters(tmp_path / name) for name in ("small", "tall"))
+    expected = interpolate(small["positions.table"], (2, 2), (4, 2))
+    np.testing.assert_allclose(tall["positions.table"], expected, atol=1e-7)
+    np.testing.assert_allclose(tall["embedding.kernel"], small["embedding.kernel"], atol=1e-7)
+
+
+def test_what_has_nothing_in_common_is_refused(pretrained, tmp_path):
+    other = {"name": "vit", "patch": 4, "width": 12, "depth": 1, "heads": 2}
+    with pytest.raises(ValueError, match="no parameter there has a path and shape"):
+        train.run(vit(init_from=str(pretrained)) | {"model": other}, tmp_path)
+
+
+def test_a_folder_without_a_run_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing is not the workdir of a run"):
+        train.run(vit(init_from=str(tmp_path / "nothing")), tmp_path / "new")

@@ -1,0 +1,157 @@
+"""What the loop does when, on a step that only counts."""
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+import math
+import signal
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from training.loop import Interrupted, NonFinite, Totals, evaluate, fit
+from training.state import TrainState
+
+
+@dataclass
+class Notes:
+    """Stands for the log and the checkpoints."""
+
+    trained: list = field(default_factory=list)
+    evaluated: list = field(default_factory=list)
+    saved: list = field(default_factory=list)
+
+    def step(self, step):
+        pass
+
+    def train(self, step, metrics, amount):
+        self.trained.append((step, metrics["loss"], metrics["learning_rate"], amount))
+
+    def evaluation(self, step, split, metrics):
+        self.evaluated.append((step, split, metrics["score"]))
+
+    def save(self, step, state, about, metric=None):
+        assert int(state.step) == step
+        self.saved.append((step, about["data"], metric))
+
+    def steps(self):
+        return [step for step, _, _ in self.saved]
+
+    def pause(self):
+        return nullcontext()
+
+    def wait(self):
+        pass
+
+
+class Batches(Iterator):
+    """Batch n has n tokens that count, of 5."""
+
+    number = 0
+
+    def __next__(self):
+        self.number += 1
+        return {"weights": np.arange(5) < self.number}
+
+    def get_state(self):
+        return self.number
+
+
+def step(state: TrainState, batch):
+    """The loss of step n is n."""
+    number, count = state.step + 1.0, batch["weights"].sum()
+    metrics = {"loss": (number * count, count), "grad_norm": (jnp.ones(()), jnp.ones(()))}
+    return TrainState(state.step + 1, {}, None, None, state.key), metrics
+
+
+def run(notes: Notes, *, at: int = 0, scores=None, step=step, best="score", **settings):
+    scores = iter(scores or [0.0] * 99)
+    state = TrainState(jnp.int32(at), {}, None, None, jnp.zeros(()))
+    about = {"best": None, "best_step": None}
+    settings = {"steps": 4, "log_every": 2, "eval_every": 99, "checkpoint_every": 99} | settings
+    state, results = fit(
+        state, Batches(), step=step, put=lambda batch: batch, evaluate=lambda _: {"score": next(scores), "loss": 1.0},
+        learning_rate=lambda step: 10 * step, log=notes, split="test", checkpoints=notes, about=about, best=best,
+        **settings,
+    )  # fmt: skip
+    return state, results, about
+
+
+def test_log_and_last_step():
+    """Means over the steps since the last line, weighted by their tokens."""
+    notes = Notes()
+    state, results, _ = run(notes)
+    assert int(state.step) == 4
+    assert notes.trained == [
+        (2, (1 * 1 + 2 * 2) / 3, 10, 10),
+        (4, (3 * 3 + 4 * 4) / 7, 30, 10),
+    ]
+    assert results["train/loss"] == 25 / 7 and results["test/score"] == 0.0
+
+
+def test_last_step_is_logged_evaluated_and_saved():
+    notes = Notes()
+    run(notes, steps=3, log_every=2, eval_every=2, checkpoint_every=2, scores=[1.0, 1.0])
+    assert [step for step, *_ in notes.trained] == [2, 3]
+    assert [step for step, *_ in notes.evaluated] == [2, 3]
+    assert [step for step, *_ in notes.saved] == [2, 3]
+
+
+def test_going_on():
+    notes = Notes()
+    run(notes, at=2)
+    assert [step for step, *_ in notes.trained] == [4]
+
+
+@pytest.mark.parametrize("best, scores, step", [("score", [1, 3, 2], 2), ("loss", [1, 3, 2], 1)])
+def test_best(best, scores, step):
+    """An evaluation that is better than those before is saved, with its metric; "loss" is better when low."""
+    notes = Notes()
+    _, _, about = run(notes, steps=3, eval_every=1, scores=scores, best=best)
+    assert about["best_step"] == step
+    assert [(number, data) for number, data, metric in notes.saved if metric is not None] == [
+        (number, number) for number in range(1, step + 1)
+    ]
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_not_finite(bad):
+    def breaks(state, batch):
+        state, metrics = step(state, batch)
+        return state, metrics | {"loss": (jnp.where(state.step == 3, bad, 1.0), jnp.ones(()))}
+
+    notes = Notes()
+    with pytest.raises(NonFinite, match=f"step 3: loss {bad}.*learning rate 20.*last good checkpoint is of step 2"):
+        run(notes, step=breaks, checkpoint_every=1)
+    assert notes.steps() == [1, 2]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_asked_to_stop(number):
+    def asks(state, batch):
+        if state.step == 1:
+            signal.raise_signal(number)
+        return step(state, batch)
+
+    notes, before = Notes(), signal.getsignal(number)
+    with pytest.raises(Interrupted, match="stopped after step 2") as stop:
+        run(notes, step=asks)
+    assert stop.value.code == 128 + number
+    assert notes.saved == [(2, 2, None)]
+    assert signal.getsignal(number) == before
+
+
+def test_totals():
+    totals = Totals()
+    assert totals.add({"loss": (6.0, 3)}, 4) == {"loss": 2.0}
+    assert totals.add({"loss": (5.0, 1)}, 7) == {"loss": 5.0}
+    assert totals.take() == ({"loss": 11 / 4}, 11)
+    totals.add({"loss": (1.0, 1)}, 1)
+    assert totals.take() == ({"loss": 1.0}, 1)
+
+
+def test_evaluation_counts_each_example_once():
+    batches = [np.array([1.0, 2.0, 3.0]), np.array([10.0])]
+    step = lambda parameters, batch: {"score": (parameters * batch.sum(), len(batch))}
+    assert evaluate(step, lambda batch: batch, batches, 2.0) == {"score": 2 * 16 / 4}

@@ -1,0 +1,56 @@
+"""Sections of a config against the functions that they are for."""
+
+import pytest
+
+from training.settings import accepted, check_settings
+
+
+def oven(*, heat: int, minutes: float = 1.5, tray: str | None = None, size: tuple[int, int] = (2, 3), fan: bool = True):
+    pass
+
+
+class Kitchen:
+    """Passes on what it does not take itself."""
+
+    forwards_to = oven
+
+    def __init__(self, *, rooms: int, rngs, **oven):
+        pass
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"heat": 5},
+        {"heat": 5, "minutes": 2},  # a whole number is a number
+        {"heat": 5, "tray": None, "size": [7, 11], "fan": False},  # JSON knows no tuples
+        {"heat": 5, "tray": "deep", "size": (7, 11)},
+    ],
+)
+def test_good(settings):
+    assert check_settings("oven", settings, oven) is None  # and nothing is raised
+
+
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        ({}, "oven lacks heat"),
+        ({"heat": 5, "minuts": 2}, "oven.minuts is not a field. Did you mean 'minutes'?"),
+        ({"heat": 5.0}, "oven.heat = 5.0: expected int, not float"),
+        ({"heat": True}, "oven.heat = True: expected int, not bool"),
+        ({"heat": 5, "fan": 1}, "oven.fan = 1: expected bool, not int"),
+        ({"heat": 5, "minutes": "2"}, "oven.minutes = '2': expected float, not str"),
+        ({"heat": 5, "tray": 3}, r"oven.tray = 3: expected str \| None, not int"),
+        ({"heat": 5, "size": (7, 11, 13)}, r"oven.size = \(7, 11, 13\): expected tuple\[int, int\], not tuple"),
+    ],
+)
+def test_bad(settings, words):
+    with pytest.raises(ValueError, match=words):
+        check_settings("oven", settings, oven)
+
+
+def test_fields_that_are_passed_on():
+    assert set(accepted(Kitchen)) == {"rooms", "rngs", "heat", "minutes", "tray", "size", "fan"}
+    check_settings("kitchen", {"rooms": 2, "heat": 5}, Kitchen, given=["rngs"])
+    with pytest.raises(ValueError, match="kitchen.rngs is not a field"):
+        check_settings("kitchen", {"rooms": 2, "heat": 5, "rngs": 0}, Kitchen, given=["rngs"])

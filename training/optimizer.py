@@ -1,0 +1,102 @@
+"""Optimizers and learning-rate schedules, all from Optax, behind one set of fields."""
+
+import jax.numpy as jnp
+import optax
+
+from training.state import Parameters
+
+OPTIMIZERS = ("adamw", "sgd", "lion", "adafactor", "muon")
+SCHEDULES = ("constant", "cosine", "linear", "rsqrt", "wsd")
+
+
+def make_optimizer(
+    *, steps: int, learning_rate: float, name: str = "adamw", schedule: str = "cosine", warmup: int = 0,
+    final: float = 0.0, decay_share: float = 0.2, weight_decay: float = 0.0, clip: float = 0.0, beta1: float = 0.9,
+    beta2: float = 0.999, epsilon: float = 1e-8, momentum: float = 0.9,
+) -> tuple[optax.GradientTransformation, optax.Schedule]:  # fmt: skip
+    """An optimizer over flat parameters, and its learning rate at each step.
+
+    Args:
+      steps: of the whole run. learning_rate: the peak.
+      name: "adamw"; "sgd" with Nesterov `momentum`; "lion" (Chen et al. 2023); "adafactor" (Shazeer & Stern 2018); or
+        "muon" (Jordan et al. 2024) for the matrices inside blocks, with Nesterov's AdamW for the rest.
+      schedule: after a linear rise over the first `warmup` steps, "cosine" and "linear" fall to `final` times the peak,
+        "constant" stays, "rsqrt" falls as sqrt(warmup / step), and "wsd" (warm-up, stable, decay; Hu et al. 2024)
+        stays, then falls linearly to `final` times the peak over the last `decay_share` of the steps.
+      weight_decay: decoupled and times the learning rate, on the matrices only: not on biases, norms, embeddings.
+      clip: largest global norm of the gradient; 0 leaves it alone.
+      beta1, beta2: of AdamW and Lion, epsilon: of AdamW.
+    """
+    learning_rates = _schedule(learning_rate, steps, schedule, warmup, final, decay_share)
+    if name == "adamw":
+        scale = optax.scale_by_adam(beta1, beta2, epsilon)
+    elif name == "sgd":
+        scale = optax.trace(momentum, nesterov=True)
+    elif name == "lion":
+        scale = optax.scale_by_lion(beta1, beta2)
+    elif name == "adafactor":
+        scale = optax.chain(optax.adafactor(learning_rate=None), optax.scale(-1))  # Optax's own one ends with a minus
+    elif name == "muon":
+        scale = _muon(beta1, beta2, epsilon)
+    else:
+        raise ValueError(f"optimizer.name={name!r}: expected one of {', '.join(OPTIMIZERS)}")
+    parts = [
+        scale,
+        optax.add_decayed_weights(weight_decay, decayed),
+        optax.scale_by_learning_rate(learning_rates),
+    ]
+    if not (isinstance(clip, (int, float)) and clip == 0):
+        parts.insert(0, optax.clip_by_global_norm(clip))
+    return optax.chain(*parts), learning_rates
+
+
+def decayed(parameters: Parameters) -> dict[str, bool]:
+    """Which parameters decay: the kernels of linear maps."""
+    return {path: path.endswith("kernel") for path in parameters}
+
+
+def _schedule(peak, steps, kind, warmup, final, decay_share) -> optax.Schedule:
+    if kind not in SCHEDULES:
+        raise ValueError(f"optimizer.schedule={kind!r}: expected one of {', '.join(SCHEDULES)}")
+    if not 0 <= warmup < steps:
+        raise ValueError(f"optimizer.warmup={warmup}: expected 0 <= warmup < steps, which is {steps}")
+    left = steps - warmup
+    if kind == "cosine":
+        after = optax.cosine_decay_schedule(peak, left, alpha=final)
+    elif kind == "linear":
+        after = optax.linear_schedule(peak, final * peak, left)
+    elif kind == "rsqrt":
+        rise = max(warmup, 1)
+        after = lambda step: peak * (rise / jnp.maximum(step + rise, 1)) ** 0.5  # also asked during the rise
+    elif kind == "wsd":
+        decay = max(1, round(decay_share * left))
+        fall = optax.linear_schedule(peak, final * peak, decay)
+        after = optax.join_schedules([optax.constant_schedule(peak), fall], [left - decay])
+    else:
+        after = optax.constant_schedule(peak)
+    if not warmup:
+        return after
+    # The first step already moves: the rise ends at the peak after `warmup` steps.
+    return optax.join_schedules([optax.linear_schedule(peak / warmup, peak, max(1, warmup - 1)), after], [warmup])
+
+
+def _muon(beta1, beta2, epsilon) -> optax.GradientTransformation:
+    def matrices(parameters: Parameters):
+        # Scanned layers have one more axis in front of their matrices: each layer is orthogonalised on its own.
+        matrix = lambda path, x: optax.contrib.MuonDimensionNumbers(x.ndim - 2, x.ndim - 1) if _in_block(path) else None
+        return {path: matrix(path, x) for path, x in parameters.items()}
+
+    # 0.2 sqrt(longer side) gives updates of Adam's size, so that one learning rate serves both (Liu et al. 2025).
+    muon = optax.contrib.muon(
+        1.0,
+        adam_b1=beta1,
+        adam_b2=beta2,
+        eps=epsilon,
+        muon_weight_dimension_numbers=matrices,
+        consistent_rms=0.2,
+    )
+    return optax.chain(muon, optax.scale(-1))  # Optax's own one ends with a minus
+
+
+def _in_block(path: str) -> bool:
+    return "blocks." in path and path.endswith("kernel")
