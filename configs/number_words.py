@@ -16,13 +16,13 @@ from ml_collections.config_dict import placeholder
 def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
-    config.steps = 1500
+    config.steps = 800
     config.batch_size = 128
     config.accumulate = 1
     config.ema = 0.0
     config.log_every = 100
-    config.eval_every = 500
-    config.checkpoint_every = 500
+    config.eval_every = 400
+    config.checkpoint_every = 400
     config.best = "exact"
 
     config.model = ConfigDict()

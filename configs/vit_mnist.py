@@ -1,9 +1,9 @@
 """Vision Transformer on MNIST.
 
 Command: python train.py --config=configs/vit_mnist.py --workdir=runs/vit_mnist
-Time:    630 s on 2 CPU cores that did other work too
+Time:    785 s on 2 CPU cores that did other work too
 Needs:   mnist
-Reaches: test/accuracy >= 0.983
+Reaches: test/accuracy >= 0.985
 """
 
 from ml_collections import ConfigDict
@@ -13,8 +13,9 @@ from ml_collections.config_dict import placeholder
 def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
-    config.steps = 3000
+    config.steps = 6000
     config.batch_size = 128
+    config.ema = 0.998
     config.log_every = 100
     config.eval_every = 1000
     config.checkpoint_every = 1000

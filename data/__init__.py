@@ -8,6 +8,7 @@ from data.digits import digits
 from data.files import image_folder, labelled_text
 from data.images import fashion_mnist, mnist
 from data.listops import listops
+from data.number_languages import number_languages
 from data.number_words import number_words
 from data.pretraining import sentence_pairs
 from data.python_docs import python_docs
@@ -25,10 +26,11 @@ DATASETS = {
     "image_folder": image_folder,
     "labelled_text": labelled_text,
     "listops": listops,
+    "number_languages": number_languages,
     "number_words": number_words,
     "python_docs": python_docs,
-    "recall": recall,
     "python_docs_quotes": python_docs_quotes,
+    "recall": recall,
     "sentence_pairs": sentence_pairs,
     "text_file": text_file,
     "tiny_shakespeare": tiny_shakespeare,

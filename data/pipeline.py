@@ -9,15 +9,18 @@ from collections.abc import Iterable
 from functools import lru_cache
 import sys
 
-import grain
+from etils import epy
 import numpy as np
 
 from data.dataset import Batch, Source
 
+with epy.lazy_imports():  # what is wrong with a config is said before this loads
+    import grain
+
 
 def train_batches(
     source: Source, *, batch_size: int, seed: int, rows: slice = slice(None), prefetch: int = 8
-) -> grain.DatasetIterator:
+) -> "grain.DatasetIterator":
     """Returns an endless iterator over shuffled, augmented batches.
 
     Every example comes once an epoch, in an order that follows from (seed, epoch). Batches run across the
@@ -51,7 +54,7 @@ def evaluation_batches(source: Source, *, batch_size: int, rows: slice = slice(N
     return _prefetched(_EvaluationBatches(source, batch_size, rows), ahead=2)
 
 
-def _prefetched(batches, ahead: int) -> grain.IterDataset:
+def _prefetched(batches, ahead: int) -> "grain.IterDataset":
     # One thread, because making a batch holds Python's lock: two are slower (MNIST's first epoch by half).
     options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=ahead)
     return grain.MapDataset.source(batches).to_iter_dataset(options)

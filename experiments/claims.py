@@ -60,7 +60,7 @@ class Claim:
     Attributes:
       command: its words, "python train.py --config=... --workdir=...".
       time: such as "25 s on 2 CPU cores", or "not measured" and why.
-      needs: names of TFDS sets that must be on disk, and "gpu" or "tpu".
+      needs: names of TFDS sets that must be on disk, paths (with a "/" in them), and "gpu" or "tpu".
     """
 
     config: str
@@ -177,6 +177,8 @@ _PATTERNS = {
 def _here(need: str) -> bool:
     if need in ("gpu", "tpu"):
         return jax.default_backend() == need
+    if "/" in need:
+        return (ROOT / need).exists()
     try:
         open_official(need)
     except FileNotFoundError:

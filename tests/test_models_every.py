@@ -1,5 +1,8 @@
 """What holds for every architecture in `MODELS`: one row here is all that a new one needs."""
 
+import functools
+import re
+
 from flax import nnx
 import jax
 import jax.numpy as jnp
@@ -37,43 +40,59 @@ def test_split_and_merge_give_the_same_model(row):
     np.testing.assert_array_equal(merge(*split(model))(**inputs), model(**inputs))
 
 
+@functools.cache
+def trained_on(name, **more):
+    """The loss of two dropped-out layers, and the norm of its gradient."""
+    fields, inputs, *_ = ROWS[name]
+    loss = lambda model: (model(**inputs, key=jax.random.key(3)) ** 2).sum()
+    value, gradients = nnx.value_and_grad(loss)(build(name, fields, depth=2, dropout=0.1, **more))
+    return float(value), float(optax.global_norm(split(gradients)[1]))
+
+
 @pytest.mark.parametrize("more", [{"scan": True}, {"remat": True}, {"scan": True, "remat": True}], ids=str)
 def test_scanned_and_rematerialised_layers_give_the_same_numbers(row, more):
-    name, fields, inputs, *_ = row
-    plain, other = build(name, fields, dropout=0.1), build(name, fields, dropout=0.1, **more)
-    key = jax.random.key(3)
-    loss = lambda model: (model(**inputs, key=key) ** 2).sum()
-    np.testing.assert_allclose(loss(other), loss(plain), rtol=1e-5)
-    mine, theirs = (split(nnx.grad(loss)(model)) for model in (other, plain))
-    norm = lambda gradients: float(optax.global_norm(gradients[1]))
-    assert norm(mine) == pytest.approx(norm(theirs), rel=1e-4)
+    name, *_ = row
+    (loss, norm), (expected_loss, expected_norm) = trained_on(name, **more), trained_on(name)
+    assert loss == pytest.approx(expected_loss, rel=1e-5)
+    assert norm == pytest.approx(expected_norm, rel=1e-4)
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"norm_order": "post"},
-        {"norm": "rms"},
-        {"activation": "relu"},
-        {"activation": "gelu_tanh"},
-        {"activation": "swiglu"},
-        {"positions": "sinusoidal", "width": 28},
-        {"positions": "none"},
-        {"kv_heads": 1},
-        {"qk_norm": True},
-        {"bias": False},
-        {"epsilon": 0.1},
-        {"dropout": 0.5},
-    ],
-    ids=str,
-)
-def test_every_choice_changes_the_model_and_trains(row, more):
+CHOICES = [
+    {"norm_order": "post"},
+    {"norm": "rms"},
+    {"activation": "relu"},
+    {"activation": "gelu_tanh"},
+    {"activation": "swiglu"},
+    {"positions": "sinusoidal", "width": 28},
+    {"positions": "none"},
+    {"kv_heads": 1},
+    {"qk_norm": True},
+    {"bias": False},
+    {"epsilon": 0.1},
+    {"dropout": 0.5},
+]
+
+
+def program(name, **more) -> str:
+    fields, inputs, *_ = ROWS[name]
+    make = lambda: build(name, fields, depth=1, **more)(**inputs, key=jax.random.key(5))
+    return re.sub("0x[0-9a-f]+", "", str(jax.make_jaxpr(make)()))  # without the addresses of functions
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_every_choice_reaches_the_program(name):
+    plain, wide = program(name), program(name, width=28)
+    assert plain == program(name) != wide
+    for choice in CHOICES:
+        assert program(name, **choice) != (wide if "width" in choice else plain), choice
+
+
+@pytest.mark.parametrize("numbers", [(0, 1, 2, 7, 11), (3, 5, 8, 9), (4, 6, 10)], ids=str)
+def test_choices_train_together(row, numbers):
     name, fields, inputs, *_ = row
-    plain, other = build(name, fields), build(name, fields, **more)
-    key = jax.random.key(5)
-    out, changed = plain(**inputs, key=key), other(**inputs, key=key)
-    assert out.shape == changed.shape and jnp.abs(out - changed).max() > 1e-6
-    gradients = split(nnx.grad(lambda m: (m(**inputs, key=key) ** 2).sum())(other))[1]
+    model = build(name, fields, depth=1, **functools.reduce(dict.__or__, (CHOICES[number] for number in numbers)))
+    loss = lambda model: (model(**inputs, key=jax.random.key(5)) ** 2).sum()
+    gradients = split(nnx.grad(loss)(model))[1]
     assert all(jnp.isfinite(g).all() for g in gradients.values())
     idle = [path for path, g in gradients.items() if not g.any()]
     assert all(path.endswith("key.bias") for path in idle)  # a softmax does not feel a constant added to all scores

@@ -41,7 +41,7 @@ def program(name, mesh):
     return state, jax.jit(step, out_shardings=(shardings, None)), batch
 
 
-def losses(name, mesh, steps: int = 4) -> list[float]:
+def losses(name, mesh, steps: int = 3) -> list[float]:
     state, step, batch = program(name, mesh)
     found = []
     for _ in range(steps):

@@ -43,11 +43,11 @@ def start(config: str, workdir: Path, *flags: str) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def finish(process: subprocess.Popen, code: int = 0, *, traces: bool = False) -> str:
-    """What the run printed. It must end with this exit code, and without a stack trace, but where `traces` may be."""
+def finish(process: subprocess.Popen, code: int = 0) -> str:
+    """What the run printed. It must end with this exit code, and without a stack trace."""
     out, err = process.communicate(timeout=120)
     assert process.returncode == code, out + err
-    assert traces or "Traceback" not in err, err
+    assert "Traceback" not in err, err
     return out + err
 
 

@@ -19,13 +19,16 @@ import math
 import os
 from pathlib import Path
 import shutil
+import sys
 
+from etils import epy
 import jax
 from jax.experimental import multihost_utils
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
-from orbax.checkpoint import checkpoint_managers
+
+with epy.lazy_imports():  # what is wrong with a config is said before this loads
+    import orbax.checkpoint as ocp
 
 LAYOUT = 1  # raise it when the meaning of what is saved changes
 
@@ -34,6 +37,15 @@ logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathnam
 # After a failed save Orbax leaves tasks and callbacks behind, and each would print a trace.
 logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 logging.getLogger("concurrent.futures").setLevel(logging.CRITICAL)
+
+
+def _without_late_writes(unraisable, hook=sys.unraisablehook):
+    if str(unraisable.exc_value) != "Event loop is closed":
+        hook(unraisable)
+
+
+# A write of TensorStore that ends after its save was given up says so to a loop that is gone.
+sys.unraisablehook = _without_late_writes
 
 
 class NonFiniteState(FloatingPointError):
@@ -50,6 +62,7 @@ class CheckpointFailed(OSError):
     def __init__(self, step: int, reason: str, newest: int | None):
         self.step, self.reason, self.newest = step, reason, newest
         super().__init__(f"step {step}: its checkpoint could not be written ({reason}); {_last_good(newest)}.")
+        self.errno = next((code for code in errno.errorcode if os.strerror(code) == reason), None)
 
 
 class Checkpoints:
@@ -101,6 +114,7 @@ class Checkpoints:
         arrays = _arrays(state)
         fingerprints, finite = _examine(arrays)
         if bad := [path for path, fine in finite.items() if not fine]:
+            self.wait()  # the save before may be the last good one
             raise NonFiniteState(step, bad, self._newest())
         metric = None if metric is None or math.isnan(metric) else float(metric)
         record = {
@@ -271,8 +285,8 @@ class _Unfit(ValueError):
     """A whole checkpoint, but of another state or layout."""
 
 
-class _LastAndBest(checkpoint_managers.PreservationPolicy):
-    """Keeps the last `keep` steps and the best one.
+class _LastAndBest:
+    """A preservation policy for Orbax: keeps the last `keep` steps and the best one.
 
     Orbax's own BestN reads a metrics file of its own for each step, and refuses to start when one is damaged.
     """
