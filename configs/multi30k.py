@@ -13,7 +13,7 @@ Its vocabulary, before, and BLEU, after:
   python -m experiments.translate --workdir=runs/multi30k --file=$D/test_2016_flickr.en
     --references=$D/test_2016_flickr.de --beams=5
 
-So little text asks for a small model and much dropout: Wu et al. 2021, "Good for Misconceived Reasons", section 4.
+The larger model of configs/multi30k_gpu.py is meant for a GPU.
 """  # noqa: E501
 
 from ml_collections import ConfigDict

@@ -13,7 +13,8 @@ Its vocabulary, before, and BLEU, after:
   python -m experiments.translate --workdir=runs/multi30k_gpu --file=$D/test_2016_flickr.en
     --references=$D/test_2016_flickr.de --beams=5
 
-So little text asks for a small model and much dropout: Wu et al. 2021, "Good for Misconceived Reasons", section 4.
+So little text asks for a small model and much dropout: that of Wu et al. 2021 ("Good for Misconceived Reasons") has
+width 128, and dropout 0.3 as here.
 """  # noqa: E501
 
 from ml_collections import ConfigDict
