@@ -1,0 +1,140 @@
+"""Runs all trials of a sweep file, or goes on where it was stopped.
+
+python -m experiments.sweep experiments/sweeps/decoder_width.py --workdir=runs/decoder_width --jobs=2
+
+Each trial is a run of `train.py` in `<workdir>/trials/<its overrides>`; one that fails is marked and spares the rest.
+However it is stopped, the same command goes on: finished trials are not repeated, broken ones resume. Several such
+commands, on one machine or on several that share the folder, divide the trials among them. What a sweep file says:
+`experiments/trials.py`.
+"""
+
+import argparse
+from fnmatch import fnmatch
+import importlib.util
+import json
+from pathlib import Path
+from statistics import mean
+import sys
+
+import jax
+
+from experiments import results, runner
+from experiments import trials as states
+from experiments.board import Board
+from experiments.progress import clock
+from experiments.trials import Sweep, Trial, check
+from training.workdir import write_json
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line: exit code 1 where a trial failed, and a user's mistake is one line."""
+    given = _parser().parse_args(arguments)
+    jax.config.update("jax_platforms", "cpu")  # the runner computes nothing: the accelerators are for the trials
+    try:
+        sweep = Sweep.read(given.file)
+        if given.jobs < 1:
+            raise ValueError(f"--jobs={given.jobs}: expected at least 1")
+        sys.exit(0 if sweep_list(sweep, given) else 1)
+    except runner.Stopped as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(stop.code)
+    except (ValueError, TypeError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def sweep_list(sweep: Sweep, given: argparse.Namespace) -> bool:
+    """Runs the trials that `sweep()` gives; whether all of them, or those that --only names, are done."""
+    trials = sweep.trials(given.workdir)
+    check(trials, sweep.metric)
+    chosen = [trial for trial in trials if not given.only or any(_fits(trial, text) for text in given.only)]
+    if not chosen:
+        raise ValueError(f"--only={' '.join(given.only)} fits no trial; there is for example {trials[0].name}")
+    if given.dry_run:
+        print(dry_run(chosen))
+        return True
+    workdir = Path(given.workdir)
+    workdir.mkdir(parents=True, exist_ok=True)
+    said = {"file": sweep.path, "metric": sweep.metric, "better": sweep.better}
+    write_json(workdir / "sweep.json", said | {"trials": {trial.name: trial.overrides for trial in trials}})
+    for trial in chosen:
+        if given.retry_failed and trial.settled() == states.FAILED:
+            trial.forget(states.FAILED)
+        if (trial.folder / "trial.json").exists():
+            trial.begin()  # as many steps as the sweep asks for now
+    open_ = [trial for trial in chosen if not trial.settled()]
+    work(runner.Groups(_groups(open_, given)), sweep, given, total=len(chosen), before=len(chosen) - len(open_))
+    return all(trial.settled() == states.DONE for trial in chosen)
+
+
+def work(queue: runner.Queue, sweep: Sweep, given: argparse.Namespace, *, total: int, before: int) -> None:
+    """Runs what the queue gives, then writes and shows the results, also of what was stopped."""
+    try:
+        with Board(metric=sweep.metric, better=sweep.better, total=total, before=before, jobs=given.jobs) as board:
+            places = runner.places(given.jobs)
+            runner.run(queue, board, places=places, command=runner.command, wait=not given.no_wait)
+    finally:
+        results.show(given.workdir)
+
+
+def dry_run(trials: list[Trial]) -> str:
+    """The trials with their states, and what they cost together: in time too, where some are done already."""
+    table = "\n".join(f"{trial.state():8} {trial.name}" for trial in trials)
+    configs = [trial.read_config() for trial in trials]
+    steps = sum(config["steps"] for config in configs)
+    examples = sum(config["steps"] * config["batch_size"] for config in configs)
+    done = [trial for trial in trials if trial.settled() == states.DONE]
+    cost = f"{len(trials)} trials, {steps:,} steps, {examples:,} examples"
+    if done:
+        took = mean(json.loads((trial.folder / "summary.json").read_text())["seconds"] for trial in done)
+        cost += f"; {clock(took * len(trials))} one after the other, at the pace of the {len(done)} that are done"
+    return f"{table}\n{cost}"
+
+
+def _groups(trials: list[Trial], given: argparse.Namespace) -> list[list[Trial]]:
+    """What runs together: trials that differ only in numbers that one program can take, at most so many."""
+    if given.population == 1 or not importlib.util.find_spec("experiments.population"):
+        return [[trial] for trial in trials]
+    from experiments.population import traced_fields
+
+    alike: dict[str, list[Trial]] = {}
+    for trial in trials:
+        rest = {name: value for name, value in trial.fields.items() if name not in traced_fields()}
+        alike.setdefault(json.dumps(rest, sort_keys=True), []).append(trial)
+    groups = []
+    for some in alike.values():
+        parts = max(-(-len(some) // given.population), min(given.jobs, len(some)))
+        groups += [some[i::parts] for i in range(parts)]
+    return groups
+
+
+def _fits(trial: Trial, text: str) -> bool:
+    return text in trial.name or fnmatch(trial.name, text)
+
+
+def _population(text: str) -> int:
+    if text in ("auto", "off"):
+        return 16 if text == "auto" else 1
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected auto, off or a number of at least 1")
+    return int(text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m experiments.sweep", description=__doc__.splitlines()[0])
+    parser.add_argument("file", help="the sweep, such as experiments/sweeps/decoder_width.py")
+    parser.add_argument("--workdir", required=True, help="folder for the trials and the results")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, one GPU each where there are several")
+    parser.add_argument("--only", nargs="+", metavar="TEXT", help="the trials with this in their name, such as seed=0")
+    parser.add_argument("--dry-run", action="store_true", help="list the trials and what they cost; run nothing")
+    parser.add_argument("--retry-failed", action="store_true", help="continue the trials that failed")
+    parser.add_argument("--no-wait", action="store_true", help="end when all that is left is run by others")
+    parser.add_argument(
+        "--population", type=_population, default="auto", metavar="auto|N|off",
+        help="trials that one program may train together, where they differ only in numbers (auto: 16)",
+    )  # fmt: skip
+    return parser
+
+
+if __name__ == "__main__":
+    main()
