@@ -19,7 +19,7 @@ class Finding:
       metrics: the last values, by "split/name".
       curve: (step, value) of the metric that trials are compared by.
       seconds: of training, start and evaluation included once the run has ended.
-      reason: why it failed or was pruned.
+      reason: the last line of why it failed or was pruned.
     """
 
     name: str
@@ -84,7 +84,8 @@ def _finding(trial: Trial, metric: str) -> Finding:
     state = trial.state()
     if state == states.DONE:
         seconds = json.loads((trial.folder / "summary.json").read_text())["seconds"]
+    reason = trial.reason().splitlines()
     return Finding(
         trial.name, state, dict(trial.overrides), metrics, progress.values(metric), progress.step, seconds,
-        "" if state == states.DONE else trial.reason(),
+        reason[-1] if state in (states.FAILED, states.PRUNED) and reason else "",
     )  # fmt: skip

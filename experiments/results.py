@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 from statistics import mean, stdev
 import sys
+from textwrap import shorten
 
 from rich.console import Console
 from rich.table import Table
@@ -43,7 +44,7 @@ def show(workdir: str | Path, *, metric: str | None = None, better: str | None =
     _print_table(console, findings, metric, better)
     for finding in findings:
         if finding.state == states.FAILED:
-            console.print(f"failed   {finding.name}: {finding.reason.splitlines()[-1]}")
+            console.print(f"failed   {finding.name}: {shorten(finding.reason, 120)}")
     counts = Counter(finding.state for finding in findings)
     console.print(f"trials   {len(findings)}: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
     console.print(f"results  {workdir}: {', '.join(['results.csv', *(picture.name for picture in pictures)])}")

@@ -1,13 +1,14 @@
 """Plots of a sweep: the metric against each field, its curves, and a map where two fields were swept."""
 
 import json
-import math
 from pathlib import Path
 from statistics import mean, stdev
 
 import matplotlib
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 import numpy as np
 
 from experiments.findings import Finding, over_seeds, swept
@@ -22,7 +23,7 @@ def draw(workdir: str | Path, findings: list[Finding], metric: str, better: str)
     fields = [name for name in swept(findings) if name != "seed"]
     figures = {}
     if groups and fields:
-        figures["fields"] = _fields(groups, fields, metric)
+        figures["fields"] = _fields(groups, fields, metric, better)
     if any(finding.curve for finding in findings):
         figures["curves"] = _curves(findings, fields, metric, better)
     if len(fields) == 2 and len(groups) >= 4:
@@ -34,7 +35,7 @@ def draw(workdir: str | Path, findings: list[Finding], metric: str, better: str)
     return paths
 
 
-def _fields(groups: list, fields: list[str], metric: str) -> Figure:
+def _fields(groups: list, fields: list[str], metric: str, better: str) -> Figure:
     """A panel for each field: means over seeds with their standard deviation, a line for each setting of the others."""
     figure = Figure(figsize=(1.5 + 5 * len(fields), 4.2), dpi=160, layout="constrained")
     panels = figure.subplots(1, len(fields), squeeze=False, sharey=True)[0]
@@ -61,12 +62,12 @@ def _fields(groups: list, fields: list[str], metric: str) -> Figure:
         _dress(axes, name, metric if number == 0 else "")
         if len(fields) > 1 and len(lines) <= LINES:
             axes.legend(frameon=False, fontsize=8, labelcolor=GREY)
-    if any(len(values) > 1 for _, values in groups):
-        counts = sorted({len(values) for _, values in groups})
-        panels[0].set_title(
-            f"mean and standard deviation over {' to '.join(map(str, {counts[0]: 0, counts[-1]: 0}))} seeds",
-            loc="left", fontsize=10, color=GREY,
-        )  # fmt: skip
+    counts = sorted({len(values) for _, values in groups})
+    if counts[-1] > 1:
+        text = f"mean and standard deviation over {' to '.join(map(str, dict.fromkeys([counts[0], counts[-1]])))} seeds"
+        panels[0].set_title(text, loc="left", fontsize=10, color=GREY)
+    means = [mean(values) for _, values in groups]
+    _limit(panels[0], means, means, better)
     return figure
 
 
@@ -83,7 +84,12 @@ def _curves(findings: list[Finding], fields: list[str], metric: str, better: str
         # Its yellow end is left out, which cannot be seen on white.
         colours = matplotlib.colors.ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0, 0.88, 256)))
         colour_of = lambda finding: colours(norm(finding.overrides[numbers[0]]))
-        figure.colorbar(matplotlib.cm.ScalarMappable(norm, colours), ax=axes, label=numbers[0])
+        if len(set(values)) <= LINES:
+            for value in sorted(set(values)):
+                axes.plot([], [], color=colours(norm(value)), marker="o", markersize=4, label=f"{value:g}")
+            axes.legend(title=numbers[0], frameon=False, fontsize=8, title_fontsize=8, labelcolor=GREY)
+        else:
+            figure.colorbar(matplotlib.cm.ScalarMappable(norm, colours), ax=axes, label=numbers[0])
     sign = 1 if better == "min" else -1
     best = min(drawn, key=lambda finding: sign * finding.best(better))
     for finding in drawn:
@@ -93,14 +99,19 @@ def _curves(findings: list[Finding], fields: list[str], metric: str, better: str
         axes.plot(steps, values, color=colour_of(finding), marker="o", markersize=5 if top else 2.5, **style)
     axes.set_title(f"thick: {best.name}", loc="left", fontsize=9, color=GREY, wrap=True)
     _dress(axes, "optimizer steps", metric)
-    finals = sorted(sign * finding.curve[-1][1] for finding in drawn)
-    starts = [sign * finding.curve[0][1] for finding in drawn]
-    high = max([*finals[: max(1, math.ceil(0.9 * len(finals)))], np.median(starts)])  # a few that diverge are cut off
-    low = min(sign * finding.best(better) for finding in drawn)
-    if high > low:
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    _limit(axes, [finding.curve[0][1] for finding in drawn], [finding.best(better) for finding in drawn], better)
+    return figure
+
+
+def _limit(axes, early: list[float], best: list[float], better: str) -> None:
+    """Cuts off the few that diverged, which would press all others together."""
+    sign = 1 if better == "min" else -1
+    high = max(np.quantile([sign * value for value in best], 0.9), np.median([sign * value for value in early]))
+    low = min(sign * value for value in best)
+    if max(sign * value for value in early + best) > high + (high - low) > low:
         margin = 0.05 * (high - low)
         axes.set_ylim(*sorted((sign * (low - margin), sign * (high + margin))))
-    return figure
 
 
 def _map(groups: list, fields: list[str], metric: str, better: str) -> Figure:
@@ -124,8 +135,8 @@ def _map(groups: list, fields: list[str], metric: str, better: str) -> Figure:
             dark = sum(colours(norm(value))[:3]) < 1.5
             axes.text(x, y, f"{value:.4g}", ha="center", va="center", fontsize=8, color="white" if dark else "black")
         if value == best:
-            frame = matplotlib.patches.Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor="#D55E00", linewidth=3)
-            axes.add_patch(frame)
+            style = {"fill": False, "edgecolor": "#D55E00", "linewidth": 3, "clip_on": False, "zorder": 3}
+            axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, **style))
     axes.set_xticks(range(len(columns)), [f"{value}" for value in columns])
     axes.set_yticks(range(len(rows)), [f"{value}" for value in rows])
     axes.set_xlabel(across)
