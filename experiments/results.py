@@ -93,10 +93,14 @@ def _print_table(console: Console, findings: list[Finding], metric: str, better:
         table.add_column("seeds", justify="right")
     for overrides, values in groups[:SHOWN]:
         spread = [f"{stdev(values):.2g}" if len(values) > 1 else "", str(len(values))] if several else []
-        table.add_row(*(str(_plain(overrides.get(name))) for name in fields), f"{mean(values):.5g}", *spread)
+        table.add_row(*(_short(overrides.get(name)) for name in fields), f"{mean(values):.5g}", *spread)
     console.print(table)
     if len(groups) > SHOWN:
         console.print(f"... and {len(groups) - SHOWN} more in results.csv")
+
+
+def _short(value) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(_plain(value))
 
 
 def _plain(value) -> object:

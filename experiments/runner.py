@@ -30,10 +30,10 @@ KILLED = {code for n in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.S
 
 
 class Job:
-    """A process that works on claimed trials. `number`: that of a search's trial."""
+    """A process that works on claimed trials."""
 
-    def __init__(self, trials: list[Trial], claims: list[int], number: int | None = None):
-        self.trials, self.claims, self.number = trials, claims, number
+    def __init__(self, trials: list[Trial], claims: list[int]):
+        self.trials, self.claims = trials, claims
         self.place, self.stopped, self.pruned = 0, False, ""
 
     def start(self, environment: dict[str, str], command: Callable[[list[Trial]], list[str]]) -> None:

@@ -22,7 +22,7 @@ from experiments import results, runner
 from experiments import trials as states
 from experiments.board import Board
 from experiments.progress import clock
-from experiments.trials import Sweep, Trial, check
+from experiments.trials import Sweep, Trial, begun, check
 from training.workdir import write_json
 
 
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
         sweep = Sweep.read(given.file)
         if given.jobs < 1:
             raise ValueError(f"--jobs={given.jobs}: expected at least 1")
-        sys.exit(0 if sweep_list(sweep, given) else 1)
+        sys.exit(0 if (run_search if sweep.search else run_list)(sweep, given) else 1)
     except runner.Stopped as stop:
         print(stop, file=sys.stderr)
         sys.exit(stop.code)
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(1)
 
 
-def sweep_list(sweep: Sweep, given: argparse.Namespace) -> bool:
+def run_list(sweep: Sweep, given: argparse.Namespace) -> bool:
     """Runs the trials that `sweep()` gives; whether all of them, or those that --only names, are done."""
     trials = sweep.trials(given.workdir)
     check(trials, sweep.metric)
@@ -53,10 +53,7 @@ def sweep_list(sweep: Sweep, given: argparse.Namespace) -> bool:
     if given.dry_run:
         print(dry_run(chosen))
         return True
-    workdir = Path(given.workdir)
-    workdir.mkdir(parents=True, exist_ok=True)
-    said = {"file": sweep.path, "metric": sweep.metric, "better": sweep.better}
-    write_json(workdir / "sweep.json", said | {"trials": {trial.name: trial.overrides for trial in trials}})
+    _begin(sweep, given.workdir, {trial.name: trial.overrides for trial in trials})
     for trial in chosen:
         if given.retry_failed and trial.settled() == states.FAILED:
             trial.forget(states.FAILED)
@@ -65,6 +62,23 @@ def sweep_list(sweep: Sweep, given: argparse.Namespace) -> bool:
     open_ = [trial for trial in chosen if not trial.settled()]
     work(runner.Groups(_groups(open_, given)), sweep, given, total=len(chosen), before=len(chosen) - len(open_))
     return all(trial.settled() == states.DONE for trial in chosen)
+
+
+def run_search(sweep: Sweep, given: argparse.Namespace) -> bool:
+    """Runs the trials that `search(trial)` suggests; whether none failed, and none is left."""
+    from experiments.search import Search
+
+    if given.only or given.retry_failed:
+        raise ValueError("--only and --retry-failed are for a sweep(): what a search has tried stays as it was")
+    search = Search(sweep, given.workdir, given.storage)
+    if given.dry_run:
+        print(dry_run([trial for trial in begun(given.workdir)]), f"of {search.total} that the search may try")
+        return True
+    _begin(sweep, given.workdir, {})
+    search.open()
+    work(search, sweep, given, total=search.total, before=search.settled())
+    ended = [trial.settled() for trial in begun(given.workdir)]
+    return len(ended) >= search.total and set(ended) <= {states.DONE, states.PRUNED}
 
 
 def work(queue: runner.Queue, sweep: Sweep, given: argparse.Namespace, *, total: int, before: int) -> None:
@@ -89,6 +103,12 @@ def dry_run(trials: list[Trial]) -> str:
         took = mean(json.loads((trial.folder / "summary.json").read_text())["seconds"] for trial in done)
         cost += f"; {clock(took * len(trials))} one after the other, at the pace of the {len(done)} that are done"
     return f"{table}\n{cost}"
+
+
+def _begin(sweep: Sweep, workdir: str, trials: dict) -> None:
+    Path(workdir).mkdir(parents=True, exist_ok=True)
+    said = {"file": sweep.path, "metric": sweep.metric, "better": sweep.better, "trials": trials}
+    write_json(Path(workdir) / "sweep.json", said)
 
 
 def _groups(trials: list[Trial], given: argparse.Namespace) -> list[list[Trial]]:
@@ -133,6 +153,7 @@ def _parser() -> argparse.ArgumentParser:
         "--population", type=_population, default="auto", metavar="auto|N|off",
         help="trials that one program may train together, where they differ only in numbers (auto: 16)",
     )  # fmt: skip
+    parser.add_argument("--storage", default="sqlite", help="of a search: sqlite, journal, or the URL of a database")
     return parser
 
 

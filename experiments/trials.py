@@ -72,6 +72,10 @@ class Sweep:
             raise ValueError("sweep() gave no trial")
         return [self.trial(workdir, overrides) for overrides in found]
 
+    def suggested(self, trial) -> Mapping:
+        """What `search(trial)` gives."""
+        return _attempt(self.path, lambda: self.search(trial))
+
     def trial(self, workdir: str | Path, overrides: Mapping, name: str = "") -> "Trial":
         """The folder is called by its overrides, so that a sweep that grows keeps the trials that it has."""
         for given in (self.base, overrides):

@@ -123,7 +123,7 @@ def test_a_mistake_is_one_line(file, flag, capsys):
 
 
 def test_ctrl_c_saves_and_the_same_command_goes_on(file):
-    path = file([0.1, 0.2], steps=200)
+    path = file([0.1, 0.2], steps=100)
     first = start(path, "--jobs=2")
     until(lambda: len(histories(path)) == 2)
     first.send_signal(signal.SIGINT)
@@ -136,7 +136,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(file):
 
 @pytest.mark.parametrize("kills", [1, pytest.param(12, marks=pytest.mark.slow)])
 def test_a_killed_runner_takes_its_trials_along_and_nothing_is_lost_or_doubled(file, kills):
-    path = file([0.1, 0.2, 0.3], steps=100)
+    path = file([0.1, 0.2, 0.3], steps=60)
     random.seed(kills)
     for _ in range(kills):
         process = start(path, "--jobs=3")
@@ -153,11 +153,11 @@ def test_a_killed_runner_takes_its_trials_along_and_nothing_is_lost_or_doubled(f
         assert places == sorted(places), trial  # each start goes on where the one before had saved
         assert not any("although complete" in line for line in lines), trial
         steps = [json.loads(line)["step"] for line in (path.parent / f"runs/trials/{trial}/metrics.jsonl").open()]
-        assert set(steps) == set(range(1, 101)) and len(steps) <= 100 + len(lines), trial
+        assert set(steps) == set(range(1, 61)) and len(steps) <= 60 + len(lines), trial
 
 
 def test_a_trial_that_is_killed_is_not_called_failed_and_goes_on_next_time(file):
-    path = file([0.1], steps=300)
+    path = file([0.1], steps=100)
     process = start(path, "--jobs=2")
     until(lambda: len(histories(path)) == 2)
     folder = path.parent / "runs/trials/optimizer.learning_rate=0.1,seed=1"
@@ -172,7 +172,7 @@ def test_a_trial_that_is_killed_is_not_called_failed_and_goes_on_next_time(file)
 
 
 def test_two_runners_divide_the_trials_and_one_takes_over_what_the_other_leaves(file):
-    path = file([0.1, 0.2, 0.3], steps=100)
+    path = file([0.1, 0.2, 0.3], steps=40)
     first, second = start(path), start(path)
     until(lambda: len(histories(path)) >= 3)
     first.kill()
