@@ -1,13 +1,14 @@
 # make train [CONFIG=configs/vit.py] [WORKDIR=runs/vit] [ARGS="--config.seed=1"]    trains; the same again continues
 # make test                                                                       the fast tests
 # make test-slow                                                                  the long ones
+# make test-slurm                                                                 sweeps on a real Slurm, see tests/slurm.sh
 # make claims [CONFIGS="configs/vit.py"]                                          re-runs what the configs claim
 
 PYTHON ?= python3
 CONFIG ?= configs/vit.py
 WORKDIR ?= runs/$(basename $(notdir $(CONFIG)))
 
-.PHONY: train test test-slow claims
+.PHONY: train test test-slow test-slurm claims
 
 train: .venv/installed
 	.venv/bin/python train.py --config=$(CONFIG) --workdir=$(WORKDIR) $(ARGS)
@@ -17,6 +18,10 @@ test: .venv/installed
 
 test-slow: .venv/installed
 	.venv/bin/python -m pytest -m slow
+
+test-slurm: .venv/installed
+	@set -e; folder=$$(mktemp -d); trap 'tests/slurm.sh stop '$$folder EXIT; tests/slurm.sh start $$folder; \
+	  SLURM_CONF=$$folder/slurm.conf .venv/bin/python -m pytest -p no:xdist -m slurm
 
 claims: .venv/installed
 	.venv/bin/python -m experiments.claims $(CONFIGS)

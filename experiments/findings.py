@@ -1,9 +1,11 @@
 """What the trials of a sweep came to, read from their folders."""
 
 from collections.abc import Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 import json
 import math
+import os
 from pathlib import Path
 
 from experiments import trials as states
@@ -71,6 +73,14 @@ def over_seeds(findings: Iterable[Finding], metric: str) -> list[tuple[dict, lis
             rest = {name: given for name, given in finding.overrides.items() if name != "seed"}
             groups.setdefault(json.dumps(rest, sort_keys=True), (rest, []))[1].append(value)
     return list(groups.values())
+
+
+@contextmanager
+def whole(path: Path):
+    """Gives a path to write to, which then takes the place of `path`: several runners may end at once."""
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    yield temporary
+    temporary.replace(path)
 
 
 def _finding(trial: Trial, metric: str) -> Finding:

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from experiments import sweep_plots
 from experiments import trials as states
-from experiments.findings import Finding, find, over_seeds, read_sweep, swept
+from experiments.findings import Finding, find, over_seeds, read_sweep, swept, whole
 from experiments.trials import better_of
 
 SHOWN = 20  # rows of the table in the terminal
@@ -54,8 +54,7 @@ def write_csv(path: Path, findings: list[Finding], metric: str, better: str) -> 
     """One row a trial; whole or not at all."""
     fields = list(dict.fromkeys(name for finding in findings for name in finding.overrides))
     metrics = sorted(set().union(*(finding.metrics for finding in findings)))
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", newline="") as file:
+    with whole(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["trial", *fields, "state", f"best {metric}", *metrics, "step", "seconds", "reason"])
         for finding in findings:
@@ -63,7 +62,6 @@ def write_csv(path: Path, findings: list[Finding], metric: str, better: str) -> 
             measured = [finding.metrics.get(name) for name in metrics]
             end = [finding.step, finding.seconds, finding.reason]
             writer.writerow([finding.name, *given, finding.state, finding.best(better), *measured, *end])
-    temporary.replace(path)
 
 
 def main(arguments: list[str] | None = None) -> None:

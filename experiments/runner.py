@@ -30,10 +30,10 @@ KILLED = {code for n in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.S
 
 
 class Job:
-    """A process that works on claimed trials."""
+    """A process that works on claimed trials; `group` are these, and those of their population that are settled."""
 
-    def __init__(self, trials: list[Trial], claims: list[int]):
-        self.trials, self.claims = trials, claims
+    def __init__(self, trials: list[Trial], claims: list[int], group: list[Trial] = ()):
+        self.trials, self.claims, self.group = trials, claims, list(group or trials)
         self.place, self.stopped, self.pruned = 0, False, ""
 
     def start(self, environment: dict[str, str], command: Callable[[list[Trial]], list[str]]) -> None:
@@ -42,10 +42,10 @@ class Job:
         for trial in self.trials:
             self.progress[trial] = Progress(trial.folder / "metrics.jsonl", trial.begin()["steps"])
         self.began = time.monotonic()
-        self.log = _folder(self.trials) / "log.txt"
+        self.log = _folder(self.group) / "log.txt"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                tied(command(self.trials)), stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=self.claims,
+                tied(command(self.group)), stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=self.claims,
                 start_new_session=True, env=os.environ | environment,
             )  # fmt: skip
 
@@ -117,25 +117,19 @@ class Groups:
             self._waiting.extend(self._held)
             self._held = []
         while self._waiting:
-            mine, held, claims = [], [], []
-            for trial in self._waiting.popleft():
-                if trial.settled():
-                    continue
-                if (claim := claimed(trial.folder)) is None:
-                    held.append(trial)
-                elif trial.settled():  # by another runner, a moment ago
-                    os.close(claim)
-                else:
-                    mine.append(trial)
-                    claims.append(claim)
-            if held:
-                self._held.append(held)
-            if mine:
-                return Job(mine, claims)
+            group = self._waiting.popleft()
+            open_ = [trial for trial in group if not trial.settled()]
+            claims = [claimed(trial.folder) for trial in open_]
+            job = Job(open_, [claim for claim in claims if claim is not None], group)
+            if None not in claims and open_ and not any(trial.settled() for trial in open_):
+                return job
+            job.release()
+            if open_:  # another runner has some, or had until now
+                self._held.append(group)
         return None
 
     def left(self) -> int:
-        return sum(map(len, self._held)) + sum(map(len, self._waiting))
+        return sum(not trial.settled() for group in [*self._held, *self._waiting] for trial in group)
 
     def watch(self, job: Job) -> str:
         return ""
@@ -204,13 +198,14 @@ class Stopped(Exception):
 
 
 def places(jobs: int) -> list[dict[str, str]]:
-    """The environment of each of `jobs` processes at a time: one NVIDIA GPU each, where there are several.
+    """The environment of each of `jobs` processes at a time: one NVIDIA GPU each where there are several jobs.
 
-    Where there are fewer GPUs than jobs they are shared, and so is their memory.
+    A single job has all GPUs, over which a run divides its batches. Where there are fewer GPUs than jobs they are
+    shared, and so is their memory.
     """
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     devices = given.split(",") if given else [str(i) for i in range(len(glob.glob("/dev/nvidia[0-9]*")))]
-    if not devices:
+    if jobs == 1 or not devices:
         return [{} for _ in range(jobs)]
     sharing = -(-jobs // len(devices))
     share = {} if sharing == 1 else {"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.9 / sharing:.3f}"}
@@ -222,9 +217,13 @@ def command(trials: list[Trial]) -> list[str]:
     if len(trials) == 1:
         return [sys.executable, str(ROOT / "train.py"), *trials[0].flags()]
     path = _folder(trials) / "trials.json"
-    told = [{"config": t.config, "overrides": t.fields, "workdir": str(t.folder)} for t in trials]
-    write_json(path, {"trials": told})
+    write_json(path, {"trials": [request(trial) for trial in trials]})
     return [sys.executable, "-m", "experiments.population", str(path)]
+
+
+def request(trial: Trial) -> dict:
+    """A trial as `experiments.population` reads it."""
+    return {"config": trial.config, "overrides": trial.fields, "workdir": str(trial.folder)}
 
 
 def _folder(trials: list[Trial]) -> Path:

@@ -9,6 +9,7 @@ commands, on one machine or on several that share the folder, divide the trials 
 """
 
 import argparse
+from collections.abc import Callable
 from fnmatch import fnmatch
 import importlib.util
 import json
@@ -24,6 +25,8 @@ from experiments.board import Board
 from experiments.progress import clock
 from experiments.trials import Sweep, Trial, begun, check
 from training.workdir import write_json
+
+AUTO = 16  # members of a population at most, where the user leaves it open
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -59,8 +62,11 @@ def run_list(sweep: Sweep, given: argparse.Namespace) -> bool:
             trial.forget(states.FAILED)
         if (trial.folder / "trial.json").exists():
             trial.begin()  # as many steps as the sweep asks for now
-    open_ = [trial for trial in chosen if not trial.settled()]
-    work(runner.Groups(_groups(open_, given)), sweep, given, total=len(chosen), before=len(chosen) - len(open_))
+    left = sum(not trial.settled() for trial in chosen)
+    if given.launcher == "slurm":
+        send(given, lambda: chosen, total=len(chosen), left=left)
+    else:
+        work(runner.Groups(_groups(chosen, given)), sweep, given, total=len(chosen), before=len(chosen) - left)
     return all(trial.settled() == states.DONE for trial in chosen)
 
 
@@ -76,7 +82,11 @@ def run_search(sweep: Sweep, given: argparse.Namespace) -> bool:
         return True
     _begin(sweep, given.workdir, {})
     search.open()
-    work(search, sweep, given, total=search.total, before=search.settled())
+    if given.launcher == "slurm":
+        left = search.total - search.settled()
+        send(given, lambda: list(begun(given.workdir)), total=search.total, left=left)
+    else:
+        work(search, sweep, given, total=search.total, before=search.settled())
     ended = [trial.settled() for trial in begun(given.workdir)]
     return len(ended) >= search.total and set(ended) <= {states.DONE, states.PRUNED}
 
@@ -87,8 +97,26 @@ def work(queue: runner.Queue, sweep: Sweep, given: argparse.Namespace, *, total:
         with Board(metric=sweep.metric, better=sweep.better, total=total, before=before, jobs=given.jobs) as board:
             places = runner.places(given.jobs)
             runner.run(queue, board, places=places, command=runner.command, wait=not given.no_wait)
-    finally:
+    except runner.Stopped:
         results.show(given.workdir)
+        raise
+    results.show(given.workdir)
+
+
+def send(given: argparse.Namespace, trials: Callable[[], list[Trial]], *, total: int, left: int) -> None:
+    """Has Slurm run what is left, and waits for it; then as `work`."""
+    from experiments import slurm
+
+    flags = [given.file, f"--workdir={given.workdir}", f"--population={given.population}", f"--storage={given.storage}"]
+    flags += ["--only", *given.only] if given.only else []
+    try:
+        if left:
+            workers = min(given.jobs, left)
+            ids = slurm.submit(flags, given.workdir, workers=workers, resources=given.slurm)
+            slurm.watch(trials, total, ids)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    results.show(given.workdir)
 
 
 def dry_run(trials: list[Trial]) -> str:
@@ -108,36 +136,35 @@ def dry_run(trials: list[Trial]) -> str:
 def _begin(sweep: Sweep, workdir: str, trials: dict) -> None:
     Path(workdir).mkdir(parents=True, exist_ok=True)
     said = {"file": sweep.path, "metric": sweep.metric, "better": sweep.better, "trials": trials}
-    write_json(Path(workdir) / "sweep.json", said)
+    path = Path(workdir) / "sweep.json"
+    if not path.exists() or json.loads(path.read_text()) != json.loads(json.dumps(said)):  # other runners may read it
+        write_json(path, said)
 
 
 def _groups(trials: list[Trial], given: argparse.Namespace) -> list[list[Trial]]:
     """What runs together: trials that differ only in numbers that one program can take, at most so many."""
-    if given.population == 1 or not importlib.util.find_spec("experiments.population"):
+    limit = {"auto": AUTO, "off": 1}.get(given.population) or int(given.population)
+    if limit == 1 or not importlib.util.find_spec("experiments.population"):
         return [[trial] for trial in trials]
-    from experiments.population import traced_fields
+    from experiments import population
 
-    alike: dict[str, list[Trial]] = {}
-    for trial in trials:
-        rest = {name: value for name, value in trial.fields.items() if name not in traced_fields()}
-        alike.setdefault(json.dumps(rest, sort_keys=True), []).append(trial)
-    groups = []
-    for some in alike.values():
-        parts = max(-(-len(some) // given.population), min(given.jobs, len(some)))
-        groups += [some[i::parts] for i in range(parts)]
-    return groups
+    of = {str(trial.folder): trial for trial in trials}
+    found = []
+    for some in population.groups([runner.request(trial) for trial in trials]):
+        alike = [of[request["workdir"]] for request in some]
+        parts = max(-(-len(alike) // limit), min(given.jobs, len(alike)))
+        found += [alike[i::parts] for i in range(parts)]
+    return found
 
 
 def _fits(trial: Trial, text: str) -> bool:
     return text in trial.name or fnmatch(trial.name, text)
 
 
-def _population(text: str) -> int:
-    if text in ("auto", "off"):
-        return 16 if text == "auto" else 1
-    if not text.isdecimal() or int(text) < 1:
+def _population(text: str) -> str:
+    if text not in ("auto", "off") and not (text.isdecimal() and int(text)):
         raise argparse.ArgumentTypeError(f"{text!r}: expected auto, off or a number of at least 1")
-    return int(text)
+    return text
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -154,6 +181,12 @@ def _parser() -> argparse.ArgumentParser:
         help="trials that one program may train together, where they differ only in numbers (auto: 16)",
     )  # fmt: skip
     parser.add_argument("--storage", default="sqlite", help="of a search: sqlite, journal, or the URL of a database")
+    parser.add_argument(
+        "--launcher", choices=["local", "slurm"], default="local", help="slurm: an array of --jobs runners"
+    )
+    parser.add_argument(
+        "--slurm", nargs="+", default=[], metavar="NAME=VALUE", help="such as partition=gpu time=60 mem=8GB"
+    )
     return parser
 
 

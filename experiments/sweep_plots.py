@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 import numpy as np
 
-from experiments.findings import Finding, over_seeds, swept
+from experiments.findings import Finding, over_seeds, swept, whole
 from experiments.plot import COLOURS, GREY, MARKERS
 
 LINES = len(COLOURS)  # more settings of the other fields are drawn as points
@@ -31,7 +31,8 @@ def draw(workdir: str | Path, findings: list[Finding], metric: str, better: str)
     paths = []
     for name, figure in figures.items():
         paths.append(Path(workdir) / f"{name}.png")
-        figure.savefig(paths[-1])
+        with whole(paths[-1]) as temporary:
+            figure.savefig(temporary)
     return paths
 
 
