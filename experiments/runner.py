@@ -183,7 +183,7 @@ def run(
                     if why := queue.watch(job):
                         job.stop(pruned=why)
                 board.look(running)
-            time.sleep(0.05)
+            time.sleep(0.02)
     if signals.number:
         raise Stopped(signals.number)
     return found

@@ -1,12 +1,14 @@
-"""How long things take: the input, the start, the attention.
+"""How long things take: the input, the start, the attention, the runner of sweeps.
 
 python -m experiments.speed input [configs/vit.py ...]   batches a second that the data gives and the step takes
 python -m experiments.speed start [configs/vit.py ...]   seconds from command to first step, compiled before or not
 python -m experiments.speed attention                    ours against the stock one, forward and backward
+python -m experiments.speed sweep                        what a runner of 200 trials takes, and how soon it starts one
 """
 
 import argparse
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from functools import partial
 import os
 from pathlib import Path
@@ -25,7 +27,11 @@ from rich.console import Console
 from rich.table import Table
 
 from data.pipeline import train_batches
+from experiments import runner
+from experiments.board import Board
 from experiments.claims import Claim
+from experiments.trials import Sweep
+from experiments.trials import check as check_trials
 from models.attention import attend
 from train import Run
 from training.step import make_train_step
@@ -85,17 +91,68 @@ def measure_attention(sizes: tuple = SIZES, *, repeats: int = 30) -> None:
     _show(table)
 
 
+def measure_sweep(*, trials: int = 200, jobs: int = 2, seconds: float = 1.0) -> None:
+    """Prints what the runner costs for trials that do nothing for `seconds`, and the delay from an end to a start.
+
+    A delay is counted between what the trials themselves note, so the start of a process is part of it. The targets
+    are 5 % of one core, and 0.2 s.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "file.py"
+        file.write_text(_SWEEP.format(rates=[1e-3 * (1 + i) for i in range(trials)]))
+        sweep = Sweep.read(file)
+        began = time.perf_counter()
+        todo = sweep.trials(folder)
+        check_trials(todo, sweep.metric)
+        checked = time.perf_counter() - began
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+            board = Board(metric=sweep.metric, better=sweep.better, total=trials, before=0, jobs=jobs)
+            wall, used = time.perf_counter(), time.process_time()
+            with board:
+                found = runner.run(
+                    runner.Groups([[trial] for trial in todo]), board, places=[{}] * jobs,
+                    command=lambda group: ["/bin/sh", "-c", _TRIAL, str(group[0].folder), str(seconds)],
+                )  # fmt: skip
+            wall, used = time.perf_counter() - wall, time.process_time() - used
+        if set(found.values()) != {"done"}:
+            raise RuntimeError(f"{next(trial for trial in found if found[trial] != 'done').reason()}")
+        noted = [list(map(float, (trial.folder / "log.txt").read_text().split())) for trial in todo]
+    starts, ends = (sorted(times) for times in zip(*noted))
+    delays = [start - end for start, end in zip(starts[jobs:], ends)]
+    table = _table("trials", "check", "runner", "below 5 %", "delay", "longest", "below 0.2 s")
+    table.add_row(
+        str(trials), f"{checked:.1f} s", f"{used / wall:.1%}",
+        "yes" if used / wall < 0.05 else "NO", f"{median(delays):.3f} s", f"{max(delays):.3f} s",
+        "yes" if median(delays) < 0.2 else "NO",
+    )  # fmt: skip
+    _show(table)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m experiments.speed", description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["input", "start", "attention"])
+    parser.add_argument("what", choices=["input", "start", "attention", "sweep"])
     parser.add_argument("configs", nargs="*", help="config files (default: those in configs/ that can run here)")
     given = parser.parse_args(arguments)
     if given.what == "attention":
         measure_attention()
+    elif given.what == "sweep":
+        measure_sweep()
     else:
         measure = {"input": measure_input, "start": measure_start}[given.what]
         measure(given.configs or _runnable())
+
+
+_SWEEP = """
+CONFIG = "configs/dib_gaussian.py"
+METRIC = "test/loss"
+def sweep():
+    return [{{"optimizer.learning_rate": rate}} for rate in {rates}]
+"""
+_TRIAL = """
+date +%s.%N; sleep $1; date +%s.%N
+echo '{"steps": 1000000, "metrics": {}, "seconds": 1}' > "$0/summary.json"
+"""
 
 
 def _runnable() -> list[str]:

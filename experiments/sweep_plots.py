@@ -26,7 +26,7 @@ def draw(workdir: str | Path, findings: list[Finding], metric: str, better: str)
         figures["fields"] = _fields(groups, fields, metric, better)
     if any(finding.curve for finding in findings):
         figures["curves"] = _curves(findings, fields, metric, better)
-    if len(fields) == 2 and len(groups) >= 4:
+    if len(fields) == 2 and len(groups) >= 3:
         figures["map"] = _map(groups, fields, metric, better)
     paths = []
     for name, figure in figures.items():
@@ -138,8 +138,8 @@ def _map(groups: list, fields: list[str], metric: str, better: str) -> Figure:
         if value == best:
             style = {"fill": False, "edgecolor": "#D55E00", "linewidth": 3, "clip_on": False, "zorder": 3}
             axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, **style))
-    axes.set_xticks(range(len(columns)), [f"{value}" for value in columns])
-    axes.set_yticks(range(len(rows)), [f"{value}" for value in rows])
+    axes.set_xticks(range(len(columns)), [_short(value) for value in columns])
+    axes.set_yticks(range(len(rows)), [_short(value) for value in rows])
     axes.set_xlabel(across)
     axes.set_ylabel(down)
     axes.tick_params(length=0, labelcolor=GREY)
@@ -201,4 +201,8 @@ def _order(text: str) -> tuple:
 
 
 def _named(rest: str) -> str:
-    return ", ".join(f"{name.split('.')[-1]} {value}" for name, value in json.loads(rest).items())
+    return ", ".join(f"{name.split('.')[-1]} {_short(value)}" for name, value in json.loads(rest).items())
+
+
+def _short(value) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

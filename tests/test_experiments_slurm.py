@@ -84,5 +84,5 @@ def test_a_requeued_job_resumes_its_trial(start, tmp_path, how):
 
 
 def test_a_resource_that_there_is_not_is_one_line(start):
-    assert "--slurm" in (error := finish(start(1, "partition=none"), code=1)) and error.count("\n") <= 2
-    assert "gpu_count" in finish(start(1, "gpu_count=3"), code=1)
+    assert "invalid partition specified: none" in finish(start(1, "partition=none"), code=1).splitlines()[-1]
+    assert "gpu_count" in (error := finish(start(1, "gpu_count=3"), code=1)) and error.count("\n") == 1
