@@ -42,9 +42,11 @@ def show(workdir: str | Path, *, metric: str | None = None, better: str | None =
     pictures = sweep_plots.draw(workdir, findings, metric, better)
     console = Console(highlight=False, markup=False, soft_wrap=True)
     _print_table(console, findings, metric, better)
-    for finding in findings:
-        if finding.state == states.FAILED:
-            console.print(f"failed   {finding.name}: {shorten(finding.reason, 120)}")
+    failed = [finding for finding in findings if finding.state == states.FAILED]
+    for finding in failed[:5]:
+        console.print(f"failed   {finding.name}: {shorten(finding.reason, 120)}")
+    if len(failed) > 5:
+        console.print(f"... and {len(failed) - 5} more, see results.csv")
     counts = Counter(finding.state for finding in findings)
     console.print(f"trials   {len(findings)}: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
     console.print(f"results  {workdir}: {', '.join(['results.csv', *(picture.name for picture in pictures)])}")
