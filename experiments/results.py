@@ -21,7 +21,7 @@ from rich.table import Table
 from experiments import sweep_plots
 from experiments import trials as states
 from experiments.findings import Finding, find, over_seeds, read_sweep, swept, whole
-from experiments.trials import better_of
+from experiments.sweep_file import better_of
 
 SHOWN = 20  # rows of the table in the terminal
 

@@ -1,6 +1,6 @@
 """Adaptive search: Optuna says which trial comes next, and which ones are not worth their time.
 
-A sweep file for it sets, besides CONFIG, METRIC, BETTER and BASE (`experiments.trials`):
+A sweep file for it sets, besides CONFIG, METRIC, BETTER and BASE (`experiments.sweep_file`):
 
   search(trial)  gives the overrides of an `optuna.Trial`: {"model.width": trial.suggest_categorical(...), ...}
   TRIALS   how many
@@ -24,7 +24,8 @@ from optuna.trial import TrialState
 
 from experiments import trials as states
 from experiments.runner import LOOK_AGAIN, Job
-from experiments.trials import Sweep, Trial, check, claimed
+from experiments.sweep_file import Sweep, check
+from experiments.trials import Trial, claimed
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -47,7 +48,7 @@ class Search:
             raise ValueError(f"{sweep.path}: {type(sampler).__name__} is no search: write a sweep() of a product()")
         self._running: dict[Job, optuna.Trial] = {}
         self._seen: set[int] = set()  # numbers of the trials that this runner has had
-        self._looked = 0.0
+        self._looked, self._all_asked = 0.0, False
         check([self._trial(optuna.create_study().ask(), "first")], sweep.metric)
 
     def open(self) -> None:
@@ -69,11 +70,14 @@ class Search:
     def take(self) -> Job | None:
         now = time.monotonic()
         if now - self._looked > LOOK_AGAIN:
-            self._looked = now
+            self._looked, self._all_asked = now, False
             for frozen in self._left_behind():
                 if job := self._claimed(optuna.Trial(self._study, frozen._trial_id)):
                     return job
-        while len(self._study.get_trials(deepcopy=False)) < self.total:
+        while not self._all_asked:
+            if len(self._study.get_trials(deepcopy=False)) >= self.total:
+                self._all_asked = True
+                break
             trial = self._study.ask()
             if trial.number >= self.total:  # other runners asked at the same moment
                 self._study.tell(trial, state=TrialState.FAIL)

@@ -3,7 +3,7 @@
 python -m experiments.speed input [configs/vit.py ...]   batches a second that the data gives and the step takes
 python -m experiments.speed start [configs/vit.py ...]   seconds from command to first step, compiled before or not
 python -m experiments.speed attention                    ours against the stock one, forward and backward
-python -m experiments.speed sweep                        what a runner of 200 trials takes, and how soon it starts one
+python -m experiments.speed sweep                        what the runner of a sweep takes, and how soon it starts a trial
 """
 
 import argparse
@@ -30,8 +30,8 @@ from data.pipeline import train_batches
 from experiments import runner
 from experiments.board import Board
 from experiments.claims import Claim
-from experiments.trials import Sweep
-from experiments.trials import check as check_trials
+from experiments.sweep_file import Sweep
+from experiments.sweep_file import check as check_trials
 from models.attention import attend
 from train import Run
 from training.step import make_train_step

@@ -5,7 +5,7 @@ python -m experiments.sweep experiments/sweeps/decoder_width.py --workdir=runs/d
 Each trial is a run of `train.py` in `<workdir>/trials/<its overrides>`; one that fails is marked and spares the rest.
 However it is stopped, the same command goes on: finished trials are not repeated, broken ones resume. Several such
 commands, on one machine or on several that share the folder, divide the trials among them. What a sweep file says:
-`experiments/trials.py`.
+`experiments/sweep_file.py`.
 """
 
 import argparse
@@ -23,7 +23,8 @@ from experiments import results, runner
 from experiments import trials as states
 from experiments.board import Board
 from experiments.progress import clock
-from experiments.trials import Sweep, Trial, begun, check
+from experiments.sweep_file import Sweep, check
+from experiments.trials import Trial, begun
 from training.workdir import write_json
 
 AUTO = 16  # members of a population at most, where the user leaves it open

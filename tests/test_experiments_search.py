@@ -11,7 +11,7 @@ import pytest
 
 from experiments import runner, sweep
 from experiments.search import Search
-from experiments.trials import Sweep
+from experiments.sweep_file import Sweep
 from tests import stand_in
 
 ROOT = Path(__file__).parents[1]
@@ -83,13 +83,13 @@ def test_the_study_knows_how_each_trial_ended(file, storage, capsys):
 
 def test_a_poor_trial_is_pruned_while_it_trains(file, monkeypatch):
     monkeypatch.setattr(runner, "LOOK_AGAIN", 0.01)
-    path = file('"steps": 10', '"steps": 200')
-    path.write_text(path.read_text() + "PRUNER = optuna.pruners.ThresholdPruner(upper=0.29, n_warmup_steps=20)\n")
+    path = file('"steps": 10', '"steps": 400')
+    path.write_text(path.read_text() + "PRUNER = optuna.pruners.ThresholdPruner(upper=0.295, n_warmup_steps=12)\n")
     assert run(path, "--jobs=3") == 1
     trials = study(path).trials
     assert [trial.state.name for trial in trials] == ["COMPLETE"] * 2 + ["PRUNED"] * 2 + ["FAIL"] * 2
     for trial in trials[2:4]:
-        assert 20 <= trial.last_step < 200
+        assert 12 <= trial.last_step < 400
         reason = (path.parent / f"runs/trials/{trial.number:04}/pruned.txt").read_text()
         assert reason.startswith(f"at step {trial.last_step:,}, with test/loss 0.")
 

@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from experiments.trials import Sweep, check, claimed
+from experiments.sweep_file import Sweep, check
+from experiments.trials import claimed
 
 FILE = """
 from experiments.space import product
