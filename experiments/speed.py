@@ -3,7 +3,7 @@
 python -m experiments.speed input [configs/vit.py ...]   batches a second that the data gives and the step takes
 python -m experiments.speed start [configs/vit.py ...]   seconds from command to first step, compiled before or not
 python -m experiments.speed attention                    ours against the stock one, forward and backward
-python -m experiments.speed sweep                        what the runner of a sweep takes, and how soon it starts a trial
+python -m experiments.speed sweep                        what the runner of a sweep takes, and how soon it starts one
 """
 
 import argparse

@@ -66,9 +66,8 @@ def _fields(groups: list, fields: list[str], metric: str, better: str) -> Figure
     counts = sorted({len(values) for _, values in groups})
     if counts[-1] > 1:
         text = f"mean and standard deviation over {' to '.join(map(str, dict.fromkeys([counts[0], counts[-1]])))} seeds"
-        panels[0].set_title(text, loc="left", fontsize=10, color=GREY)
-    means = [mean(values) for _, values in groups]
-    _limit(panels[0], means, means, better)
+        panels[0].set_title(text, loc="left", fontsize=9, color=GREY)
+    _limit(panels[0], [mean(values) for _, values in groups], better)
     return figure
 
 
@@ -101,18 +100,23 @@ def _curves(findings: list[Finding], fields: list[str], metric: str, better: str
     axes.set_title(f"thick: {best.name}", loc="left", fontsize=9, color=GREY, wrap=True)
     _dress(axes, "optimizer steps", metric)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    _limit(axes, [finding.curve[0][1] for finding in drawn], [finding.best(better) for finding in drawn], better)
+    _limit(axes, [value for finding in drawn for _, value in finding.curve], better)
     return figure
 
 
-def _limit(axes, early: list[float], best: list[float], better: str) -> None:
-    """Cuts off the few that diverged, which would press all others together."""
+def _limit(axes, values: list[float], better: str) -> None:
+    """Cuts off what diverged, which would press all else together, and says so: values beyond Tukey's fence."""
     sign = 1 if better == "min" else -1
-    high = max(np.quantile([sign * value for value in best], 0.9), np.median([sign * value for value in early]))
-    low = min(sign * value for value in best)
-    if max(sign * value for value in early + best) > high + (high - low) > low:
-        margin = 0.05 * (high - low)
-        axes.set_ylim(*sorted((sign * (low - margin), sign * (high + margin))))
+    worse = np.sort([sign * value for value in values])
+    low, high = np.quantile(worse, [0.25, 0.75])
+    fence = high + 1.5 * (high - low)
+    inside, outside = worse[worse <= fence], worse[worse > fence]
+    if len(outside) and inside[-1] > inside[0]:
+        margin = 0.05 * (inside[-1] - inside[0])
+        axes.set_ylim(*sorted((sign * (inside[0] - margin), sign * (inside[-1] + margin))))
+        title = axes.get_title(loc="left")
+        text = f"{title}{' · ' if title else ''}off the scale: {len(outside)}"
+        axes.set_title(text, loc="left", fontsize=9, color=GREY)
 
 
 def _map(groups: list, fields: list[str], metric: str, better: str) -> Figure:
@@ -190,7 +194,7 @@ def _is_number(value) -> bool:
 
 def _spans(values: list) -> bool:
     """Whether numbers are better told apart on a logarithmic axis."""
-    return min(values) > 0 and max(values) / min(values) >= 8
+    return min(values) > 0 and max(values) / min(values) >= 4
 
 
 def _order(text: str) -> tuple:

@@ -113,6 +113,14 @@ def test_two_fields_make_a_map(workdir, drawn):
     assert Image.open(workdir / "map.png").format == "PNG"
 
 
+def test_what_diverged_is_cut_off_and_said(workdir, drawn):
+    first = workdir / "trials" / "width=8,rate=0.1,seed=0" / "metrics.jsonl"
+    first.write_text(first.read_text() + '{"step": 21, "split": "test", "time": 3, "loss": 1e9}\n')
+    results.show(workdir)
+    (axes,) = drawn["curves.png"].axes
+    assert axes.get_ylim()[1] < 20 and axes.get_title(loc="left").endswith("seed=0 · off the scale: 1")
+
+
 def test_fields_that_are_no_numbers_stand_side_by_side(workdir, drawn):
     for path in workdir.glob("trials/*/trial.json"):
         said = json.loads(path.read_text())

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from experiments import speed
-from experiments.speed import measure_attention, measure_input, measure_start
+from experiments.speed import measure_attention, measure_input, measure_start, measure_sweep
 
 CONFIG = """
 from ml_collections import ConfigDict
@@ -77,3 +77,9 @@ def test_a_start_that_fails_shows_what_was_printed(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", shutil.which("echo"))
     with pytest.raises(RuntimeError, match="did not come to its first step:\n.*--config=x.py"):
         speed._start("x.py", str(tmp_path / "run"), {})
+
+
+def test_sweep_prints_what_the_runner_took(capsys):
+    measure_sweep(trials=4, jobs=2, seconds=0.01)
+    row = capsys.readouterr().out.splitlines()[-1]
+    assert re.fullmatch(r" *4 +[\d.]+ s +[\d.]+% +(yes|NO) +[\d.]+ s +[\d.]+ s +(yes|NO) *", row)
