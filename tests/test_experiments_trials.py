@@ -1,12 +1,14 @@
 """Sweep files and their trials: what is refused before anything runs, and what a folder says."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 from experiments.sweep_file import Sweep, check
 from experiments.trials import claimed
 
+ROOT = Path(__file__).parents[1]
 FILE = """
 from experiments.space import product
 CONFIG = "tests/tiny.py:vit"
@@ -19,7 +21,7 @@ def sweep():
 
 @pytest.fixture
 def read(tmp_path, monkeypatch):
-    monkeypatch.chdir(os.path.dirname(os.path.dirname(__file__)))
+    monkeypatch.chdir(ROOT)
 
     def read(old: str = "", new: str = "") -> Sweep:
         assert old in FILE
@@ -49,6 +51,15 @@ def test_a_sweep_is_trials_named_by_what_they_set(checked):
         "--config=tests/tiny.py:vit", f"--workdir={trials[-1].folder}", "--config.steps=10", "--config.model.width=16",
         "--config.optimizer.learning_rate=0.1",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [path.name for path in (ROOT / "experiments" / "sweeps").glob("*.py")])
+def test_every_sweep_of_the_house_can_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    path = Path("experiments/sweeps") / name
+    sweep = Sweep.read(path)
+    check(sweep.trials(tmp_path), sweep.metric)
+    assert f"python -m experiments.sweep {path} --workdir=" in path.read_text()
 
 
 def test_a_name_that_no_folder_can_have_is_shortened_and_stays_unique(read, tmp_path):
