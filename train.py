@@ -8,7 +8,7 @@ under Slurm --coordinator=auto is enough).
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 import errno
 from functools import partial
@@ -32,10 +32,10 @@ from models import MODELS
 from objectives import OBJECTIVES
 from training import mesh as meshes
 from training import workdir as workdirs
-from training.checkpoints import Checkpoints, digest
+from training.account import Account
+from training.checkpoints import Checkpoints
 from training.compilation import use_compilation_cache
 from training.fields import Fields
-from training.log import Log
 from training.loop import Interrupted, NonFinite, evaluate, fit
 from training.optimizer import make_optimizer
 from training.report import start_report, summary_table
@@ -103,54 +103,54 @@ def run(config: Mapping, workdir: str | Path) -> dict:
     rows = meshes.local_rows(mesh, fields.batch_size)
     batches = train_batches(this.dataset.train, batch_size=fields.batch_size, seed=fields.seed, rows=rows)
     with ExitStack() as stack:
-        if main:
-            stack.callback(os.close, workdirs.lock(workdir))
-        better = "min" if fields.best == "loss" else "max"
-        checkpoints = Checkpoints(workdir / "checkpoints", keep=fields.keep, better=better)
-        stack.enter_context(closing(checkpoints))  # also after an error: a save may be under way
-        if earlier := checkpoints.about():
-            workdirs.refuse_difference(workdir, earlier["config"], this.config, free=["steps"])
-        if checkpoints.steps()[-1:] == [fields.steps] and (workdir / "summary.json").exists():
-            summary = json.loads((workdir / "summary.json").read_text())
+        account = Account(workdir, this.config, stack)
+        if account.summary:
             if main:
                 print("The run is complete. For more, ask for more steps.")
-                summary_table(summary, workdir)
-            return summary
+                summary_table(account.summary, workdir)
+            return account.summary
         this.dataset.keep_vocabulary(workdir / "vocabulary.json", write=main)
         programs = _compile(this, mesh)
-        state, about = _begin(this, programs, checkpoints, say=print if main else str)
-        start = int(state.step)
-        if start > fields.steps:
-            raise ValueError(f"steps = {fields.steps:,}, but {workdir} holds a run of {start:,} already")
+        say = print if main else str
+        state, about = begin(this, programs.create, programs.shapes, account.checkpoints, say)
         if "data" in about:
             batches.set_state(about["data"])
-
         put = lambda batch: meshes.put(mesh, batch, fields.batch_size)
         held_out = evaluation_batches(this.dataset.evaluation, batch_size=fields.batch_size, rows=rows)
-        log = Log(workdir, steps=fields.steps, unit=programs.unit, start_step=start, enabled=main)
-        stack.enter_context(closing(log))
-        if main:
-            workdirs.write_json(workdir / "config.json", this.config)
-            workdirs.write_json(workdir / "environment.json", workdirs.environment())
-            start_report(state.parameters, programs.step, mesh, workdir, start)
-        state, results = fit(
-            state, batches, step=programs.step, put=put, evaluate=partial(evaluate, programs.evaluate, put, held_out),
-            learning_rate=this.learning_rate, log=log, split=this.dataset.evaluation_name, checkpoints=checkpoints,
-            about=about, steps=fields.steps, log_every=fields.log_every, eval_every=fields.eval_every,
-            checkpoint_every=fields.checkpoint_every, best=fields.best,
+        record = account.record(
+            about, start=int(state.step), unit=programs.unit, split=this.dataset.evaluation_name,
+            learning_rate=this.learning_rate,
         )  # fmt: skip
-    summary = {
-        "metrics": about["results"] | results,
-        "best": {"metric": fields.best, "value": about["best"], "step": about["best_step"]},
-        "steps": int(state.step),
-        "parameters": sum(x.size for x in state.parameters.values()),
-        "seconds": round(time.time() - started, 1),
-        "state_digest": digest({"parameters": state.parameters, "optimizer": state.optimizer}),
-    }
+        if main:
+            start_report(state.parameters, programs.step, mesh, workdir, record.start)
+        state = fit(
+            state, batches, record, step=programs.step, put=put,
+            evaluate=partial(evaluate, programs.evaluate, put, held_out), steps=fields.steps,
+            eval_every=fields.eval_every, checkpoint_every=fields.checkpoint_every,
+        )  # fmt: skip
+    summary = account.summarise(record, state, time.time() - started)
     if main:
-        workdirs.write_json(workdir / "summary.json", summary)
         summary_table(summary, workdir)
     return summary
+
+
+def begin(
+    this: Run, create: Callable, shapes: TrainState, checkpoints: Checkpoints, say: Callable
+) -> tuple[TrainState, dict]:
+    """The newest state of a workdir; else the first one, with what fits of the parameters of `init_from`."""
+    if restored := checkpoints.restore(shapes):
+        _, state, about = restored
+        return state, about | {"config": this.config}
+    state = create(jax.random.key(this.fields.seed))
+    if source := this.fields.init_from:
+        known, _ = load(source)
+        if hasattr(known, "resized"):
+            known = known.resized(this.config["model"]["image_shape"])
+        state, taken, new = begin_with(state, split(known)[1])
+        if not taken:
+            raise ValueError(f"init_from = {source}: no parameter there has a path and shape of this model's")
+        say(f"begins with {source}: {len(taken)} arrays; new: {', '.join(new) or 'none'}")
+    return state, {"config": this.config, "best": None, "best_step": None, "results": {}}
 
 
 def load(workdir: str | Path) -> tuple[nnx.Module, Run]:
@@ -221,23 +221,6 @@ def _compile(this: Run, mesh) -> _Programs:
     step = jax.jit(step, donate_argnums=0, out_shardings=(shardings, whole)).lower(shapes, batch).compile()
     unit = "tokens" if batch["weights"].ndim > 1 else "examples"
     return _Programs(jax.jit(create, out_shardings=shardings), step, evaluation, shapes, unit)
-
-
-def _begin(this: Run, programs: _Programs, checkpoints: Checkpoints, say: Callable) -> tuple[TrainState, dict]:
-    """The newest state of the workdir; else the first one, with what fits of the parameters of `init_from`."""
-    if restored := checkpoints.restore(programs.shapes):
-        _, state, about = restored
-        return state, about | {"config": this.config}
-    state = programs.create(jax.random.key(this.fields.seed))
-    if source := this.fields.init_from:
-        known, _ = load(source)
-        if hasattr(known, "resized"):
-            known = known.resized(this.config["model"]["image_shape"])
-        state, taken, new = begin_with(state, split(known)[1])
-        if not taken:
-            raise ValueError(f"init_from = {source}: no parameter there has a path and shape of this model's")
-        say(f"begins with {source}: {len(taken)} arrays; new: {', '.join(new) or 'none'}")
-    return state, {"config": this.config, "best": None, "best_step": None, "results": {}}
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ of processes see together what one process sees. Grain runs over batch numbers, 
 shuffle works example by example, and small nets would wait for it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 import sys
 
@@ -34,13 +34,20 @@ def train_batches(
     Raises:
       ValueError: the batch is larger than the set.
     """
-    if not 1 <= batch_size <= len(source):
-        raise ValueError(
-            f"batch_size is {batch_size:,}, but must lie between 1 and the {len(source):,} examples of the "
-            "training split. Choose a smaller batch_size or a larger split."
-        )
+    _check(source, batch_size)
     batches = _TrainBatches(source, batch_size, seed, rows)
     return iter(_prefetched(batches, prefetch))
+
+
+def population_batches(
+    source: Source, *, batch_size: int, seeds: Sequence[int], prefetch: int = 8
+) -> "grain.DatasetIterator":
+    """Returns an iterator like that of `train_batches`, whose arrays hold the batches of all `seeds` along a new axis.
+
+    Its state is that of `train_batches` at the same batch. A batch that several seeds share is made once.
+    """
+    _check(source, batch_size)
+    return iter(_prefetched(_Together(source, batch_size, seeds), prefetch))
 
 
 def evaluation_batches(source: Source, *, batch_size: int, rows: slice = slice(None)) -> Iterable[Batch]:
@@ -52,6 +59,14 @@ def evaluation_batches(source: Source, *, batch_size: int, rows: slice = slice(N
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
     return _prefetched(_EvaluationBatches(source, batch_size, rows), ahead=2)
+
+
+def _check(source: Source, batch_size: int) -> None:
+    if not 1 <= batch_size <= len(source):
+        raise ValueError(
+            f"batch_size is {batch_size:,}, but must lie between 1 and the {len(source):,} examples of the "
+            "training split. Choose a smaller batch_size or a larger split."
+        )
 
 
 def _prefetched(batches, ahead: int) -> "grain.IterDataset":
@@ -89,6 +104,27 @@ class _TrainBatches:
         # Drawn for the global batch, so that a row's numbers do not depend on how rows are shared out.
         generator = np.random.default_rng([self._seed, 1, number])
         return generator.random((self._batch_size, self._source.draws))[self._rows]
+
+
+class _Together:
+    """Batch n of several runs, stacked."""
+
+    def __init__(self, source: Source, batch_size: int, seeds: Sequence[int]):
+        self._runs = {seed: _TrainBatches(source, batch_size, seed, slice(None)) for seed in seeds}
+        self._seeds = seeds
+
+    def __len__(self) -> int:
+        return sys.maxsize
+
+    def __getitem__(self, number: int) -> Batch:
+        made = {seed: run[number] for seed, run in self._runs.items()}
+        return _stacked([made[seed] for seed in self._seeds])
+
+
+def _stacked(parts: list):
+    if isinstance(parts[0], dict):
+        return {name: _stacked([part[name] for part in parts]) for name in parts[0]}
+    return np.stack(parts)
 
 
 class _EvaluationBatches:

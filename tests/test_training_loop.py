@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from training.loop import Interrupted, NonFinite, Totals, evaluate, fit
+from training.loop import Interrupted, NonFinite, Record, Totals, evaluate, fit
 from training.state import TrainState
 
 
@@ -68,14 +68,14 @@ def step(state: TrainState, batch):
 def run(notes: Notes, *, at: int = 0, scores=None, step=step, best="score", **settings):
     scores = iter(scores or [0.0] * 99)
     state = TrainState(jnp.int32(at), {}, None, None, jnp.zeros(()))
-    about = {"best": None, "best_step": None}
     settings = {"steps": 4, "log_every": 2, "eval_every": 99, "checkpoint_every": 99} | settings
-    state, results = fit(
-        state, Batches(), step=step, put=lambda batch: batch, evaluate=lambda _: {"score": next(scores), "loss": 1.0},
-        learning_rate=lambda step: 10 * step, log=notes, split="test", checkpoints=notes, about=about, best=best,
-        **settings,
+    record = Record(
+        start=at, steps=settings["steps"], log=notes, log_every=settings.pop("log_every"), split="test",
+        learning_rate=lambda step: 10 * step, checkpoints=notes, about={"best": None, "best_step": None}, best=best,
     )  # fmt: skip
-    return state, results, about
+    evaluate = lambda _: {"score": next(scores), "loss": 1.0}
+    state = fit(state, Batches(), record, step=step, put=lambda batch: batch, evaluate=evaluate, **settings)
+    return state, record.results, record.about
 
 
 def test_log_and_last_step():

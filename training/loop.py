@@ -24,80 +24,127 @@ class Interrupted(Exception):
         self.step, self.code = step, code
 
 
+class Record:
+    """What one run notes and keeps on its way: its log, its checkpoints, its last metrics by "split/name".
+
+    Args:
+      start: the step that the run goes on from. steps: of the whole run.
+      split: what the evaluation split is called.
+      learning_rate: at each step, for the log.
+      about: what each checkpoint says of itself, updated here with "data", "results" and "best".
+      best: the metric whose best checkpoint is kept; "loss" is best when low, any other when high.
+    """
+
+    def __init__(
+        self, *, start: int, steps: int, log: Log, log_every: int, split: str, learning_rate: Callable,
+        checkpoints: Checkpoints, about: dict, best: str,
+    ):  # fmt: skip
+        self.start, self.log, self.about, self.results = start, log, about, {}
+        self._steps, self._log_every, self._split, self._best = steps, log_every, split, best
+        self._learning_rate, self._checkpoints, self._totals = learning_rate, checkpoints, Totals()
+
+    def step(self, number: int) -> None:
+        """A step was given to the devices."""
+        self.log.step(number)
+
+    def train(self, number: int, metrics: dict, amount: int) -> dict | None:
+        """Adds what a step of `amount` units measured; gives the means when they are logged. Raises NonFinite."""
+        means = self._totals.add(metrics, amount)
+        if not (math.isfinite(means["loss"]) and math.isfinite(means["grad_norm"])):
+            raise NonFinite(_non_finite(number, means, self._rate(number), self._checkpoints.steps()))
+        if number % self._log_every and number != self._steps:
+            return None
+        means, amount = self._totals.take()
+        means["learning_rate"] = self._rate(number)
+        self.log.train(number, means, amount)
+        self.results |= {f"train/{name}": value for name, value in means.items()}
+        return means
+
+    def pause(self):
+        """A block whose time does not count against the speed."""
+        return self.log.pause()
+
+    def evaluation(self, number: int, means: dict) -> bool:
+        """Notes the metrics of the whole split; whether they are the best so far."""
+        self.log.evaluation(number, self._split, means)
+        self.results |= {f"{self._split}/{name}": value for name, value in means.items()}
+        value, before = means[self._best], self.about["best"]
+        improved = before is None or (value < before if self._best == "loss" else value > before)
+        if improved:
+            self.about |= {"best": value, "best_step": number}
+        return improved
+
+    def save(self, number: int, state: TrainState, place, *, improved: bool, due: bool) -> None:
+        """Starts to write a checkpoint if it is `due` or the run improved; `place` is that of the batches.
+
+        Raises NonFinite, and nothing is written.
+        """
+        if not (due or improved):
+            return
+        self.about |= {"data": place, "results": self.results}
+        try:
+            self._checkpoints.save(number, state, self.about, metric=self.about["best"] if improved else None)
+        except NonFiniteState as error:
+            raise NonFinite(f"{error} At learning rate {self._rate(number):.3g}. {_ADVICE}") from error
+
+    def wait(self) -> None:
+        """Returns when nothing is being written."""
+        self._checkpoints.wait()
+
+    def _rate(self, number: int) -> float:
+        return float(self._learning_rate(number - 1))
+
+
 def fit(
-    state: TrainState, batches, *, step: Callable, put: Callable, evaluate: Callable[[Parameters], dict],
-    learning_rate: Callable, log: Log, split: str, checkpoints: Checkpoints, about: dict, steps: int, log_every: int,
-    eval_every: int, checkpoint_every: int, best: str,
-) -> tuple[TrainState, dict]:  # fmt: skip
-    """Trains to `steps`; gives the last state and the last metrics by "split/name".
+    state: TrainState, batches, record: Record, *, step: Callable, put: Callable,
+    evaluate: Callable[[Parameters], dict], steps: int, eval_every: int, checkpoint_every: int,
+) -> TrainState:  # fmt: skip
+    """Trains from `record.start` to `steps`; gives the last state.
 
     The metrics of a step are fetched while the next one runs, so that the device never waits for Python.
 
     Args:
       batches: iterator with `get_state()`, the place of which goes into each checkpoint.
+      record: of one run, or of several that share their steps (`training.population.Group`).
       step: compiled `(state, batch) -> (state, metrics)`, which may give the state's memory away.
       put: places a batch of this process on the devices.
-      evaluate: metrics over the whole evaluation split, which is called `split`.
-      learning_rate: at each step, for the log.
-      about: what each checkpoint says of itself, updated here with "data" and "best".
-      best: the metric whose best checkpoint is kept; "loss" is best when low, any other when high.
+      evaluate: metrics over the whole evaluation split.
 
     Raises:
       NonFinite, Interrupted.
     """
-    done, results, pending = int(state.step), {}, None
-    totals = Totals()
-    lower = best == "loss"
+    done, pending = record.start, None
 
     def fetch():
         nonlocal pending
-        if pending is None:
-            return
-        number, metrics, amount = pending
-        pending = None
-        means = totals.add(jax.device_get(metrics), amount)
-        if not (math.isfinite(means["loss"]) and math.isfinite(means["grad_norm"])):
-            raise NonFinite(_non_finite(number, means, float(learning_rate(number - 1)), checkpoints.steps()))
-        if number % log_every == 0 or number == steps:
-            means, amount = totals.take()
-            means["learning_rate"] = float(learning_rate(number - 1))
-            log.train(number, means, amount)
-            results.update({f"train/{name}": value for name, value in means.items()})
+        if pending is not None:
+            (number, metrics, amount), pending = pending, None
+            record.train(number, jax.device_get(metrics), amount)
 
     with _Stop() as stop:
         while done < steps:
             batch = put(next(batches))
             state, metrics = step(state, batch)
             done += 1
-            log.step(done)
+            record.step(done)
             fetch()
             pending = (done, metrics, batch["weights"].size)
             asked = stop.asked(done)
-            save = done % checkpoint_every == 0 or done == steps or asked
             improved = False
             if done % eval_every == 0 or done == steps:
                 fetch()
-                with log.pause():
+                with record.pause():
                     means = evaluate(state.evaluated)
-                log.evaluation(done, split, means)
-                results.update({f"{split}/{name}": value for name, value in means.items()})
-                value = means[best]
-                improved = about["best"] is None or (value < about["best"] if lower else value > about["best"])
-                if improved:
-                    about["best"], about["best_step"] = value, done
-            if save or improved:
+                improved = record.evaluation(done, means)
+            due = bool(asked) or done % checkpoint_every == 0 or done == steps
+            if due or improved:
                 fetch()
-                about["data"], about["results"] = batches.get_state(), results
-                try:
-                    checkpoints.save(done, state, about, metric=about["best"] if improved else None)
-                except NonFiniteState as error:
-                    rate = float(learning_rate(done - 1))
-                    raise NonFinite(f"{error} At learning rate {rate:.3g}. {_ADVICE}") from error
+                record.save(done, state, batches.get_state(), improved=improved, due=due)
             if asked and done < steps:
-                checkpoints.wait()
+                record.wait()
                 raise Interrupted(done, 128 + asked)
-    checkpoints.wait()
-    return state, results
+    record.wait()
+    return state
 
 
 class Totals:
@@ -123,8 +170,13 @@ class Totals:
 
 def evaluate(step: Callable, put: Callable, batches: Iterable, parameters: Parameters) -> dict[str, float]:
     """Exact means over all of `batches`, each example counted once."""
+    return means_over(jax.device_get([step(parameters, put(batch)) for batch in batches]))
+
+
+def means_over(measured: Iterable[dict]) -> dict[str, float]:
+    """The means of the (sum, count) metrics of several batches."""
     totals = Totals()
-    for metrics in jax.device_get([step(parameters, put(batch)) for batch in batches]):
+    for metrics in measured:
         totals.add(metrics)
     return totals.take()[0]
 
