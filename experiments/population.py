@@ -227,7 +227,8 @@ def _train(runs: list[Run], accounts: list[Account], open_: list[int], opened: E
     except NonFinite:  # of the last one that was left
         return {}
     seconds = time.time() - started
-    return {i: accounts[i].summarise(record, take(state, i), seconds) for i, record in group.records.items()}
+    last = lambda i: late.get(i) or take(state, i)  # one that was at the end already never came in
+    return {i: accounts[i].summarise(record, last(i), seconds) for i, record in group.records.items()}
 
 
 def _differing(runs: list[Run]) -> dict[str, np.ndarray]:

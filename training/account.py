@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+import functools
 import json
 import os
 from pathlib import Path
@@ -49,7 +50,7 @@ class Account:
         self._stack.enter_context(closing(log))
         if self._main:
             workdirs.write_json(self.workdir / "config.json", self.config)
-            workdirs.write_json(self.workdir / "environment.json", workdirs.environment())
+            workdirs.write_json(self.workdir / "environment.json", _environment())
         return Record(
             start=start, steps=steps, log=log, log_every=self.fields.log_every, split=split,
             learning_rate=learning_rate, checkpoints=self.checkpoints, about=about, best=self.fields.best,
@@ -69,3 +70,6 @@ class Account:
         if self._main:
             workdirs.write_json(self.workdir / "summary.json", summary)
         return summary
+
+
+_environment = functools.cache(workdirs.environment)  # the same for all runs of a process; asking git takes time

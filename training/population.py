@@ -37,8 +37,17 @@ def together(program: Callable, mesh: Mesh, axes: tuple[int | None, ...]) -> Cal
     """`program` for all members at once. `axes`: 0 for each argument that has the axis of members, None for one that
     all members share."""
     specs = tuple(P() if axis is None else P(AXIS) for axis in axes)
+
+    def local(*arguments):
+        own = [argument for argument, axis in zip(arguments, axes) if axis == 0]
+        if len(jax.tree.leaves(own)[0]) > 1:
+            return jax.vmap(program, in_axes=axes)(*arguments)
+        # A member that has its device for itself needs no product of stacked matrices, which are slower.
+        alone = (_first(argument) if axis == 0 else argument for argument, axis in zip(arguments, axes))
+        return jax.tree.map(lambda x: x[None], program(*alone))
+
     # Not left to XLA's partitioner, which might let members talk, and then their numbers depend on the devices.
-    return jax.shard_map(jax.vmap(program, in_axes=axes), mesh=mesh, in_specs=specs, out_specs=P(AXIS), check_vma=False)
+    return jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=P(AXIS), check_vma=False)
 
 
 def stack(members: Sequence[Any], mesh: Mesh) -> Any:
@@ -57,6 +66,10 @@ def putter(mesh: Mesh) -> Callable[[Any, int, Any], Any]:
     put = lambda members, index, one: jax.tree.map(lambda all_, x: all_.at[index].set(x), members, one)
     put = jax.jit(put, donate_argnums=0, out_shardings=placement(mesh))
     return lambda members, index, one: put(members, index, jax.device_put(one, placement(mesh, shared=True)))
+
+
+def _first(members):
+    return jax.tree.map(lambda x: x[0], members)
 
 
 class Group:
