@@ -8,7 +8,7 @@ under Slurm --coordinator=auto is enough).
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 import errno
 from functools import partial
@@ -171,13 +171,20 @@ def main(arguments: list[str]) -> None:
     if {"-h", "--help"} & set(arguments):
         print(__doc__)
         return
-    try:
+    with errors_in_one_line():
         given = read_command_line(arguments)
         if given.coordinator == "auto":
             jax.distributed.initialize()
         elif given.coordinator:
             jax.distributed.initialize(given.coordinator, given.processes, given.process)
         run(given.config, given.workdir)
+
+
+@contextmanager
+def errors_in_one_line():
+    """Ends the process with a message and an exit code where training stops or fails, and shows no stack trace."""
+    try:
+        yield
     except Interrupted as stop:
         print(f"{stop}; saved. To go on, run the same command again.", file=sys.stderr)
         sys.exit(stop.code)

@@ -16,7 +16,6 @@ from itertools import count
 import json
 import os
 from pathlib import Path
-import sys
 import time
 
 from flax import nnx
@@ -28,11 +27,11 @@ from rich.table import Table
 
 from data.pipeline import evaluation_batches, population_batches
 from models.layers import Dropout
-from train import Run, begin
+from train import Run, begin, errors_in_one_line
 from training.account import Account
 from training.compilation import use_compilation_cache
 from training.log import Display
-from training.loop import Interrupted, NonFinite, fit, means_over
+from training.loop import NonFinite, fit, means_over
 from training.optimizer import make_optimizer
 from training.population import Group, make_mesh, placement, putter, stack, taker, together
 from training.report import start_report
@@ -104,17 +103,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m experiments.population", description=__doc__.splitlines()[0])
     parser.add_argument("file", help="the trials, as JSON")
     given = parser.parse_args(arguments)
-    try:
+    with errors_in_one_line():
         trials = _trials(given.file)
         # On a CPU one device for each core: steps of small nets keep no more than one busy.
         jax.config.update("jax_num_cpu_devices", min(len(os.sched_getaffinity(0)), len(trials)))
         _show(trials, run(trials))
-    except Interrupted as stop:
-        print(f"{stop}; saved. To go on, run the same command again.", file=sys.stderr)
-        sys.exit(stop.code)
-    except (ValueError, TypeError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
 
 
 def _trials(path: str) -> list[Mapping]:

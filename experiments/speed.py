@@ -1,9 +1,10 @@
-"""How long things take: the input, the start, the attention, the runner of sweeps.
+"""How long things take: the input, the start, the attention, the runner of sweeps, a population.
 
 python -m experiments.speed input [configs/vit.py ...]   batches a second that the data gives and the step takes
 python -m experiments.speed start [configs/vit.py ...]   seconds from command to first step, compiled before or not
 python -m experiments.speed attention                    ours against the stock one, forward and backward
 python -m experiments.speed sweep                        what the runner of a sweep takes, and how soon it starts one
+python -m experiments.speed population [--steps=3000 --members=16 --alone=3]   runs as one program against one by one
 """
 
 import argparse
@@ -30,6 +31,7 @@ from data.pipeline import train_batches
 from experiments import runner
 from experiments.board import Board
 from experiments.claims import Claim
+from experiments.race import measure_population
 from experiments.sweep_file import Sweep
 from experiments.sweep_file import check as check_trials
 from models.attention import attend
@@ -131,13 +133,18 @@ def measure_sweep(*, trials: int = 200, jobs: int = 2, seconds: float = 1.0) -> 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m experiments.speed", description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["input", "start", "attention", "sweep"])
+    parser.add_argument("what", choices=["input", "start", "attention", "sweep", "population"])
     parser.add_argument("configs", nargs="*", help="config files (default: those in configs/ that can run here)")
+    parser.add_argument("--steps", type=int, default=3000, help="population: of each run (default %(default)s)")
+    parser.add_argument("--members", type=int, default=16, help="population: runs (default %(default)s)")
+    parser.add_argument("--alone", type=int, default=3, help="population: of them one by one (default %(default)s)")
     given = parser.parse_args(arguments)
     if given.what == "attention":
         measure_attention()
     elif given.what == "sweep":
         measure_sweep()
+    elif given.what == "population":
+        measure_population(steps=given.steps, members=given.members, alone=given.alone)
     else:
         measure = {"input": measure_input, "start": measure_start}[given.what]
         measure(given.configs or _runnable())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data.images import Images
-from data.pipeline import evaluation_batches, train_batches
+from data.pipeline import evaluation_batches, population_batches, train_batches
 
 
 class Asked:
@@ -121,3 +121,21 @@ def test_evaluation_can_be_repeated_and_shared():
 def test_an_evaluation_batch_needs_a_size():
     with pytest.raises(ValueError, match="at least 1, got 0"):
         evaluation_batches(Asked(), batch_size=0)
+
+
+def test_a_population_gets_the_batches_of_each_seed_and_has_their_place():
+    """Also where two members share a seed, and over the border of an epoch."""
+    seeds = [3, 0, 3]
+    together, alone = population_batches(Asked(), batch_size=5, seeds=seeds), {}
+    for seed in seeds:
+        alone[seed] = train_batches(Asked(), batch_size=5, seed=seed)
+    for _ in range(4):
+        batch, own = next(together), {seed: next(batches) for seed, batches in alone.items()}
+        for member, seed in enumerate(seeds):
+            for name in ("indices", "draws"):
+                np.testing.assert_array_equal(batch["inputs"][name][member], own[seed]["inputs"][name])
+            np.testing.assert_array_equal(batch["weights"][member], own[seed]["weights"])
+    assert together.get_state() == alone[0].get_state()
+    later = population_batches(Asked(), batch_size=5, seeds=seeds)
+    later.set_state(alone[0].get_state())
+    np.testing.assert_equal(next(later), next(together))

@@ -155,11 +155,9 @@ def assert_same_end(folder: Path, whole: Path) -> None:
     for i in good():
         assert tiny.losses(folder / str(i)) == tiny.losses(whole / str(i))
         one, other = (tiny.summary(f / str(i)) for f in (folder, whole))
-        assert one | {"seconds": 0, "metrics": 0} == other | {"seconds": 0, "metrics": 0}
-        assert one["metrics"]["test/loss"] == other["metrics"]["test/loss"]
-    assert (folder / str(BAD) / "failed.txt").read_text() == (whole / str(BAD) / "failed.txt").read_text().replace(
-        str(whole), str(folder)
-    )
+        assert one | {"seconds": 0} == other | {"seconds": 0}
+    reason = lambda folder: (folder / str(BAD) / "failed.txt").read_text()
+    assert reason(folder) == reason(whole)
 
 
 def test_leaves_what_a_run_of_its_own_leaves(whole, tmp_path):
@@ -207,11 +205,9 @@ def test_one_is_behind_and_one_is_complete(whole, tmp_path):
     shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
     for i in good()[1:]:
         (tmp_path / str(i) / "summary.json").unlink()
-    shutil.rmtree(tmp_path / "1" / "checkpoints" / "16")
-    shutil.rmtree(tmp_path / "2" / "checkpoints" / "16")
-    shutil.rmtree(tmp_path / "2" / "checkpoints" / "15")
-    behind = max(int(path.name) for path in (tmp_path / "2" / "checkpoints").iterdir())
-    assert behind < 15
+    for member, step in (("1", "16"), ("1", "15"), ("2", "16")):
+        shutil.rmtree(tmp_path / member / "checkpoints" / step)
+    behind = max(int(path.name) for path in (tmp_path / "1" / "checkpoints").iterdir())
     assert f"continued after step {behind}" in tiny.finish(start(tmp_path))
     assert_same_end(tmp_path, whole[0])
 
@@ -233,6 +229,7 @@ def test_asked_to_stop(tmp_path):
     assert all((tmp_path / member / "checkpoints" / str(step)).is_dir() for member in "01")
 
 
+@pytest.mark.slow
 def test_many_devices(whole, tmp_path):
     """11 members on 8 devices: 6 of them take two places each, of which one is empty."""
     members = [{"seed": 3 + i} for i in range(11)]

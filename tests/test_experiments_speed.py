@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from experiments import speed
+from experiments.race import measure_population
 from experiments.speed import measure_attention, measure_input, measure_start, measure_sweep
 
 CONFIG = """
@@ -83,3 +84,14 @@ def test_sweep_prints_what_the_runner_took(capsys):
     measure_sweep(trials=4, jobs=2, seconds=0.01)
     row = capsys.readouterr().out.splitlines()[-1]
     assert re.fullmatch(r" *4 +[\d.]+ s +[\d.]+% +(yes|NO) +[\d.]+ s +[\d.]+ s +(yes|NO) *", row)
+
+
+@pytest.mark.slow
+def test_population_prints_a_row_for_a_group_and_one_for_a_single_run(capsys):
+    measure_population(steps=110, members=2, alone=2)
+    out = capsys.readouterr().out
+    for name in ("vit", "vae"):
+        for count, target in ((2, "2"), (1, "0.95")):
+            row = rf"{count} x {name}, 110 steps +\d+\.\d s +\d+\.\d s +\d+\.\d\d +at least {target}: (yes|NO)"
+            assert re.search(row, out), out
+    assert "2 of 2 runs were measured" in out
