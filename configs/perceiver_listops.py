@@ -1,8 +1,8 @@
 """The same Perceiver class on tokens: the value of short ListOps expressions.
 
 Command: python train.py --config=configs/perceiver_listops.py --workdir=runs/perceiver_listops
-Time:    not measured yet
-Reaches: not measured yet
+Time:    399 s on 2 CPU cores that did other work too
+Reaches: validation/accuracy >= 0.5
 
 The long variant, that of Long Range Arena, is what `data.listops` makes without the five fields set here.
 """
