@@ -143,7 +143,8 @@ def begin(
         return state, about | {"config": this.config}
     state = create(jax.random.key(this.fields.seed))
     if source := this.fields.init_from:
-        known, _ = load(source)
+        known, its_run = load(source)
+        this.dataset.refuse_other_vocabulary(its_run.dataset, source)
         if hasattr(known, "resized"):
             known = known.resized(this.config["model"]["image_shape"])
         state, taken, new = begin_with(state, split(known)[1])

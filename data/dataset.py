@@ -61,3 +61,15 @@ class Dataset:
             raise ValueError(f"{path} is not the vocabulary of the data here: was the run made with another Python?")
         if write:
             self.vocabulary.save(path)
+
+    def refuse_other_vocabulary(self, other: "Dataset", name: str) -> None:
+        """Raises ValueError where both sets are of text, and their vocabularies differ.
+
+        Parameters learned with one vocabulary mean nothing with another, even where all their shapes agree. `name` says
+        where the other set is used.
+        """
+        if self.vocabulary and other.vocabulary and self.vocabulary.text() != other.vocabulary.text():
+            raise ValueError(
+                f"{name} was trained with another vocabulary ({len(other.vocabulary):,} tokens) than that of the data "
+                f"here ({len(self.vocabulary):,}). Choose data with the same one, or the same tokenizer."
+            )

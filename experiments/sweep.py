@@ -11,7 +11,6 @@ commands, on one machine or on several that share the folder, divide the trials 
 import argparse
 from collections.abc import Callable
 from fnmatch import fnmatch
-import importlib.util
 import json
 from pathlib import Path
 from statistics import mean
@@ -19,7 +18,7 @@ import sys
 
 import jax
 
-from experiments import results, runner
+from experiments import population, results, runner
 from experiments import trials as states
 from experiments.board import Board
 from experiments.progress import clock
@@ -145,10 +144,8 @@ def _begin(sweep: Sweep, workdir: str, trials: dict) -> None:
 def _groups(trials: list[Trial], given: argparse.Namespace) -> list[list[Trial]]:
     """What runs together: trials that differ only in numbers that one program can take, at most so many."""
     limit = {"auto": AUTO, "off": 1}.get(given.population) or int(given.population)
-    if limit == 1 or not importlib.util.find_spec("experiments.population"):
+    if limit == 1:
         return [[trial] for trial in trials]
-    from experiments import population
-
     of = {str(trial.folder): trial for trial in trials}
     found = []
     for some in population.groups([runner.request(trial) for trial in trials]):

@@ -3,6 +3,7 @@
 A stand-in counts in place of train.py; the slow test at the end trains.
 """
 
+import argparse
 import csv
 import json
 import os
@@ -17,6 +18,7 @@ import time
 import pytest
 
 from experiments import runner, sweep
+from experiments.sweep_file import Sweep
 from tests import stand_in
 
 ROOT = Path(__file__).parents[1]
@@ -188,6 +190,28 @@ def test_jobs_get_a_gpu_each_and_share_when_there_are_too_few(monkeypatch):
     assert runner.places(2) == [{"CUDA_VISIBLE_DEVICES": "2"}, {"CUDA_VISIBLE_DEVICES": "5"}]
     share = {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.450"}
     assert runner.places(3) == [{"CUDA_VISIBLE_DEVICES": gpu} | share for gpu in ("2", "5", "2")]
+
+
+@pytest.mark.parametrize(
+    "population, jobs, sizes",
+    [
+        ("auto", 1, [6, 6]),
+        ("auto", 4, 2 * [2, 2, 1, 1]),
+        ("4", 1, [3, 3, 3, 3]),
+        ("1", 1, 12 * [1]),
+        ("off", 1, 12 * [1]),
+    ],
+)
+def test_trials_that_differ_in_numbers_only_run_together(tmp_path, monkeypatch, population, jobs, sizes):
+    monkeypatch.chdir(ROOT)
+    path = tmp_path / "file.py"
+    space = 'product({"model.width": [8, 12], "optimizer.learning_rate": [0.1, 0.01, 0.001]})'
+    path.write_text(FILE.replace('{"optimizer.learning_rate": RATES}', space).replace("STEPS", "10"))
+    trials = Sweep.read(str(path)).trials(str(tmp_path / "runs"))
+    groups = sweep._groups(trials, argparse.Namespace(population=population, jobs=jobs))
+    assert [len(group) for group in groups] == sizes
+    assert sorted(trial.name for group in groups for trial in group) == sorted(trial.name for trial in trials)
+    assert all(len({trial.overrides["model.width"] for trial in group}) == 1 for group in groups)
 
 
 @pytest.mark.slow

@@ -66,6 +66,7 @@ def test_resumed_equals_uninterrupted(name, tmp_path):
     assert digest(resumed) == digest(state)
 
 
+@pytest.mark.slow
 def test_eight_devices_equal_one():
     one = {name: losses(name, make_mesh(data=1)) for name in MODELS}
     flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"

@@ -37,9 +37,8 @@ def runs(tmp_path_factory):
     """Made when they are first asked for."""
 
     @functools.cache
-    def of(config: str, meshes: tuple) -> dict:
-        one = run(config, 1, [(1, 1, 1)], tmp_path_factory.mktemp("one"))
-        return one | run(config, 8, meshes, tmp_path_factory.mktemp("eight"))
+    def of(config: str, devices: int, *meshes: tuple) -> dict:
+        return run(config, devices, meshes, tmp_path_factory.mktemp("runs"))
 
     return of
 
@@ -76,7 +75,8 @@ def start_two(config: str, workdir: Path, *flags: str) -> list[subprocess.Popen]
     return [tiny.start(config, workdir, *two, f"--process={i}", *flags) for i in range(2)]
 
 
-@pytest.mark.parametrize("mesh", [pytest.param("data", marks=pytest.mark.slow), "fsdp"])
+@pytest.mark.slow
+@pytest.mark.parametrize("mesh", ["data", "fsdp"])
 def test_two_processes(mesh, tmp_path):
     """They train as one does, and their checkpoint continues in one process, and the other way round."""
     split = ("--config.mesh.data=1", "--config.mesh.fsdp=-1") if mesh == "fsdp" else ()

@@ -114,6 +114,14 @@ def test_what_has_nothing_in_common_is_refused(pretrained, tmp_path):
         train.run(vit(init_from=str(pretrained)) | {"model": other}, tmp_path)
 
 
+def test_another_vocabulary_is_refused(pretrained, tmp_path):
+    config = tagging(pretrained)
+    config["data"]["vocab_size"] = 590
+    with pytest.raises(ValueError, match=r"bert was trained with another vocabulary \(600 tokens\)"):
+        train.run(config, tmp_path)
+    assert not list((tmp_path / "checkpoints").glob("[0-9]*"))
+
+
 def test_a_folder_without_a_run_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nothing is not the workdir of a run"):
         train.run(vit(init_from=str(tmp_path / "nothing")), tmp_path / "new")
