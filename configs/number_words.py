@@ -1,7 +1,7 @@
 """An encoder-decoder transformer that translates English number words to German ones.
 
 Command: python train.py --config=configs/number_words.py --workdir=runs/number_words
-Time:    not measured yet
+Time:    444 s on 2 CPU cores that did other work too
 Reaches: test/exact >= 0.99
 
 "forty-two thousand" is "zweiundvierzigtausend": the order turns around, inside one word of several tokens. Exact is the
