@@ -31,6 +31,7 @@ from models.layers import Dropout, linear, rotate
 
 Weigh = Callable[[jax.Array, jax.Array | None], jax.Array]
 Cache = dict[str, jax.Array]
+_wide = partial(jnp.promote_types, jnp.float32)  # sums of bfloat16 are float32
 
 
 class AttentionWeights(nnx.Intermediate):
@@ -43,13 +44,13 @@ class AttentionWeights(nnx.Intermediate):
 def dot_product(query_BTHK, key_BSHK, *, scale: float | None = None):
     """Scaled inner products `BHTS`. The scale is 1 / sqrt(K), which keeps their variance at 1 for random inputs."""
     scale = query_BTHK.shape[-1] ** -0.5 if scale is None else scale
-    return jnp.einsum("bthk,bshk->bhts", query_BTHK * scale, key_BSHK, preferred_element_type=jnp.float32)
+    return jnp.einsum("bthk,bshk->bhts", query_BTHK * scale, key_BSHK, preferred_element_type=_wide(query_BTHK.dtype))
 
 
 def additive(query_BTHK, key_BSHK, *, vector_HK):
     """v . tanh(q + k) for every pair, `BHTS` (Bahdanau et al. 2015, appendix A.1.2)."""
     pair_BTSHK = jnp.tanh(query_BTHK[:, :, None] + key_BSHK[:, None, :])
-    return jnp.einsum("btshk,hk->bhts", pair_BTSHK, vector_HK, preferred_element_type=jnp.float32)
+    return jnp.einsum("btshk,hk->bhts", pair_BTSHK, vector_HK, preferred_element_type=_wide(pair_BTSHK.dtype))
 
 
 def gaussian(query_BTHK, key_BSHK, *, bandwidth: float):
@@ -222,8 +223,7 @@ class Attention(nnx.Module):
             return attend(query_BTHK, key_BSGK, value_BSGK, mask=mask, causal=causal, bias=bias)
         key_BSHK, value_BSHK = (_spread(x, self.heads) for x in (key_BSGK, value_BSGK))
         score = dot_product if self.vector is None else partial(additive, vector_HK=self.vector[...])
-        scores_BHTS = score(query_BTHK, key_BSHK)
-        scores_BHTS = scores_BHTS if bias is None else scores_BHTS + bias
+        scores_BHTS = score(query_BTHK, key_BSHK) + (0 if bias is None else bias)
         weigh = {"soft": softargmax, "hard": hardargmax}[self.weigh]
         weights_BHTS = weigh(scores_BHTS, _with_causal(mask, causal, *scores_BHTS.shape[-2:]), beta=self.beta)
         if watched:

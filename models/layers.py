@@ -141,8 +141,8 @@ def interpolate(table_TD, old: tuple[int, ...], new: tuple[int, ...]):
     return grid.reshape(-1, width)
 
 
-def sinusoids(shape: tuple[int, ...], width: int, *, longest: float = 10_000.0) -> np.ndarray:
-    """Sines and cosines of the positions on a grid of this shape, `TD` float32, wavelengths 2 pi to 2 pi `longest`.
+def sinusoids(shape: tuple[int, ...], width: int, *, longest: float = 10_000.0, dtype=np.float32) -> np.ndarray:
+    """Sines and cosines of the positions on a grid of this shape, `TD`, wavelengths from 2 pi to 2 pi `longest`.
 
     Each axis of the grid has an equal share of the columns, sines first, then cosines. Vaswani et al. 2017, section
     3.5, has the same columns interleaved; Dosovitskiy et al. 2021, appendix D.4, the two axes of an image.
@@ -157,7 +157,7 @@ def sinusoids(shape: tuple[int, ...], width: int, *, longest: float = 10_000.0) 
     for axis_T in np.indices(shape).reshape(len(shape), -1):
         angle_TF = axis_T[:, None] * frequency_F
         columns += [np.sin(angle_TF), np.cos(angle_TF)]
-    return np.concatenate(columns, axis=-1).astype(np.float32)
+    return np.concatenate(columns, axis=-1).astype(dtype)
 
 
 def rotate(x_BTHK, positions_T, *, longest: float = 10_000.0):
