@@ -18,6 +18,7 @@ _SHARED = {
     "legend.fontsize": 13, "legend.frameon": False, "axes.titlelocation": "left", "lines.linewidth": 2.6,
     "lines.markersize": 8, "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
     "axes.titlepad": 10, "image.cmap": "viridis", "svg.hashsalt": "lectern", "savefig.dpi": 160,
+    "figure.constrained_layout.w_pad": 0.12, "figure.constrained_layout.h_pad": 0.12,
 }  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """How BERT hides words: 15 %, of which 80 % masked, 10 % swapped, 10 % left.
 
 The words that are left or swapped keep the model from trusting whatever is not [MASK]. A random word can be the one
-that stood there: with 20 words that turns 9.5 % and 0.5 % from swapped to left, and as many become [MASK] by chance.
+that stood there, or [MASK]: with 20 of them that moves half a point each from swapped to left and to [MASK].
 
 Formula: P(hidden) = 0.15; with V = 20: P([MASK]) = 0.8 + 0.1 / V, P(left) = 0.1 + 0.1 / V, P(swapped) = 0.1 - 0.2 / V
 Source: Lecture on transformers in computer vision, slide 36; Devlin et al. 2019, section 3.1.

@@ -49,7 +49,7 @@ def plot(figure, found: dict) -> None:
         arrow = dict(arrowstyle="-|>", color=f"C{number}", linewidth=3, mutation_scale=22, shrinkA=0, shrinkB=0)
         left.annotate("", at + column, at, arrowprops=arrow)
         side = np.array([column[1], -column[0]]) / np.linalg.norm(column)
-        left.text(*(at + column / 2 + 0.32 * side), f"$x_{number + 1} a_{number + 1}$", color=f"C{number}",
+        left.text(*(at + column / 2 + 0.42 * side), f"$x_{number + 1} a_{number + 1}$", color=f"C{number}",
                   ha="center", va="center", fontsize=19)  # fmt: skip
         at = at + column
     left.plot(*found["layer"], "o", color=ink(), markersize=12)

@@ -1,0 +1,62 @@
+"""A Perceiver knows of no grid: pixels are a set, each with its position beside it.
+
+Shuffle the pixels together with their positions, and the answer is the same. Shuffle the pixels alone, and it is
+another image. That the answer is the same for one trained model does not mean that training on shuffled images
+reaches the same accuracy.
+
+Formula: f({(x_s, p_s)}) depends on the set of pairs only
+Source: Lecture on transformers in computer vision, slide 67; Jaegle et al. 2021.
+Look at: the logits of the image and of its shuffled pairs are the same bars.
+"""
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from data.digits import digits
+from experiments.figure import at_least, at_most
+from experiments.slides import grid
+from models.perceiver import Perceiver
+
+
+def run(seed: int, *, positions_too: bool = True) -> dict:
+    images = jnp.asarray(digits().evaluation.examples(np.array([seed % 360]))["inputs"]["images"])
+    model = Perceiver(
+        image_shape=(8, 8, 1), classes=10, latents=8, width=32, depth=2, heads=4, rngs=nnx.Rngs(seed)
+    )
+    order = jax.random.permutation(jax.random.key(seed), 64)
+    shuffled = images.reshape(1, 64, 1)[:, order].reshape(images.shape)
+
+    @nnx.jit
+    def answers(model):
+        array_BSD = model.array(images)
+        pairs = array_BSD[:, order] if positions_too else model.array(shuffled)
+        return [model.answer(model.read(x), 64)[0] for x in (array_BSD, pairs, model.array(shuffled))]
+
+    names = ("image", "pixels and positions shuffled", "pixels shuffled")
+    found = dict(zip(names, map(np.array, answers(model))))
+    return {"logits": found, "image": np.array(images[0, :, :, 0]), "shuffled": np.array(shuffled[0, :, :, 0])}
+
+
+def check(found: dict) -> list:
+    image, both, pixels = found["logits"].values()
+    return [
+        at_most("change of the logits, positions shuffled too", np.abs(both - image).max(), 1e-5),
+        at_least("change of the logits, pixels alone", np.abs(pixels - image).max(), 1e-3),
+    ]
+
+
+def plot(figure, found: dict) -> None:
+    left, right = figure.subfigures(1, 2, width_ratios=[1, 2.4])
+    for axes, name, title in zip(left.subplots(2, 1), ("image", "shuffled"), ("Image", "Pixels shuffled")):
+        axes.imshow(found[name], cmap="gray")
+        axes.set(xticks=[], yticks=[], title=title)
+    axes = right.subplots()
+    for number, (name, logits) in enumerate(found["logits"].items()):
+        axes.bar(np.arange(10) + 0.28 * (number - 1), logits, 0.26, color=f"C{(0, 2, 1)[number]}", label=name)
+    axes.set_xticks(range(10), range(10))
+    span = max(np.abs(logits).max() for logits in found["logits"].values())
+    axes.set(xlabel="class", ylabel="logit, before training", ylim=(-1.2 * span, 1.9 * span))
+    axes.legend(loc="upper left")
+    grid(axes, "y")
