@@ -121,7 +121,7 @@ def make(name: str, folder: str | Path, seed: int = 0) -> dict:
 
 
 def state(name: str, folder: str | Path, seed: int | None = None) -> tuple[str, dict]:
-    """"not made", "out of date", "passed" or "failed", and the record. Without `seed`, that of the record is right."""
+    """ "not made", "out of date", "passed" or "failed", and the record. Without `seed`, that of the record is right."""
     path = Path(folder) / f"{name}.json"
     if not path.exists():
         return "not made", {}
@@ -141,7 +141,7 @@ def digest(name: str, seed: int) -> str:
     files += [ROOT / "train.py", Path(__file__), Path(__file__).with_name("slides.py"), FOLDER / f"{name}.py"]
     sha = hashlib.sha256(f"{seed} {_versions()}".encode())
     for path in files:
-        sha.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+        sha.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return sha.hexdigest()
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 import numpy as np
 
@@ -82,9 +81,3 @@ def bars(axes, labels: list[str], values, form: str = ".3g", *, colours: list[st
 
 def grid(axes, axis: str = "both") -> None:
     axes.grid(axis=axis, linewidth=1)
-
-
-def contrast(colour: str) -> str:
-    """Black or white, whichever is read better on `colour`."""
-    red, green, blue = to_rgb(colour)
-    return "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else "white"

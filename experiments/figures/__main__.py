@@ -111,7 +111,9 @@ def _begin() -> None:
 def _list(known: list[str], folder: str) -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("figure", "state", "seed", "seconds", "shows"):
-        table.add_column(column, justify="right" if column in ("seed", "seconds") else "left", no_wrap=column != "shows")
+        table.add_column(
+            column, justify="right" if column in ("seed", "seconds") else "left", no_wrap=column != "shows"
+        )
     for name in known:
         word, record = state(name, folder)
         table.add_row(name, word, str(record.get("seed", "")), str(record.get("seconds", "")), caption(name)["title"])

@@ -62,7 +62,11 @@ def _integral(values) -> float:
 def check(found: dict) -> list:
     gaps = found["evidence"] - found["bounds"]
     return [
-        at_most("largest difference between the gap and the divergence, nats", np.abs(gaps - found["divergences"]).max(), 1e-4),
+        at_most(
+            "largest difference between the gap and the divergence, nats",
+            np.abs(gaps - found["divergences"]).max(),
+            1e-4,
+        ),
         at_least("smallest gap, nats", gaps.min(), 0.0),
     ]
 
@@ -77,7 +81,14 @@ def plot(figure, found: dict) -> None:
     left.legend(loc="upper left")
     right.axhline(found["evidence"], color=ink(), linestyle=":", label="log p(x)")
     right.plot(MEANS, found["bounds"], "C1", label="ELBO")
-    right.fill_between(MEANS, found["bounds"], found["bounds"] + found["divergences"], color="C2", alpha=0.35, label="KL(q || p(z | x))")
+    right.fill_between(
+        MEANS,
+        found["bounds"],
+        found["bounds"] + found["divergences"],
+        color="C2",
+        alpha=0.35,
+        label="KL(q || p(z | x))",
+    )
     right.set(xlabel="mean of q", ylabel="nats", title="What the bound lacks")
     right.legend(loc="lower right")
     grid(right)

@@ -21,7 +21,7 @@ from models.variational import Variational
 from objectives.variational import kl_to_standard_normal, log_likelihood
 from training.state import merge, split
 
-N, X, Z, STEPS = 400, 5, 2, 2000
+N, X, Z, STEPS = 400, 5, 2, 6000
 
 
 def run(seed: int, *, posterior_variance: bool = True) -> dict:
@@ -47,7 +47,7 @@ def run(seed: int, *, posterior_variance: bool = True) -> dict:
         log_p_B = log_likelihood(model.decode(mean_BZ), data) - spread_B
         return (log_p_B - kl_to_standard_normal(mean_BZ, log_variance_BZ).sum(1)).mean(), W_ZX
 
-    optimizer = optax.adam(optax.cosine_decay_schedule(0.02, STEPS))
+    optimizer = optax.adam(optax.cosine_decay_schedule(0.03, STEPS))
 
     def step(carry, _):
         parameters, state = carry
@@ -79,7 +79,9 @@ def plot(figure, found: dict) -> None:
     left.semilogx(steps, found["bounds"], "C0", label="ELBO")
     left.axhline(found["closed"], color=ink(), linestyle=":", label=f"closed form: {found['closed']:.5f}")
     low, high = np.quantile(found["bounds"], 0.005), found["closed"]
-    left.set(xlabel="optimizer steps", ylabel="nats an example", title="The bound", ylim=(low, high + 0.1 * (high - low)))
+    left.set(
+        xlabel="optimizer steps", ylabel="nats an example", title="The bound", ylim=(low, high + 0.1 * (high - low))
+    )
     left.text(0.97, 0.6, f"reached: {found['bounds'][-1]:.5f}", transform=left.transAxes, ha="right", color="C0")
     left.legend(loc="lower right")
     right.semilogx(steps, found["cosines"], "C1")

@@ -49,7 +49,9 @@ def _error(found: dict, name: str) -> float:
 
 def check(found: dict) -> list:
     return [
-        at_most("largest difference from scikit-learn", np.abs(found["curves"]["ridge"] - found["sklearn"]).max(), 1e-12),
+        at_most(
+            "largest difference from scikit-learn", np.abs(found["curves"]["ridge"] - found["sklearn"]).max(), 1e-12
+        ),
         at_most("error of kernel ridge regression", _error(found, "ridge"), 0.3),
         at_least("error of the smoother", _error(found, "smoother"), 0.4),
         at_least("error of the mean", _error(found, "mean"), 0.8),
@@ -66,10 +68,12 @@ def plot(figure, found: dict) -> None:
         text = f"{label}: error {_error(found, name):.2f}"
         left.plot(QUERY, found["curves"][name], f"C{number}", label=text)
     left.axvline(QUERY[60], color="C3", linestyle="--", linewidth=1.5)
-    left.set(xlabel="x", ylabel="y", title=f"{N} points, three predictions", ylim=(-1, 6.5))
-    left.legend(loc="upper right", fontsize=12, ncols=2)
+    left.set(xlabel="x", ylabel="y", title=f"{N} points, three predictions", ylim=(-1, 7.8))
+    left.legend(loc="upper right", fontsize=12)
     for number, name in enumerate(found["weights"]):
-        right.plot(found["x"], found["weights"][name][60], f"C{number}" + "os"[number] + "-", markersize=5, label=names[name])
+        right.plot(
+            found["x"], found["weights"][name][60], f"C{number}" + "os"[number] + "-", markersize=5, label=names[name]
+        )
     right.axhline(0, color=ink(), linewidth=1)
     right.axvline(QUERY[60], color="C3", linestyle="--", linewidth=1.5)
     right.set(xlabel="x of the point", ylabel="weight", title=f"Weights for x = {QUERY[60]:.1f}")

@@ -22,7 +22,9 @@ T, D, H = 6, 32, 4
 
 def run(seed: int, *, heads: int = H) -> dict:
     rngs = nnx.Rngs(seed)
-    flax = nnx.MultiHeadAttention(num_heads=H, in_features=D, decode=False, bias_init=nnx.initializers.normal(), rngs=rngs)
+    flax = nnx.MultiHeadAttention(
+        num_heads=H, in_features=D, decode=False, bias_init=nnx.initializers.normal(), rngs=rngs
+    )
     x_BTD = jax.random.normal(rngs.data(), (1, T, D)) * 2
     ours, single = (_with_weights_of(flax, number) for number in (heads, 1))
     (out, _), seen = nnx.capture(ours, AttentionWeights)(x_BTD)

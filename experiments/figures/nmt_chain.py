@@ -61,7 +61,7 @@ def plot(figure, found: dict) -> None:
     left.bar(at + 0.2, found["leaking"], 0.38, color="C1", label="not shifted")
     left.axhline(1, color=ink(), linestyle=":")
     left.set(xlabel="words in a sentence", ylabel="sum of p over all sentences", title="Is it a distribution?")
-    left.set_ylim(0, 1.3 * max(found["leaking"] + [1.0]))
+    left.set(yscale="log", ylim=(0.3, 5 * max(found["leaking"] + [1.0])))
     left.legend(loc="upper left", ncols=2)
     right.semilogx(np.arange(1, WORDS**T + 1), np.cumsum(found["probabilities"]), "C0")
     right.axhline(1, color=ink(), linestyle=":")

@@ -27,8 +27,8 @@ def run(seed: int, *, without: str = "none") -> dict:
     for name, kind in {"no positions": without, "learned": "learned", "sinusoidal": "sinusoidal"}.items():
         model = Bert(vocab_size=V, context=T, width=32, depth=2, heads=4, positions=kind, head="masked",
                      rngs=nnx.Rngs(seed))  # fmt: skip
-        features = lambda tokens, model=model: model.features(tokens)[-1][0]
-        plain_TD, shuffled_TD = features(tokens_BT), features(tokens_BT[:, order])
+        both = jnp.concatenate([tokens_BT, tokens_BT[:, order]])
+        plain_TD, shuffled_TD = nnx.jit(lambda model, tokens: model.features(tokens)[-1])(model, both)
         found[name] = {
             "tokens": np.array(jnp.linalg.norm(shuffled_TD - plain_TD[order], axis=-1)),
             "pooled": float(jnp.linalg.norm(shuffled_TD.mean(0) - plain_TD.mean(0))),
@@ -47,7 +47,9 @@ def check(found: dict) -> list:
 def plot(figure, found: dict) -> None:
     axes = figure.subplots()
     for number, (name, change) in enumerate(found.items()):
-        axes.semilogy(range(1, T + 1), np.maximum(change["tokens"], 1e-8), f"C{number}" + "os^"[number] + "-", label=name)
+        axes.semilogy(
+            range(1, T + 1), np.maximum(change["tokens"], 1e-8), f"C{number}" + "os^"[number] + "-", label=name
+        )
     axes.set(xlabel="token, in the new order", ylabel="change of its output (norm)", ylim=(1e-8, 1e3))
     axes.set_title("Shuffle the words, and put the outputs back in order: what has changed?")
     axes.set_xticks(range(1, T + 1))

@@ -1,0 +1,65 @@
+"""Every figure: its check holds, and sees the claim fail when what it rests on is taken away."""
+
+import inspect
+
+import pytest
+
+from experiments.figure import caption, load, names
+
+BREAKS = {
+    "ancestral": {"noise": 0.0},  # the likelihood's own spread left out
+    "attn_as_conv": {"sharpness": 8.0},  # blurred heads
+    "attn_is_smoother": {"equal_norms": False},
+    "attn_lookup": {"scale": 1 / 80},  # scores too close to choose
+    "bert_corruption": {"vocab_size": 1},  # a random word is always [MASK]
+    "elbo_gap": {"kl_weight": 0.5},
+    "elbo_tight": {"posterior_variance": False},  # the posterior cannot be the true one
+    "hard_soft": {"sign": -1},  # beta's sign turned
+    "k1_conv": {"size": 3},  # neighbours are seen
+    "krr": {"strength": 0.4},  # not the lambda of the other side
+    "linear_views": {"right_order": False},  # inputs meet the wrong columns
+    "man_woman": {"without": "learned"},  # positions put back
+    "mha_parity": {"heads": 2},
+    "nmt_chain": {"shift": False},  # words see themselves
+    "norm_scale": {"normalise": False},
+    "perceiver_cost": {"latents": None},  # as many latents as pixels
+    "perceiver_permutation": {"positions_too": False},
+    "qk_variance": {"scale": 1.0},  # undivided
+    "quadratic": {"queries": 64},  # a fixed number of queries
+    "reparameterisation": {"through_the_draw": False},  # the path is cut
+    "set_equivariance": {"without": "learned"},  # positions put back
+    "sinusoid_positions": {"table": "random"},
+    "vit_patchify": {"swap_axes": True},  # patches read column by column
+    "weight_sharing": {"padding": "SAME"},
+}
+
+
+def failed(name: str, seed: int = 0, **switches) -> list[str]:
+    figure = load(name)
+    return [str(criterion) for criterion in figure.check(figure.run(seed, **switches)) if not criterion.passed]
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_the_claim_holds_and_its_check_can_fail(name):
+    assert failed(name) == []
+    assert failed(name, **BREAKS[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BREAKS)
+def test_the_claim_holds_for_other_seeds(name):
+    for seed in (1, 2):
+        assert failed(name, seed) == []
+
+
+def test_every_figure_is_broken_here():
+    assert names() == sorted(BREAKS)
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_figure_says_what_it_shows(name):
+    about = caption(name)
+    assert set(about) == {"title", "text", "Formula", "Source", "Look at"} and all(about.values())
+    assert len(about["title"]) <= 90 and "\n" not in about["title"]
+    assert all(switch.default is not inspect.Parameter.empty
+               for switch in list(inspect.signature(load(name).run).parameters.values())[1:])  # fmt: skip
