@@ -3,12 +3,13 @@
 # make test-slow                                                                  the long ones
 # make test-slurm                                                                 sweeps on a real Slurm, see tests/slurm.sh
 # make claims [CONFIGS="configs/vit.py"]                                          re-runs what the configs claim
+# make figures                                                                    the figures of lectures, checked
 
 PYTHON ?= python3
 CONFIG ?= configs/vit.py
 WORKDIR ?= runs/$(basename $(notdir $(CONFIG)))
 
-.PHONY: train test test-slow test-slurm claims
+.PHONY: train test test-slow test-slurm claims figures
 
 train: .venv/installed
 	.venv/bin/python train.py --config=$(CONFIG) --workdir=$(WORKDIR) $(ARGS)
@@ -25,6 +26,9 @@ test-slurm: .venv/installed
 
 claims: .venv/installed
 	.venv/bin/python -m experiments.claims $(CONFIGS)
+
+figures: .venv/installed
+	.venv/bin/python -m experiments.figures --all
 
 .venv/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \

@@ -17,9 +17,11 @@ import importlib.metadata
 import json
 import math
 from pathlib import Path
+import signal
 import time
 
 from experiments.slides import draw
+from training.compilation import use_compilation_cache
 from training.workdir import ROOT, environment, write_json
 
 FOLDER = Path(__file__).parent / "figures"
@@ -118,6 +120,12 @@ def make(name: str, folder: str | Path, seed: int = 0) -> dict:
     }
     write_json(record, about)
     return about
+
+
+def begin_process() -> None:
+    """Prepares a process that makes figures for another one, which also ends it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    use_compilation_cache()
 
 
 def state(name: str, folder: str | Path, seed: int | None = None) -> tuple[str, dict]:

@@ -1,7 +1,7 @@
 """How the figures of lectures look: one style for all, readable from the back row, on light and on dark slides.
 
-Colours are the theme's: a plot names them "C0", "C1", ... and INK. They are those of Okabe & Ito 2008, which people with
-any colour vision tell apart; on dark, lighter ones of them. Maps are viridis.
+Colours are the theme's: a plot names them "C0", "C1", ... and `ink()`. They are those of Okabe & Ito 2008, which people
+with any colour vision tell apart; on dark, lighter ones. Maps are viridis.
 """
 
 from collections.abc import Callable
@@ -70,14 +70,14 @@ def matrix(axes, values, form: str | None = None, *, size: float = 14, **image):
     return shown
 
 
-def bars(axes, labels: list[str], values, form: str = ".3g", *, colours: list[str] | None = None) -> None:
+def bars(axes, labels: list[str], values, form: str = ".3g") -> None:
     """Horizontal bars, first at the top, each with its number behind it."""
-    colours = [f"C{i}" for i in range(len(labels))] if colours is None else colours
-    drawn = axes.barh(labels, values, color=colours)
+    drawn = axes.barh(labels, values, color=[f"C{i}" for i in range(len(labels))])
     axes.bar_label(drawn, [f" {value:{form}}" for value in values], color=ink(), fontsize=14)
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)
 
 
 def grid(axes, axis: str = "both") -> None:
+    """Faint lines behind the plot, along "x", "y" or "both"."""
     axes.grid(axis=axis, linewidth=1)

@@ -3,12 +3,14 @@
 import json
 import math
 import shutil
+import subprocess
+import sys
 from xml.etree import ElementTree
 
 from PIL import Image
 import pytest
 
-from experiments import figure
+from experiments import figure, gallery
 from experiments.figure import Criterion, at_least, at_most, digest, load, make, near, state
 from experiments.figures import __main__ as command
 
@@ -99,18 +101,34 @@ def test_a_figure_that_breaks_off_leaves_no_old_result(tmp_path, monkeypatch, ca
     assert state(QUICK, tmp_path)[0] == "failed"
 
 
-def test_all_makes_what_is_missing_in_processes_and_skips_what_is_there(tmp_path, monkeypatch, capfd):
-    chosen = ["attn_lookup", "sinusoid_positions", QUICK]
-    monkeypatch.setattr(command, "names", lambda: chosen)
+def test_several_are_made_in_processes(tmp_path):
+    words = [sys.executable, "-m", "experiments.figures", "sinusoid_positions", QUICK, "--jobs=2"]
+    done = subprocess.run([*words, f"--folder={tmp_path}"], cwd=figure.ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "2/2  passed" in done.stdout and done.stdout.endswith("index.html\n")
+    assert {state(name, tmp_path)[0] for name in ("sinusoid_positions", QUICK)} == {"passed"}
+
+
+def test_all_makes_what_is_missing_and_skips_what_is_there(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "names", lambda: ["sinusoid_positions", QUICK])
     make(QUICK, tmp_path)
-    assert run("--all", f"--folder={tmp_path}", "--jobs=2") == 0
-    out = capfd.readouterr().out
-    assert "1 of 3 figures are up to date" in out and "2/2  passed" in out
-    (tmp_path / "attn_lookup.json").unlink()  # as a run leaves it that was stopped
+    (tmp_path / "sinusoid_positions.png").touch()  # no record: as a run leaves it that was stopped
     assert run("--all", f"--folder={tmp_path}") == 0
-    assert "1/1  passed  attn_lookup" in capfd.readouterr().out
+    out = capsys.readouterr().out
+    assert "1 of 2 figures are up to date" in out and "1/1  passed  sinusoid_positions" in out
     assert run("--all", f"--folder={tmp_path}") == 0
-    assert "3 of 3 figures are up to date" in capfd.readouterr().out
+    assert "2 of 2 figures are up to date" in capsys.readouterr().out
+
+
+def test_the_page_shows_what_was_measured_and_what_is_missing(broken, tmp_path, monkeypatch):
+    monkeypatch.setattr(gallery, "names", lambda: ["krr", QUICK])
+    make(QUICK, tmp_path)
+    text = gallery.write_page(tmp_path).read_text()
+    krr, quick = text.split("<article")[1:]
+    assert "1 not made, 1 failed" in text
+    assert "<td>parameters, dense</td><td>81</td><td>36 to 36</td>" in quick and "seed 0" in quick
+    assert f'src="{QUICK}.svg"' in quick and f'srcset="{QUICK}_dark.svg"' in quick
+    assert "<img" not in krr and "python -m experiments.figures krr" in krr and "softargmax_i(-(x - x_i)^2" in krr
 
 
 def test_the_list_says_the_state_of_each(tmp_path, monkeypatch, capsys):

@@ -5,7 +5,8 @@
   python -m experiments.figures --all         makes all that are not there, failed, or are out of date
 
 Each leaves <id>.png and <id>.svg, for light slides and (with _dark) for dark ones, and <id>.json with what was
-measured. Stopped at any moment, the same command goes on. The exit code is 1 where a criterion does not hold.
+measured; index.html shows all. Stopped at any moment, the same command goes on. The exit code is 1 where a criterion
+does not hold.
 """
 
 import argparse
@@ -14,13 +15,13 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 import multiprocessing
 import os
-import signal
 import sys
 
 from rich.console import Console
 from rich.table import Table
 
-from experiments.figure import caption, make, names, state
+from experiments.figure import begin_process, caption, make, names, state
+from experiments.gallery import write_page
 from training.compilation import use_compilation_cache
 
 
@@ -55,6 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("stopped; to go on, give --all again", file=sys.stderr)
         sys.exit(130)
+    print(write_page(given.folder))
     sys.exit(1 if failed else 0)
 
 
@@ -83,7 +85,7 @@ def _records(wanted: list[str], given: argparse.Namespace) -> Iterator[tuple[str
         return
     # Forked processes would share the threads of JAX, which forks do not survive.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, initializer=_begin) as pool:
+    with ProcessPoolExecutor(jobs, context, initializer=begin_process) as pool:
         futures = {pool.submit(make, name, given.folder, given.seed): name for name in wanted}
         try:
             for future in as_completed(futures):
@@ -101,11 +103,6 @@ def _result(future) -> dict:
     except BrokenProcessPool:
         error = "a process was killed before this figure was made; for want of memory? Fewer --jobs need less"
         return {"passed": False, "seconds": 0.0, "failures": [], "error": error}
-
-
-def _begin() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its processes
-    use_compilation_cache()
 
 
 def _list(known: list[str], folder: str) -> None:

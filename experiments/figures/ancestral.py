@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.figure import at_most
-from experiments.slides import grid, ink
+from experiments.slides import ink
 from models.variational import Variational
 
 DRAWS, VARIANCE = 100_000, 0.15

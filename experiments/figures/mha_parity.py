@@ -4,7 +4,8 @@ Our module, given the weights of Flax's own, computes the same. With the same we
 differ, so the split is not a mere reshape.
 
 Formula: head_i = Attention(x Q_i, x K_i, x V_i); output = [head_1, ..., head_H] O
-Source: Lecture on transformers in computer vision, slide 20; V. Roth, Neural Encoder-Decoder Models; Vaswani et al. 2017.
+Source: Lecture on transformers in computer vision, slide 20; V. Roth, Neural Encoder-Decoder Models; Vaswani
+  et al. 2017.
 Look at: all points lie on the diagonal with four heads, and off it with one.
 """
 

@@ -9,7 +9,6 @@ Look at: both have the mean 2, with variances 4 and 30. The peak of the wider on
 """
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments.figure import at_most, near
