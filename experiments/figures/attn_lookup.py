@@ -45,7 +45,7 @@ def plot(figure, found: dict) -> None:
     shown = np.log10(np.maximum(found["values"], 1e-6))
     matrix(bottom, shown, aspect="auto", alpha=0)
     for (row, column), value in np.ndenumerate(found["values"]):
-        bottom.text(column, row, f"{value:.5g}", ha="center", va="center", fontsize=21, color=f"C{row}")
+        bottom.text(column, row, f"{value:.6g}", ha="center", va="center", fontsize=21, color=f"C{row}")
     bottom.set_xticks(range(3), [f"entry {i + 1} of the value" for i in range(3)])
     bottom.set_title("What it gets")
     for axes in (top, bottom):

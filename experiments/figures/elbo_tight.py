@@ -82,7 +82,7 @@ def plot(figure, found: dict) -> None:
     left.set(
         xlabel="optimizer steps", ylabel="nats an example", title="The bound", ylim=(low, high + 0.1 * (high - low))
     )
-    left.text(0.97, 0.6, f"reached: {found['bounds'][-1]:.5f}", transform=left.transAxes, ha="right", color="C0")
+    left.text(0.97, 0.3, f"reached: {found['bounds'][-1]:.5f}", transform=left.transAxes, ha="right", color="C0")
     left.legend(loc="lower right")
     right.semilogx(steps, found["cosines"], "C1")
     right.axhline(0, color=ink(), linewidth=1, linestyle=":")

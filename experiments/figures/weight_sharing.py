@@ -42,7 +42,7 @@ def plot(figure, found: dict) -> None:
         "shared": np.where(nonzero, which.reshape(nonzero.shape) / which.max(), np.nan),
     }
     for axes, (name, shade) in zip(panels, shades.items()):
-        matrix(axes, shade, aspect="auto", vmin=0, vmax=1)
+        matrix(axes, shade, aspect="auto", vmin=-0.3, vmax=1)
         axes.set(xticks=[], yticks=[], ylabel="outputs")
         axes.set_title(f"{name}: {found['counts'][name]} parameters")
         axes.set_xticks(np.arange(10) - 0.5, [])
