@@ -103,7 +103,9 @@ def test_a_figure_that_breaks_off_leaves_no_old_result(tmp_path, monkeypatch, ca
 
 def test_several_are_made_in_processes(tmp_path):
     words = [sys.executable, "-m", "experiments.figures", "sinusoid_positions", QUICK, "--jobs=2"]
-    done = subprocess.run([*words, f"--folder={tmp_path}"], cwd=figure.ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [*words, f"--folder={tmp_path}"], cwd=figure.ROOT, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     assert "2/2  passed" in done.stdout and done.stdout.endswith("index.html\n")
     assert {state(name, tmp_path)[0] for name in ("sinusoid_positions", QUICK)} == {"passed"}

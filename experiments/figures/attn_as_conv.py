@@ -39,6 +39,7 @@ def run(seed: int, *, sharpness: float = SHARP) -> dict:
         }
 
 
+@jax.jit
 def _heads(image, kernel, beta):
     """What the nine heads give together, (rows, columns, OUT)."""
     rows, columns, _ = image.shape
