@@ -2,13 +2,14 @@
 # make test                                                                       the fast tests
 # make test-slow                                                                  the long ones
 # make test-slurm                                                                 sweeps on a real Slurm, see tests/slurm.sh
+# make test-reference                                                             published models against the reference
 # make claims [CONFIGS="configs/vit.py"]                                          re-runs what the configs claim
 
 PYTHON ?= python3
 CONFIG ?= configs/vit.py
 WORKDIR ?= runs/$(basename $(notdir $(CONFIG)))
 
-.PHONY: train test test-slow test-slurm claims
+.PHONY: train test test-slow test-slurm test-reference claims
 
 train: .venv/installed
 	.venv/bin/python train.py --config=$(CONFIG) --workdir=$(WORKDIR) $(ARGS)
@@ -23,6 +24,12 @@ test-slurm: .venv/installed
 	@set -e; folder=$$(mktemp -d); trap 'tests/slurm.sh stop '$$folder EXIT; tests/slurm.sh start $$folder; \
 	  SLURM_CONF=$$folder/slurm.conf .venv/bin/python -m pytest -p no:xdist -m slurm
 
+test-reference: .venv/installed .venv-reference/installed
+	@set -e; folder=$$(mktemp -d); trap 'rm -rf '$$folder EXIT; \
+	  .venv-reference/bin/python tests/reference.py write $$folder --sizes=all; \
+	  LECTERN_REFERENCE=$$folder .venv/bin/python -m pytest -p no:xdist tests/test_models_pretrained_same.py; \
+	  .venv-reference/bin/python tests/reference.py check $$folder
+
 claims: .venv/installed
 	.venv/bin/python -m experiments.claims $(CONFIGS)
 
@@ -31,4 +38,9 @@ claims: .venv/installed
 	  "Lectern needs Python 3.11 or newer, and %s is %s: make PYTHON=python3.12 ..." % (sys.executable, sys.version.split()[0]))'
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv-reference/installed: requirements-reference.txt
+	$(PYTHON) -m venv .venv-reference
+	.venv-reference/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-reference.txt
 	@touch $@

@@ -65,11 +65,13 @@ def to_config(fields: dict) -> dict:
 
 def describe(model: VisionTransformer) -> dict:
     """What a module was built with, but for its blocks."""
-    patch, kernel = model.patch, model.embedding.kernel if model.stem == "patch" else None
+    patch, embedding = model.patch, model.embedding
+    if model.stem == "patch":
+        channels = embedding.in_features // patch**2
+    else:
+        channels = embedding.convolutions[0].in_features
     return {
-        "image_shape": (*(side * patch for side in model.positions.shape), kernel.shape[0] // patch**2)
-        if kernel is not None
-        else None,
+        "image_shape": (*(side * patch for side in model.positions.shape), channels),
         "patch": patch,
         "stem": model.stem,
         "pooling": "mean" if model.cls is None else "cls",
