@@ -148,7 +148,7 @@ def test_what_is_saved_is_what_was_loaded(case, tmp_path):
     save(model, folder)
     again = load(folder)
     for a, b in zip(jax.jit(lambda: logits_of(case, again, inputs_of(expected(case))))(), logits):
-        np.testing.assert_allclose(a, b, atol=1e-5)
+        np.testing.assert_allclose(a, b, atol=1e-4)
     ours, theirs = split(again)[1], split(model)[1]
     assert ours.keys() == theirs.keys()
     for path in ours:
@@ -165,9 +165,8 @@ def test_the_table_in_the_readme_is_written():
         cells = ["not compared" if value is None else f"{value:.1e}" for value in worst.values()]
         lines.append(f"| `{name}` | {len(measured)} | {' | '.join(cells)} |")
     readme = Path(__file__).parents[1] / "README.md"
-    block = "<!-- make test-reference writes this -->\n{}\n<!-- end -->"
-    text, count = re.subn(
-        block.replace("{}", "(.*?)"), lambda _: block.format("\n".join(lines)), readme.read_text(), flags=re.DOTALL
-    )
+    place = r"(?s)(<!-- make test-reference writes this -->\n).*?(<!-- end -->)"
+    written = "".join(f"{line}\n" for line in lines)
+    text, count = re.subn(place, lambda found: found[1] + written + found[2], readme.read_text())
     assert count == 1
     readme.write_text(text)

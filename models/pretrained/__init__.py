@@ -9,6 +9,7 @@ A reference is one short table in a file of its own: their tensor -> our paramet
 architectures are those of `models/`, so there is nothing here that computes.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from flax import nnx
@@ -17,12 +18,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from models.pretrained.bert import BERT
-from models.pretrained.files import Tensors, read_config, write
+from models.pretrained.files import CONFIG, Tensors, read_config, write
 from models.pretrained.gpt2 import GPT2
 from models.pretrained.reference import Head, Reference, Row, class_count, describe_blocks
 from models.pretrained.vit import VIT
 
 REFERENCES = {reference.name: reference for reference in [BERT, GPT2, VIT]}
+
+COMPUTED = ("heads", "norm", "norm_order", "epsilon", "activation", "pooling", "patch")
+"""Fields that change what is computed, and not the shape of any parameter."""
 
 
 def load(
@@ -65,6 +69,29 @@ def load(
         for row in rows:
             parameters |= zip(row.ours, map(jnp.asarray, row.read(*(tensors[name] for name in row.theirs))))
     return _merge(structure, parameters)
+
+
+def load_for(make_model: Callable[[nnx.Rngs], nnx.Module], folder: str | Path) -> nnx.Module:
+    """`load`, for a model that is to begin with what fits of these parameters.
+
+    Raises ValueError as `load` does, and where both would compute different things from the same parameters, with the
+    fields to set.
+    """
+    known, model = load(folder, dropout=0.0), nnx.eval_shape(lambda: make_model(nnx.Rngs(0)))
+    if type(model) is not type(known):
+        raise ValueError(f"{folder} holds a {type(known).__name__}, and this model is a {type(model).__name__}")
+    reference = next(reference for reference in REFERENCES.values() if type(known) is reference.model)
+    there, here = (describe_blocks(m) | reference.describe(m) for m in (known, model))
+    if differ := [name for name in COMPUTED if there.get(name) != here.get(name)]:
+        fields = ", ".join(f"model.{name}={there[name]!r}, not {here[name]!r}" for name in differ)
+        raise ValueError(f"{folder} computes other things with its parameters: set {fields}")
+    return known
+
+
+def is_published(folder: str | Path) -> bool:
+    """Whether a folder is one for `load`, and not the workdir of a run, which has a config.json of its own."""
+    path = Path(folder) / CONFIG
+    return path.is_file() and "model_type" in read_config(path.parent)
 
 
 def save(model: nnx.Module, folder: str | Path) -> None:

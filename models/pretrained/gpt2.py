@@ -36,6 +36,11 @@ def fused(theirs: str, ours: list[str]) -> list[Row]:
     return [Row((f"{theirs}.{a}",), tuple(f"{part}.{b}" for part in ours), read, write) for a, b in names.items()]
 
 
+def to_config(fields: dict) -> dict:
+    """Without these a reader assumes the end-of-text token of the published vocabulary, which a smaller one lacks."""
+    return {} if fields["vocab_size"] > 50256 else {"bos_token_id": None, "eos_token_id": None}
+
+
 GPT2 = Reference(
     name="gpt2",
     model=GPT,
@@ -66,4 +71,5 @@ GPT2 = Reference(
         "context": model.context,
         "tied": model.head is None,
     },
+    to_config=to_config,
 )
