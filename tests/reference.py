@@ -207,4 +207,6 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sizes", choices=["small", "all"], default="small")
     given = parser.parse_args()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     write(given.folder, given.sizes) if given.do == "write" else check(given.folder)

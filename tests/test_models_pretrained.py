@@ -3,6 +3,7 @@
 import json
 
 from flax import nnx
+import jax
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
@@ -44,6 +45,10 @@ def change(folder, change_tensors=None, **config):
     save_file((change_tensors or dict)(tensors), path, metadata={"format": "pt"})
     old = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(old | config))
+
+
+def logits(model):
+    return jax.jit(lambda: model(TOKENS))()
 
 
 def same_parameters(a, b):
@@ -96,7 +101,7 @@ def test_saved_and_loaded_is_the_same(make, tmp_path):
 def test_scanned_layers_are_saved_one_by_one(tmp_path):
     scanned = gpt(scan=True)
     save(scanned, tmp_path / "gpt2")
-    np.testing.assert_allclose(load(tmp_path / "gpt2")(TOKENS), scanned(TOKENS), atol=1e-5)
+    np.testing.assert_allclose(logits(load(tmp_path / "gpt2")), logits(scanned), atol=1e-5)
 
 
 def test_parts_with_an_index(folder):
@@ -139,7 +144,7 @@ def test_half_precision_is_read_as_float32(folder, kind):
 def test_computation_is_chosen_when_it_is_loaded(folder):
     half, same = load(folder, dtype="bfloat16"), load(folder, remat=True)
     assert same.blocks.remat and {x.dtype for x in split(half)[1].values()} == {jnp.dtype("float32")}
-    assert 0 < np.abs(half(TOKENS) - load(folder)(TOKENS)).max() < 0.1
+    assert 0 < np.abs(logits(half) - logits(load(folder))).max() < 0.1
 
 
 # ---- what cannot be read --------------------------------------------------------------------------------------------
