@@ -2,6 +2,7 @@
 # make test                                                                       the fast tests
 # make test-slow                                                                  the long ones
 # make test-slurm                                                                 sweeps on a real Slurm, see tests/slurm.sh
+# make test-reference                                                             published models against the reference
 # make claims [CONFIGS="configs/vit.py"]                                          re-runs what the configs claim
 # make figures                                                                    the figures of lectures, checked
 
@@ -9,7 +10,7 @@ PYTHON ?= python3
 CONFIG ?= configs/vit.py
 WORKDIR ?= runs/$(basename $(notdir $(CONFIG)))
 
-.PHONY: train test test-slow test-slurm claims figures
+.PHONY: train test test-slow test-slurm test-reference claims figures
 
 train: .venv/installed
 	.venv/bin/python train.py --config=$(CONFIG) --workdir=$(WORKDIR) $(ARGS)
@@ -24,6 +25,12 @@ test-slurm: .venv/installed
 	@set -e; folder=$$(mktemp -d); trap 'tests/slurm.sh stop '$$folder EXIT; tests/slurm.sh start $$folder; \
 	  SLURM_CONF=$$folder/slurm.conf .venv/bin/python -m pytest -p no:xdist -m slurm
 
+test-reference: .venv/installed .venv-reference/installed
+	@set -e; folder=$$(mktemp -d); trap 'rm -rf '$$folder EXIT; \
+	  .venv-reference/bin/python tests/reference.py write $$folder --sizes=all; \
+	  LECTERN_REFERENCE=$$folder .venv/bin/python -m pytest -p no:xdist tests/test_models_pretrained_same.py; \
+	  .venv-reference/bin/python tests/reference.py check $$folder
+
 claims: .venv/installed
 	.venv/bin/python -m experiments.claims $(CONFIGS)
 
@@ -35,4 +42,9 @@ figures: .venv/installed
 	  "Lectern needs Python 3.11 or newer, and %s is %s: make PYTHON=python3.12 ..." % (sys.executable, sys.version.split()[0]))'
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv-reference/installed: requirements-reference.txt
+	$(PYTHON) -m venv .venv-reference
+	.venv-reference/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-reference.txt
 	@touch $@

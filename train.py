@@ -28,7 +28,7 @@ import numpy as np
 from data import DATASETS
 from data.dataset import Dataset
 from data.pipeline import evaluation_batches, train_batches
-from models import MODELS
+from models import MODELS, pretrained
 from objectives import OBJECTIVES
 from training import mesh as meshes
 from training import workdir as workdirs
@@ -143,8 +143,11 @@ def begin(
         return state, about | {"config": this.config}
     state = create(jax.random.key(this.fields.seed))
     if source := this.fields.init_from:
-        known, its_run = load(source)
-        this.dataset.refuse_other_vocabulary(its_run.dataset, source)
+        if pretrained.is_published(source):
+            known = pretrained.load_for(this.make_model, source)
+        else:
+            known, its_run = load(source)
+            this.dataset.refuse_other_vocabulary(its_run.dataset, source)
         if hasattr(known, "resized"):
             known = known.resized(this.config["model"]["image_shape"])
         state, taken, new = begin_with(state, split(known)[1])

@@ -7,7 +7,7 @@ light of both sides. Trained once on plain text, it is fine-tuned under another 
 from flax import nnx
 import jax.numpy as jnp
 
-from models.layers import Dropout, Embedding, Positions, linear, normalisation, split_key
+from models.layers import ACTIVATIONS, Dropout, Embedding, Positions, linear, normalisation, split_key
 from models.transformer import Stack
 
 
@@ -17,11 +17,11 @@ class Bert(nnx.Module):
     Args:
       vocab_size: V. context: longest sequence. width: D. depth: L. heads: H.
       head: "masked" gives logits `BTV` of the token at each position, "pretraining" these and `B2` of the second text
-        not following (0) or following (1) the first one, "classification" `BC` for a sequence, "tagging" `BTC` for
-        each token.
+        not following (0) or following (1) the first one, "next" the latter alone, "classification" `BC` for a
+        sequence, "tagging" `BTC` for each token.
       classes: C, of the last two heads.
       segments: kinds of segments. positions: "learned", "sinusoidal" or "none".
-      norm_order, epsilon: see `models.transformer.Block`; these defaults are the paper's.
+      norm_order, epsilon, activation: see `models.transformer.Block`; these defaults are the paper's.
       dropout: on the embeddings, before a classifier, and in every block.
       dtype: of the computation; parameters and logits are float32.
       stack: further fields of `models.transformer.Stack` and `Block`.
@@ -32,7 +32,8 @@ class Bert(nnx.Module):
     def __init__(
         self, *, vocab_size: int, context: int, width: int, depth: int, heads: int, head: str = "pretraining",
         classes: int | None = None, segments: int = 2, positions: str = "learned", norm_order: str = "post",
-        epsilon: float = 1e-12, dropout: float = 0.0, dtype: str = "float32", rngs: nnx.Rngs, **stack,
+        epsilon: float = 1e-12, activation: str = "gelu", dropout: float = 0.0, dtype: str = "float32",
+        rngs: nnx.Rngs, **stack,
     ):  # fmt: skip
         if head not in HEADS:
             raise ValueError(f"head={head!r}: expected one of {', '.join(HEADS)}")
@@ -44,11 +45,11 @@ class Bert(nnx.Module):
         self.norm = normalisation("layer", width, rngs, epsilon=epsilon, bias=True, dtype=dtype)
         self.dropout = Dropout(dropout)
         self.blocks = Stack(
-            width=width, depth=depth, heads=heads, norm_order=norm_order, epsilon=epsilon, dropout=dropout,
-            dtype=dtype, rngs=rngs, **stack,
+            width=width, depth=depth, heads=heads, norm_order=norm_order, epsilon=epsilon,
+            activation=activation, dropout=dropout, dtype=dtype, rngs=rngs, **stack,
         )  # fmt: skip
-        shared = dict(width=width, dtype=dtype, rngs=rngs)
-        self.head = HEADS[head](vocab_size=vocab_size, classes=classes, epsilon=epsilon, dropout=dropout, **shared)
+        shared = dict(width=width, epsilon=epsilon, activation=activation, dtype=dtype, rngs=rngs)
+        self.head = HEADS[head](vocab_size=vocab_size, classes=classes, dropout=dropout, **shared)
         self.context = context
 
     def __call__(self, tokens, *, segments=None, mask=None, key=None):
@@ -74,13 +75,14 @@ class Bert(nnx.Module):
 class MaskedHead(nnx.Module):
     """A dense layer, a norm, and inner products with the embeddings: which token stands here."""
 
-    def __init__(self, *, width, vocab_size, epsilon, dtype, rngs, **_):
+    def __init__(self, *, width, vocab_size, epsilon, activation, dtype, rngs, **_):
         self.transform = linear(width, width, dtype=dtype, rngs=rngs)
         self.norm = normalisation("layer", width, rngs, epsilon=epsilon, bias=True, dtype=dtype)
         self.bias = nnx.Param(jnp.zeros(vocab_size))
+        self.activation = activation
 
     def __call__(self, x, embedding, key):
-        x = self.norm(nnx.gelu(self.transform(x), approximate=False))
+        x = self.norm(ACTIVATIONS[self.activation](self.transform(x)))
         return embedding.attend(x).astype(jnp.float32) + self.bias[...]
 
 
@@ -96,12 +98,19 @@ class ClassificationHead(nnx.Module):
         return self.classifier(self.dropout(jnp.tanh(self.pooler(x[:, 0])), key)).astype(jnp.float32)
 
 
+class NextHead(ClassificationHead):
+    """Whether the second text follows the first."""
+
+    def __init__(self, *, classes, dropout, **shared):
+        super().__init__(classes=2, dropout=0.0, **shared)
+
+
 class PretrainingHead(nnx.Module):
     """Both tasks of the paper's pre-training at once."""
 
-    def __init__(self, *, classes, dropout, **shared):
+    def __init__(self, **shared):
         self.masked = MaskedHead(**shared)
-        self.next = ClassificationHead(classes=2, dropout=0.0, **shared)
+        self.next = NextHead(**shared)
 
     def __call__(self, x, embedding, key):
         return self.masked(x, embedding, key), self.next(x, embedding, key)
@@ -121,6 +130,7 @@ class TaggingHead(nnx.Module):
 HEADS = {
     "masked": MaskedHead,
     "pretraining": PretrainingHead,
+    "next": NextHead,
     "classification": ClassificationHead,
     "tagging": TaggingHead,
 }

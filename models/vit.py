@@ -57,14 +57,13 @@ class VisionTransformer(nnx.Module):
     def __call__(self, images, *, key=None):
         """Logits `BC` of `images`, (B, rows, columns, channels)."""
         first_key, blocks_key = split_key(key, 2)
-        x = self.embedding(patches(images, self.patch) if self.stem == "patch" else images)
-        x = self.dropout(self.positions(x), first_key)
-        if self.cls is not None:
-            cls = jnp.broadcast_to(self.cls[...].astype(x.dtype), (len(x), 1, x.shape[-1]))
-            x = jnp.concatenate([cls, x], axis=1)
-        x, _ = self.blocks(x, key=blocks_key)
+        x, _ = self.blocks(self._embed(images, first_key), key=blocks_key)
         pooled = x[:, 0] if self.cls is not None else x.mean(axis=1)
         return self.head(pooled).astype(jnp.float32)
+
+    def features(self, images):
+        """The embeddings and what each block gives, first to last: L + 1 arrays `BTD`. The head reads the last."""
+        return self.blocks.outputs(self._embed(images, None))
 
     def resized(self, image_shape: tuple[int, int, int]) -> "VisionTransformer":
         """The same model for images of another size, its learned positions interpolated."""
@@ -74,6 +73,14 @@ class VisionTransformer(nnx.Module):
         other = nnx.clone(self)
         other.positions = self.positions.resized((rows // self.patch, columns // self.patch))
         return other
+
+    def _embed(self, images, key):
+        x = self.embedding(patches(images, self.patch) if self.stem == "patch" else images)
+        x = self.dropout(self.positions(x), key)
+        if self.cls is None:
+            return x
+        cls = jnp.broadcast_to(self.cls[...].astype(x.dtype), (len(x), 1, x.shape[-1]))
+        return jnp.concatenate([cls, x], axis=1)
 
 
 class ConvolutionalStem(nnx.Module):

@@ -37,7 +37,7 @@ def test_padding_is_not_felt_by_gradient(more):
     np.testing.assert_array_equal(felt, MASK)
 
 
-@pytest.mark.parametrize("head", ["masked", "pretraining", "classification", "tagging"])
+@pytest.mark.parametrize("head", ["masked", "pretraining", "next", "classification", "tagging"])
 def test_padding_changes_no_output(head):
     model = bert(head, classes=5)
     other = jnp.where(MASK, TOKENS, 22 - TOKENS)
@@ -57,12 +57,14 @@ def test_a_row_of_padding_gives_numbers():
 def test_heads_give_their_shapes_and_own_their_parameters():
     tokens, following = bert("pretraining")(TOKENS, segments=SEGMENTS)
     assert tokens.shape == (3, 11, 23) and following.shape == (3, 2)
+    assert bert("next")(TOKENS).shape == (3, 2)
     assert bert("classification", classes=5)(TOKENS).shape == (3, 5)
     assert bert("tagging", classes=5)(TOKENS).shape == (3, 11, 5)
     size = lambda head: sum(x.size for path, x in split(bert(head, classes=5))[1].items() if path.startswith("head."))
     masked = (28 * 28 + 28) + 2 * 28 + 23  # transform, norm, bias; the decoder is the embedding
     assert size("masked") == masked
     assert size("pretraining") == masked + (28 * 28 + 28) + (28 * 2 + 2)
+    assert size("next") == (28 * 28 + 28) + (28 * 2 + 2)
     assert size("classification") == (28 * 28 + 28) + (28 * 5 + 5)
     assert size("tagging") == 28 * 5 + 5
 
@@ -100,7 +102,7 @@ def test_defaults_are_those_of_the_paper():
 @pytest.mark.parametrize(
     "wrong, words",
     [
-        ({"head": "nsp"}, "head='nsp': expected one of masked, pretraining, classification, tagging"),
+        ({"head": "nsp"}, "head='nsp': expected one of masked, pretraining, next, classification, tagging"),
         ({"head": "tagging"}, "'tagging' needs to know how many classes"),
     ],
     ids=str,

@@ -3,11 +3,14 @@
 from dataclasses import replace
 import shutil
 
+from flax import nnx
 import numpy as np
 import pytest
 
 from data.digits import digits
+from models import VisionTransformer
 from models.layers import interpolate
+from models.pretrained import save
 import train
 from training.state import split
 
@@ -125,3 +128,29 @@ def test_another_vocabulary_is_refused(pretrained, tmp_path):
 def test_a_folder_without_a_run_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nothing is not the workdir of a run"):
         train.run(vit(init_from=str(tmp_path / "nothing")), tmp_path / "new")
+
+
+def published_vit(folder, **more):
+    fields = {"image_shape": (8, 8, 1), "patch": 4, "classes": 3, "pooling": "cls", "epsilon": 1e-12} | SIZES
+    model = VisionTransformer(**(fields | more), rngs=nnx.Rngs(7))
+    save(model, folder)
+    return split(model)[1]
+
+
+def test_published_weights_are_taken_and_another_number_of_classes_is_said(tmp_path, capsys):
+    published = published_vit(tmp_path / "vit")
+    config = vit(init_from=str(tmp_path / "vit"))
+    config["model"] |= {"pooling": "cls", "epsilon": 1e-12}
+    train.run(config, tmp_path / "run")
+    assert "new: head.bias, head.kernel\n" in capsys.readouterr().out
+    tuned = parameters(tmp_path / "run")
+    for path in tuned.keys() - {"head.bias", "head.kernel"}:
+        np.testing.assert_allclose(tuned[path], published[path], atol=1e-7)
+
+
+def test_published_weights_that_would_compute_other_things_are_refused(tmp_path):
+    published_vit(tmp_path / "vit", heads=4, activation="gelu_tanh")
+    config = vit(init_from=str(tmp_path / "vit"))
+    config["model"] |= {"pooling": "cls", "epsilon": 1e-12}
+    with pytest.raises(ValueError, match="set model.heads=4, not 2, model.activation='gelu_tanh', not 'gelu'"):
+        train.run(config, tmp_path / "run")

@@ -14,7 +14,8 @@ class Fields:
       log_every, eval_every, checkpoint_every: in steps; evaluation and checkpoint also come after the last one.
       accumulate: parts that a batch is computed in, one after the other, to save memory.
       ema: decay of the moving average of the parameters that is evaluated; 0 evaluates the parameters themselves.
-      init_from: a workdir, the newest parameters of which this run begins with, wherever path and shape agree.
+      init_from: a workdir, the newest parameters of which this run begins with, wherever path and shape agree; or the
+        folder of a published model, see `models.pretrained`.
       keep: checkpoints kept, besides the best. best: the metric that decides which one that is ("loss": lowest).
     """
 

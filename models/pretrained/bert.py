@@ -1,0 +1,97 @@
+"""BERT (Devlin et al. 2019), as the `BertFor...` classes of transformers write it."""
+
+from models.bert import HEADS, Bert
+from models.pretrained.reference import Head, Reference, Row, linear, norm, same
+
+
+def rows(fields: dict) -> list[Row]:
+    """All but the head."""
+    theirs, ours = "bert.encoder.layer.{layer}", "blocks.blocks.{layer}"
+    return [
+        *same("bert.embeddings.word_embeddings.weight", "embedding.embedding"),
+        *same("bert.embeddings.token_type_embeddings.weight", "segments.embedding"),
+        *same("bert.embeddings.position_embeddings.weight", "positions.table"),
+        *norm("bert.embeddings.LayerNorm", "norm"),
+        *linear(f"{theirs}.attention.self.query", f"{ours}.attention.query"),
+        *linear(f"{theirs}.attention.self.key", f"{ours}.attention.key"),
+        *linear(f"{theirs}.attention.self.value", f"{ours}.attention.value"),
+        *linear(f"{theirs}.attention.output.dense", f"{ours}.attention.out"),
+        *norm(f"{theirs}.attention.output.LayerNorm", f"{ours}.attention_norm"),
+        *linear(f"{theirs}.intermediate.dense", f"{ours}.mlp.up"),
+        *linear(f"{theirs}.output.dense", f"{ours}.mlp.down"),
+        *norm(f"{theirs}.output.LayerNorm", f"{ours}.mlp_norm"),
+    ]
+
+
+def masked(ours: str) -> list[Row]:
+    """The head that says which token stands at each position."""
+    return [
+        *linear("cls.predictions.transform.dense", f"{ours}.transform"),
+        *norm("cls.predictions.transform.LayerNorm", f"{ours}.norm"),
+        *same("cls.predictions.bias", f"{ours}.bias"),
+    ]
+
+
+def pooled(ours: str, classifier: list[Row]) -> list[Row]:
+    """A head that classifies by the first position."""
+    return [*linear("bert.pooler.dense", f"{ours}.pooler"), *classifier]
+
+
+def following(ours: str) -> list[Row]:
+    """Whether the second text follows the first: their first class is "it does", which is our second."""
+    matrix, bias = linear("cls.seq_relationship", ours)
+    swapped = lambda x: (x[..., ::-1],)
+    return [
+        Row(matrix.theirs, matrix.ours, lambda x: (x[::-1].T,), lambda x: (x.T[::-1],)),
+        Row(bias.theirs, bias.ours, swapped, swapped),
+    ]
+
+
+BERT = Reference(
+    name="bert",
+    model=Bert,
+    settings={
+        "vocab_size": "vocab_size",
+        "context": "max_position_embeddings",
+        "width": "hidden_size",
+        "depth": "num_hidden_layers",
+        "heads": "num_attention_heads",
+        "mlp_width": "intermediate_size",
+        "segments": ("type_vocab_size", 2),
+        "activation": ("hidden_act", "gelu"),
+        "epsilon": ("layer_norm_eps", 1e-12),
+    },
+    fixed={
+        "tie_word_embeddings": True, "position_embedding_type": "absolute", "is_decoder": False,
+        "add_cross_attention": False,
+    },
+    dropouts={"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1},
+    rows=rows,
+    heads=[
+        Head(
+            {"head": "pretraining"}, "BertForPreTraining",
+            [*masked("head.masked"), *pooled("head.next", following("head.next.classifier"))],
+        ),
+        Head({"head": "masked"}, "BertForMaskedLM", masked("head")),
+        Head({"head": "next"}, "BertForNextSentencePrediction", pooled("head", following("head.classifier"))),
+        Head(
+            {"head": "classification"}, "BertForSequenceClassification",
+            pooled("head", linear("classifier", "head.classifier")), classes=True,
+        ),
+        Head({"head": "tagging"}, "BertForTokenClassification", linear("classifier", "head.classifier"), classes=True),
+    ],
+    prefix="bert.",
+    outside=("cls.", "classifier."),
+    copies={
+        "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+        "cls.predictions.decoder.bias": "cls.predictions.bias",
+    },
+    ignored=r"\.position_ids$",
+    describe=lambda model: {
+        "vocab_size": model.embedding.embedding.shape[0],
+        "context": model.context,
+        "segments": model.segments.embedding.shape[0],
+        "head": next(name for name, head in HEADS.items() if type(model.head) is head),
+        "classes": model.head.classifier.kernel.shape[-1] if hasattr(model.head, "classifier") else None,
+    },
+)  # fmt: skip

@@ -1,0 +1,75 @@
+"""GPT-2 (Radford et al. 2019), as `GPT2LMHeadModel` and `GPT2Model` of transformers write it."""
+
+import jax.numpy as jnp
+
+from models.gpt import GPT
+from models.pretrained.reference import Head, Reference, Row, linear, norm, same
+
+
+def rows(fields: dict) -> list[Row]:
+    """All but the head, which is the embedding where it is tied."""
+    theirs, ours = "transformer.h.{layer}", "blocks.blocks.{layer}"
+    return [
+        *same("transformer.wte.weight", "embedding.embedding"),
+        *same("transformer.wpe.weight", "positions.table"),
+        *norm(f"{theirs}.ln_1", f"{ours}.attention_norm"),
+        *fused(f"{theirs}.attn.c_attn", [f"{ours}.attention.{part}" for part in ("query", "key", "value")]),
+        *untransposed(f"{theirs}.attn.c_proj", f"{ours}.attention.out"),
+        *norm(f"{theirs}.ln_2", f"{ours}.mlp_norm"),
+        *untransposed(f"{theirs}.mlp.c_fc", f"{ours}.mlp.up"),
+        *untransposed(f"{theirs}.mlp.c_proj", f"{ours}.mlp.down"),
+        *norm("transformer.ln_f", "blocks.norm"),
+    ]
+
+
+def untransposed(theirs: str, ours: str) -> list[Row]:
+    """Their "Conv1D": a linear map whose matrix is (inputs, outputs), as ours."""
+    return [*same(f"{theirs}.weight", f"{ours}.kernel"), *same(f"{theirs}.bias", f"{ours}.bias")]
+
+
+def fused(theirs: str, ours: list[str]) -> list[Row]:
+    """Several linear maps side by side in one."""
+    part = lambda x, number: x[..., number * x.shape[-1] // len(ours) : (number + 1) * x.shape[-1] // len(ours)]
+    read = lambda x: tuple(part(x, number) for number in range(len(ours)))
+    write = lambda *parts: (jnp.concatenate(parts, axis=-1),)
+    names = {"weight": "kernel", "bias": "bias"}
+    return [Row((f"{theirs}.{a}",), tuple(f"{part}.{b}" for part in ours), read, write) for a, b in names.items()]
+
+
+def to_config(fields: dict) -> dict:
+    """Without these a reader assumes the end-of-text token of the published vocabulary, which a smaller one lacks."""
+    return {} if fields["vocab_size"] > 50256 else {"bos_token_id": None, "eos_token_id": None}
+
+
+GPT2 = Reference(
+    name="gpt2",
+    model=GPT,
+    settings={
+        "vocab_size": "vocab_size",
+        "context": "n_positions",
+        "width": "n_embd",
+        "depth": "n_layer",
+        "heads": "n_head",
+        "mlp_width": ("n_inner", None),
+        "activation": ("activation_function", "gelu_new"),
+        "epsilon": ("layer_norm_epsilon", 1e-5),
+        "tied": ("tie_word_embeddings", True),
+    },
+    fixed={"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False, "add_cross_attention": False},
+    dropouts={"resid_pdrop": 0.1, "embd_pdrop": 0.1, "attn_pdrop": 0.1},
+    rows=rows,
+    heads=[
+        Head({"tied": True}, "GPT2LMHeadModel"),
+        Head({"tied": False}, "GPT2LMHeadModel", linear("lm_head", "head")[:1]),
+    ],
+    prefix="transformer.",
+    outside=("lm_head.",),
+    copies={"lm_head.weight": "transformer.wte.weight"},
+    ignored=r"\.attn\.(masked_)?bias$",  # the causal mask
+    describe=lambda model: {
+        "vocab_size": model.embedding.embedding.shape[0],
+        "context": model.context,
+        "tied": model.head is None,
+    },
+    to_config=to_config,
+)

@@ -1,0 +1,102 @@
+"""Vision Transformer (Dosovitskiy et al. 2021), as `ViTForImageClassification` of transformers writes it.
+
+Theirs gives the first, learned token a position too. It is a sum of two vectors that do not depend on the image: ours
+has it as one, so that what is saved has the sum, and a position of zeros. Their images are (channels, rows, columns).
+"""
+
+import jax.numpy as jnp
+
+from models.pretrained.reference import Head, Reference, Row, linear, norm, same
+from models.vit import VisionTransformer
+
+
+def rows(fields: dict) -> list[Row]:
+    """All but the classifier."""
+    theirs, ours = "vit.encoder.layer.{layer}", "blocks.blocks.{layer}"
+    projection = "vit.embeddings.patch_embeddings.projection"
+    return [
+        first_token("vit.embeddings.cls_token", "vit.embeddings.position_embeddings"),
+        patches(f"{projection}.weight", fields["patch"]),
+        *same(f"{projection}.bias", "embedding.bias"),
+        *norm(f"{theirs}.layernorm_before", f"{ours}.attention_norm"),
+        *linear(f"{theirs}.attention.attention.query", f"{ours}.attention.query"),
+        *linear(f"{theirs}.attention.attention.key", f"{ours}.attention.key"),
+        *linear(f"{theirs}.attention.attention.value", f"{ours}.attention.value"),
+        *linear(f"{theirs}.attention.output.dense", f"{ours}.attention.out"),
+        *norm(f"{theirs}.layernorm_after", f"{ours}.mlp_norm"),
+        *linear(f"{theirs}.intermediate.dense", f"{ours}.mlp.up"),
+        *linear(f"{theirs}.output.dense", f"{ours}.mlp.down"),
+        *norm("vit.layernorm", "blocks.norm"),
+    ]
+
+
+def first_token(token: str, positions: str) -> Row:
+    """The learned token with its position, and the positions of the patches."""
+    read = lambda token_11D, positions_1TD: (token_11D[0, 0] + positions_1TD[0, 0], positions_1TD[0, 1:])
+    write = lambda cls_D, table_TD: (
+        cls_D[None, None],
+        jnp.concatenate([jnp.zeros_like(cls_D)[None], table_TD])[None],
+    )
+    return Row((token, positions), ("cls", "positions.table"), read, write)
+
+
+def patches(weight: str, side: int) -> Row:
+    """Their convolution (D, channels, rows, columns) and our linear map of the pixels of a patch, channels last."""
+    read = lambda x: (x.transpose(2, 3, 1, 0).reshape(-1, x.shape[0]),)
+    write = lambda x: (x.reshape(side, side, -1, x.shape[-1]).transpose(3, 2, 0, 1),)
+    return Row((weight,), ("embedding.kernel",), read, write)
+
+
+def to_fields(config: dict) -> dict:
+    """Shape and patches of the images, which are given there as a side or as both."""
+    sides = lambda x: (x, x) if isinstance(x, int) else tuple(x)
+    patch, channels = sides(config.get("patch_size", 16)), config.get("num_channels", 3)
+    if patch[0] != patch[1]:
+        raise ValueError(f"patch_size = {list(patch)}: only square patches are known here")
+    return {"image_shape": (*sides(config.get("image_size", 224)), channels), "patch": patch[0], "pooling": "cls"}
+
+
+def to_config(fields: dict) -> dict:
+    """The same, the other way."""
+    rows, columns, channels = fields["image_shape"]
+    side = rows if rows == columns else [rows, columns]
+    return {"image_size": side, "num_channels": channels, "patch_size": fields["patch"]}
+
+
+def describe(model: VisionTransformer) -> dict:
+    """What a module was built with, but for its blocks."""
+    patch, embedding = model.patch, model.embedding
+    if model.stem == "patch":
+        channels = embedding.in_features // patch**2
+    else:
+        channels = embedding.convolutions[0].in_features
+    return {
+        "image_shape": (*(side * patch for side in model.positions.shape), channels),
+        "patch": patch,
+        "stem": model.stem,
+        "pooling": "mean" if model.cls is None else "cls",
+        "classes": model.head.kernel.shape[-1],
+    }
+
+
+VIT = Reference(
+    name="vit",
+    model=VisionTransformer,
+    settings={
+        "width": "hidden_size",
+        "depth": "num_hidden_layers",
+        "heads": "num_attention_heads",
+        "mlp_width": "intermediate_size",
+        "activation": ("hidden_act", "gelu"),
+        "epsilon": ("layer_norm_eps", 1e-12),
+    },
+    fixed={"qkv_bias": True},
+    dropouts={"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
+    rows=rows,
+    heads=[Head({}, "ViTForImageClassification", linear("classifier", "head"), classes=True)],
+    prefix="vit.",
+    outside=("classifier.",),
+    describe=describe,
+    to_fields=to_fields,
+    to_config=to_config,
+)

@@ -1,0 +1,212 @@
+"""Models of the reference with random weights, what they compute, and whether the reference loads what we write.
+
+It runs where requirements-reference.txt is installed, see "make test-reference"; no JAX here, and nothing of ours.
+
+  python tests/reference.py write FOLDER --sizes=all     a folder for each case: the model, and what it computes
+  python tests/reference.py write tests/pretrained       the small cases, which the ordinary tests read
+  python tests/reference.py check FOLDER                 reads <case>/ours, which the tests wrote, and compares
+"""
+
+import argparse
+from pathlib import Path
+import shutil
+import sys
+
+from safetensors.torch import load_file, save_file
+import torch
+import transformers
+from transformers import BertConfig, GPT2Config, ViTConfig
+
+
+def gpt2(vocab, context, width, depth, heads, **more):
+    return GPT2Config(
+        vocab_size=vocab, n_positions=context, n_embd=width, n_layer=depth, n_head=heads, bos_token_id=0,
+        eos_token_id=None, **more,
+    )  # fmt: skip
+
+
+def bert(vocab, context, width, depth, heads, mlp_width, **more):
+    return BertConfig(
+        vocab_size=vocab, max_position_embeddings=context, hidden_size=width, num_hidden_layers=depth,
+        num_attention_heads=heads, intermediate_size=mlp_width, num_labels=5, **more,
+    )  # fmt: skip
+
+
+def vit(image, patch, channels, width, depth, heads, mlp_width, **more):
+    return ViTConfig(
+        image_size=list(image), patch_size=patch, num_channels=channels, hidden_size=width, num_hidden_layers=depth,
+        num_attention_heads=heads, intermediate_size=mlp_width, num_labels=5, **more,
+    )  # fmt: skip
+
+
+SMALL = {  # case: (class, config), with odd sizes
+    "gpt2": ("GPT2LMHeadModel", gpt2(31, 13, 15, 2, 3)),
+    "gpt2_untied": (
+        "GPT2LMHeadModel",
+        gpt2(23, 11, 14, 1, 7, n_inner=19, activation_function="relu", tie_word_embeddings=False),
+    ),
+    "gpt2_body": ("GPT2Model", gpt2(23, 11, 10, 1, 2, activation_function="gelu", layer_norm_epsilon=1e-2)),
+    "bert_pretraining": ("BertForPreTraining", bert(31, 13, 15, 2, 3, 19)),
+    "bert_masked": ("BertForMaskedLM", bert(23, 11, 10, 1, 2, 17, hidden_act="relu", type_vocab_size=3)),
+    "bert_next": ("BertForNextSentencePrediction", bert(23, 11, 10, 1, 2, 17, layer_norm_eps=1e-2)),
+    "bert_classification": ("BertForSequenceClassification", bert(23, 11, 10, 1, 5, 17, hidden_act="gelu_new")),
+    "bert_tagging": ("BertForTokenClassification", bert(23, 11, 10, 1, 2, 17)),
+    "vit": ("ViTForImageClassification", vit((10, 15), 5, 3, 14, 2, 7, 19)),
+    "vit_gray": ("ViTForImageClassification", vit((6, 6), 2, 1, 10, 1, 2, 17, hidden_act="gelu_pytorch_tanh")),
+}  # fmt: skip
+
+LARGE = {
+    "gpt2_wide": ("GPT2LMHeadModel", gpt2(1009, 67, 99, 3, 11)),
+    "gpt2_deep": ("GPT2LMHeadModel", gpt2(211, 41, 35, 11, 5, n_inner=53)),
+    "bert_wide": ("BertForPreTraining", bert(1009, 67, 99, 3, 11, 307)),
+    "bert_deep": ("BertForMaskedLM", bert(211, 41, 35, 11, 5, 53)),
+    "bert_classification_wide": ("BertForSequenceClassification", bert(1009, 67, 99, 3, 11, 307)),
+    "vit_wide": ("ViTForImageClassification", vit((35, 49), 7, 3, 99, 3, 11, 307)),
+    "vit_deep": ("ViTForImageClassification", vit((33, 27), 3, 3, 35, 11, 5, 53)),
+}
+
+
+def build(architecture: str, config):
+    """A model in which every parameter counts: the reference's own first weights are too small to show a mistake."""
+    config._attn_implementation = "eager"
+    model = getattr(transformers, architecture)(config).eval()
+    random = torch.Generator().manual_seed(sum(map(ord, architecture)) + config.hidden_size)
+    with torch.no_grad():
+        for name, x in model.named_parameters():
+            noise = torch.randn(x.shape, generator=random)
+            is_norm = "norm" in name.lower() or "ln_" in name
+            if name.endswith("weight") and is_norm:
+                x.copy_(1 + 0.3 * noise)
+            else:
+                x.copy_(
+                    noise * (0.3 if x.ndim < 2 else 0.5 if "embed" in name or "wte" in name else x.shape[-1] ** -0.5)
+                )
+    return model
+
+
+def make_inputs(config, count: int = 3) -> dict[str, torch.Tensor]:
+    """A batch, in which texts end early, or (the last one) begin late."""
+    random = torch.Generator().manual_seed(1)
+    if isinstance(config, ViTConfig):
+        return {"images": torch.randn((count, *config.image_size, config.num_channels), generator=random)}
+    T = config.max_position_embeddings - 2
+    position = torch.arange(T)
+    mask = position < torch.tensor([T, T - 4, 2])[:, None]
+    inputs = {"tokens": torch.randint(config.vocab_size, (count, T), generator=random), "mask": mask}
+    if isinstance(config, GPT2Config):
+        mask[1] = position >= 4
+        return inputs
+    return inputs | {"segments": (position > torch.tensor([4, 2, 0])[:, None]).long()}
+
+
+def outputs(model, inputs):
+    """The logits, one array a head, and every hidden state."""
+    names = {"tokens": "input_ids", "mask": "attention_mask", "segments": "token_type_ids", "images": "pixel_values"}
+    given = {names[name]: x for name, x in inputs.items()}
+    if "pixel_values" in given:
+        given["pixel_values"] = given["pixel_values"].permute(0, 3, 1, 2)
+    if "attention_mask" in given:
+        given["attention_mask"] = given["attention_mask"].long()
+    body = getattr(model, model.base_model_prefix, model)
+    hidden = body(**given, output_hidden_states=True)
+    hidden = [*hidden.hidden_states[:-1], hidden.last_hidden_state]
+    found = model(**given)
+    if body is model:
+        return [hidden[-1] @ model.get_input_embeddings().weight.T], hidden
+    names = ["prediction_logits", "seq_relationship_logits"] if "prediction_logits" in found else ["logits"]
+    return [found[name] for name in names], hidden
+
+
+def loss(logits, targets, mask):
+    """The sum over heads of the mean cross-entropy, in nats, where there is no padding."""
+    total = 0
+    for x, target in zip(logits, targets):
+        nll = -x.log_softmax(-1).gather(-1, target[..., None])[..., 0]
+        weight = mask.float() if x.ndim == 3 else torch.ones(len(x))
+        total = total + (nll * weight).sum() / weight.sum()
+    return total
+
+
+def write(folder: Path, sizes: str) -> None:
+    for case, (architecture, config) in (SMALL | (LARGE if sizes == "all" else {})).items():
+        path = folder / case
+        shutil.rmtree(path, ignore_errors=True)
+        model = build(architecture, config)
+        model.save_pretrained(path)
+        inputs = make_inputs(config)
+        logits, hidden = outputs(model, inputs)
+        mask = inputs.get("mask", torch.ones(3))
+        random = torch.Generator().manual_seed(2)
+        targets = [torch.randint(x.shape[-1], x.shape[:-1], generator=random) for x in logits]
+        value = loss(logits, targets, mask)
+        value.backward()
+        expected = {f"inputs.{name}": x for name, x in inputs.items()} | {"loss": value}
+        expected |= {f"logits.{number}": x for number, x in enumerate(logits)}
+        expected |= {f"targets.{number}": x for number, x in enumerate(targets)}
+        expected |= {f"hidden.{number}": x for number, x in enumerate(hidden)}
+        expected |= {f"gradient.{name}": x for name, x in gradients(model, path).items()}
+        if architecture == "GPT2LMHeadModel":
+            generated = model.generate(inputs["tokens"][:, :3], max_new_tokens=7, do_sample=False, pad_token_id=0)
+            expected["generated"] = generated[:, 3:]
+        if architecture == "BertForSequenceClassification":
+            expected["curve"] = curve(model, inputs, targets)
+        save_file({name: x.detach().contiguous() for name, x in expected.items()}, path / "expected.safetensors")
+        (path / "generation_config.json").unlink(missing_ok=True)
+        print(f"{case}: loss {value.item():.3f}, logits up to {max(x.abs().max().item() for x in logits):.1f}")
+
+
+def gradients(model, folder: Path) -> dict[str, torch.Tensor]:
+    """The gradients under the names that they have in files, which are not those in memory."""
+    weights = {name: x.detach().clone() for name, x in model.named_parameters()}
+    with torch.no_grad():
+        for x in model.parameters():
+            x.copy_(torch.zeros_like(x) if x.grad is None else x.grad)
+        model.save_pretrained(folder / "gradients")
+        for name, x in model.named_parameters():
+            x.copy_(weights[name])
+    found = load_file(folder / "gradients" / "model.safetensors")
+    shutil.rmtree(folder / "gradients")
+    return found
+
+
+def curve(model, inputs, targets, rate: float = 0.1, steps: int = 7) -> torch.Tensor:
+    """The losses of training on this batch by gradient descent."""
+    optimizer, values = torch.optim.SGD(model.parameters(), lr=rate), []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        value = loss(outputs(model, inputs)[0], targets, inputs["mask"])
+        value.backward()
+        optimizer.step()
+        values.append(value.detach())
+    return torch.stack(values)
+
+
+def check(folder: Path) -> None:
+    worst = 0.0
+    paths = sorted(folder.glob("*/ours"))
+    for path in paths:
+        config = transformers.AutoConfig.from_pretrained(path)
+        config._attn_implementation = "eager"
+        model_class = getattr(transformers, config.architectures[0])
+        model, about = model_class.from_pretrained(path, config=config, output_loading_info=True)
+        if wrong := {name: found for name, found in about.items() if found}:
+            sys.exit(f"{path}: the reference says {wrong}")
+        expected = load_file(path.parent / "expected.safetensors")
+        inputs = {name.removeprefix("inputs."): x for name, x in expected.items() if name.startswith("inputs.")}
+        for number, x in enumerate(outputs(model.eval(), inputs)[0]):
+            valid = inputs["mask"] if x.ndim == 3 and "mask" in inputs else slice(None)
+            worst = max(worst, (x - expected[f"logits.{number}"])[valid].abs().max().item())
+    print(f"the reference loads {len(paths)} models that we wrote; largest difference of logits {worst:.1e}")
+    if not paths or worst > 1e-4:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("do", choices=["write", "check"])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--sizes", choices=["small", "all"], default="small")
+    given = parser.parse_args()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    write(given.folder, given.sizes) if given.do == "write" else check(given.folder)
