@@ -261,7 +261,6 @@ def test_a_missing_size_is_named(folder):
             "a Perceiver has no published format here: expected one of Bert, GPT, VisionTransformer",
         ),
     ],
-    ids=str,
 )
 def test_models_that_no_reference_can_be_are_refused(model, words, tmp_path):
     with pytest.raises(ValueError, match=words):
