@@ -18,61 +18,14 @@ width 128, and dropout 0.3 as here.
 """  # noqa: E501
 
 from ml_collections import ConfigDict
-from ml_collections.config_dict import placeholder
+
+from configs.multi30k import get_config as smaller
 
 
 def get_config() -> ConfigDict:
-    config = ConfigDict()
-    config.seed = 0
-    config.steps = 12_000
-    config.batch_size = 256
-    config.accumulate = 1
-    config.ema = 0.999
-    config.log_every = 100
-    config.eval_every = 1000
-    config.checkpoint_every = 1000
-    config.best = "accuracy"
-
-    config.model = ConfigDict()
-    config.model.name = "encoder_decoder"
-    config.model.source_vocab_size = placeholder(int)  # from the data
-    config.model.vocab_size = placeholder(int)  # from the data
-    config.model.source_context = placeholder(int)  # from the data
-    config.model.context = placeholder(int)  # from the data
-    config.model.width = 256
-    config.model.depth = 4
-    config.model.heads = 4
-    config.model.mlp_width = 512
-    config.model.shared = True
-    config.model.positions = "sinusoidal"
-    config.model.dropout = 0.3
-
-    config.objective = ConfigDict()
-    config.objective.name = "seq2seq"
-    config.objective.label_smoothing = 0.1
-
-    config.data = ConfigDict()
-    config.data.name = "translation"
-    config.data.path = placeholder(str)  # on the command line
-    config.data.source = "en"
-    config.data.target = "de"
-    config.data.tokenizer = placeholder(str)  # on the command line
-    config.data.source_length = 64
-    config.data.length = 64
-    config.data.train = "train"
-    config.data.evaluation = "val"
-
-    config.optimizer = ConfigDict()
-    config.optimizer.name = "adamw"
-    config.optimizer.learning_rate = 1e-3
-    config.optimizer.schedule = "rsqrt"
-    config.optimizer.warmup = 2000
-    config.optimizer.beta2 = 0.98
-    config.optimizer.weight_decay = 0.01
-    config.optimizer.clip = 1.0
-
-    config.mesh = ConfigDict()
-    config.mesh.data = -1
-    config.mesh.fsdp = 1
-    config.mesh.tensor = 1
+    config = smaller()
+    config.update(steps=12_000, batch_size=256, ema=0.999)
+    config.model.update(width=256, depth=4, dropout=0.3)
+    config.data.update(source_length=64, length=64)
+    config.optimizer.update(learning_rate=1e-3, schedule="rsqrt", warmup=2000)
     return config
