@@ -4,13 +4,15 @@
 # make test-slurm                                                                 sweeps on a real Slurm, see tests/slurm.sh
 # make test-reference                                                             published models against the reference
 # make claims [CONFIGS="configs/vit.py"]                                          re-runs what the configs claim
+# make compare [SUITE=digits] [ARGS="--seeds=10"]                                 the shared benchmark, and its report
 # make figures                                                                    the figures of lectures, checked
 
 PYTHON ?= python3
 CONFIG ?= configs/vit.py
+SUITE ?= digits
 WORKDIR ?= runs/$(basename $(notdir $(CONFIG)))
 
-.PHONY: train test test-slow test-slurm test-reference claims figures
+.PHONY: train test test-slow test-slurm test-reference claims figures compare
 
 train: .venv/installed
 	.venv/bin/python train.py --config=$(CONFIG) --workdir=$(WORKDIR) $(ARGS)
@@ -36,6 +38,9 @@ claims: .venv/installed
 
 figures: .venv/installed
 	.venv/bin/python -m experiments.figures --all
+
+compare: .venv/installed
+	.venv/bin/python -m experiments.benchmark $(SUITE) --workdir=runs/compare_$(SUITE) --jobs=2 $(ARGS)
 
 .venv/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \

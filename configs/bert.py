@@ -17,9 +17,6 @@ def get_config() -> ConfigDict:
     config.seed = 0
     config.steps = 2000
     config.batch_size = 32
-    config.accumulate = 1
-    config.ema = 0.0
-    config.log_every = 100
     config.eval_every = 1000
     config.checkpoint_every = 1000
 
@@ -49,9 +46,4 @@ def get_config() -> ConfigDict:
     config.optimizer.warmup = 200
     config.optimizer.weight_decay = 0.01
     config.optimizer.clip = 1.0
-
-    config.mesh = ConfigDict()
-    config.mesh.data = -1
-    config.mesh.fsdp = 1
-    config.mesh.tensor = 1
     return config

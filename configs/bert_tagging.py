@@ -18,10 +18,7 @@ def get_config() -> ConfigDict:
     config.seed = 0
     config.steps = 400
     config.batch_size = 32
-    config.accumulate = 1
-    config.ema = 0.0
     config.init_from = ""
-    config.log_every = 100
     config.eval_every = 100
     config.checkpoint_every = 400
     config.best = "accuracy"
@@ -52,9 +49,4 @@ def get_config() -> ConfigDict:
     config.optimizer.warmup = 40
     config.optimizer.weight_decay = 0.01
     config.optimizer.clip = 1.0
-
-    config.mesh = ConfigDict()
-    config.mesh.data = -1
-    config.mesh.fsdp = 1
-    config.mesh.tensor = 1
     return config

@@ -18,7 +18,6 @@ def get_config() -> ConfigDict:
     config.seed = 0
     config.steps = 2000
     config.batch_size = 12
-    config.log_every = 100
     config.eval_every = 500
     config.checkpoint_every = 500
 
@@ -49,9 +48,4 @@ def get_config() -> ConfigDict:
     config.optimizer.beta2 = 0.99
     config.optimizer.weight_decay = 0.1
     config.optimizer.clip = 1.0
-
-    config.mesh = ConfigDict()
-    config.mesh.data = -1
-    config.mesh.fsdp = 1
-    config.mesh.tensor = 1
     return config

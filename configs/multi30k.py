@@ -25,9 +25,7 @@ def get_config() -> ConfigDict:
     config.seed = 0
     config.steps = 4000
     config.batch_size = 64
-    config.accumulate = 1
     config.ema = 0.995
-    config.log_every = 100
     config.eval_every = 1000
     config.checkpoint_every = 1000
     config.best = "accuracy"
@@ -69,9 +67,4 @@ def get_config() -> ConfigDict:
     config.optimizer.beta2 = 0.98
     config.optimizer.weight_decay = 0.01
     config.optimizer.clip = 1.0
-
-    config.mesh = ConfigDict()
-    config.mesh.data = -1
-    config.mesh.fsdp = 1
-    config.mesh.tensor = 1
     return config

@@ -1,7 +1,7 @@
 """An encoder-decoder transformer that translates English number words to German ones.
 
 Command: python train.py --config=configs/number_words.py --workdir=runs/number_words
-Time:    444 s on 2 CPU cores that did other work too
+Time:    193 s on 2 CPU cores
 Reaches: test/exact >= 0.99
 
 "forty-two thousand" is "zweiundvierzigtausend": the order turns around, inside one word of several tokens. Exact is the
@@ -18,9 +18,6 @@ def get_config() -> ConfigDict:
     config.seed = 0
     config.steps = 800
     config.batch_size = 128
-    config.accumulate = 1
-    config.ema = 0.0
-    config.log_every = 100
     config.eval_every = 400
     config.checkpoint_every = 400
     config.best = "exact"
@@ -53,9 +50,4 @@ def get_config() -> ConfigDict:
     config.optimizer.warmup = 100
     config.optimizer.weight_decay = 0.01
     config.optimizer.clip = 1.0
-
-    config.mesh = ConfigDict()
-    config.mesh.data = -1
-    config.mesh.fsdp = 1
-    config.mesh.tensor = 1
     return config

@@ -14,7 +14,6 @@ def get_config() -> ConfigDict:
     config.seed = 0
     config.steps = 2000
     config.batch_size = 64
-    config.log_every = 100
     config.eval_every = 500
     config.checkpoint_every = 500
 
@@ -46,9 +45,4 @@ def get_config() -> ConfigDict:
     config.optimizer.warmup = 100
     config.optimizer.weight_decay = 0.05
     config.optimizer.clip = 1.0
-
-    config.mesh = ConfigDict()
-    config.mesh.data = -1
-    config.mesh.fsdp = 1
-    config.mesh.tensor = 1
     return config

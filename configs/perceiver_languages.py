@@ -1,8 +1,8 @@
 """The same Perceiver class on the bytes of texts: in which of sixteen languages is this number?
 
 Command: python train.py --config=configs/perceiver_languages.py --workdir=runs/perceiver_languages
-Time:    not measured yet
-Reaches: not measured yet
+Time:    199 s on 2 CPU cores that did other work too
+Reaches: test/accuracy >= 0.99
 """
 
 from ml_collections import ConfigDict
@@ -14,7 +14,6 @@ def get_config() -> ConfigDict:
     config.seed = 0
     config.steps = 2000
     config.batch_size = 64
-    config.log_every = 100
     config.eval_every = 500
     config.checkpoint_every = 500
 
@@ -45,9 +44,4 @@ def get_config() -> ConfigDict:
     config.optimizer.warmup = 100
     config.optimizer.weight_decay = 0.05
     config.optimizer.clip = 1.0
-
-    config.mesh = ConfigDict()
-    config.mesh.data = -1
-    config.mesh.fsdp = 1
-    config.mesh.tensor = 1
     return config

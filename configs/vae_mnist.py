@@ -18,7 +18,6 @@ def get_config() -> ConfigDict:
     config.seed = 0
     config.steps = 4688
     config.batch_size = 128
-    config.log_every = 100
     config.eval_every = 1172
     config.checkpoint_every = 1172
 

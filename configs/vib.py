@@ -16,7 +16,6 @@ def get_config() -> ConfigDict:
     config.seed = 0
     config.steps = 2000
     config.batch_size = 128
-    config.log_every = 100
     config.eval_every = 500
     config.checkpoint_every = 500
 

@@ -1,13 +1,13 @@
 """Variational information bottleneck on MNIST, with the published recipe.
 
 Command: python train.py --config=configs/vib_mnist.py --workdir=runs/vib_mnist
-Time:    not measured yet
+Time:    817 s on 2 CPU cores that did other work too
 Needs:   mnist
-Reaches: not measured yet
+Reaches: test/accuracy >= 0.986
 
 The recipe of Alemi et al. 2017: two hidden layers of 1024, 256 latents, a linear decoder, beta 1e-3, batches of 100,
-Adam at 1e-4 with beta1 0.5 and a falling rate, averaged parameters, 200 epochs, 12 draws in evaluation. Published:
-1.13 % errors. Here the rate falls linearly, and the encoder gives the logarithm of the variance.
+Adam at 1e-4 with beta1 0.5 and a falling rate, averaged parameters, 12 draws in evaluation. Published: 1.13 % errors
+after 200 epochs; here 1.27 % after 60. The rate falls linearly, and the encoder gives the logarithm of the variance.
 """
 
 import math
@@ -19,7 +19,7 @@ from ml_collections.config_dict import placeholder
 def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
-    config.steps = 120000
+    config.steps = 36_000
     config.batch_size = 100
     config.ema = 0.999
     config.log_every = 600

@@ -5,16 +5,23 @@ and its own. It returns a `Dataset`, whose sources `data.pipeline` turns into ba
 """
 
 from data.digits import digits
+from data.fields import random_fields
 from data.files import image_folder, labelled_text
 from data.images import fashion_mnist, mnist
 from data.listops import listops
+from data.markov import markov
 from data.number_languages import number_languages
 from data.number_words import number_words
 from data.pretraining import sentence_pairs
+from data.progressions import progressions
 from data.python_docs import python_docs
 from data.quotes import python_docs_quotes
 from data.recall import recall
+from data.repeats import repeats
+from data.reversal import reversal
 from data.text import text_file, tiny_shakespeare
+from data.textures import textures
+from data.topics import topics
 from data.translation import translation
 from data.two_views import gaussian_pair, two_views
 
@@ -26,14 +33,21 @@ DATASETS = {
     "image_folder": image_folder,
     "labelled_text": labelled_text,
     "listops": listops,
+    "markov": markov,
     "number_languages": number_languages,
     "number_words": number_words,
+    "progressions": progressions,
     "python_docs": python_docs,
     "python_docs_quotes": python_docs_quotes,
+    "random_fields": random_fields,
     "recall": recall,
+    "repeats": repeats,
+    "reversal": reversal,
     "sentence_pairs": sentence_pairs,
     "text_file": text_file,
+    "textures": textures,
     "tiny_shakespeare": tiny_shakespeare,
+    "topics": topics,
     "translation": translation,
     "two_views": two_views,
 }

@@ -10,15 +10,16 @@ from data.storage import open_embedded
 
 def digits(
     *, train: str = "train", evaluation: str = "test", targets: str = "labels", shift: int = 0, crop: float = 1.0,
-    flip: bool = False,
+    flip: bool = False, levels: int = 0, form: str = "plain",
 ) -> Dataset:  # fmt: skip
     """Returns the digits: 10 classes, images (8, 8, 1), splits train (1,437) and test (360).
 
     Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998.
-    `targets`, `shift`, `crop` and `flip`: see `data.images.Images`.
+    `targets`, `shift`, `crop`, `flip` and `levels`: see `data.images.Images`; `form`: see `data.forms`.
     """
     builder = open_embedded(Digits)
-    return image_dataset(builder, train, evaluation, peak=16, targets=targets, shift=shift, crop=crop, flip=flip)
+    augmentation = {"shift": shift, "crop": crop, "flip": flip}
+    return image_dataset(builder, train, evaluation, peak=16, targets=targets, levels=levels, form=form, **augmentation)
 
 
 class Digits(tfds.core.GeneratorBasedBuilder):

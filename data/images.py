@@ -6,40 +6,49 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data.dataset import Batch, Dataset
+from data.forms import formed
 from data.storage import open_official, split_parts
 
 
 def mnist(
     *, train: str = "train", evaluation: str = "test", targets: str = "labels", shift: int = 0, crop: float = 1.0,
-    flip: bool = False,
+    flip: bool = False, levels: int = 0, form: str = "plain",
 ) -> Dataset:  # fmt: skip
     """Returns MNIST: 10 classes, images (28, 28, 1), splits train (60,000) and test (10,000).
 
     Source: Y. LeCun, C. Cortes and C. Burges, http://yann.lecun.com/exdb/mnist.
-    `targets`, `shift`, `crop` and `flip`: see `Images`.
+    `targets`, `shift`, `crop`, `flip` and `levels`: see `Images`; `form`: see `data.forms`.
     """
     builder = open_official("mnist")
-    return image_dataset(builder, train, evaluation, peak=255, targets=targets, shift=shift, crop=crop, flip=flip)
+    augmentation = {"shift": shift, "crop": crop, "flip": flip}
+    return image_dataset(
+        builder, train, evaluation, peak=255, targets=targets, levels=levels, form=form, **augmentation
+    )
 
 
 def fashion_mnist(
     *, train: str = "train", evaluation: str = "test", targets: str = "labels", shift: int = 0, crop: float = 1.0,
-    flip: bool = False,
+    flip: bool = False, levels: int = 0, form: str = "plain",
 ) -> Dataset:  # fmt: skip
     """Returns Fashion-MNIST: 10 classes, images (28, 28, 1), splits train (60,000) and test (10,000).
 
     Source: H. Xiao, K. Rasul and R. Vollgraf, https://arxiv.org/abs/1708.07747.
-    `targets`, `shift`, `crop` and `flip`: see `Images`.
+    `targets`, `shift`, `crop`, `flip` and `levels`: see `Images`; `form`: see `data.forms`.
     """
     builder = open_official("fashion_mnist")
-    return image_dataset(builder, train, evaluation, peak=255, targets=targets, shift=shift, crop=crop, flip=flip)
+    augmentation = {"shift": shift, "crop": crop, "flip": flip}
+    return image_dataset(
+        builder, train, evaluation, peak=255, targets=targets, levels=levels, form=form, **augmentation
+    )
 
 
 def image_dataset(
     builder: tfds.core.DatasetBuilder, train: str, evaluation: str, *, peak: int, targets: str = "labels",
-    **augmentation,
+    levels: int = 0, form: str = "plain", **augmentation,
 ) -> Dataset:  # fmt: skip
     """Returns a set with features "image" and "label"; `peak` is the pixel value that becomes 1.0.
+
+    In a form of tokens (see `data.forms`) an image has `levels` intensities, by default all that there are.
 
     Raises ValueError where a split does not exist, or targets or augmentation do not fit the images.
     """
@@ -51,17 +60,22 @@ def image_dataset(
 
     features = builder.info.features
     shape, classes = tuple(features["image"].shape), features["label"].num_classes
-    return labelled_images(records, shape, classes, train, evaluation, peak=peak, targets=targets, **augmentation)
+    if form != "plain" and not levels:
+        levels = peak + 1
+    made = labelled_images(
+        records, shape, classes, train, evaluation, peak=peak, targets=targets, levels=levels, **augmentation
+    )
+    return formed(made, form, levels)
 
 
 def labelled_images(
     records: Callable, shape: tuple[int, int, int], classes: int, train: str, evaluation: str, *, peak: int,
-    targets: str, **augmentation,
+    targets: str, levels: int = 0, **augmentation,
 ) -> Dataset:  # fmt: skip
     """Returns a set of images with labels 0..classes - 1; `records` gives those of a split, see `Images`."""
 
     def source(split: str, **augmentation) -> Images:
-        return Images(records(split), shape, peak=peak, targets=targets, **augmentation)
+        return Images(records(split), shape, peak=peak, targets=targets, levels=levels, **augmentation)
 
     return Dataset(
         facts={"image_shape": shape} | ({"target_shape": shape} if targets == "images" else {"classes": classes}),
@@ -83,6 +97,7 @@ class Images:
       crop: training images are cut to a random share of their sides, at least this one, at a random place,
         and stretched back. 1 keeps them whole.
       flip: every second training image is mirrored left to right.
+      levels: of intensity, evenly from 0 to 1, to the nearest of which each pixel is moved; 0 leaves them as they are.
       memory_limit: bytes. Below it, a decoded image is kept, so that only the first epoch decodes.
     """
 
@@ -96,6 +111,7 @@ class Images:
         shift: int = 0,
         crop: float = 1.0,
         flip: bool = False,
+        levels: int = 0,
         memory_limit: int = 2 * 1024**3,
     ):
         if not 0 <= shift < min(shape[:2]):
@@ -104,10 +120,13 @@ class Images:
             raise ValueError(f"crop is a share of the image side, above 0 and up to 1, got {crop}.")
         if targets not in ("labels", "images"):
             raise ValueError(f"targets must be 'labels' or 'images', got {targets!r}.")
+        if levels < 0 or levels == 1:
+            raise ValueError(f"levels must be at least 2, or 0 to leave the pixels as they are, got {levels}.")
         self.draws = _DRAWS if shift or crop < 1 or flip else 0
         self._augmentation = {"shift": shift, "crop": crop, "flip": flip}
         self._records = records
         self._targets = targets
+        self._levels = levels
         self._peak = np.float32(peak)
         count = len(records)
         self._kept = count * int(np.prod(shape)) <= memory_limit
@@ -125,6 +144,8 @@ class Images:
         images = pixels / self._peak
         if draws is not None and self.draws:
             images = augment(images, draws, **self._augmentation)
+        if self._levels:
+            images = np.rint(images * (self._levels - 1)) / np.float32(self._levels - 1)
         targets = labels if self._targets == "labels" else images
         return {"inputs": {"images": images}, "targets": targets, "weights": np.ones(len(indices), np.float32)}
 

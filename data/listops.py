@@ -7,6 +7,7 @@ https://github.com/google-research/long-range-arena, lra_benchmarks/data/listops
 import numpy as np
 
 from data.dataset import Dataset
+from data.forms import formed
 from data.sequences import Sequences, sequence_dataset
 
 SYMBOLS = ("[PAD]", *"0123456789", "[MIN", "[MAX", "[MED", "[SM", "X")  # X closes a list, as in Long Range Arena
@@ -15,7 +16,7 @@ FIRST_DIGIT, FIRST_OPERATOR, END = SYMBOLS.index("0"), SYMBOLS.index("[MIN"), SY
 
 def listops(
     *, train: str = "train", evaluation: str = "validation", max_depth: int = 10, max_args: int = 10,
-    longer_than: int = 500, shorter_than: int = 2000, examples: int = 96_000,
+    longer_than: int = 500, shorter_than: int = 2000, examples: int = 96_000, form: str = "plain",
 ) -> Dataset:  # fmt: skip
     """Returns expressions and their values, 10 classes; made anew at each start, the same each time, no two equal.
 
@@ -26,6 +27,7 @@ def listops(
       max_depth: each argument is a list with probability 1/4, else a digit; at this depth, a digit. The whole is at 1.
       max_args: a list has 2 to this many arguments.
       longer_than, shorter_than: bounds of the length in tokens, where a list counts 2 besides its arguments.
+      form: see `data.forms`.
 
     Raises ValueError where hardly any expression has such a length.
     """
@@ -39,9 +41,8 @@ def listops(
         shorter_than=shorter_than,
     )  # fmt: skip
     sizes = {"validation": _HELD_OUT, "test": _HELD_OUT, "train": examples}
-    return sequence_dataset(
-        "listops", made, sizes, train, evaluation, classes=10, vocab_size=len(SYMBOLS), context=shorter_than - 1
-    )
+    facts = {"classes": 10, "vocab_size": len(SYMBOLS), "context": shorter_than - 1}
+    return formed(sequence_dataset("listops", made, sizes, train, evaluation, **facts), form)
 
 
 # ---- private parts --------------------------------------------------------------------------------------------------

@@ -8,17 +8,19 @@ from zlib import crc32
 import tensorflow_datasets as tfds
 
 from data.dataset import Dataset
-from data.pairs import Pairs
+from data.pairs import Pairs, Prompts, pairs_in
 from data.storage import open_embedded, split_parts
 from data.subwords import Subwords
 
 
-def number_words(*, train: str = "train", evaluation: str = "test", vocab_size: int = 400) -> Dataset:
+def number_words(
+    *, train: str = "train", evaluation: str = "test", vocab_size: int = 400, form: str = "pairs"
+) -> Dataset:
     """Returns English number words with their German translation, splits train and test (90 and 10 %).
 
     A tenth of the numbers, chosen by a hash, is in test only. `vocab_size`: tokens of the byte-level BPE, learned from
-    the split train, which both languages share; 263 makes every byte a token. Raises ValueError where a split does not
-    exist.
+    the split train, which both languages share; 263 makes every byte a token. `form`: see `data.pairs.pairs_in`.
+    Raises ValueError where a split does not exist.
     """
     records = {split: source[0] for split, source in open_embedded(NumberWords).as_data_source().items()}
     both = ("english", "german")
@@ -28,18 +30,15 @@ def number_words(*, train: str = "train", evaluation: str = "test", vocab_size: 
     longest = [max(len(row) for sides in tokens.values() for row in sides[side]) for side in (0, 1)]
     source_length, length = longest[0], longest[1] + 1
 
-    def pairs(spec: str) -> Pairs:
+    made, facts = pairs_in(form)
+
+    def pairs(spec: str) -> Pairs | Prompts:
         parts = split_parts("number_words", {split: len(sides[0]) for split, sides in tokens.items()}, spec)
         sources, targets = ([row for split, part in parts for row in tokens[split][side][part]] for side in (0, 1))
-        return Pairs(sources, targets, source_length=source_length, length=length)
+        return made(sources, targets, source_length=source_length, length=length)
 
     return Dataset(
-        facts={
-            "source_vocab_size": len(vocabulary),
-            "vocab_size": len(vocabulary),
-            "source_context": source_length,
-            "context": length,
-        },
+        facts=facts(len(vocabulary), source_length, length),
         train=pairs(train),
         evaluation=pairs(evaluation),
         evaluation_name=evaluation,

@@ -1,5 +1,7 @@
 """Pairs of token sequences: a source to read, and a target to write after it."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from data.dataset import Batch
@@ -37,6 +39,48 @@ class Pairs:
         tokens[tokens == EOS] = PAD
         inputs = {"source": source, "source_mask": source_mask, "tokens": tokens}
         return {"inputs": inputs, "targets": targets, "weights": within.astype(np.float32)}
+
+
+class Prompts:
+    """The same pairs for a decoder: source, [BOS], target and [EOS] in one row, the padding at its end.
+
+    The inputs are "tokens", int32 (B, S + T); the targets are the tokens that come next, and count from the first of
+    the target to [EOS]. Arguments as for `Pairs`.
+    """
+
+    draws = 0
+
+    def __init__(self, sources: list[np.ndarray], targets: list[np.ndarray], *, source_length: int, length: int):
+        Pairs(sources, targets, source_length=source_length, length=length)  # says what does not fit
+        rows = [np.concatenate([source, [BOS], target, [EOS]]) for source, target in zip(sources, targets)]
+        self._rows = _Rows([row.astype(np.int32) for row in rows], source_length + length + 1, "length")
+        self._sources = np.array([len(source) for source in sources])
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def examples(self, indices: np.ndarray, draws: np.ndarray | None = None) -> Batch:
+        """Returns a batch, see `data.dataset.Source`."""
+        rows, within = self._rows.padded(indices)
+        asked = within[:, 1:] & (np.arange(rows.shape[1] - 1) >= self._sources[indices][:, None])
+        return {"inputs": {"tokens": rows[:, :-1]}, "targets": rows[:, 1:], "weights": asked.astype(np.float32)}
+
+
+# form -> the source, and what a model must agree with
+FORMS = {
+    "pairs": (
+        Pairs,
+        lambda V, S, T: {"source_vocab_size": V, "vocab_size": V, "source_context": S, "context": T},
+    ),
+    "prompt": (Prompts, lambda V, S, T: {"vocab_size": V, "context": S + T}),
+}
+
+
+def pairs_in(form: str) -> tuple[type, Callable]:
+    """What `FORMS` has: "pairs" for an encoder-decoder, "prompt" for a decoder. Raises ValueError for another form."""
+    if form not in FORMS:
+        raise ValueError(f"form must be one of {', '.join(FORMS)}, got {form!r}.")
+    return FORMS[form]
 
 
 class _Rows:

@@ -3,14 +3,16 @@
 import numpy as np
 
 from data.dataset import Dataset
+from data.forms import formed
 from data.sequences import Sequences, sequence_dataset
 
 _SIZES = {"train": 20_000, "test": 2_000}
 
 
 def recall(
-    *, train: str = "train", evaluation: str = "test", pairs: int = 5, keys: int = 13, values: int = 7
-) -> Dataset:
+    *, train: str = "train", evaluation: str = "test", pairs: int = 5, keys: int = 13, values: int = 7,
+    form: str = "plain",
+) -> Dataset:  # fmt: skip
     """Returns examples key value key value ... query, made anew at each start, the same each time, no two equal.
 
     The keys of an example are all different; the values are drawn independently. Splits train (20,000) and test
@@ -18,6 +20,7 @@ def recall(
 
     Args:
       pairs: in each example. keys: how many there are, tokens 0, 1, ... values: how many, the tokens after.
+      form: see `data.forms`.
 
     Raises ValueError where so few keys, values and pairs do not give that many examples.
     """
@@ -36,7 +39,7 @@ def recall(
     length = tokens.shape[1]
     made = Sequences(tokens[first].ravel(), np.full(count, length), targets[first])
     facts = {"classes": values, "vocab_size": keys + values}
-    return sequence_dataset("recall", made, _SIZES, train, evaluation, context=length, **facts)
+    return formed(sequence_dataset("recall", made, _SIZES, train, evaluation, context=length, **facts), form)
 
 
 def _draw(count: int, pairs: int, keys: int, values: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.dataset import Batch, Dataset
-from data.storage import split_parts
+from data.storage import split_rows
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,7 @@ def sequence_dataset(
 
     `context` and `facts` are what a model must agree with. Raises ValueError where a split does not exist.
     """
-    borders = np.cumsum([0, *sizes.values()])
-    rows = {split: np.arange(start, stop) for split, start, stop in zip(sizes, borders, borders[1:])}
-    chosen = lambda spec: np.concatenate([rows[split][part] for split, part in split_parts(name, sizes, spec)])
+    chosen = lambda spec: split_rows(name, sizes, spec)
     return Dataset(
         facts={"context": context} | facts,
         train=LabelledSequences(made, chosen(train), context),

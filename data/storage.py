@@ -8,6 +8,7 @@ from pathlib import Path
 import shutil
 
 from filelock import FileLock
+import numpy as np
 import tensorflow_datasets as tfds
 
 # Pillow decodes these small images well. TFDS would print its advice to install OpenCV into every run.
@@ -82,6 +83,13 @@ def split_parts(name: str, lengths: dict[str, int], split: str) -> list[tuple[st
     if not any(range(lengths[key])[part] for key, part in parts):
         raise ValueError(f"The split {split!r} of {name} is empty. Widen its slice.")
     return parts
+
+
+def split_rows(name: str, sizes: dict[str, int], split: str) -> np.ndarray:
+    """Returns the rows of a TFDS split, where splits of these sizes follow one another. Raises as `split_parts`."""
+    borders = dict(zip(sizes, np.cumsum([0, *sizes.values()]).tolist()))
+    parts = split_parts(name, sizes, split)
+    return np.concatenate([np.arange(borders[key], borders[key] + sizes[key])[part] for key, part in parts])
 
 
 def _version(folder: Path) -> tuple[int, ...]:

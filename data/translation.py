@@ -6,14 +6,14 @@ import numpy as np
 
 from data.dataset import Dataset
 from data.lines import read_lines
-from data.pairs import Pairs
+from data.pairs import Pairs, Prompts, pairs_in
 from data.storage import split_parts
 from data.subwords import Subwords
 
 
 def translation(
     *, path: str, source: str, target: str, tokenizer: str, source_length: int, length: int, train: str = "train",
-    evaluation: str = "validation",
+    evaluation: str = "validation", form: str = "pairs",
 ) -> Dataset:  # fmt: skip
     """Returns pairs of sentences from a folder with two UTF-8 files for each split, such as train.en and train.de.
 
@@ -22,6 +22,7 @@ def translation(
       tokenizer: file of `data.subwords.Subwords`, for both languages. To make one: python -m experiments.tokenizer.
       source_length: tokens of the longest source. length: tokens of the longest target, and one more for its end.
         Longer pairs are left out of training, and it is said how many; in evaluation they are an error.
+      form: see `data.pairs.pairs_in`.
       train, evaluation: splits, and slices of them counted in lines, such as "train[:1000]".
 
     Raises FileNotFoundError, or ValueError that names file and line.
@@ -29,7 +30,9 @@ def translation(
     vocabulary = Subwords.load(tokenizer)
     texts = {split: _parallel(Path(path), split, source, target) for split in _splits(Path(path), source, target)}
 
-    def pairs(spec: str, *, leave_out: bool) -> Pairs:
+    made, facts = pairs_in(form)
+
+    def pairs(spec: str, *, leave_out: bool) -> Pairs | Prompts:
         parts = split_parts(path, {split: len(sources) for split, (sources, _) in texts.items()}, spec)
         lines = [(split, number) for split, part in parts for number in range(len(texts[split][0]))[part]]
         encode = lambda side: vocabulary.encode_all([texts[split][side][number] for split, number in lines])
@@ -51,15 +54,10 @@ def translation(
         if not fits.all():
             print(f"{path}: {(~fits).sum():,} of {len(fits):,} pairs of {spec!r} are too long and left out", flush=True)
         keep = lambda rows: [row for row, fit in zip(rows, fits) if fit]
-        return Pairs(keep(sources), keep(targets), source_length=source_length, length=length)
+        return made(keep(sources), keep(targets), source_length=source_length, length=length)
 
     return Dataset(
-        facts={
-            "source_vocab_size": len(vocabulary),
-            "vocab_size": len(vocabulary),
-            "source_context": source_length,
-            "context": length,
-        },
+        facts=facts(len(vocabulary), source_length, length),
         train=pairs(train, leave_out=True),
         evaluation=pairs(evaluation, leave_out=False),
         evaluation_name=evaluation,

@@ -8,21 +8,27 @@ has one line each for "Formula:", "Source:" and "Look at:". It defines
   plot(figure, found)             draws it into an empty matplotlib figure, see `experiments.slides`
 
 The switches of `run` break what is claimed (positions put back, a scale left out), so that a test sees `check` fail.
+
+A figure of trained models takes a second argument, `run(seed, train, **switches)`, an `experiments.trained.Trainer`.
+Where no config in `configs/` fits, its file is a config too: it defines `get_config()`, and is given to `train` as
+CONFIG. A figure of sets that are only on disk names them in NEEDS.
 """
 
 from dataclasses import asdict, dataclass
-import hashlib
 import importlib
-import importlib.metadata
+import inspect
 import json
 import math
 from pathlib import Path
 import signal
 import time
 
+from data.storage import open_official
 from experiments.slides import draw
+from experiments.trained import Trainer, digest_of, machinery
 from training.compilation import use_compilation_cache
-from training.workdir import ROOT, environment, write_json
+from training.loop import Interrupted
+from training.workdir import environment, write_json
 
 FOLDER = Path(__file__).parent / "figures"
 LINES = ("Formula", "Source", "Look at")
@@ -93,7 +99,7 @@ def make(name: str, folder: str | Path, seed: int = 0) -> dict:
     """Makes a figure; gives what `<id>.json` holds. Any error of its own is in there too, under "error".
 
     Leaves `<id>.png` and `<id>.svg`, both again with `_dark`, and at last `<id>.json`, so that a figure that was
-    stopped counts as not made.
+    stopped counts as not made. Raises `Interrupted` where its training was asked to stop; it goes on next time.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -102,9 +108,11 @@ def make(name: str, folder: str | Path, seed: int = 0) -> dict:
     identity, began, error, criteria = digest(name, seed), time.monotonic(), None, []
     try:
         module = load(name)
-        found = module.run(seed)
+        found = found_by(module, folder, seed)
         criteria = module.check(found)
         draw(module.plot, found, folder / name)
+    except Interrupted:
+        raise
     except Exception as problem:  # whatever goes wrong in one figure, the others are made
         error = f"{type(problem).__name__}: {problem}"
     about = {
@@ -120,6 +128,22 @@ def make(name: str, folder: str | Path, seed: int = 0) -> dict:
     }
     write_json(record, about)
     return about
+
+
+def found_by(module, folder: str | Path, seed: int, **switches) -> dict:
+    """What the run of a figure computes, its models trained in `folder`."""
+    trains = "train" in inspect.signature(module.run).parameters
+    return module.run(seed, *([Trainer(folder, seed)] if trains else []), **switches)
+
+
+def missing(name: str) -> str | None:
+    """Which set a figure needs that is not on disk, and how to prepare it; None where nothing is missing."""
+    for needed in getattr(load(name), "NEEDS", ()):
+        try:
+            open_official(needed)
+        except FileNotFoundError as error:
+            return str(error)
+    return None
 
 
 def begin_process() -> None:
@@ -140,19 +164,18 @@ def state(name: str, folder: str | Path, seed: int | None = None) -> tuple[str, 
 
 
 def digest(name: str, seed: int) -> str:
-    """SHA-256 of all that a figure depends on: its file, the code and configs of the project, packages and seed.
+    """SHA-256 of all that a figure depends on: its file, the code and configs of the project, packages, seed and sets.
 
-    The sets that come with the project are code and packages too.
+    A set on disk counts as its name, version and size; where it is missing, as that.
     """
-    rooms = ("models", "objectives", "data", "training", "configs")
-    files = sorted(path for room in rooms for path in (ROOT / room).rglob("*.py"))
-    files += [ROOT / "train.py", Path(__file__), Path(__file__).with_name("slides.py"), FOLDER / f"{name}.py"]
-    sha = hashlib.sha256(f"{seed} {_versions()}".encode())
-    for path in files:
-        sha.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return sha.hexdigest()
+    own = [Path(__file__), FOLDER / f"{name}.py"]
+    own += [Path(__file__).with_name(file) for file in ("slides.py", "trained.py", "population.py")]
+    return digest_of(own, str(seed), machinery(), *(_set(needed) for needed in getattr(load(name), "NEEDS", ())))
 
 
-def _versions() -> str:
-    packages = ("jax", "jaxlib", "flax", "numpy", "scipy", "optax", "scikit-learn", "matplotlib")
-    return " ".join(f"{package}=={importlib.metadata.version(package)}" for package in packages)
+def _set(name: str) -> str:
+    try:
+        info = open_official(name).info
+    except FileNotFoundError:
+        return f"{name} missing"
+    return f"{info.full_name} {sorted((split, part.num_examples) for split, part in info.splits.items())}"

@@ -32,8 +32,8 @@ BETAS = (1.5, 2.0, 3.0, 5.0, 10.0, 20.0)  # that weigh the likelihood; their inv
 GREY = "#5A5A5A"
 
 
-def pictures(workdir: str, *, seed: int = 0) -> list[Path]:
-    """Draws the latents of a run into its folder `latents`; gives the paths.
+def pictures(workdir: str, *, seed: int = 0, folder: str | Path | None = None) -> list[Path]:
+    """Draws the latents of a run into a folder (default: its `latents`); gives the paths.
 
     Raises ValueError where the run's model has no latents, or nothing that can be drawn of them.
     """
@@ -59,7 +59,7 @@ def pictures(workdir: str, *, seed: int = 0) -> list[Path]:
         figures["traversals"] = _traversals(model, mean_BZ[seed % len(mean_BZ)], kl_Z)
     if model.latents == 2:
         figures["plane"] = _plane(model, mean_BZ, _labels(run, len(mean_BZ)), decoded=not classes)
-    folder = Path(workdir) / "latents"
+    folder = Path(workdir) / "latents" if folder is None else Path(folder)
     folder.mkdir(exist_ok=True)
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png", bbox_inches="tight")

@@ -70,6 +70,19 @@ def matrix(axes, values, form: str | None = None, *, size: float = 14, **image):
     return shown
 
 
+def tiles(axes, images, **image):
+    """Images (rows, columns, height, width) beside and below one another, with a gap. Gives the image, see `matrix`."""
+    rows, columns, height, width = np.shape(images)
+    whole = np.full((rows, height + 1, columns, width + 1), np.nan)
+    whole[:, :height, :, :width] = np.moveaxis(np.asarray(images), 2, 1)
+    shown = axes.imshow(whole.reshape(rows * (height + 1), -1)[:-1, :-1], **image)
+    axes.spines[:].set_visible(False)
+    axes.set_xticks((width + 1) * np.arange(columns) + (width - 1) / 2, [""] * columns)
+    axes.set_yticks((height + 1) * np.arange(rows) + (height - 1) / 2, [""] * rows)
+    axes.tick_params(length=0)
+    return shown
+
+
 def bars(axes, labels: list[str], values, form: str = ".3g") -> None:
     """Horizontal bars, first at the top, each with its number behind it."""
     drawn = axes.barh(labels, values, color=[f"C{i}" for i in range(len(labels))])

@@ -23,6 +23,7 @@ from experiments import trials as states
 from experiments.board import Board
 from experiments.progress import clock
 from experiments.sweep_file import Sweep, check
+from experiments.trial_list import TrialList
 from experiments.trials import Trial, begun
 from training.workdir import write_json
 
@@ -31,10 +32,10 @@ AUTO = 16  # members of a population at most, where the user leaves it open
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line: exit code 1 where a trial failed, and a user's mistake is one line."""
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     jax.config.update("jax_platforms", "cpu")  # the runner computes nothing: the accelerators are for the trials
     try:
-        sweep = Sweep.read(given.file)
+        sweep = (TrialList if given.file.endswith(".json") else Sweep).read(given.file)
         if given.jobs < 1:
             raise ValueError(f"--jobs={given.jobs}: expected at least 1")
         sys.exit(0 if (run_search if sweep.search else run_list)(sweep, given) else 1)
@@ -46,8 +47,11 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(1)
 
 
-def run_list(sweep: Sweep, given: argparse.Namespace) -> bool:
-    """Runs the trials that `sweep()` gives; whether all of them, or those that --only names, are done."""
+def run_list(sweep: Sweep | TrialList, given: argparse.Namespace, show: Callable = results.show) -> bool:
+    """Runs the trials of a sweep; whether all of them, or those that --only names, are done.
+
+    `given` is what `parser` reads; `show` is called with the workdir at the end, also of a sweep that was stopped.
+    """
     trials = sweep.trials(given.workdir)
     check(trials, sweep.metric)
     chosen = [trial for trial in trials if not given.only or any(_fits(trial, text) for text in given.only)]
@@ -64,9 +68,10 @@ def run_list(sweep: Sweep, given: argparse.Namespace) -> bool:
             trial.begin()  # as many steps as the sweep asks for now
     left = sum(not trial.settled() for trial in chosen)
     if given.launcher == "slurm":
-        send(given, lambda: chosen, total=len(chosen), left=left)
+        send(given, lambda: chosen, show, total=len(chosen), left=left)
     else:
-        work(runner.Groups(_groups(chosen, given)), sweep, given, total=len(chosen), before=len(chosen) - left)
+        groups = runner.Groups(_groups(chosen, given))
+        work(groups, sweep, given, show, total=len(chosen), before=len(chosen) - left)
     return all(trial.settled() == states.DONE for trial in chosen)
 
 
@@ -84,26 +89,30 @@ def run_search(sweep: Sweep, given: argparse.Namespace) -> bool:
     search.open()
     if given.launcher == "slurm":
         left = search.total - search.settled()
-        send(given, lambda: list(begun(given.workdir)), total=search.total, left=left)
+        send(given, lambda: list(begun(given.workdir)), results.show, total=search.total, left=left)
     else:
-        work(search, sweep, given, total=search.total, before=search.settled())
+        work(search, sweep, given, results.show, total=search.total, before=search.settled())
     ended = [trial.settled() for trial in begun(given.workdir)]
     return len(ended) >= search.total and set(ended) <= {states.DONE, states.PRUNED}
 
 
-def work(queue: runner.Queue, sweep: Sweep, given: argparse.Namespace, *, total: int, before: int) -> None:
+def work(
+    queue: runner.Queue, sweep: Sweep | TrialList, given: argparse.Namespace, show: Callable, *, total: int, before: int
+) -> None:
     """Runs what the queue gives, then writes and shows the results, also of what was stopped."""
     try:
         with Board(metric=sweep.metric, better=sweep.better, total=total, before=before, jobs=given.jobs) as board:
             places = runner.places(given.jobs)
             runner.run(queue, board, places=places, command=runner.command, wait=not given.no_wait)
     except runner.Stopped:
-        results.show(given.workdir)
+        show(given.workdir)
         raise
-    results.show(given.workdir)
+    show(given.workdir)
 
 
-def send(given: argparse.Namespace, trials: Callable[[], list[Trial]], *, total: int, left: int) -> None:
+def send(
+    given: argparse.Namespace, trials: Callable[[], list[Trial]], show: Callable, *, total: int, left: int
+) -> None:
     """Has Slurm run what is left, and waits for it; then as `work`."""
     from experiments import slurm
 
@@ -116,7 +125,7 @@ def send(given: argparse.Namespace, trials: Callable[[], list[Trial]], *, total:
             slurm.watch(trials, total, ids)
     except KeyboardInterrupt:
         sys.exit(130)
-    results.show(given.workdir)
+    show(given.workdir)
 
 
 def dry_run(trials: list[Trial]) -> str:
@@ -133,7 +142,7 @@ def dry_run(trials: list[Trial]) -> str:
     return f"{table}\n{cost}"
 
 
-def _begin(sweep: Sweep, workdir: str, trials: dict) -> None:
+def _begin(sweep: Sweep | TrialList, workdir: str, trials: dict) -> None:
     Path(workdir).mkdir(parents=True, exist_ok=True)
     said = {"file": sweep.path, "metric": sweep.metric, "better": sweep.better, "trials": trials}
     path = Path(workdir) / "sweep.json"
@@ -147,10 +156,11 @@ def _groups(trials: list[Trial], given: argparse.Namespace) -> list[list[Trial]]
     if limit == 1:
         return [[trial] for trial in trials]
     of = {str(trial.folder): trial for trial in trials}
-    found = []
-    for some in population.groups([runner.request(trial) for trial in trials]):
+    found, kinds = [], population.groups([runner.request(trial) for trial in trials])
+    for some in kinds:
         alike = [of[request["workdir"]] for request in some]
-        parts = max(-(-len(alike) // limit), min(given.jobs, len(alike)))
+        # One kind is divided among the jobs only where there are too few kinds to keep all of them at work.
+        parts = max(-(-len(alike) // limit), min(-(-given.jobs // len(kinds)), len(alike)))
         found += [alike[i::parts] for i in range(parts)]
     return found
 
@@ -165,7 +175,8 @@ def _population(text: str) -> str:
     return text
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The flags of a sweep."""
     parser = argparse.ArgumentParser(prog="python -m experiments.sweep", description=__doc__.splitlines()[0])
     parser.add_argument("file", help="the sweep, such as experiments/sweeps/decoder_width.py")
     parser.add_argument("--workdir", required=True, help="folder for the trials and the results")

@@ -143,7 +143,7 @@ def _representatives(trials: list[Trial]) -> list[Trial]:
     for trial in trials:
         numbers = {n: v for n, v in trial.overrides.items() if n == "seed" or isinstance(v, float)}
         rest = [(name, value) for name, value in trial.overrides.items() if name not in numbers]
-        combinations.setdefault(repr((sorted(numbers), rest)), trial)
+        combinations.setdefault(repr((trial.config, sorted(numbers), rest)), trial)
         for name, value in numbers.items():
             low, high = ends.setdefault(name, (trial, trial))
             ends[name] = (

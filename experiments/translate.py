@@ -3,7 +3,11 @@
 python -m experiments.translate --workdir=runs/number_words --text="forty-two"
 python -m experiments.translate --workdir=runs/multi30k --file=test.en --references=test.de --beams=5 > test.out
 
-The newest checkpoint of the run is used. Translations go to standard output, a line each; scores to standard error.
+python -m experiments.translate --weights=t5-small --text="translate English to German: forty-two" --beams=4
+
+The newest checkpoint of the run is used; or the weights in a published folder with its own tokenizer.json. Of what such
+a folder asks for (forced tokens, no repetitions, ...) the search knows only where a target begins and ends.
+Translations go to standard output, a line each; scores to standard error.
 """
 
 import argparse
@@ -15,30 +19,30 @@ from sacrebleu import BLEU
 
 from data.lines import read_lines
 from data.subwords import BOS, EOS, PAD
+from experiments import published
 from models.beam_search import beam_search
+from models.pretrained import is_published
 import train
 
 
 def translate(
-    workdir: str, texts: list[str], *, beams: int = 1, length_penalty: float = 0.6, batch_size: int = 64
+    folder: str, texts: list[str], *, beams: int = 1, length_penalty: float = 0.6, batch_size: int = 64
 ) -> list[str]:
     """The best translation of each text that a search with `beams` beams finds, see `models.beam_search`.
 
-    Raises FileNotFoundError where the workdir holds no checkpoint, and ValueError for a run that does not translate, a
-    text that is empty or too long for it, or a setting out of range.
+    The folder is a run's workdir or that of a published model.
+
+    Raises FileNotFoundError where it holds no checkpoint, or no tokenizer, and ValueError for a model that does not
+    translate, a text that is empty or too long for it, or a setting out of range.
     """
-    model, run = train.load(workdir)
-    if not hasattr(model, "encode"):
-        name, data = run.fields.model["name"], run.fields.data["name"]
-        raise ValueError(f"{workdir} holds the model {name!r} of the data {data!r}, which does not translate")
-    vocabulary = run.dataset.vocabulary
+    model, vocabulary, ends = _published(folder) if is_published(folder) else _load(folder)
     sources = vocabulary.encode_all(texts)
     for number, source in enumerate(sources, start=1):
         if not 1 <= len(source) <= model.source_context:
             raise ValueError(
                 f"text {number} has {len(source)} tokens, not 1 to {model.source_context}: {texts[number - 1]}"
             )
-    settings = {"bos": BOS, "eos": EOS, "length": model.context, "beams": beams, "length_penalty": length_penalty}
+    settings = ends | {"length": model.context, "beams": beams, "length_penalty": length_penalty}
     translations = []
     for start in range(0, len(sources), batch_size):
         some = sources[start : start + batch_size]
@@ -51,6 +55,23 @@ def translate(
         tokens_BKT, _ = beam_search(model, jnp.asarray(source_BS), jnp.asarray(mask_BS), **settings)
         translations += [vocabulary.decode(row) for row in np.asarray(tokens_BKT)[: len(some), 0]]
     return translations
+
+
+def _load(workdir: str):
+    model, run = train.load(workdir)
+    if not hasattr(model, "encode"):
+        name, data = run.fields.model["name"], run.fields.data["name"]
+        raise ValueError(f"{workdir} holds the model {name!r} of the data {data!r}, which does not translate")
+    return model, run.dataset.vocabulary, {"bos": BOS, "eos": EOS}
+
+
+def _published(folder: str):
+    model, vocabulary = published.load(folder)
+    if not hasattr(model, "encode"):
+        raise ValueError(f"{folder} holds a {type(model).__name__}, which does not translate")
+    if vocabulary.bos is None:
+        raise ValueError(f"{folder}/config.json lacks decoder_start_token_id, the token before the first of a target")
+    return model, vocabulary, {"bos": vocabulary.bos, "eos": vocabulary.eos}
 
 
 def scores(translations: list[str], references: list[str]) -> str:
@@ -66,7 +87,9 @@ def scores(translations: list[str], references: list[str]) -> str:
 def main(arguments: list[str] | None = None) -> None:
     """The command line: translations on standard output, an error as one line and exit code 1."""
     parser = argparse.ArgumentParser(prog="python -m experiments.translate", description=__doc__.splitlines()[0])
-    parser.add_argument("--workdir", required=True, help="folder of the run")
+    folder = parser.add_mutually_exclusive_group(required=True)
+    folder.add_argument("--workdir", dest="folder", help="folder of the run")
+    folder.add_argument("--weights", dest="folder", help="folder of a published model with its tokenizer.json")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--text", help="a text to translate")
     what.add_argument("--file", help="a UTF-8 file with a text on each line")
@@ -79,7 +102,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         texts = read_lines(file) if file else [text]
         right = read_lines(references) if references else None
-        translations = translate(given.pop("workdir"), texts, **given)
+        translations = translate(given.pop("folder"), texts, **given)
         print("\n".join(translations))
         if right is not None:
             print(scores(translations, right), file=sys.stderr)

@@ -14,12 +14,15 @@ from models.gpt import GPT
 from models.perceiver import Perceiver
 from models.variational import Variational
 from models.vit import VisionTransformer
+from models.yardsticks import ConvolutionalNetwork, Perceptron
 
 MODELS = {
     "bert": Bert,
+    "convolutional": ConvolutionalNetwork,
     "encoder_decoder": EncoderDecoder,
     "gpt": GPT,
     "perceiver": Perceiver,
+    "perceptron": Perceptron,
     "variational": Variational,
     "vit": VisionTransformer,
 }

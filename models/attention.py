@@ -10,7 +10,7 @@ weights:
 | causal, padding, windows    | the mask: boolean, True = may attend, broadcastable to `BHTS`                   |
 | soft / hard                 | `softargmax` with inverse temperature beta, or `hardargmax`                     |
 | Bahdanau                    | `additive` scores                                                               |
-| relative positions (Swin)   | a bias added to the scores                                                      |
+| relative positions (T5)     | a bias added to the scores: `models.layers.RelativePositions`                   |
 | Perceiver                   | the queries are a learned latent array                                          |
 | Flamingo                    | `gated=True`: the output passes a tanh gate that starts at 0                    |
 | graph convolution           | the scores are given, the mask is the adjacency: `as_given`                     |
@@ -22,11 +22,13 @@ Sources: Bahdanau et al. 2015 (additive); Vaswani et al. 2017, eq. 1 (scaled dot
 
 from collections.abc import Callable
 from functools import partial
+import math
 
 from flax import nnx
 import jax
 import jax.numpy as jnp
 
+from models.blockwise import blockwise, four_axes, with_causal
 from models.layers import Dropout, linear, rotate
 
 Weigh = Callable[[jax.Array, jax.Array | None], jax.Array]
@@ -110,17 +112,17 @@ def attend(query_BTHK, key_BSGK, value_BSGK, *, mask=None, causal: bool = False,
     """
     T, S = query_BTHK.shape[1], key_BSGK.shape[1]
     if jax.default_backend() == "cpu" and bias is None and T * S > 256:  # for less the stock function is quicker
-        return _blockwise(causal, query_BTHK, *(_spread(x, query_BTHK.shape[2]) for x in (key_BSGK, value_BSGK)), mask)
+        return blockwise(causal, query_BTHK, *(_spread(x, query_BTHK.shape[2]) for x in (key_BSGK, value_BSGK)), mask)
     half = query_BTHK.dtype in (jnp.bfloat16, jnp.float16) and query_BTHK.shape[-1] % 8 == 0
     cudnn = half and jax.default_backend() == "gpu" and query_BTHK.shape[-1] <= 128
     out_BTHK = jax.nn.dot_product_attention(
-        query_BTHK, key_BSGK, value_BSGK, bias=bias, mask=_four_axes(mask), is_causal=causal,
+        query_BTHK, key_BSGK, value_BSGK, bias=bias, mask=four_axes(mask), is_causal=causal,
         implementation="cudnn" if cudnn else "xla",
     )  # fmt: skip
     if mask is None:
         return out_BTHK
     # The stock kernels give the mean of all values for a row without any allowed key, so padding would leak.
-    allowed = _four_axes(_with_causal(mask, causal, T, S))
+    allowed = four_axes(with_causal(mask, causal, T, S))
     return jnp.where(allowed.any(-1).swapaxes(1, 2)[..., None], out_BTHK, 0)
 
 
@@ -135,17 +137,20 @@ class Attention(nnx.Module):
       causal: position t sees positions up to t only.
       rotary: rotate queries and keys by their positions (Su et al. 2021).
       qk_norm: RMS-normalise queries and keys (Henry et al. 2020).
+      scaled: divide dot products by sqrt(K). Without it the first queries are that much smaller (Raffel et al. 2020).
       score: "dot" or "additive". weigh: "soft" or "hard", with inverse temperature `beta`.
       gated: multiply the output by tanh(gate), gate = 0 at the start (Alayrac et al. 2022).
       dropout: probability of dropping a weight.
-      bias: biases in the four projections. dtype: of the computation; parameters stay float32.
+      bias: biases in the four projections; `qkv_bias`, if given, in those of queries, keys and values.
+      dtype: of the computation; parameters stay float32.
     """
 
     def __init__(
         self, *, width: int, heads: int, head_size: int | None = None, kv_heads: int | None = None,
         source_width: int | None = None, causal: bool = False, rotary: bool = False, qk_norm: bool = False,
-        score: str = "dot", weigh: str = "soft", beta: float = 1.0, gated: bool = False, dropout: float = 0.0,
-        bias: bool = True, dtype: str = "float32", rngs: nnx.Rngs,
+        scaled: bool = True, score: str = "dot", weigh: str = "soft", beta: float = 1.0, gated: bool = False,
+        dropout: float = 0.0, bias: bool = True, qkv_bias: bool | None = None, dtype: str = "float32",
+        rngs: nnx.Rngs,
     ):  # fmt: skip
         kv_heads = heads if kv_heads is None else kv_heads
         if head_size is None and width % heads:
@@ -154,24 +159,29 @@ class Attention(nnx.Module):
             raise ValueError(f"kv_heads={kv_heads} must divide heads={heads}")
         if score not in ("dot", "additive"):
             raise ValueError(f"score={score!r}: expected 'dot' or 'additive'")
+        if not scaled and score == "additive":
+            raise ValueError("scaled=False is for dot products: additive scores have no scale")
         if weigh not in ("soft", "hard"):
             raise ValueError(f"weigh={weigh!r}: expected 'soft' or 'hard'")
         head_size = width // heads if head_size is None else head_size
         if rotary and head_size % 2:
             raise ValueError(f"rotary positions need an even head size, not {head_size}")
         source_width = width if source_width is None else source_width
-        project = partial(linear, bias=bias, dtype=dtype, rngs=rngs)
+        project = partial(linear, bias=bias if qkv_bias is None else qkv_bias, dtype=dtype, rngs=rngs)
         self.query = project(width, heads * head_size)
+        if not scaled:
+            self.query.kernel[...] *= head_size**-0.5
         self.key = project(source_width, kv_heads * head_size)
         self.value = project(source_width, kv_heads * head_size)
-        self.out = project(heads * head_size, width)
+        self.out = project(heads * head_size, width, bias=bias)
         self.query_norm = nnx.RMSNorm(head_size, dtype=dtype, rngs=rngs) if qk_norm else None
         self.key_norm = nnx.RMSNorm(head_size, dtype=dtype, rngs=rngs) if qk_norm else None
         self.vector = nnx.Param(jax.random.normal(rngs.params(), (heads, head_size))) if score == "additive" else None
         self.gate = nnx.Param(jnp.zeros(())) if gated else None
         self.dropout = Dropout(dropout)
         self.heads, self.kv_heads, self.head_size = heads, kv_heads, head_size
-        self.causal, self.rotary, self.weigh, self.beta, self.dtype = causal, rotary, weigh, beta, dtype
+        self.causal, self.rotary, self.scaled, self.dtype = causal, rotary, scaled, dtype
+        self.weigh, self.beta = weigh, beta
 
     def __call__(
         self, x_BTD, source_BSD=None, *, mask=None, bias=None, cache: Cache | None = None, start=0, key=None
@@ -183,6 +193,8 @@ class Attention(nnx.Module):
         after them and attend to all so far. `key` is the dropout key; None turns dropout off.
         """
         query_BTHK = self._split(self.query(x_BTD), self.heads, self.query_norm)
+        if not self.scaled:
+            query_BTHK = query_BTHK * math.sqrt(self.head_size)  # what all kernels divide by
         source_BSD = x_BTD if source_BSD is None else source_BSD
         remembered = source_BSD if isinstance(source_BSD, dict) else self.remember(source_BSD)
         key_BSGK, value_BSGK = remembered["key"], remembered["value"]
@@ -225,7 +237,7 @@ class Attention(nnx.Module):
         score = dot_product if self.vector is None else partial(additive, vector_HK=self.vector[...])
         scores_BHTS = score(query_BTHK, key_BSHK) + (0 if bias is None else bias)
         weigh = {"soft": softargmax, "hard": hardargmax}[self.weigh]
-        weights_BHTS = weigh(scores_BHTS, _with_causal(mask, causal, *scores_BHTS.shape[-2:]), beta=self.beta)
+        weights_BHTS = weigh(scores_BHTS, with_causal(mask, causal, *scores_BHTS.shape[-2:]), beta=self.beta)
         if watched:
             self.sow(AttentionWeights, "weights", weights_BHTS)
         return mix(self.dropout(weights_BHTS, key), value_BSHK)
@@ -237,64 +249,3 @@ class Attention(nnx.Module):
 def _spread(x_BSGK, heads: int):
     groups = x_BSGK.shape[2]
     return x_BSGK if groups == heads else jnp.repeat(x_BSGK, heads // groups, axis=2)
-
-
-def _with_causal(mask, causal: bool, T: int, S: int):
-    if not causal:
-        return mask
-    lower = jnp.tril(jnp.ones((T, S), bool))
-    return lower if mask is None else mask & lower
-
-
-def _four_axes(mask):
-    return None if mask is None else mask.reshape((1,) * (4 - mask.ndim) + mask.shape)
-
-
-# On CPU there is no fused kernel, and the stock one is slow. `python -m experiments.speed attention` compares: heads
-# before time makes each product a contiguous matrix product, causal blocks over the queries skip most of the upper
-# triangle, and a backward pass that reuses the stored weights saves the second softargmax.
-
-
-def _row_blocks(causal: bool, T: int) -> list[tuple[int, int]]:
-    count = min(4, max(1, T // 32)) if causal else 1
-    edges = [T * i // count for i in range(count + 1)]
-    return list(zip(edges[:-1], edges[1:]))
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _blockwise(causal, query_BTHK, key_BSHK, value_BSHK, mask):
-    return _blockwise_forward(causal, query_BTHK, key_BSHK, value_BSHK, mask)[0]
-
-
-def _blockwise_forward(causal, query_BTHK, key_BSHK, value_BSHK, mask):
-    T, S = query_BTHK.shape[1], key_BSHK.shape[1]
-    query, key, value = (x.swapaxes(1, 2) for x in (query_BTHK * query_BTHK.shape[-1] ** -0.5, key_BSHK, value_BSHK))
-    allowed = _four_axes(_with_causal(mask, causal, T, S))
-    allowed = None if allowed is None else jnp.broadcast_to(allowed, (*allowed.shape[:2], T, S))
-    weights, outs = [], []
-    for start, stop in _row_blocks(causal, T):
-        seen = stop if causal else S
-        open_ = None if allowed is None else allowed[:, :, start:stop, :seen]
-        w = jnp.einsum("bhtk,bhsk->bhts", query[:, :, start:stop], key[:, :, :seen], preferred_element_type=jnp.float32)
-        w = softargmax(w, open_).astype(value.dtype)
-        weights.append(w)
-        outs.append(jnp.einsum("bhts,bhsk->bhtk", w, value[:, :, :seen]))
-    return jnp.concatenate(outs, axis=2).swapaxes(1, 2), (query, key, value, weights)
-
-
-def _blockwise_backward(causal, saved, gradient_BTHK):
-    query, key, value, weights = saved
-    gradient = gradient_BTHK.swapaxes(1, 2)
-    d_query, d_key, d_value = [], jnp.zeros_like(key), jnp.zeros_like(value)
-    for (start, stop), w in zip(_row_blocks(causal, query.shape[2]), weights):
-        seen, g = w.shape[-1], gradient[:, :, start:stop]
-        d_value = d_value.at[:, :, :seen].add(jnp.einsum("bhts,bhtk->bhsk", w, g))
-        d_w = jnp.einsum("bhtk,bhsk->bhts", g, value[:, :, :seen])
-        d_scores = w * (d_w - (d_w * w).sum(-1, keepdims=True))
-        d_query.append(jnp.einsum("bhts,bhsk->bhtk", d_scores, key[:, :, :seen]))
-        d_key = d_key.at[:, :, :seen].add(jnp.einsum("bhts,bhtk->bhsk", d_scores, query[:, :, start:stop]))
-    d_query = jnp.concatenate(d_query, axis=2) * query.shape[-1] ** -0.5
-    return d_query.swapaxes(1, 2), d_key.swapaxes(1, 2), d_value.swapaxes(1, 2), None
-
-
-_blockwise.defvjp(_blockwise_forward, _blockwise_backward)

@@ -1,8 +1,12 @@
-"""The likeliest target for a source: beam search, of which greedy decoding is the case of one beam.
+"""The likeliest target for a source, or continuation of a text: beam search.
 
-What is needed of a model is `context`, `new_cache(source, source_mask=..., length=...)`, `reorder(cache, rows)` and
-`decode(tokens, cache) -> (logits, cache)`, see `models.encoder_decoder.EncoderDecoder`. The whole search is one
-compiled program.
+What is needed of a model is `context`, `new_cache(...)`, `reorder(cache, rows)` and `decode(tokens, cache) -> (logits,
+cache)`, see `models.encoder_decoder.EncoderDecoder` and `models.gpt.GPT`. The whole search is one compiled program.
+
+In every step the `beams` likeliest continuations that do not end go on. Those that end, by `eos` or with the last
+step, join a list of the `beams` best finished ones, ranked by log p / tokens^length_penalty, if they are among the
+likeliest `beams` of their step. The search is over when the list is full, and the best of those that go on would not
+come into it if it ended now. This is what `generate` of transformers does by default; one beam is greedy decoding.
 """
 
 from functools import partial
@@ -18,73 +22,93 @@ def beam_search(
 ):  # fmt: skip
     """The best targets found and their scores: int32 (B, beams, length) and float32 (B, beams), best first.
 
-    A hypothesis is finished by `eos`, or by being `length` tokens long; what stands after `eos` is `eos` too. In every
-    step the best `beams` of all are kept, out of the finished ones and every continuation of the others, so that one
-    beam is greedy decoding, and enough beams find the best target there is. A beam that stays empty scores -inf.
+    What stands after `eos` is `eos` too. A place of the list that stays empty scores -inf.
 
     Args:
       source_BS: token numbers. source_mask_BS: False at padding.
-      bos: the token before the first. eos: the token that ends a target, which counts to its length.
+      bos: the token before the first. eos: the token that ends a target, which counts to its length; None: no such.
       length: longest target, up to the model's `context`.
-      length_penalty: alpha of Wu et al. 2016, eq. 14. The score is log p / ((5 + length) / 6)^alpha, so that 0 leaves
-        log p, and more favours longer targets.
+      length_penalty: 0 ranks by log p; more favours longer targets (1: the mean over tokens).
 
     Raises:
       ValueError: a setting is out of range.
     """
+    prompt_B1 = jnp.full((len(source_BS), 1), bos, jnp.int32)
+    settings = dict(eos=eos, length=length, beams=beams)
+    return _checked(model, prompt_B1, (source_BS, source_mask_BS), length_penalty, **settings)
+
+
+def beam_search_on(
+    model: nnx.Module, prompt_BT, *, eos: int | None, length: int, beams: int = 1, length_penalty: float = 0.0
+):  # fmt: skip
+    """The same for a model without source: the best continuations of each prompt. Tokens of the prompt do not count."""
+    prompt_BT = jnp.asarray(prompt_BT, jnp.int32)
+    return _checked(model, prompt_BT, None, length_penalty, eos=eos, length=length, beams=beams)
+
+
+def _checked(model, prompt_BT, source, length_penalty, *, eos, length, beams):
+    longest = model.context - prompt_BT.shape[1] + 1  # the last token is never fed back
     if beams < 1:
         raise ValueError(f"beams = {beams}: expected at least 1")
-    if not 1 <= length <= model.context:
-        raise ValueError(f"length = {length}: expected 1 to {model.context} tokens, the context of the model")
+    if not 1 <= length <= longest:
+        raise ValueError(f"length = {length}: expected 1 to {longest} tokens, by the context of the model")
     if not length_penalty >= 0:
         raise ValueError(f"length_penalty = {length_penalty}: expected at least 0")
     structure, state = nnx.split(model)
-    return _search(
-        structure, state, source_BS, source_mask_BS, float(length_penalty), bos=bos, eos=eos, length=length, beams=beams
-    )
+    eos = -1 if eos is None else eos
+    return _search(structure, state, prompt_BT, source, float(length_penalty), eos=eos, length=length, beams=beams)
 
 
-@partial(jax.jit, static_argnames=("structure", "bos", "eos", "length", "beams"))
-def _search(structure, state, source_BS, source_mask_BS, alpha, *, bos, eos, length, beams):
-    # N = B * beams rows, the beams of an example next to each other; all but one start empty, with log p = -inf.
-    model = nnx.merge(structure, state)
-    B = len(source_BS)
-    repeat = lambda x: None if x is None else jnp.repeat(x, beams, axis=0)
-    first_row_B1 = jnp.arange(B)[:, None] * beams
-
-    def penalised(log_p, count):
-        return log_p / ((5 + count) / 6) ** alpha
+@partial(jax.jit, static_argnames=("structure", "eos", "length", "beams"))
+def _search(structure, state, prompt_BT, source, alpha, *, eos, length, beams):
+    # K beams of an example stand next to each other in N = B K rows; all but one start impossible, with log p = -inf.
+    model, (B, T), K = nnx.merge(structure, state), prompt_BT.shape, beams
+    prompt_NT = jnp.repeat(prompt_BT, K, axis=0)
+    first_row_B1 = jnp.arange(B)[:, None] * K
 
     def step(carry):
-        number, tokens_NT, log_p_BK, count_BK, cache = carry
-        last_N = jnp.where(number == 0, bos, tokens_NT[:, number - 1])
+        number, tokens_BKT, log_p_BK, best_BKT, score_BK, open_B, cache = carry
+        last_N = jnp.where(number == 0, prompt_NT[:, -1], tokens_BKT[:, :, number - 1].reshape(-1))
         logits_N1V, cache = model.decode(last_N[:, None], cache)
         V = logits_N1V.shape[-1]
-        next_BKV = jax.nn.log_softmax(logits_N1V).reshape(B, beams, V)
-        # A finished target goes on in one way only, which costs nothing.
-        over_BK = _ended(tokens_NT, number, eos).reshape(B, beams)
-        next_BKV = jnp.where(over_BK[..., None], jnp.where(jnp.arange(V) == eos, 0, -jnp.inf), next_BKV)
-        log_p_BKV = log_p_BK[..., None] + next_BKV
-        count_BK = count_BK + ~over_BK
-        score_BKV = penalised(log_p_BKV, count_BK[..., None])
-        _, best_BK = jax.lax.top_k(score_BKV.reshape(B, -1), beams)
-        pick = lambda x: jnp.take_along_axis(x.reshape(B, -1), best_BK, axis=1)
-        parent_N = (first_row_B1 + best_BK // V).reshape(-1)
-        tokens_NT = tokens_NT[parent_N].at[:, number].set((best_BK % V).reshape(-1))
-        count_BK = jnp.take_along_axis(count_BK, best_BK // V, axis=1)
-        return number + 1, tokens_NT, pick(log_p_BKV), count_BK, model.reorder(cache, parent_N)
+        next_BKV = log_p_BK[..., None] + jax.nn.log_softmax(logits_N1V).reshape(B, K, V)
+        # Of 2 K continuations at least K do not end, for each beam has one end.
+        log_p_BC, chosen_BC = jax.lax.top_k(next_BKV.reshape(B, -1), min(2 * K, K * V))
+        parent_BC, token_BC = jnp.divmod(chosen_BC, V)
+        longer_BCT = _pick(tokens_BKT, parent_BC).at[:, :, number].set(token_BC)
+        ended_BC = (token_BC == eos) | (number + 1 == length)
+        # The best that go on.
+        log_p_BK, on_BK = jax.lax.top_k(jnp.where(ended_BC, -jnp.inf, log_p_BC), K)
+        cache = model.reorder(cache, (first_row_B1 + _pick(parent_BC, on_BK)).reshape(-1))
+        # The best that have ended.
+        penalty = (number + 1.0) ** alpha
+        enters_BC = ended_BC & (jnp.arange(ended_BC.shape[1]) < K) & open_B[:, None]
+        scores = jnp.concatenate([score_BK, jnp.where(enters_BC, log_p_BC / penalty, -jnp.inf)], axis=1)
+        score_BK, best_BK = jax.lax.top_k(scores, K)
+        best_BKT = _pick(jnp.concatenate([best_BKT, _fill(longer_BCT, number, eos)], axis=1), best_BK)
+        open_B &= log_p_BK[:, 0] / penalty > score_BK[:, -1]
+        return number + 1, _pick(longer_BCT, on_BK), log_p_BK, best_BKT, score_BK, open_B, cache
 
-    def unfinished(carry):
-        number, tokens_NT, *_ = carry
-        return (number < length) & ~_ended(tokens_NT, number, eos).all()
+    if source is None:
+        cache = model.new_cache(B * K, T + length - 1)
+    else:
+        rows = [None if x is None else jnp.repeat(x, K, axis=0) for x in source]
+        cache = model.new_cache(rows[0], source_mask=rows[1], length=T + length - 1)
+    if T > 1:
+        _, cache = model.decode(prompt_NT[:, :-1], cache)
+    none_BK, empty_BKT = jnp.full((B, K), -jnp.inf), jnp.full((B, K, length), eos, jnp.int32)
+    number, log_p_BK, open_B = jnp.zeros((), jnp.int32), none_BK.at[:, 0].set(0.0), jnp.ones(B, bool)
+    carry = (number, empty_BKT, log_p_BK, empty_BKT, none_BK, open_B, cache)
+    unfinished = lambda carry: (carry[0] < length) & carry[5].any()
+    _, _, _, best_BKT, score_BK, _, _ = jax.lax.while_loop(unfinished, step, carry)
+    return best_BKT, score_BK
 
-    cache = model.new_cache(repeat(source_BS), source_mask=repeat(source_mask_BS), length=length)
-    log_p_BK = jnp.where(jnp.arange(beams) == 0, jnp.zeros((B, 1)), -jnp.inf)
-    tokens_NT = jnp.full((B * beams, length), eos, jnp.int32)
-    carry = (jnp.zeros((), jnp.int32), tokens_NT, log_p_BK, jnp.zeros((B, beams), jnp.int32), cache)
-    _, tokens_NT, log_p_BK, count_BK, _ = jax.lax.while_loop(unfinished, step, carry)
-    return tokens_NT.reshape(B, beams, length), penalised(log_p_BK, count_BK)
+
+def _pick(x, index_BC):
+    """Of each example's rows (axis 1) those at these places."""
+    return jnp.take_along_axis(x, index_BC.reshape(*index_BC.shape, *(1,) * (x.ndim - 2)), axis=1)
 
 
-def _ended(tokens_NT, number, eos: int):
-    return (number > 0) & (tokens_NT[:, number - 1] == eos)
+def _fill(tokens_BCT, number, eos: int):
+    """What stands behind the newest token is `eos`."""
+    return jnp.where(jnp.arange(tokens_BCT.shape[-1]) > number, eos, tokens_BCT)

@@ -18,8 +18,9 @@ class Bert(nnx.Module):
       vocab_size: V. context: longest sequence. width: D. depth: L. heads: H.
       head: "masked" gives logits `BTV` of the token at each position, "pretraining" these and `B2` of the second text
         not following (0) or following (1) the first one, "next" the latter alone, "classification" `BC` for a
-        sequence, "tagging" `BTC` for each token.
-      classes: C, of the last two heads.
+        sequence, "tagging" `BTC` for each token, "none" the last hidden states `BTD`, "pooler" these and `BD`, the
+        first of them through a dense tanh layer.
+      classes: C, of "classification" and "tagging".
       segments: kinds of segments. positions: "learned", "sinusoidal" or "none".
       norm_order, epsilon, activation: see `models.transformer.Block`; these defaults are the paper's.
       dropout: on the embeddings, before a classifier, and in every block.
@@ -127,12 +128,34 @@ class TaggingHead(nnx.Module):
         return self.classifier(self.dropout(x, key)).astype(jnp.float32)
 
 
+class NoHead(nnx.Module):
+    """The last hidden states as they are."""
+
+    def __init__(self, **_):
+        pass
+
+    def __call__(self, x, embedding, key):
+        return x.astype(jnp.float32)
+
+
+class PoolerHead(nnx.Module):
+    """The last hidden states, and the vector of [CLS] through a dense tanh layer."""
+
+    def __init__(self, *, width, dtype, rngs, **_):
+        self.pooler = linear(width, width, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x, embedding, key):
+        return x.astype(jnp.float32), jnp.tanh(self.pooler(x[:, 0])).astype(jnp.float32)
+
+
 HEADS = {
     "masked": MaskedHead,
     "pretraining": PretrainingHead,
     "next": NextHead,
     "classification": ClassificationHead,
     "tagging": TaggingHead,
+    "pooler": PoolerHead,
+    "none": NoHead,
 }
 
 

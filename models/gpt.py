@@ -54,6 +54,10 @@ class GPT(nnx.Module):
         logits, layers = self._forward(tokens, cache=cache["layers"], start=cache["length"])
         return logits, {"length": cache["length"] + tokens.shape[1], "layers": layers}
 
+    def reorder(self, cache, rows_B):
+        """The cache with the text so far of row rows_B[b] as that of row b."""
+        return cache | {"layers": self.blocks.reorder(cache["layers"], rows_B)}
+
     def _forward(self, tokens, *, mask=None, cache=None, start=0, key=None):
         mask = None if mask is None else mask[:, None, None, :]
         first_key, blocks_key = split_key(key, 2)

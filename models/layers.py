@@ -12,8 +12,11 @@ ACTIVATIONS = {
     "gelu": partial(nnx.gelu, approximate=False),
     "gelu_tanh": partial(nnx.gelu, approximate=True),
     "relu": nnx.relu,
+    "silu": nnx.silu,
+    "geglu": partial(nnx.gelu, approximate=True),
     "swiglu": nnx.silu,
 }
+GATED = ("geglu", "swiglu")
 
 
 def linear(inputs: int, outputs: int, *, bias: bool = True, dtype: str = "float32", rngs: nnx.Rngs) -> nnx.Linear:
@@ -74,7 +77,7 @@ def split_key(key, count: int):
 
 
 class MLP(nnx.Module):
-    """Widen to `mlp_width`, activate, narrow; "swiglu" multiplies a second, linear branch (Shazeer 2020)."""
+    """Widen to `mlp_width`, activate, narrow; "geglu" and "swiglu" multiply a second, linear branch (Shazeer 2020)."""
 
     def __init__(
         self, *, width: int, mlp_width: int, activation: str = "gelu", bias: bool = True, dtype: str = "float32",
@@ -84,7 +87,7 @@ class MLP(nnx.Module):
             raise ValueError(f"activation={activation!r}: expected one of {', '.join(sorted(ACTIVATIONS))}")
         project = partial(linear, bias=bias, dtype=dtype, rngs=rngs)
         self.up = project(width, mlp_width)
-        self.linear = project(width, mlp_width) if activation == "swiglu" else None
+        self.linear = project(width, mlp_width) if activation in GATED else None
         self.down = project(mlp_width, width)
         self.activation = activation
 
@@ -129,6 +132,45 @@ class Positions(nnx.Module):
         if self.table is not None:
             other.table = nnx.Param(interpolate(self.table[...], self.shape, other.shape))
         return other
+
+
+class RelativePositions(nnx.Module):
+    """A learned bias on scores, one for each head and each range of distances from query to key.
+
+    Near distances have a bucket each; the others share buckets whose ranges grow in proportion, up to `farthest` and
+    beyond (Raffel et al. 2020, section 2.1). All layers of a stack share one table.
+    """
+
+    def __init__(self, heads: int, buckets: int, farthest: int, *, causal: bool, rngs: nnx.Rngs):
+        self.table = nnx.Param(0.02 * jax.random.normal(rngs.params(), (buckets, heads)))
+        self.farthest, self.causal = farthest, causal
+        distance_buckets(np.zeros(1), buckets, farthest, causal)  # says at once if there are too few
+
+    def __call__(self, position_T, count: int):
+        """The bias (1, H, T, S) of queries at these positions on the keys 0, 1, ... S - 1."""
+        table_UH = self.table[...]
+        # Numbered without JAX, as the logarithm is at the edge of a range where distances are powers of two.
+        bucket_of = distance_buckets(np.arange(1 - count, count), len(table_UH), self.farthest, self.causal)
+        bias_TSH = table_UH[bucket_of][jnp.arange(count) - position_T[:, None] + count - 1]
+        return bias_TSH.transpose(2, 0, 1)[None]
+
+
+def distance_buckets(distance: np.ndarray, buckets: int, farthest: int, causal: bool) -> np.ndarray:
+    """The bucket of each distance, key minus query. The future has the second half; where `causal`, none.
+
+    Raises ValueError where there are too few buckets.
+    """
+    share = buckets if causal else buckets // 2
+    exact = share // 2
+    if exact < 1 or farthest <= exact:
+        raise ValueError(
+            f"relative_buckets={buckets}, relative_farthest={farthest}: expected at least {2 if causal else 4} buckets "
+            f"and a distance above {max(exact, 1)}"
+        )
+    size = np.maximum(-distance, 0) if causal else np.abs(distance)
+    scale = np.log(np.maximum(size, exact).astype(np.float32) / exact) / np.float32(math.log(farthest / exact))
+    far = np.minimum(exact + (scale * (share - exact)).astype(int), share - 1)
+    return np.where(size < exact, size, far).astype(int) + (0 if causal else share * (distance > 0))
 
 
 def interpolate(table_TD, old: tuple[int, ...], new: tuple[int, ...]):

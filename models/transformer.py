@@ -7,37 +7,40 @@ import jax
 import jax.numpy as jnp
 
 from models.attention import Attention
-from models.layers import MLP, Dropout, normalisation, split_key
+from models.layers import GATED, MLP, Dropout, RelativePositions, normalisation, split_key
 
 
 class Block(nnx.Module):
     """Attention, then (where `cross`) attention to a source, then an MLP, each inside a residual connection.
 
     Args:
-      width: D. mlp_width: M, default 4 D (8/3 D for "swiglu", which has three matrices).
-      heads, kv_heads, rotary, qk_norm: see `models.attention.Attention`.
+      width: D. mlp_width: M, default 4 D (8/3 D for "geglu" and "swiglu", which have three matrices).
+      heads, head_size, kv_heads, rotary, qk_norm, scaled: see `models.attention.Attention`.
       causal: self-attention sees the past only. cross: adds attention to a source, `source_width` wide (default D).
       self_attention: False leaves it out, as where a Perceiver reads its input.
       norm: "layer" or "rms". norm_order: "pre" (x + f(norm(x))) or "post" (norm(x + f(x)), Vaswani et al. 2017).
       epsilon: added to the variance in the norms.
-      activation: see `models.layers.MLP`. bias: biases in projections and norms.
+      activation: see `models.layers.MLP`. bias: biases in projections and norms. qkv_bias: see `Attention`.
       dropout: on attention weights and on what each part adds to the residual.
       dtype: of the computation; parameters stay float32.
     """
 
     def __init__(
-        self, *, width: int, heads: int, mlp_width: int | None = None, kv_heads: int | None = None,
-        causal: bool = False, cross: bool = False, source_width: int | None = None, self_attention: bool = True,
-        rotary: bool = False, qk_norm: bool = False, norm: str = "layer", norm_order: str = "pre",
-        epsilon: float = 1e-5, activation: str = "gelu", bias: bool = True, dropout: float = 0.0,
-        dtype: str = "float32", rngs: nnx.Rngs,
+        self, *, width: int, heads: int, mlp_width: int | None = None, head_size: int | None = None,
+        kv_heads: int | None = None, causal: bool = False, cross: bool = False, source_width: int | None = None,
+        self_attention: bool = True, rotary: bool = False, qk_norm: bool = False, scaled: bool = True,
+        norm: str = "layer", norm_order: str = "pre", epsilon: float = 1e-5, activation: str = "gelu",
+        bias: bool = True, qkv_bias: bool | None = None, dropout: float = 0.0, dtype: str = "float32", rngs: nnx.Rngs,
     ):  # fmt: skip
         if norm_order not in ("pre", "post"):
             raise ValueError(f"norm_order={norm_order!r}: expected 'pre' or 'post'")
         if mlp_width is None:
-            mlp_width = 8 * width // 3 if activation == "swiglu" else 4 * width
+            mlp_width = 8 * width // 3 if activation in GATED else 4 * width
         shared = dict(width=width, bias=bias, dtype=dtype, rngs=rngs)
-        attention = partial(Attention, heads=heads, kv_heads=kv_heads, qk_norm=qk_norm, dropout=dropout, **shared)
+        attention = partial(
+            Attention, heads=heads, head_size=head_size, kv_heads=kv_heads, qk_norm=qk_norm, scaled=scaled,
+            qkv_bias=qkv_bias, dropout=dropout, **shared,
+        )  # fmt: skip
         self.new_norm = partial(normalisation, norm, width, epsilon=epsilon, bias=bias, dtype=dtype)
         self.attention = attention(causal=causal, rotary=rotary) if self_attention else None
         self.attention_norm = self.new_norm(rngs) if self_attention else None
@@ -48,10 +51,11 @@ class Block(nnx.Module):
         self.dropout = Dropout(dropout)
         self.pre = norm_order == "pre"
 
-    def __call__(self, x, *, mask=None, source=None, source_mask=None, cache=None, start=0, key=None):
+    def __call__(self, x, *, mask=None, bias=None, source=None, source_mask=None, cache=None, start=0, key=None):
         """`x` and the result are `BTD`, `source` is `BSD`; masks broadcast to `BHTS`. Gives (x, cache).
 
-        `cache` is from `new_cache`, and takes the place of the source where it holds one.
+        `bias`, as broad, is added to the scores of self-attention. `cache` is from `new_cache`, and takes the place of
+        the source where it holds one.
         """
         keys = split_key(key, 5)
         past = cache or {}
@@ -59,7 +63,7 @@ class Block(nnx.Module):
 
         def attention(h):
             nonlocal cache
-            h, own = self.attention(h, mask=mask, cache=past.get("self"), start=start, key=keys[0])
+            h, own = self.attention(h, mask=mask, bias=bias, cache=past.get("self"), start=start, key=keys[0])
             cache = None if cache is None else past | {"self": own}
             return h
 
@@ -85,7 +89,9 @@ class Stack(nnx.Module):
     """`depth` blocks, one after the other, and a norm after the last where the blocks are pre-norm.
 
     Args:
-      depth: L. width, and `block`: the fields of `Block`.
+      depth: L. width, heads, causal, and `block`: the fields of `Block`.
+      relative_buckets: ranges of distances for which scores have a learned bias, `relative_farthest` the start of the
+        last one (see `models.layers.RelativePositions`); 0: no bias.
       scan: keep the parameters of all blocks in one array each, with a leading axis L, and compile one block instead
         of L of them; the numbers are the same.
       remat: recompute the inside of a block in the backward pass instead of keeping it (Chen et al. 2016).
@@ -94,12 +100,15 @@ class Stack(nnx.Module):
     forwards_to = Block
 
     def __init__(
-        self, *, width: int, depth: int, scan: bool = False, remat: bool = False, rngs: nnx.Rngs, **block
+        self, *, width: int, depth: int, heads: int, causal: bool = False, relative_buckets: int = 0,
+        relative_farthest: int = 128, scan: bool = False, remat: bool = False, rngs: nnx.Rngs, **block,
     ):  # fmt: skip
         if depth < 1:
             raise ValueError(f"depth={depth}: expected at least 1 layer")
-        blocks = [Block(width=width, **block, rngs=rngs) for _ in range(depth)]
+        blocks = [Block(width=width, heads=heads, causal=causal, **block, rngs=rngs) for _ in range(depth)]
         self.norm = blocks[0].new_norm(rngs) if blocks[0].pre else None
+        relative = partial(RelativePositions, heads, relative_buckets, relative_farthest, causal=causal, rngs=rngs)
+        self.relative = relative() if relative_buckets else None
         if scan:
             stacked = jax.tree.map(lambda *layers: jnp.stack(layers), *(nnx.state(b) for b in blocks))
             self.blocks = nnx.merge(nnx.graphdef(blocks[0]), stacked)
@@ -109,6 +118,7 @@ class Stack(nnx.Module):
 
     def __call__(self, x, *, cache=None, key=None, **inputs):
         """`x` and the result are `BTD`; `cache` is from `new_cache`; `inputs` go to every block. Gives (x, cache)."""
+        inputs |= self._bias(x, cache, inputs.get("start", 0))
         if self.scan:
             keys = None if key is None else jax.random.split(key, self.depth)
             structure, stacked = nnx.split(self.blocks)
@@ -124,7 +134,7 @@ class Stack(nnx.Module):
 
     def outputs(self, x, **inputs) -> list:
         """`x` and what each block gives, first to last: L + 1 arrays `BTD`, of which the last is that of a call."""
-        xs = [x]
+        xs, inputs = [x], inputs | self._bias(x, None, 0)
         for layer in range(self.depth):
             xs.append(self._block(layer)(xs[-1], **inputs)[0])
         return xs if self.norm is None else [*xs[:-1], self.norm(xs[-1])]
@@ -141,6 +151,13 @@ class Stack(nnx.Module):
         batch_axis = 1 if self.scan else 0
         move = lambda block: block | {"self": jax.tree.map(lambda x: x.take(rows_B, batch_axis), block["self"])}
         return move(cache) if self.scan else [move(block) for block in cache]
+
+    def _bias(self, x, cache, start) -> dict:
+        if self.relative is None:
+            return {}
+        first = cache if cache is None or self.scan else cache[0]
+        count = x.shape[1] if cache is None else first["self"]["key"].shape[-3]
+        return {"bias": self.relative(start + jnp.arange(x.shape[1]), count).astype(x.dtype)}
 
     def _block(self, layer: int):
         if not self.scan:

@@ -15,6 +15,7 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 
+from models.bert import Bert
 from models.layers import linear, split_key
 from models.transformer import Block, Stack
 from models.vit import VisionTransformer
@@ -23,24 +24,26 @@ LIKELIHOODS = ("bernoulli", "categorical", "gaussian")
 
 
 class Variational(nnx.Module):
-    """Images in, and what the decoder makes of their latents out.
+    """Images or tokens in, and what the decoder makes of their latents out.
 
     Args:
-      image_shape: of x~, (rows, columns, channels). latents: Z.
+      image_shape: of x~, (rows, columns, channels); or, for tokens, vocab_size: V, and context: longest sequence.
+      latents: Z.
       target_shape: of x, for "bernoulli" and "gaussian". classes: C, for "categorical".
-      encoder: "dense", "convolutional" or "transformer". decoder: "dense" or "convolutional".
+      encoder: "dense", "convolutional" or "transformer"; "bert" for tokens. decoder: "dense" or "convolutional".
       likelihood: "bernoulli" (x in [0, 1]), "gaussian" (x real) or "categorical" (x a class number).
       variance: of the Gaussian; None learns one for each element of x, all of which must then vary.
       width, depth: of the encoder: size and number of hidden layers, channels of the first convolution and number of
         them, or D and L. decoder_width, decoder_depth: of the decoder (default: the encoder's).
       dtype: of the computation; parameters, posterior and what is decoded are float32.
-      patch, heads, transformer: fields of `models.vit.VisionTransformer`, for that encoder only.
+      patch, heads, transformer: fields of `models.vit.VisionTransformer`, or `models.bert.Bert`, for these only.
     """
 
     forwards_to = VisionTransformer
 
     def __init__(
-        self, *, image_shape: tuple[int, int, int], latents: int, width: int, depth: int, encoder: str = "dense",
+        self, *, image_shape: tuple[int, int, int] | None = None, vocab_size: int | None = None,
+        context: int | None = None, latents: int, width: int, depth: int, encoder: str = "dense",
         decoder: str = "dense", likelihood: str = "bernoulli", target_shape: tuple[int, int, int] | None = None,
         classes: int | None = None, variance: float | None = None, decoder_width: int | None = None,
         decoder_depth: int | None = None, patch: int | None = None, heads: int | None = None, dtype: str = "float32",
@@ -50,12 +53,13 @@ class Variational(nnx.Module):
         if variance is not None and variance <= 0:
             raise ValueError(f"variance={variance}: expected more than 0, or None to learn it")
         transformer |= {name: value for name, value in {"patch": patch, "heads": heads}.items() if value is not None}
-        if encoder != "transformer":
+        if encoder not in ("transformer", "bert"):
             _refuse_fields(encoder, transformer)
             transformer = {}
         self.encoder = _choose("encoder", encoder, ENCODERS)(
-            image_shape, 2 * latents, width=width, depth=depth, dtype=dtype, rngs=rngs, **transformer
-        )
+            _read(encoder, image_shape, vocab_size, context), 2 * latents, width=width, depth=depth,
+            dtype=dtype, rngs=rngs, **transformer,
+        )  # fmt: skip
         self.decoder = _choose("decoder", decoder, DECODERS)(
             latents, shape, width=width if decoder_width is None else decoder_width,
             depth=depth if decoder_depth is None else decoder_depth, dtype=dtype, rngs=rngs,
@@ -64,9 +68,13 @@ class Variational(nnx.Module):
         self.log_variance = nnx.Param(jnp.zeros(shape)) if learned else None
         self.likelihood, self.variance, self.latents = likelihood, variance, latents
 
-    def encode(self, images, *, key=None):
-        """Mean and log variance of q(z | x~), each `BZ`, for `images` (B, rows, columns, channels)."""
-        return jnp.split(self.encoder(images, key=key).astype(jnp.float32), 2, axis=-1)
+    def encode(self, images=None, *, tokens=None, mask=None, key=None):
+        """Mean and log variance of q(z | x~), each `BZ`, for `images` (B, rows, columns, channels) or `tokens` (`BT`).
+
+        `mask` (`BT`) is False at padding.
+        """
+        encoded = self.encoder(images, key=key) if tokens is None else self.encoder(tokens, mask=mask, key=key)
+        return jnp.split(encoded.astype(jnp.float32), 2, axis=-1)
 
     def decode(self, latents_BZ):
         """What p(x | z) is made of: {"logits"}, or {"mean", "log_variance"} of a Gaussian.
@@ -79,17 +87,17 @@ class Variational(nnx.Module):
         log_variance = self.log_variance[...] if self.variance is None else math.log(self.variance)
         return {"mean": decoded, "log_variance": jnp.broadcast_to(log_variance, decoded.shape)}
 
-    def __call__(self, images, *, key=None):
+    def __call__(self, images=None, *, tokens=None, mask=None, key=None):
         """Logits, or means, of x at a draw from the posterior; without a key, at its mean."""
         dropout_key, draw_key = split_key(key, 2)
-        z_BZ, log_variance_BZ = self.encode(images, key=dropout_key)
+        z_BZ, log_variance_BZ = self.encode(images, tokens=tokens, mask=mask, key=dropout_key)
         if draw_key is not None:
             z_BZ = z_BZ + jnp.exp(log_variance_BZ / 2) * jax.random.normal(draw_key, z_BZ.shape)
         decoded = self.decode(z_BZ)
         return decoded["mean" if self.likelihood == "gaussian" else "logits"]
 
 
-# ---- encoders: images to 2 Z numbers --------------------------------------------------------------------------------
+# ---- encoders: images or tokens to 2 Z numbers ----------------------------------------------------------------------
 
 
 class Dense(nnx.Module):
@@ -140,7 +148,19 @@ def _transformer_encoder(image_shape, outputs, **fields):
     return VisionTransformer(image_shape=image_shape, classes=outputs, **fields)
 
 
-ENCODERS = {"dense": _dense_encoder, "convolutional": ConvolutionalEncoder, "transformer": _transformer_encoder}
+def _bert_encoder(vocabulary, outputs, **fields):
+    """BERT, whose "classes" are the numbers that make the posterior: an information bottleneck over an encoder."""
+    vocab_size, context = vocabulary
+    _refuse_fields("bert", {name: fields.pop(name) for name in ("stem", "pooling") if name in fields})
+    return Bert(vocab_size=vocab_size, context=context, head="classification", classes=outputs, **fields)
+
+
+ENCODERS = {
+    "dense": _dense_encoder,
+    "convolutional": ConvolutionalEncoder,
+    "transformer": _transformer_encoder,
+    "bert": _bert_encoder,
+}
 
 
 # ---- decoders: latents `BZ` to an array for each example ------------------------------------------------------------
@@ -179,6 +199,15 @@ def _choose(field: str, name: str, table: dict):
     if name not in table:
         raise ValueError(f"{field}={name!r}: expected one of {', '.join(sorted(table))}")
     return table[name]
+
+
+def _read(encoder: str, image_shape, vocab_size, context):
+    """What the encoder must know of what it reads. Raises ValueError where that is not there."""
+    if encoder != "bert" and image_shape is None:
+        raise ValueError(f"encoder={encoder!r} reads images, and needs image_shape: tokens want encoder='bert'")
+    if encoder == "bert" and None in (vocab_size, context):
+        raise ValueError("encoder='bert' reads tokens, and needs vocab_size and context")
+    return (vocab_size, context) if encoder == "bert" else image_shape
 
 
 def _refuse_fields(encoder: str, fields: dict) -> None:

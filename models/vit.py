@@ -16,10 +16,12 @@ from models.transformer import Stack
 
 
 class VisionTransformer(nnx.Module):
-    """Images in, class logits out.
+    """Images in, what the head gives out.
 
     Args:
-      image_shape: (rows, columns, channels). patch: side of a patch in pixels. classes: C.
+      image_shape: (rows, columns, channels). patch: side of a patch in pixels.
+      head: "classes" gives logits `BC`, "none" the last hidden states `BTD`, and "pooler" these and `BD`, a dense tanh
+        layer of what is pooled of them. classes: C, of the first.
       stem: "patch" (a linear map of each patch) or "convolution" (see `ConvolutionalStem`).
       width: D. depth: L. heads: H.
       pooling: "cls" (a learned first token) or "mean".
@@ -32,15 +34,19 @@ class VisionTransformer(nnx.Module):
     forwards_to, decides = Stack, ("causal", "rotary", "cross", "source_width", "self_attention")
 
     def __init__(
-        self, *, image_shape: tuple[int, int, int], patch: int, classes: int, width: int, depth: int, heads: int,
-        stem: str = "patch", pooling: str = "mean", positions: str = "learned", dropout: float = 0.0,
-        dtype: str = "float32", rngs: nnx.Rngs, **stack,
+        self, *, image_shape: tuple[int, int, int], patch: int, head: str = "classes", classes: int | None = None,
+        width: int, depth: int, heads: int, stem: str = "patch", pooling: str = "mean", positions: str = "learned",
+        dropout: float = 0.0, dtype: str = "float32", rngs: nnx.Rngs, **stack,
     ):  # fmt: skip
         rows, columns, channels = image_shape
         if rows % patch or columns % patch:
             raise ValueError(f"patch={patch} must divide the image's sides, {rows} x {columns}")
         if pooling not in ("cls", "mean"):
             raise ValueError(f"pooling={pooling!r}: expected 'cls' or 'mean'")
+        if head not in ("classes", "pooler", "none"):
+            raise ValueError(f"head={head!r}: expected 'classes', 'pooler' or 'none'")
+        if head == "classes" and classes is None:
+            raise ValueError("the head 'classes' needs to know how many classes there are")
         if stem not in ("patch", "convolution"):
             raise ValueError(f"stem={stem!r}: expected 'patch' or 'convolution'")
         if stem == "patch":
@@ -51,15 +57,18 @@ class VisionTransformer(nnx.Module):
         self.cls = nnx.Param(0.02 * jax.random.normal(rngs.params(), (width,))) if pooling == "cls" else None
         self.dropout = Dropout(dropout)
         self.blocks = Stack(width=width, depth=depth, heads=heads, dropout=dropout, dtype=dtype, rngs=rngs, **stack)
-        self.head = linear(width, classes, dtype=dtype, rngs=rngs)
-        self.patch, self.stem = patch, stem
+        outputs = {"classes": classes, "pooler": width}
+        self.head = None if head == "none" else linear(width, outputs[head], dtype=dtype, rngs=rngs)
+        self.patch, self.stem, self.output = patch, stem, head
 
     def __call__(self, images, *, key=None):
-        """Logits `BC` of `images`, (B, rows, columns, channels)."""
+        """What the head makes of `images`, (B, rows, columns, channels)."""
         first_key, blocks_key = split_key(key, 2)
         x, _ = self.blocks(self._embed(images, first_key), key=blocks_key)
-        pooled = x[:, 0] if self.cls is not None else x.mean(axis=1)
-        return self.head(pooled).astype(jnp.float32)
+        if self.head is None:
+            return x.astype(jnp.float32)
+        y = self.head(x[:, 0] if self.cls is not None else x.mean(axis=1)).astype(jnp.float32)
+        return y if self.output == "classes" else (x.astype(jnp.float32), jnp.tanh(y))
 
     def features(self, images):
         """The embeddings and what each block gives, first to last: L + 1 arrays `BTD`. The head reads the last."""

@@ -19,6 +19,12 @@ ROWS = {
         ("language_modeling", jnp.roll(TOKENS, -1, axis=1)),
         5058,
     ),
+    "convolutional": (
+        dict(image_shape=(14, 10, 3), classes=19, width=11, depth=1),
+        {"images": IMAGES[:, :14]},
+        ("classification", jnp.arange(8)),
+        7642,
+    ),
     "encoder_decoder": (
         dict(
             source_vocab_size=19,
@@ -48,6 +54,12 @@ ROWS = {
         ("classification", jnp.arange(8)),
         8686,
     ),
+    "perceptron": (
+        dict(image_shape=(15, 10, 3), classes=19, width=14, depth=3),
+        {"images": IMAGES},
+        ("classification", jnp.arange(8)),
+        7019,
+    ),
     "variational": (
         dict(
             image_shape=(15, 10, 3),
@@ -74,3 +86,6 @@ ROWS = {
         5670,
     ),
 }
+
+# Those with blocks, and so with all the choices that blocks have.
+TRANSFORMERS = sorted(name for name, (fields, *_) in ROWS.items() if "heads" in fields)

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 from PIL import Image
 import pytest
 
-from experiments import figure, gallery
+from experiments import figure, gallery, trained
 from experiments.figure import Criterion, at_least, at_most, digest, load, make, near, state
 from experiments.figures import __main__ as command
 
@@ -77,7 +77,7 @@ def test_code_and_configs_count(tmp_path, monkeypatch):
     for room in ("models", "configs"):
         (tmp_path / room).mkdir()
     (tmp_path / "train.py").write_text("")
-    monkeypatch.setattr(figure, "ROOT", tmp_path)
+    monkeypatch.setattr(trained, "ROOT", tmp_path)
     digests = [digest(QUICK, 0)]
     for path in ("train.py", "models/x.py", "configs/x.py"):
         (tmp_path / path).write_text("# changed")
@@ -104,7 +104,7 @@ def test_a_figure_that_breaks_off_leaves_no_old_result(tmp_path, monkeypatch, ca
 def test_several_are_made_in_processes(tmp_path):
     words = [sys.executable, "-m", "experiments.figures", "sinusoid_positions", QUICK, "--jobs=2"]
     done = subprocess.run(
-        [*words, f"--folder={tmp_path}"], cwd=figure.ROOT, capture_output=True, text=True, timeout=120
+        [*words, f"--folder={tmp_path}"], cwd=trained.ROOT, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
     assert "2/2  passed" in done.stdout and done.stdout.endswith("index.html\n")

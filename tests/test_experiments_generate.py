@@ -2,9 +2,20 @@
 
 import json
 
+from flax import nnx
+import jax
+import numpy as np
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.trainers import BpeTrainer
 
 from experiments.generate import generate, main
+from models import GPT, Bert
+from models.decoding import sample
+from models.pretrained import load, save
 import train
 
 SHARED = {
@@ -96,6 +107,46 @@ def test_a_folder_without_run_or_checkpoint_is_named(text_run, tmp_path, capsys)
     assert str(tmp_path) in refused(capsys, f"--workdir={tmp_path}", "--prompt=a")
     (tmp_path / "config.json").write_text((text_run / "config.json").read_text())
     assert "no checkpoint" in refused(capsys, f"--workdir={tmp_path}", "--prompt=a")
+
+
+@pytest.fixture
+def published(tmp_path):
+    """The folder of a GPT-2 that knows single bytes and, after them, an end."""
+    tokenizer = Tokenizer(BPE())
+    tokenizer.pre_tokenizer, tokenizer.decoder = ByteLevel(add_prefix_space=False), ByteLevelDecoder()
+    trainer = BpeTrainer(initial_alphabet=ByteLevel.alphabet(), vocab_size=256, show_progress=False)
+    tokenizer.train_from_iterator([], trainer)
+    tokenizer.add_special_tokens(["<|endoftext|>"])
+    model = GPT(vocab_size=257, context=13, activation="gelu_tanh", **SMALL, rngs=nnx.Rngs(0))
+    model.embedding.embedding[...] *= 20
+    save(model, tmp_path / "gpt2")
+    tokenizer.save(str(tmp_path / "gpt2" / "tokenizer.json"))
+    return tmp_path / "gpt2"
+
+
+def test_published_weights_write_with_their_own_tokens(published, capsys):
+    main([f"--weights={published}", "--prompt=Grüße", "--tokens=9", "--temperature=0"])
+    text = capsys.readouterr().out
+    tokenizer, model = Tokenizer.from_file(str(published / "tokenizer.json")), load(published)
+    prompt = np.array([tokenizer.encode("Grüße").ids])
+    assert prompt.shape == (1, 7)  # ü and ß are two bytes each
+    tokens = np.asarray(sample(model, prompt, jax.random.key(0), length=9, temperature=0))[0].tolist()
+    assert text == "Grüße" + tokenizer.decode(tokens) + "\n"
+    # The same text up to the end that the folder names.
+    config = json.loads((published / "config.json").read_text())
+    (published / "config.json").write_text(json.dumps(config | {"eos_token_id": tokens[4]}))
+    short = generate(str(published), "Grüße", tokens=9, temperature=0)[0]
+    assert short == "Grüße" + tokenizer.decode(tokens[: tokens.index(tokens[4])])
+
+
+def test_published_folders_that_cannot_write_are_named(published, tmp_path, capsys):
+    (published / "tokenizer.json").unlink()
+    assert "gpt2 has no tokenizer.json" in refused(capsys, f"--weights={published}", "--prompt=a")
+    (published / "tokenizer.json").write_text("{}")
+    assert "tokenizer.json does not hold a tokenizer" in refused(capsys, f"--weights={published}", "--prompt=a")
+    encoder = Bert(vocab_size=257, context=13, head="masked", **SMALL, rngs=nnx.Rngs(0))
+    save(encoder, tmp_path / "bert")
+    assert "holds a Bert, which cannot write" in refused(capsys, f"--weights={tmp_path / 'bert'}", "--prompt=a")
 
 
 def test_another_vocabulary_is_refused(text_run, tmp_path, capsys):

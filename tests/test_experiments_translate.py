@@ -1,9 +1,18 @@
 """Translations out of a run's folder, their scores, and what is said where there are none to be had."""
 
+from flax import nnx
+import jax.numpy as jnp
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from tokenizers.processors import TemplateProcessing
 
 from data.subwords import Subwords
 from experiments.translate import main, scores, translate
+from models import EncoderDecoder
+from models.beam_search import beam_search
+from models.pretrained import load, save
 import train
 
 PAIRS = {"a dog": "ein Hund", "a cat": "eine Katze", "dogs": "Hunde", "cats": "Katzen"}
@@ -64,6 +73,33 @@ def test_scores_by_hand():
 def test_one_text(workdir, capsys):
     main([f"--workdir={workdir}", "--text=dogs"])
     assert capsys.readouterr().out == "Hunde\n"
+
+
+@pytest.fixture
+def published(tmp_path):
+    """The folder of a T5 whose tokens are words, with an end after each source."""
+    words = {"<pad>": 0, "</s>": 1, "<unk>": 2, "a": 3, "dog": 4, "ein": 5, "Hund": 6}
+    tokenizer = Tokenizer(WordLevel(words, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    tokenizer.post_processor = TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    tokenizer.add_special_tokens(["<pad>", "</s>", "<unk>"])
+    fields = dict(source_vocab_size=7, vocab_size=7, source_context=5, context=5, width=8, depth=1, heads=2)
+    form = dict(norm="rms", bias=False, scaled=False, positions="none", embedding_scale="out", epsilon=1e-6)
+    model = EncoderDecoder(**fields, **form, activation="relu", relative_buckets=8, rngs=nnx.Rngs(3))
+    save(model, tmp_path / "t5")
+    tokenizer.save(str(tmp_path / "t5" / "tokenizer.json"))
+    return tmp_path / "t5"
+
+
+def test_published_weights_translate_with_their_own_tokens(published, capsys):
+    main([f"--weights={published}", "--text=a dog", "--beams=2", "--length_penalty=1"])
+    source, mask = jnp.array([[3, 4, 1, 0, 0]]), jnp.array([[True, True, True, False, False]])
+    tokens, _ = beam_search(load(published), source, mask, bos=0, eos=1, length=5, beams=2, length_penalty=1.0)
+    best = tokens[0, 0].tolist()
+    best = best[: best.index(1)] if 1 in best else best
+    words = ["", "", "", "a", "dog", "ein", "Hund"]
+    assert capsys.readouterr().out.split() == [words[token] for token in best if words[token]]
+    assert "text 1 has 6 tokens, not 1 to 5" in refused(capsys, f"--weights={published}", "--text=a a a a a")
 
 
 def test_errors_are_one_line(workdir, tmp_path, capsys):

@@ -206,6 +206,19 @@ def test_rotary_scores_depend_on_offsets_only():
     np.testing.assert_allclose(differences[:, 1:, 1:], differences[:, :-1, :-1], atol=1e-4)
 
 
+def test_scores_without_scale():
+    module = Attention(width=D, heads=H, head_size=4, scaled=False, bias=False, rngs=nnx.Rngs(0))
+    x, source = draw(B, T, D), draw(B, S, D, seed=1)
+    part = lambda x, kernel: (x @ kernel[...]).reshape(B, -1, H, 4)
+    query, key = part(x, module.query.kernel), part(source, module.key.kernel)
+    weights = jax.nn.softmax(jnp.einsum("bthk,bshk->bhts", query, key))
+    mixed = jnp.einsum("bhts,bshk->bthk", weights, part(source, module.value.kernel))
+    expected = mixed.reshape(B, T, 4 * H) @ module.out.kernel[...]
+    np.testing.assert_allclose(module(x, source)[0], expected, atol=1e-5)
+    scaled = Attention(width=D, heads=H, head_size=4, rngs=nnx.Rngs(0))
+    np.testing.assert_allclose(module.query.kernel[...] * 2, scaled.query.kernel[...], rtol=1e-6)
+
+
 def test_a_gate_starts_closed_and_can_open():
     gated = Attention(width=D, heads=H, gated=True, rngs=nnx.Rngs(0))
     x = draw(B, T, D)
@@ -232,6 +245,7 @@ def test_variants_of_score_and_weigh_are_used():
         ({"heads": 6, "kv_heads": 4}, "kv_heads=4 must divide heads=6"),
         ({"heads": 6, "rotary": True}, "even head size, not 5"),
         ({"heads": 6, "score": "cosine"}, "expected 'dot' or 'additive'"),
+        ({"heads": 6, "score": "additive", "scaled": False}, "additive scores have no scale"),
         ({"heads": 6, "weigh": "medium"}, "expected 'soft' or 'hard'"),
         ({"heads": 6, "dropout": 1.0}, "expected a probability"),
     ],

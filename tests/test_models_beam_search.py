@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models import EncoderDecoder
-from models.beam_search import beam_search
+from models import GPT, EncoderDecoder
+from models.beam_search import beam_search, beam_search_on
 
 BOS, EOS, V = 2, 3, 5
 SOURCE = jax.random.randint(jax.random.key(1), (3, 7), 0, 11)
 MASK = jnp.arange(7) < jnp.array([7, 4, 2])[:, None]
-CHOICES = [{}, {"scan": True}, {"positions": "rotary", "kv_heads": 1, "norm_order": "post"}]
+RELATIVE = {"positions": "none", "relative_buckets": 6, "relative_farthest": 5, "scan": True}
+CHOICES = [{}, RELATIVE, {"positions": "rotary", "kv_heads": 1, "norm_order": "post"}]
 
 
 def build(**more):
@@ -44,17 +45,19 @@ def without_cache(model):
 
 def plain_search(log_p, row: int, *, length: int, beams: int, length_penalty: float):
     """What `beam_search` says that it does, with lists: targets, and their scores."""
-    score = lambda item: item[1] / ((5 + len(item[0])) / 6) ** length_penalty
-    kept = [((), 0.0)]
-    for _ in range(length):
-        longer = []
-        for target, total in kept:
-            if target and target[-1] == EOS:
-                longer.append((target, total))
-            else:
-                longer += [((*target, token), total + p) for token, p in enumerate(log_p(row, target))]
-        kept = sorted(longer, key=score, reverse=True)[:beams]
-    return [(*target, *[EOS] * (length - len(target))) for target, _ in kept], [score(item) for item in kept]
+    score = lambda item: item[1] / len(item[0]) ** length_penalty
+    going, finished = [((), 0.0)], []
+    for number in range(1, length + 1):
+        longer = [
+            ((*target, token), total + p) for target, total in going for token, p in enumerate(log_p(row, target))
+        ]
+        longer = sorted(longer, key=lambda item: item[1], reverse=True)[: 2 * beams]
+        ended = [item for item in longer[:beams] if item[0][-1] == EOS or number == length]
+        finished = sorted(finished + ended, key=score, reverse=True)[:beams]
+        going = [item for item in longer if item[0][-1] != EOS][:beams]
+        if len(finished) == beams and score(going[0]) <= score(finished[-1]):
+            break
+    return [(*target, *[EOS] * (length - len(target))) for target, _ in finished], [score(item) for item in finished]
 
 
 @pytest.mark.parametrize("more", CHOICES, ids=str)
@@ -97,11 +100,30 @@ def test_enough_beams_find_all_targets_in_their_order(model, length_penalty):
     for target in targets:
         total = sum(log_p(1, target[:place])[token] for place, token in enumerate(target))
         filled = (*target, *[EOS] * (3 - len(target)))
-        expected[filled] = total / ((5 + len(target)) / 6) ** length_penalty
+        expected[filled] = total / len(target) ** length_penalty
     found = dict(zip(map(tuple, tokens[0, :-2].tolist()), scores[0, :-2].tolist()))
     assert found.keys() == expected.keys()
     assert all(found[target] == pytest.approx(expected[target], rel=1e-4) for target in expected)
     assert (np.diff(scores[0, :-2]) <= 0).all() and (scores[0, -2:] == -np.inf).all()
+
+
+def test_texts_are_continued_as_by_a_plain_search():
+    model = GPT(vocab_size=V, context=9, width=12, depth=2, heads=2, rngs=nnx.Rngs(7))
+    model.embedding.embedding[...] *= 40  # so that the logits differ by more than rounding
+    prompts = jnp.array([[4, 1, 0], [0, 2, 2]])
+    full = jax.jit(lambda tokens: jax.nn.log_softmax(model(tokens)))
+
+    def log_p(row, target):
+        tokens = [*prompts[row].tolist(), *target, *[0] * (6 - len(target))]
+        return np.asarray(full(jnp.array([tokens])))[0, 2 + len(target)]
+
+    tokens, scores = beam_search_on(model, prompts, eos=EOS, length=6, beams=3, length_penalty=1.0)
+    for row in range(2):
+        expected, values = plain_search(log_p, row, length=6, beams=3, length_penalty=1.0)
+        np.testing.assert_allclose(scores[row], values, rtol=1e-4)
+        assert tokens[row].tolist() == [list(target) for target in expected]
+    with pytest.raises(ValueError, match="length = 8: expected 1 to 7 tokens"):
+        beam_search_on(model, prompts, eos=None, length=8)
 
 
 def test_it_stops_when_all_have_ended(model):

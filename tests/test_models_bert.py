@@ -37,6 +37,15 @@ def test_padding_is_not_felt_by_gradient(more):
     np.testing.assert_array_equal(felt, MASK)
 
 
+def test_a_body_gives_hidden_states_and_what_is_pooled_of_the_first():
+    body, model = bert("none"), bert("pooler")
+    hidden, pooled = model(TOKENS, mask=MASK)
+    np.testing.assert_array_equal(body(TOKENS, mask=MASK), hidden)
+    np.testing.assert_array_equal(hidden, model.features(TOKENS, mask=MASK)[-1])
+    expected = jnp.tanh(hidden[:, 0] @ model.head.pooler.kernel[...] + model.head.pooler.bias[...])
+    np.testing.assert_allclose(pooled, expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("head", ["masked", "pretraining", "next", "classification", "tagging"])
 def test_padding_changes_no_output(head):
     model = bert(head, classes=5)

@@ -15,9 +15,9 @@ TOKENS = jax.random.randint(jax.random.key(2), (3, 11), 0, 23)
 MASK = jnp.arange(7) < jnp.array([7, 4, 2])[:, None]
 CHOICES = [
     {},
-    {"positions": "learned", "tied": False},
+    {"positions": "learned", "tied": False, "embedding_norm": True, "decoder_depth": 1, "embedding_scale": "none"},
     {"positions": "rotary", "kv_heads": 1, "norm": "rms", "activation": "swiglu", "qk_norm": True},
-    {"norm_order": "post", "shared": False, "scan": True, "remat": True},
+    {"norm_order": "post", "shared": False, "scan": True, "remat": True, "relative_buckets": 6, "logits_bias": True},
 ]
 
 
@@ -112,6 +112,31 @@ def test_tables_are_shared_and_tied_or_not():
     assert count(shared=False) - count() == 23 * 28
     assert count(tied=False) - count() == 28 * 23
     assert build(shared=False, source_vocab_size=31).source_embedding.embedding[...].shape == (31, 28)
+
+
+def test_what_scales_embeddings():
+    """One table of another scale makes up for where it is scaled."""
+    models = {scale: build(embedding_scale=scale, positions="none") for scale in ("in", "out", "none")}
+    before, after, none = (models[scale] for scale in ("in", "out", "none"))
+    after.embedding.embedding[...] = before.embedding.embedding[...] * 28**0.5
+    np.testing.assert_allclose(after(SOURCE, TOKENS), before(SOURCE, TOKENS), atol=1e-5)
+    none.embedding.embedding[...] = after.embedding.embedding[...]
+    np.testing.assert_allclose(none(SOURCE, TOKENS), after(SOURCE, TOKENS) * 28**0.5, rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match="embedding_scale='both': expected 'in', 'out' or 'none'"):
+        build(embedding_scale="both")
+
+
+def test_norms_and_biases_that_bart_adds():
+    plain, model = build(), build(embedding_norm=True, logits_bias=True, decoder_depth=1)
+    assert (model.encoder.depth, model.decoder.depth) == (2, 1)
+    x = model._embed(TOKENS, model.embedding, model.positions, model.norm, 0, None)
+    np.testing.assert_allclose([x.mean(-1).max(), x.std(-1).min()], [0, 1], atol=1e-3)
+    assert jnp.abs(plain._embed(TOKENS, plain.embedding, plain.positions, plain.norm, 0, None).mean(-1)).max() > 0.1
+    logits = model(SOURCE, TOKENS)
+    model.bias[...] = jnp.arange(23.0)
+    np.testing.assert_allclose(
+        model(SOURCE, TOKENS) - logits, jnp.broadcast_to(jnp.arange(23.0), (3, 11, 23)), atol=1e-5
+    )
 
 
 def test_one_table_for_two_vocabularies_is_refused():

@@ -12,12 +12,17 @@ import pytest
 
 from models import MODELS
 from objectives import OBJECTIVES
-from tests.rows import ROWS
+from tests.rows import ROWS, TRANSFORMERS
 from training.state import merge, split
 
 
 @pytest.fixture(params=sorted(MODELS))
 def row(request):
+    return request.param, *ROWS[request.param]
+
+
+@pytest.fixture(params=TRANSFORMERS)
+def transformer(request):
     return request.param, *ROWS[request.param]
 
 
@@ -50,8 +55,8 @@ def trained_on(name, **more):
 
 
 @pytest.mark.parametrize("more", [{"scan": True}, {"remat": True}, {"scan": True, "remat": True}], ids=str)
-def test_scanned_and_rematerialised_layers_give_the_same_numbers(row, more):
-    name, *_ = row
+def test_scanned_and_rematerialised_layers_give_the_same_numbers(transformer, more):
+    name, *_ = transformer
     (loss, norm), (expected_loss, expected_norm) = trained_on(name, **more), trained_on(name)
     assert loss == pytest.approx(expected_loss, rel=1e-5)
     assert norm == pytest.approx(expected_norm, rel=1e-4)
@@ -70,6 +75,9 @@ CHOICES = [
     {"bias": False},
     {"epsilon": 0.1},
     {"dropout": 0.5},
+    {"scaled": False},
+    {"head_size": 6},
+    {"activation": "geglu"},
 ]
 
 
@@ -79,7 +87,7 @@ def program(name, **more) -> str:
     return re.sub("0x[0-9a-f]+", "", str(jax.make_jaxpr(make)()))  # without the addresses of functions
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", TRANSFORMERS)
 def test_every_choice_reaches_the_program(name):
     plain, wide = program(name), program(name, width=28)
     assert plain == program(name) != wide
@@ -87,9 +95,9 @@ def test_every_choice_reaches_the_program(name):
         assert program(name, **choice) != (wide if "width" in choice else plain), choice
 
 
-@pytest.mark.parametrize("numbers", [(0, 1, 2, 7, 11), (3, 5, 8, 9), (4, 6, 10)], ids=str)
-def test_choices_train_together(row, numbers):
-    name, fields, inputs, *_ = row
+@pytest.mark.parametrize("numbers", [(0, 1, 2, 7, 11), (3, 5, 8, 9, 12), (4, 6, 10, 13)], ids=str)
+def test_choices_train_together(transformer, numbers):
+    name, fields, inputs, *_ = transformer
     model = build(name, fields, depth=1, **functools.reduce(dict.__or__, (CHOICES[number] for number in numbers)))
     loss = lambda model: (model(**inputs, key=jax.random.key(5)) ** 2).sum()
     gradients = split(nnx.grad(loss)(model))[1]
@@ -151,13 +159,13 @@ def test_a_misspelt_field_is_a_type_error_that_names_it(row):
         ({"depth": 0}, "depth=0: expected at least 1"),
         ({"norm": "batch"}, "expected 'layer' or 'rms'"),
         ({"norm_order": "middle"}, "expected 'pre' or 'post'"),
-        ({"activation": "tanh"}, "expected one of gelu"),
+        ({"activation": "tanh"}, "expected one of geglu, gelu"),
         ({"positions": "relative"}, "positions='relative'"),
         ({"dropout": 1.5}, "0 <= dropout < 1"),
     ],
     ids=str,
 )
-def test_bad_fields_are_named(row, wrong, words):
-    name, fields, *_ = row
+def test_bad_fields_are_named(transformer, wrong, words):
+    name, fields, *_ = transformer
     with pytest.raises(ValueError, match=words):
         build(name, fields, **wrong)

@@ -6,7 +6,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.layers import MLP, Dropout, Embedding, interpolate, normalisation, rotate, sinusoids
+from models.layers import (
+    MLP,
+    Dropout,
+    Embedding,
+    RelativePositions,
+    distance_buckets,
+    interpolate,
+    normalisation,
+    rotate,
+    sinusoids,
+)  # fmt: skip
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(3, 7, 10)), jnp.float32)
 
@@ -24,6 +34,40 @@ def test_swiglu_by_hand():
     up, gate, down = (getattr(mlp, name).kernel[...] for name in ("linear", "up", "down"))
     by_hand = (X @ up * (X @ gate / (1 + np.exp(-X @ gate)))) @ down
     np.testing.assert_allclose(mlp(X), by_hand, atol=1e-5)
+
+
+def test_geglu_by_hand():
+    mlp = MLP(width=10, mlp_width=13, activation="geglu", bias=False, rngs=nnx.Rngs(0))
+    up, gate, down = (getattr(mlp, name).kernel[...] for name in ("linear", "up", "down"))
+    z = X @ gate
+    gelu = z * (1 + np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3))) / 2
+    np.testing.assert_allclose(mlp(X), (X @ up * gelu) @ down, atol=1e-5)
+
+
+def test_buckets_of_distances_by_hand():
+    # Of 16 buckets a side, 8 are for the distances below 8, and 8 grow by 2^(1/2) each: 8, 11.3, 16, 22.6, 32, ...
+    distance = np.array([0, -1, -7, -8, -11, -12, -16, -31, -32, -64, -90, -91, -500, 1, 7, 12, 32, 200])
+    expected = [0, 1, 7, 8, 8, 9, 10, 11, 12, 14, 14, 15, 15, 17, 23, 25, 28, 31]
+    assert distance_buckets(distance, 32, 128, causal=False).tolist() == expected
+    # Without a future 16 of 32 are for the distances below 16, and 16 grow by 8^(1/16).
+    distance = np.array([-15, -16, -32, -64, -127, -128, 0, 5])
+    assert distance_buckets(distance, 32, 128, causal=True).tolist() == [15, 16, 21, 26, 31, 31, 0, 0]
+
+
+def test_biases_are_those_of_the_buckets():
+    relative = RelativePositions(3, 6, 5, causal=False, rngs=nnx.Rngs(0))
+    relative.table[...] = 100.0 * jnp.arange(3) + jnp.arange(6)[:, None]
+    bias = relative(2 + jnp.arange(2), 5)
+    assert bias.shape == (1, 3, 2, 5)
+    # 3 buckets a side: the same place, the next ones, and those from 1 on in proportion: 1, 2.2, ...
+    np.testing.assert_array_equal(bias[0, 2], 200 + np.array([[1, 1, 0, 4, 4], [2, 1, 1, 0, 4]]))
+
+
+def test_too_few_buckets_are_refused():
+    with pytest.raises(ValueError, match="relative_buckets=3, relative_farthest=9: expected at least 4 buckets"):
+        RelativePositions(2, 3, 9, causal=False, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="and a distance above 4"):
+        RelativePositions(2, 8, 4, causal=True, rngs=nnx.Rngs(0))
 
 
 def test_dropout_keeps_the_mean_and_the_share():

@@ -7,6 +7,7 @@ README.md is written.
 
 from collections import defaultdict
 import functools
+import json
 import os
 from pathlib import Path
 import re
@@ -18,10 +19,11 @@ import optax
 import pytest
 from safetensors.numpy import load_file
 
-from models import GPT, Bert, VisionTransformer
+from models import GPT, Bert, EncoderDecoder, VisionTransformer
+from models.beam_search import beam_search, beam_search_on
+from models.bert import PretrainingHead
 from models.decoding import sample
 from models.pretrained import REFERENCES, load, save, table
-from models.pretrained.reference import describe_blocks
 from training.state import merge, split
 
 LIVE = os.environ.get("LECTERN_REFERENCE")
@@ -49,21 +51,34 @@ def logits_of(case, model, inputs):
     out = model(**inputs)
     if case.startswith("bert_next"):
         return [out[:, ::-1]]
-    return [out[0], out[1][:, ::-1]] if isinstance(out, tuple) else [out]
+    if isinstance(getattr(model, "head", None), PretrainingHead):
+        return [out[0], out[1][:, ::-1]]
+    return list(out) if isinstance(out, tuple) else [out]
 
 
 def hidden_of(model, inputs):
+    if isinstance(model, EncoderDecoder):
+        return hidden_of_pairs(model, inputs)
     if hasattr(model, "features"):
         return model.features(**inputs)
     mask = inputs["mask"][:, None, None, :]
     return model.blocks.outputs(model.positions(model.embedding(inputs["tokens"])), mask=mask)
 
 
+def hidden_of_pairs(model, inputs):
+    mask = inputs["source_mask"][:, None, None, :]
+    source = model.embedding if model.source_embedding is None else model.source_embedding
+    x = model._embed(inputs["source"], source, model.source_positions, model.source_norm, 0, None)
+    encoded = model.encoder.outputs(x, mask=mask)
+    x = model._embed(inputs["tokens"], model.embedding, model.positions, model.norm, 0, None)
+    return encoded + model.decoder.outputs(x, source=encoded[-1], source_mask=mask)
+
+
 def loss_of(case, model, found):
     inputs, total = inputs_of(found), 0
     for x, target in zip(logits_of(case, model, inputs), numbered(found, "targets")):
         nll = optax.softmax_cross_entropy_with_integer_labels(x, target)
-        weight = inputs["mask"] if x.ndim == 3 else jnp.ones(len(x))
+        weight = inputs["mask"] if x.ndim == 3 and "mask" in inputs else jnp.ones(x.shape[:-1])
         total += (nll * weight).sum() / weight.sum()
     return total
 
@@ -86,7 +101,7 @@ def computed(case):
     """
     model, found = load(FOLDER / case), expected(case)
     structure, rows = split(model)[0], table(model)
-    reference = next(reference for reference in REFERENCES.values() if type(model) is reference.model)
+    reference = REFERENCES[case.split("_")[0]]
 
     def build(tensors):
         tensors, parameters = {reference.rename(name): x for name, x in tensors.items()}, {}
@@ -112,9 +127,10 @@ def outcome(case):
 @pytest.mark.parametrize("case", CASES)
 def test_logits_and_every_hidden_state(case):
     model, (logits, hidden, *_), found = computed(case)[0], outcome(case), expected(case)
-    assert type(model) in (Bert, GPT, VisionTransformer)
-    valid, theirs = inputs_of(found).get("mask", slice(None)), numbered(found, "logits")
-    inside = lambda xs: [x[valid] if x.ndim == 3 else x for x in xs]
+    assert type(model) in (Bert, EncoderDecoder, GPT, VisionTransformer)
+    inputs, theirs = inputs_of(found), numbered(found, "logits")
+    masks = {mask.shape: mask for name, mask in inputs.items() if "mask" in name}
+    inside = lambda xs: [x[masks.get(x.shape[:2], slice(None))] for x in xs]
     assert difference(case, "logits", inside(logits), inside(theirs)) < 1e-4 < min(np.ptp(x) for x in theirs)
     assert difference(case, "hidden states", inside(hidden), inside(numbered(found, "hidden"))) < 1e-4
 
@@ -142,9 +158,36 @@ def test_fine_tuning_follows_the_reference(case):
 
 @pytest.mark.parametrize("case", [case for case in CASES if "generated" in expected(case)])
 def test_greedy_text_is_the_same(case):
+    model, found = load(FOLDER / case), expected(case)
+    if isinstance(model, EncoderDecoder):
+        assert written(search(case, model)[0][:, 0], found["eos"]) == written(found["generated"], found["eos"])
+    else:
+        tokens = sample(model, found["inputs.tokens"][:, :3], jax.random.key(0), length=7, temperature=0)
+        assert written(tokens, found["eos"]) == written(found["generated"], found["eos"])
+
+
+def search(case, model, **settings):
     found = expected(case)
-    tokens = sample(load(FOLDER / case), found["inputs.tokens"][:, :3], jax.random.key(0), length=7, temperature=0)
-    np.testing.assert_array_equal(tokens, found["generated"])
+    settings = {"eos": int(found["eos"]), "length": 7} | settings
+    if isinstance(model, EncoderDecoder):
+        config = json.loads((FOLDER / case / "config.json").read_text())
+        source = found["inputs.source"], found["inputs.source_mask"]
+        return beam_search(model, *source, bos=config["decoder_start_token_id"], **settings)
+    return beam_search_on(model, found["inputs.tokens"][:, :3], **settings)
+
+
+def written(tokens, eos):
+    """Rows of tokens up to the end."""
+    rows = np.asarray(tokens).reshape(-1, tokens.shape[-1]).tolist()
+    return [row[: row.index(eos)] if eos in row else row for row in rows]
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "generated" in expected(case)])
+def test_beams_are_the_same(case):
+    model, found = load(FOLDER / case), expected(case)
+    tokens, scores = search(case, model, beams=3, length_penalty=0.7)
+    assert written(tokens, found["eos"]) == written(found["beams.tokens"], found["eos"])
+    np.testing.assert_allclose(scores.reshape(-1), found["beams.scores"], atol=1e-4)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -153,7 +196,9 @@ def test_what_is_saved_is_what_was_loaded(case, tmp_path):
     folder = FOLDER / case / "ours" if LIVE else tmp_path / "ours"
     save(model, folder)
     again = load(folder)
-    assert type(again) is type(model) and describe_blocks(again) == describe_blocks(model)
+    assert type(again) is type(model)
+    describe = next(reference.describe for reference in REFERENCES.values() if type(model) is reference.model)
+    assert describe(again) == describe(model)
     ours, theirs = split(again)[1], split(model)[1]
     assert ours.keys() == theirs.keys()
     for path in ours:

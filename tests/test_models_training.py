@@ -17,7 +17,7 @@ import pytest
 
 from models import MODELS
 from objectives import OBJECTIVES
-from tests.rows import ROWS
+from tests.rows import ROWS, TRANSFORMERS
 from training.checkpoints import Checkpoints, digest
 from training.mesh import make_mesh, put, state_shardings
 from training.optimizer import make_optimizer
@@ -31,7 +31,8 @@ def program(name, mesh):
     """(first state, compiled step, batch) of a row, with dropout, on a mesh."""
     fields, inputs, (objective, targets), _ = ROWS[name]
     optimizer, _ = make_optimizer(steps=10, learning_rate=0.01, weight_decay=0.1, clip=1.0)
-    make_model = lambda rngs: MODELS[name](**(fields | {"scan": True, "dropout": 0.1}), rngs=rngs)  # quick to compile
+    more = {"dropout": 0.1} | ({"scan": True} if name in TRANSFORMERS else {})  # scanned, it is quick to compile
+    make_model = lambda rngs: MODELS[name](**(fields | more), rngs=rngs)
     structure, create = initialise(make_model, optimizer, average=True)
     shardings = state_shardings(mesh, jax.eval_shape(create, jax.random.key(3)))
     state = jax.jit(create, out_shardings=shardings)(jax.random.key(3))

@@ -95,3 +95,19 @@ def test_sinusoidal_positions_need_no_interpolation():
 def test_only_whole_patches_can_be_resized_to():
     with pytest.raises(ValueError, match="patch=5 must divide the image's sides, 31 x 20"):
         VisionTransformer(**FIELDS, rngs=nnx.Rngs(0)).resized((31, 20, 3))
+
+
+def test_a_body_gives_hidden_states_and_what_is_pooled_of_them():
+    images = jax.random.uniform(jax.random.key(5), (2, *FIELDS["image_shape"]))
+    fields = {name: value for name, value in FIELDS.items() if name != "classes"} | {"qkv_bias": False, "depth": 1}
+    body, model = (VisionTransformer(**fields, head=head, rngs=nnx.Rngs(0)) for head in ("none", "pooler"))
+    hidden, pooled = model(images)
+    np.testing.assert_array_equal(body(images), hidden)
+    expected = jnp.tanh(hidden.mean(axis=1) @ model.head.kernel[...] + model.head.bias[...])
+    np.testing.assert_allclose(pooled, expected, atol=1e-6)
+    attention = model.blocks.blocks[0].attention
+    assert attention.query.bias is attention.key.bias is attention.value.bias is None and attention.out.bias is not None
+    with pytest.raises(ValueError, match="the head 'classes' needs to know how many classes there are"):
+        VisionTransformer(**fields, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="head='features': expected 'classes', 'pooler' or 'none'"):
+        VisionTransformer(**fields, head="features", rngs=nnx.Rngs(0))

@@ -22,7 +22,7 @@ def start_report(parameters: Parameters, compiled, mesh, workdir, start_step: in
     console.print(
         f"devices   {len(devices)} {devices[0].device_kind} in {jax.process_count()} process(es); mesh {shape}"
     )
-    console.print(f"one step  {flops(compiled) / 1e9:,.3g} GFLOP, about {_memory(compiled) / 2**20:,.0f} MiB a device")
+    console.print(f"one step  {flops(compiled) / 1e9:,.3g} GFLOP, about {memory(compiled) / 2**20:,.0f} MiB a device")
     console.print(f"workdir   {workdir}" + (f", continued after step {start_step:,}" if start_step else ""))
 
 
@@ -46,11 +46,11 @@ def flops(compiled) -> float:
     return float(cost.get("flops", float("nan")))
 
 
-def _memory(compiled) -> int:
+def memory(compiled) -> int:
     """Bytes on a device: what goes in and out (once where memory is given away), and what lies between."""
-    memory = compiled.memory_analysis()
-    inside = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
-    return inside + memory.temp_size_in_bytes
+    found = compiled.memory_analysis()
+    inside = found.argument_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
+    return inside + found.temp_size_in_bytes
 
 
 def _parts(parameters: Parameters) -> dict[str, tuple[int, int]]:

@@ -5,8 +5,9 @@
   python -m experiments.figures --all         makes all that are not there, failed, or are out of date
 
 Each leaves <id>.png and <id>.svg, for light slides and (with _dark) for dark ones, and <id>.json with what was
-measured; index.html shows all. Stopped at any moment, the same command goes on. The exit code is 1 where a criterion
-does not hold.
+measured; index.html shows all. What is trained for them is in trained/, each run with its config and log. Stopped at
+any moment, the same command goes on. A figure of a set that is not on disk is skipped. The exit code is 1 where a
+criterion does not hold.
 """
 
 import argparse
@@ -20,9 +21,10 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from experiments.figure import begin_process, caption, make, names, state
+from experiments.figure import begin_process, caption, load, make, missing, names, state
 from experiments.gallery import write_page
 from training.compilation import use_compilation_cache
+from training.loop import Interrupted
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -47,13 +49,20 @@ def main(arguments: list[str] | None = None) -> None:
         _list(known, given.folder)
         return
     wanted = list(dict.fromkeys(given.figures))
+    lacking = {name: said for name in (known if given.all else wanted) if (said := missing(name))}
+    if lacking and not given.all:
+        _refuse("\n".join(dict.fromkeys(lacking.values())))
     if given.all:
         wanted = [name for name in known if state(name, given.folder, given.seed)[0] != "passed"]
         if current := len(known) - len(wanted):
             print(f"{current} of {len(known)} figures are up to date in {given.folder}", flush=True)
+        if skipped := [name for name in wanted if name in lacking]:
+            said = dict.fromkeys(lacking[name] for name in skipped)
+            print(f"skipped: {', '.join(skipped)}", *said, sep="\n", flush=True)
+            wanted = [name for name in wanted if name not in skipped]
     try:
         failed = _make_all(wanted, given)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):
         print("stopped; to go on, give --all again", file=sys.stderr)
         sys.exit(130)
     print(write_page(given.folder))
@@ -90,7 +99,7 @@ def _records(wanted: list[str], given: argparse.Namespace) -> Iterator[tuple[str
         try:
             for future in as_completed(futures):
                 yield futures[future], _result(future)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Interrupted):
             pool.shutdown(wait=False, cancel_futures=True)
             for process in multiprocessing.active_children():
                 process.terminate()
@@ -113,6 +122,7 @@ def _list(known: list[str], folder: str) -> None:
         )
     for name in known:
         word, record = state(name, folder)
+        word += f" (needs {', '.join(load(name).NEEDS)})" if missing(name) else ""
         table.add_row(name, word, str(record.get("seed", "")), str(record.get("seconds", "")), caption(name)["title"])
     Console(highlight=False, markup=False).print(table)
 

@@ -10,8 +10,6 @@ from experiments.space import repeat
 CONFIG = "configs/dib_gaussian.py"
 METRIC = "test/information"
 
-BASE = {"steps": 1000}
-
 
 def sweep():
     return repeat({"objective.beta": [1.5, 2.0, 3.0, 5.0, 10.0, 20.0]}, seeds=3)

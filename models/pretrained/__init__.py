@@ -17,15 +17,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from models.pretrained.bart import BART
 from models.pretrained.bert import BERT
 from models.pretrained.files import CONFIG, Tensors, read_config, write
 from models.pretrained.gpt2 import GPT2
-from models.pretrained.reference import Head, Reference, Row, class_count, describe_blocks
+from models.pretrained.marian import MARIAN
+from models.pretrained.reference import Head, Reference, Row, class_count
+from models.pretrained.t5 import T5
 from models.pretrained.vit import VIT
+from models.transformer import Stack
 
-REFERENCES = {reference.name: reference for reference in [BERT, GPT2, VIT]}
+REFERENCES = {reference.name: reference for reference in [BART, BERT, GPT2, MARIAN, T5, VIT]}
 
-COMPUTED = ("heads", "norm", "norm_order", "epsilon", "activation", "pooling", "patch")
+COMPUTED = (
+    "heads", "scaled", "relative_farthest", "norm", "norm_order", "epsilon", "activation", "embedding_scale", "pooling",
+    "patch",
+)  # fmt: skip
 """Fields that change what is computed, and not the shape of any parameter."""
 
 
@@ -56,7 +63,9 @@ def load(
     except ValueError as error:
         raise ValueError(f"{folder}/config.json: {error}") from error
     with Tensors(folder, reference.rename) as tensors:
-        head = reference.closest_head(fields, tensors.shapes)
+        repeated = reference.repeated(tensors)
+        found = {name: shape for name, shape in tensors.shapes.items() if name not in repeated}
+        head = reference.closest_head(fields, found)
         fields |= head.fields | ({"classes": class_count(config)} if head.classes else {})
         structure, shapes = _split(_abstract(reference, fields | {"dtype": dtype, "remat": remat}))
         rows = reference.table(fields, head)
@@ -64,7 +73,7 @@ def load(
         for row in rows:
             written = jax.eval_shape(row.write, *(shapes[path] for path in row.ours))
             expected |= {name: x.shape for name, x in zip(row.theirs, written)}
-        reference.check(folder, expected, tensors)
+        reference.check(folder, expected, found)
         parameters = {}
         for row in rows:
             parameters |= zip(row.ours, map(jnp.asarray, row.read(*(tensors[name] for name in row.theirs))))
@@ -80,8 +89,8 @@ def load_for(make_model: Callable[[nnx.Rngs], nnx.Module], folder: str | Path) -
     known, model = load(folder, dropout=0.0), nnx.eval_shape(lambda: make_model(nnx.Rngs(0)))
     if type(model) is not type(known):
         raise ValueError(f"{folder} holds a {type(known).__name__}, and this model is a {type(model).__name__}")
-    reference = next(reference for reference in REFERENCES.values() if type(known) is reference.model)
-    there, here = (describe_blocks(m) | reference.describe(m) for m in (known, model))
+    describe = next(reference.describe for reference in REFERENCES.values() if type(known) is reference.model)
+    there, here = describe(known), describe(model)
     if differ := [name for name in COMPUTED if there.get(name) != here.get(name)]:
         fields = ", ".join(f"model.{name}={there[name]!r}, not {here[name]!r}" for name in differ)
         raise ValueError(f"{folder} computes other things with its parameters: set {fields}")
@@ -101,9 +110,7 @@ def save(model: nnx.Module, folder: str | Path) -> None:
     the fields in which they differ.
     """
     reference, fields, head = _recognise(model)
-    parameters = _split(model)[1]
-    if model.blocks.scan:
-        parameters = _unstacked(parameters, model.blocks.depth)
+    parameters = _unstacked(model)
     tensors = {}
     for row in reference.table(fields, head):
         tensors |= zip(row.theirs, row.write(*(parameters[path] for path in row.ours)))
@@ -118,23 +125,32 @@ def table(model: nnx.Module) -> list[Row]:
 
 
 def _recognise(model: nnx.Module) -> tuple[Reference, dict, Head]:
-    for reference in REFERENCES.values():
-        if type(model) is reference.model:
-            break
-    else:
-        known = ", ".join(reference.model.__name__ for reference in REFERENCES.values())
+    """The reference that a model is one of, with the fields and the head that say which."""
+    candidates = [reference for reference in REFERENCES.values() if type(model) is reference.model]
+    if not candidates:
+        known = ", ".join(sorted({reference.model.__name__ for reference in REFERENCES.values()}))
         raise ValueError(f"a {type(model).__name__} has no published format here: expected one of {known}")
-    fields = describe_blocks(model) | reference.describe(model)
-    heads = [head for head in reference.heads if head.fields.items() <= fields.items()]
-    again = reference.fields_of(reference.config_of(fields, heads[0])) | heads[0].fields
-    if heads[0].classes:
+    refusals = []
+    for reference in candidates:
+        fields = reference.describe(model)
+        try:
+            return reference, fields, _head_of(reference, fields)
+        except ValueError as error:
+            refusals.append(str(error))
+    raise ValueError("; ".join(refusals))
+
+
+def _head_of(reference: Reference, fields: dict) -> Head:
+    """Raises ValueError where the reference's settings would give another model than the one with these fields."""
+    head = next(head for head in reference.heads if head.fields.items() <= fields.items())
+    again = reference.fields_of(reference.config_of(fields, head)) | head.fields
+    if head.classes:
         again["classes"] = fields["classes"]
-    twin = _abstract(reference, again)
-    expected = describe_blocks(twin) | reference.describe(twin)
+    expected = reference.describe(_abstract(reference, again))
     if differences := [name for name in fields if fields[name] != expected[name]]:
         said = ", ".join(f"{name}={fields[name]!r} (only {expected[name]!r})" for name in differences)
         raise ValueError(f"the format {reference.name!r} cannot say {said}")
-    return reference, fields, heads[0]
+    return head
 
 
 def _abstract(reference: Reference, fields: dict) -> nnx.Module:
@@ -153,10 +169,13 @@ def _merge(structure: nnx.GraphDef, parameters: dict) -> nnx.Module:
     return nnx.merge(structure, nnx.traversals.unflatten_mapping(flat))
 
 
-def _unstacked(parameters: dict, depth: int) -> dict:
-    """The parameters of scanned layers under the paths that they have one by one."""
-    flat = {}
-    for path, x in parameters.items():
-        first, inside, rest = path.partition("blocks.blocks.")
-        flat |= {f"{inside}{layer}.{rest}": x[layer] for layer in range(depth)} if inside else {first: x}
+def _unstacked(model: nnx.Module) -> dict:
+    """The parameters of a model, those of scanned layers under the paths that they have one by one."""
+    flat = _split(model)[1]
+    for place, module in nnx.iter_modules(model):
+        if isinstance(module, Stack) and module.scan:
+            prefix = ".".join(map(str, [*place, "blocks", ""]))
+            for path in [path for path in flat if path.startswith(prefix)]:
+                layers, rest = flat.pop(path), path.removeprefix(prefix)
+                flat |= {f"{prefix}{layer}.{rest}": layers[layer] for layer in range(module.depth)}
     return flat

@@ -1,7 +1,7 @@
-"""BERT (Devlin et al. 2019), as the `BertFor...` classes of transformers write it."""
+"""BERT (Devlin et al. 2019), as `BertModel` and the `BertFor...` of transformers write it."""
 
 from models.bert import HEADS, Bert
-from models.pretrained.reference import Head, Reference, Row, linear, norm, same
+from models.pretrained.reference import Head, Reference, Row, describe_blocks, linear, norm, same
 
 
 def rows(fields: dict) -> list[Row]:
@@ -79,15 +79,19 @@ BERT = Reference(
             pooled("head", linear("classifier", "head.classifier")), classes=True,
         ),
         Head({"head": "tagging"}, "BertForTokenClassification", linear("classifier", "head.classifier"), classes=True),
+        Head({"head": "pooler"}, "BertModel", pooled("head", [])),
+        Head({"head": "none"}, "BertModel"),
     ],
     prefix="bert.",
     outside=("cls.", "classifier."),
     copies={
-        "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
-        "cls.predictions.decoder.bias": "cls.predictions.bias",
+        "cls.predictions.decoder.weight": ("bert.embeddings.word_embeddings.weight",),
+        "cls.predictions.decoder.bias": ("cls.predictions.bias",),
     },
     ignored=r"\.position_ids$",
-    describe=lambda model: {
+    describe=lambda model: describe_blocks(model.blocks)
+    | {
+        "positions": model.positions.kind,
         "vocab_size": model.embedding.embedding.shape[0],
         "context": model.context,
         "segments": model.segments.embedding.shape[0],

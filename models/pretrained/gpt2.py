@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from models.gpt import GPT
-from models.pretrained.reference import Head, Reference, Row, linear, norm, same
+from models.pretrained.reference import Head, Reference, Row, describe_blocks, matrix, norm, same
 
 
 def rows(fields: dict) -> list[Row]:
@@ -60,16 +60,20 @@ GPT2 = Reference(
     rows=rows,
     heads=[
         Head({"tied": True}, "GPT2LMHeadModel"),
-        Head({"tied": False}, "GPT2LMHeadModel", linear("lm_head", "head")[:1]),
+        Head({"tied": False}, "GPT2LMHeadModel", matrix("lm_head", "head")),
     ],
     prefix="transformer.",
     outside=("lm_head.",),
-    copies={"lm_head.weight": "transformer.wte.weight"},
+    copies={"lm_head.weight": ("transformer.wte.weight",)},
     ignored=r"\.attn\.(masked_)?bias$",  # the causal mask
-    describe=lambda model: {
-        "vocab_size": model.embedding.embedding.shape[0],
-        "context": model.context,
-        "tied": model.head is None,
-    },
+    describe=lambda model: (
+        describe_blocks(model.blocks)
+        | {
+            "positions": model.positions.kind,
+            "vocab_size": model.embedding.embedding.shape[0],
+            "context": model.context,
+            "tied": model.head is None,
+        }
+    ),
     to_config=to_config,
 )

@@ -1,4 +1,4 @@
-"""Vision Transformer (Dosovitskiy et al. 2021), as `ViTForImageClassification` of transformers writes it.
+"""Vision Transformer (Dosovitskiy et al. 2021), as `ViTForImageClassification` and `ViTModel` of transformers write it.
 
 Theirs gives the first, learned token a position too. It is a sum of two vectors that do not depend on the image: ours
 has it as one, so that what is saved has the sum, and a position of zeros. Their images are (channels, rows, columns).
@@ -6,22 +6,23 @@ has it as one, so that what is saved has the sum, and a position of zeros. Their
 
 import jax.numpy as jnp
 
-from models.pretrained.reference import Head, Reference, Row, linear, norm, same
+from models.pretrained.reference import Head, Reference, Row, describe_blocks, linear, matrix, norm, same
 from models.vit import VisionTransformer
 
 
 def rows(fields: dict) -> list[Row]:
-    """All but the classifier."""
+    """All but the head."""
     theirs, ours = "vit.encoder.layer.{layer}", "blocks.blocks.{layer}"
+    qkv = linear if fields["qkv_bias"] else matrix
     projection = "vit.embeddings.patch_embeddings.projection"
     return [
         first_token("vit.embeddings.cls_token", "vit.embeddings.position_embeddings"),
         patches(f"{projection}.weight", fields["patch"]),
         *same(f"{projection}.bias", "embedding.bias"),
         *norm(f"{theirs}.layernorm_before", f"{ours}.attention_norm"),
-        *linear(f"{theirs}.attention.attention.query", f"{ours}.attention.query"),
-        *linear(f"{theirs}.attention.attention.key", f"{ours}.attention.key"),
-        *linear(f"{theirs}.attention.attention.value", f"{ours}.attention.value"),
+        *qkv(f"{theirs}.attention.attention.query", f"{ours}.attention.query"),
+        *qkv(f"{theirs}.attention.attention.key", f"{ours}.attention.key"),
+        *qkv(f"{theirs}.attention.attention.value", f"{ours}.attention.value"),
         *linear(f"{theirs}.attention.output.dense", f"{ours}.attention.out"),
         *norm(f"{theirs}.layernorm_after", f"{ours}.mlp_norm"),
         *linear(f"{theirs}.intermediate.dense", f"{ours}.mlp.up"),
@@ -64,18 +65,20 @@ def to_config(fields: dict) -> dict:
 
 
 def describe(model: VisionTransformer) -> dict:
-    """What a module was built with, but for its blocks."""
+    """What a module was built with."""
     patch, embedding = model.patch, model.embedding
     if model.stem == "patch":
         channels = embedding.in_features // patch**2
     else:
         channels = embedding.convolutions[0].in_features
-    return {
+    return describe_blocks(model.blocks) | {
+        "positions": model.positions.kind,
         "image_shape": (*(side * patch for side in model.positions.shape), channels),
         "patch": patch,
         "stem": model.stem,
         "pooling": "mean" if model.cls is None else "cls",
-        "classes": model.head.kernel.shape[-1],
+        "head": model.output,
+        "classes": model.head.kernel.shape[-1] if model.output == "classes" else None,
     }
 
 
@@ -89,11 +92,16 @@ VIT = Reference(
         "mlp_width": "intermediate_size",
         "activation": ("hidden_act", "gelu"),
         "epsilon": ("layer_norm_eps", 1e-12),
+        "qkv_bias": ("qkv_bias", True),
     },
-    fixed={"qkv_bias": True},
+    fixed={},
     dropouts={"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
     rows=rows,
-    heads=[Head({}, "ViTForImageClassification", linear("classifier", "head"), classes=True)],
+    heads=[
+        Head({"head": "classes"}, "ViTForImageClassification", linear("classifier", "head"), classes=True),
+        Head({"head": "pooler"}, "ViTModel", linear("vit.pooler.dense", "head")),
+        Head({"head": "none"}, "ViTModel"),
+    ],
     prefix="vit.",
     outside=("classifier.",),
     describe=describe,

@@ -1,0 +1,31 @@
+"""Smooth random fields on a grid, as tokens row by row: what is missing can be read off its neighbours."""
+
+import numpy as np
+from scipy.spatial.distance import cdist
+from scipy.stats import norm
+
+from data.arrays import array_dataset
+from data.dataset import Dataset
+
+_SIZES = {"train": 50_000, "test": 2_000}
+
+
+def random_fields(
+    *, train: str = "train", evaluation: str = "test", side: int = 5, levels: int = 8, scale: float = 1.5
+) -> Dataset:
+    """Returns Gaussian fields on a grid of `side` x `side`, each value as one of `levels` equally frequent levels.
+
+    Two values at distance r have the correlation exp(-r^2 / (2 scale^2)). Tokens 1 to `levels` are the levels, from
+    low to high; token 0 is the mask. Targets are the tokens. Made anew at each start, always the same; splits train
+    (50,000) and test (2,000).
+    """
+    if side < 2 or levels < 2 or scale <= 0:
+        raise ValueError(f"side = {side}, levels = {levels}, scale = {scale}: expected at least 2 and 2, more than 0.")
+    places = np.indices((side, side)).reshape(2, -1).T
+    covariance = np.exp(-(cdist(places, places) ** 2) / (2 * scale**2)) + 1e-6 * np.eye(side * side)
+    drawn = np.random.default_rng(0).standard_normal((sum(_SIZES.values()), side * side))
+    values = drawn @ np.linalg.cholesky(covariance).T
+    tokens = 1 + np.searchsorted(norm.ppf(np.arange(1, levels) / levels), values).astype(np.int32)
+    made = {"inputs": {"tokens": tokens}, "targets": tokens, "weights": np.ones(tokens.shape, np.float32)}
+    facts = {"vocab_size": levels + 1, "context": side * side, "mask_id": 0, "special_below": 1}
+    return array_dataset("random_fields", made, _SIZES, train, evaluation, **facts)

@@ -1,0 +1,34 @@
+"""Strings of random tokens, and the same backwards: a translation that is about order alone."""
+
+import numpy as np
+
+from data.dataset import Dataset
+from data.pairs import Pairs
+from data.storage import split_rows
+from data.subwords import SPECIALS
+
+_SIZES = {"train": 20_000, "test": 1_000}
+
+
+def reversal(*, train: str = "train", evaluation: str = "test", symbols: int = 13, length: int = 8) -> Dataset:
+    """Returns strings of `length` tokens and their reverse; made anew at each start, the same each time, no two equal.
+
+    Splits train (20,000) and test (1,000). Token numbers follow those of the special tokens.
+    """
+    if length < 1 or symbols**length < 2 * sum(_SIZES.values()):
+        raise ValueError(f"symbols = {symbols}, length = {length}: there are too few strings, choose more of either.")
+    drawn = np.random.default_rng(0).integers(symbols, size=(4 * sum(_SIZES.values()), length), dtype=np.int32)
+    first = np.sort(np.unique(drawn, axis=0, return_index=True)[1])[: sum(_SIZES.values())]
+    strings = drawn[first] + len(SPECIALS)
+
+    def pairs(spec: str) -> Pairs:
+        rows = strings[split_rows("reversal", _SIZES, spec)]
+        return Pairs(list(rows), list(rows[:, ::-1]), source_length=length, length=length + 1)
+
+    size = symbols + len(SPECIALS)
+    return Dataset(
+        facts={"source_vocab_size": size, "vocab_size": size, "source_context": length, "context": length + 1},
+        train=pairs(train),
+        evaluation=pairs(evaluation),
+        evaluation_name=evaluation,
+    )

@@ -1,0 +1,161 @@
+"""Figures of a benchmark: seeds, score against cost, learning curves, scaling. A family looks the same in all."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
+import numpy as np
+
+from experiments import tables
+from experiments.findings import whole
+from experiments.plot import COLOURS, MARKERS
+from experiments.ranking import interval
+from experiments.slides import THEMES, grid, ink
+
+SHADES = (*COLOURS, "#8C6D31", "#7F7F7F")
+SIZE = (7.5, 4.6)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure in the workdir: `path` of the SVG, beside which lies a PNG; `caption` says what to look at."""
+
+    title: str
+    caption: str
+    path: Path
+
+
+def draw(found: Mapping, workdir: Path) -> list[Picture]:
+    """Draws what there is; families that failed are in none of the figures."""
+    rules = found["protocol"]["rules"]
+    rows = [row for row in tables.rows(found) if "reason" not in row and row.get("score") is not None]
+    if not rows:
+        return []
+    look = {name: {"color": SHADES[i % len(SHADES)], "marker": MARKERS[i % len(MARKERS)]}
+            for i, name in enumerate(found["families"])}  # fmt: skip
+    score = rules["score"]
+    about = {
+        "seeds": ("Every seed", f"A point is a run on the test split, the line the 95 % interval of the mean {score}."),
+        "flops": (
+            f"{score.capitalize()} against training FLOPs",
+            "FLOPs of the final run: those of an example times the examples.",
+        ),
+        "time": (
+            f"{score.capitalize()} against training time",
+            "Seconds of the final run at the measured speed, on the machine below.",
+        ),
+        "parameters": (f"{score.capitalize()} against parameters", "The grey band is the budget of the suite."),
+        "curves": ("Learning curves", "On validation data: the mean over seeds, and from the least to the greatest."),
+        "scaling": ("Scaling", "The tuned setting at several sizes: the mean over seeds and its 95 % interval."),
+    }
+    plots = {
+        "seeds": lambda axes: _seeds(axes, found, rows, look),
+        "flops": lambda axes: _against(axes, rows, rules, look, lambda row: row["train_flops"] * rules["examples"]),
+        "time": lambda axes: _against(axes, rows, rules, look, lambda row: rules["examples"] / row["train_speed"]),
+        "parameters": lambda axes: _parameters(axes, rows, rules, look),
+        "curves": lambda axes: _curves(axes, found, rows, look),
+    }
+    if any(found["families"][row["family"]]["sizes"] for row in rows):
+        plots["scaling"] = lambda axes: _scaling(axes, found, rows, look)
+    labels = {"flops": "training FLOPs", "time": "seconds", "parameters": "parameters", "scaling": "parameters"}
+    pictures = []
+    for name, plot in plots.items():
+        title, caption = about[name]
+        with matplotlib.rc_context(THEMES[""] | {"font.size": 13, "axes.labelsize": 13}):
+            figure = Figure(figsize=SIZE, layout="constrained")
+            axes = figure.add_subplot()
+            plot(axes)
+            if name in labels:
+                axes.set_xlabel(labels[name])
+            if name != "seeds":
+                axes.set_ylabel(score)
+                axes.yaxis.set_major_formatter(_score_format(rules))
+                figure.legend(loc="outside right upper", fontsize=11)
+                grid(axes, "y")
+            path = workdir / f"{name}.svg"
+            for kind in ("svg", "png"):
+                with whole(path.with_suffix(f".{kind}")) as temporary:
+                    figure.savefig(temporary, format=kind, metadata={"Date": None} if kind == "svg" else None)
+        pictures.append(Picture(title, caption, path))
+    return pictures
+
+
+def _seeds(axes, found: Mapping, rows: list[dict], look: Mapping) -> None:
+    rules = found["protocol"]["rules"]
+    for place, row in enumerate(rows):
+        name = row["family"]
+        scores = [run["score"] for run in found["families"][name]["runs"]]
+        axes.plot(row["interval"], [place, place], color=look[name]["color"], linewidth=5, alpha=0.35)
+        axes.plot(scores, [place] * len(scores), "o", color=look[name]["color"], markersize=7, markeredgecolor="white")
+        axes.plot([row["score"]], [place], "|", color=ink(), markersize=18, markeredgewidth=2)
+    ranks = [f"{row['rank']}  " if row.get("rank") else "" for row in rows]
+    axes.set_yticks(range(len(rows)), [rank + row["family"] for rank, row in zip(ranks, rows)])
+    axes.invert_yaxis()
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel(f"{rules['score']}, test split (number before the name: rank)")
+    axes.xaxis.set_major_formatter(_score_format(rules))
+    grid(axes, "x")
+
+
+def _against(axes, rows: list[dict], rules: Mapping, look: Mapping, cost) -> None:
+    for row in rows:
+        low, high = row["interval"]
+        errors = [[row["score"] - low], [high - row["score"]]]
+        axes.errorbar(cost(row), row["score"], errors, **look[row["family"]], label=row["family"], markersize=9,
+                      linestyle="none", capsize=3, linewidth=1.6)  # fmt: skip
+    _logarithmic(axes)
+
+
+def _parameters(axes, rows: list[dict], rules: Mapping, look: Mapping) -> None:
+    _against(axes, rows, rules, look, lambda row: row["parameters"])
+    budget, share = rules["budget"], rules["tolerance"]
+    axes.axvspan(budget * (1 - share), budget * (1 + share), color="#808080", alpha=0.12, linewidth=0)
+    axes.set_xscale("linear")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+
+
+def _curves(axes, found: Mapping, rows: list[dict], look: Mapping) -> None:
+    rules, points = found["protocol"]["rules"], []
+    for row in rows:
+        curves = [run["curve"] for run in found["families"][row["family"]]["runs"]]
+        examples = [at for at, _ in min(curves, key=len)]
+        values = np.array([[score for _, score in curve[: len(examples)]] for curve in curves])
+        style = look[row["family"]]
+        axes.fill_between(examples, values.min(0), values.max(0), color=style["color"], alpha=0.15, linewidth=0)
+        axes.plot(examples, values.mean(0), **style, markersize=5, linewidth=2, label=row["family"])
+        points += values.mean(0)[len(examples) // 4 :].tolist()
+    axes.axhline(rules["target"], color=ink(), linewidth=1, linestyle=":")
+    axes.text(0.005, rules["target"], "target", transform=axes.get_yaxis_transform(), va="bottom", fontsize=11)
+    axes.set_xlabel("examples seen")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+    # The first quarter falls or rises steeply, and would press the rest together.
+    low, high = min([*points, rules["target"]]), max([*points, rules["target"]])
+    axes.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
+
+
+def _scaling(axes, found: Mapping, rows: list[dict], look: Mapping) -> None:
+    for row in rows:
+        family = found["families"][row["family"]]
+        sizes = sorted([family["runs"], *family["sizes"].values()], key=lambda runs: runs[0]["parameters"])
+        scores = [[run["score"] for run in runs] for runs in sizes]
+        means, between = [mean(values) for values in scores], [interval(values) for values in scores]
+        errors = [[m - low for m, (low, _) in zip(means, between)], [high - m for m, (_, high) in zip(means, between)]]
+        parameters = [runs[0]["parameters"] for runs in sizes]
+        style = look[row["family"]]
+        axes.errorbar(parameters, means, errors, **style, label=row["family"], markersize=7, capsize=3, linewidth=1.8)
+    _logarithmic(axes)
+
+
+def _logarithmic(axes) -> None:
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _score_format(rules: Mapping):
+    return FuncFormatter(lambda x, _: f"{100 * x:.4g} %" if rules["percent"] else f"{x:.4g}")

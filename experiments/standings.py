@@ -1,0 +1,174 @@
+"""`results.json`: all that a benchmark came to, read from the folders of its runs; and two of them put together.
+
+Each score stands with the seed, the digests of config and parameters, the commit, and the packages it was made with.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+import hashlib
+import json
+from pathlib import Path
+import shlex
+
+from experiments import benchmark_plots, report, tables
+from experiments import trials as states
+from experiments.findings import find
+from experiments.protocol import refuse_difference
+from experiments.ranking import compare
+from experiments.trials import Trial, begun
+from training import log
+from training.workdir import write_json
+
+
+def gather(workdir: str | Path) -> dict:
+    """What `results.json` holds, of a benchmark that has ended or is still going on."""
+    workdir = Path(workdir)
+    known = json.loads((workdir / "protocol.json").read_text())
+    rules, chosen = known["rules"], json.loads((workdir / "chosen.json").read_text())
+    trials: dict[str, list[Trial]] = {}
+    for trial in begun(workdir / "final"):
+        trials.setdefault(trial.config.rpartition(":")[2], []).append(trial)
+    families = {}
+    for name, part in rules["families"].items():
+        if isinstance(part, str):
+            families[name] = {"reason": part}
+        elif name in chosen:
+            families[name] = _family(workdir, name, rules, chosen[name], trials.get(name, []))
+    return compared({"protocol": known, "families": families})
+
+
+def compared(found: dict) -> dict:
+    """The same with "comparison": standings and pairs of families that are complete, among their like."""
+    rules = found["protocol"]["rules"]
+    comparison = {}
+    for among in dict.fromkeys(part["among"] for part in rules["families"].values() if isinstance(part, Mapping)):
+        scores = {
+            name: {run["seed"]: run["score"] for run in family["runs"]}
+            for name, family in found["families"].items()
+            if family.get("state") == states.DONE and rules["families"][name]["among"] == among
+        }
+        if scores:
+            shared = set.intersection(*(set(values) for values in scores.values()))
+            scores = {name: {seed: values[seed] for seed in shared} for name, values in scores.items()}
+            standings, pairs = compare(scores, rules["better"]) if shared else ([], [])
+            comparison[among] = {"seeds": sorted(shared), "standings": [asdict(standing) for standing in standings],
+                                 "pairs": [asdict(pair) for pair in pairs]}  # fmt: skip
+    return found | {"comparison": comparison}
+
+
+def merge(results: list[dict]) -> dict:
+    """One result from several, of other families, seeds, machines or dates.
+
+    Raises ValueError that names the difference where they were made by other rules or code, or disagree.
+    """
+    first, *others = results
+    families = {name: dict(family) for name, family in first["families"].items()}
+    for other in others:
+        refuse_difference("the first of these results", first["protocol"], other["protocol"])
+        for name, family in other["families"].items():
+            families[name] = _merged(name, families[name], family) if name in families else family
+    order = [name for name in first["protocol"]["rules"]["families"] if name in families]
+    return compared({"protocol": first["protocol"], "families": {name: families[name] for name in order}})
+
+
+def read(path: str | Path) -> dict:
+    """`results.json` of a folder. Raises FileNotFoundError where there is none."""
+    path = Path(path) / "results.json"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is not there: expected the workdir of a benchmark that has ended")
+    return json.loads(path.read_text())
+
+
+def publish(found: dict, workdir: Path) -> None:
+    """Writes the results in all forms into a folder, and prints the table."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    write_json(workdir / "results.json", found)
+    tables.write(found, workdir)
+    pictures = benchmark_plots.draw(found, workdir)
+    page = report.write_page(found, pictures, workdir)
+    tables.show(found)
+    print(f"results  {workdir}: results.json, table.csv, table.md, table.tex, {page.name}", flush=True)
+
+
+# ---- private parts --------------------------------------------------------------------------------------------------
+
+
+def _family(workdir: Path, name: str, rules: Mapping, chosen: Mapping, trials: list[Trial]) -> dict:
+    tuning = [f for f in find(workdir / "tuning", "train/loss") if f.name.split(",")[0] == name]
+    about = {
+        "note": rules["families"][name]["note"],
+        "tuning": {
+            "trials": len(tuning),
+            "examples": len(tuning) * rules["tuning_examples"] // rules["batch_size"] * rules["batch_size"],
+            "failed": sum(finding.state == states.FAILED for finding in tuning),
+        },
+        "setting": chosen.get("setting", {}),
+        "validation": chosen.get("score"),
+        "edge": _edge(rules, chosen.get("setting", {})),
+        "runs": [],
+        "sizes": {},
+    }
+    if "failed" in chosen:
+        return about | {"state": states.FAILED, "reason": chosen["failed"]}
+    measured = json.loads(path.read_text()) if (path := workdir / "cost" / f"{name}.json").exists() else {}
+    about["cost"] = measured
+    for trial in trials:
+        if trial.settled() == states.DONE and (trial.folder / "test.json").exists():
+            _, *words = trial.name.split(",")
+            run = _run(trial, rules, name)
+            if len(words) == 1:
+                about["runs"].append(run)
+            else:
+                about["sizes"].setdefault(words[0], []).append(run)
+    about["runs"].sort(key=lambda run: run["seed"])
+    lost = [trial for trial in trials if trial.settled() == states.FAILED]
+    if lost:
+        reason = (lost[0].reason().splitlines() or [""])[-1]
+        return about | {"state": states.FAILED, "reason": f"{len(lost)} of {len(trials)} runs: {reason}"}
+    complete = about["runs"] and all((trial.folder / "test.json").exists() for trial in trials)
+    return about | {"state": states.DONE if complete else states.STOPPED, "reason": ""}
+
+
+def _run(trial: Trial, rules: Mapping, family: str) -> dict:
+    part = rules["families"][family]
+    metric, factor = part["metric"] or rules["metric"], part["factor"]
+    read = lambda name: json.loads((trial.folder / name).read_text())
+    config, environment, summary, test = (
+        read(f"{name}.json") for name in ("config", "environment", "summary", "test")
+    )  # fmt: skip
+    records = [r for r in log.read(trial.folder / "metrics.jsonl") if r["split"] == config["data"]["evaluation"]]
+    return {
+        "seed": config["seed"],
+        "score": test["metrics"][metric] * factor,
+        "test": test["metrics"],
+        "curve": [[r["step"] * config["batch_size"], r[metric] * factor] for r in records],
+        "parameters": summary["parameters"],
+        "seconds": summary["seconds"],
+        "config_digest": hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest(),
+        "state_digest": summary["state_digest"],
+        "git": environment["git"],
+        "devices": environment["devices"],
+        "command": shlex.join(["python", "train.py", *trial.flags()]),
+    }
+
+
+def _edge(rules: Mapping, setting: Mapping) -> bool:
+    """Whether the best learning rate is the largest or smallest that was tried, so that a better one may lie beyond."""
+    return setting.get("optimizer.learning_rate") in (min(rules["rates"]), max(rules["rates"]))
+
+
+def _merged(name: str, one: dict, other: dict) -> dict:
+    if "runs" not in one or "runs" not in other:
+        return one
+    if one["setting"] != other["setting"]:
+        raise ValueError(
+            f"{name} was tuned to {one['setting']} in one of these results, to {other['setting']} in another"
+        )
+    runs = {run["seed"]: run for run in one["runs"]}
+    for run in other["runs"]:
+        same = runs.setdefault(run["seed"], run)
+        if same["score"] != run["score"]:
+            raise ValueError(f"{name}, seed {run['seed']}: the score is {same['score']} in one of these results, "
+                             f"{run['score']} in another")  # fmt: skip
+    worse = next((family for family in (one, other) if family["state"] != states.DONE), one)
+    return worse | {"runs": [runs[seed] for seed in sorted(runs)]}

@@ -1,0 +1,45 @@
+"""Short ListOps, for a CPU: the value of nested lists of MIN, MAX, MED and SM, up to 32 tokens long."""
+
+from experiments.families import of_tokens
+from experiments.suite import Suite
+
+BLOCKS = {"width": 48, "depth": 2, "heads": 4}
+NARROW = {"quarter": {"model.width": 24}, "half": {"model.width": 32}}
+
+SUITE = Suite(
+    title="ListOps, short: 7 to 32 tokens, ten classes",
+    about="Expressions such as [MAX 2 9 [MIN 4 7 ] 0 ], whose value is a digit, nested up to 4 deep. Encoder and "
+    "bottleneck read them with a [CLS] in front; the decoder answers with the value as the next token, the "
+    "encoder-decoder with a sequence of one value.",
+    data={"name": "listops", "max_depth": 4, "max_args": 4, "longer_than": 6, "shorter_than": 33, "examples": 50_000,
+          "evaluation": "validation", "train": "train"},
+    test="test",
+    budget=60_000,
+    examples=320_000,
+    tuning_examples=64_000,
+    batch_size=64,
+    rates=(3e-4, 1e-3, 3e-3, 1e-2),
+    score="accuracy",
+    metric="accuracy",
+    better="max",
+    target=0.5,
+    percent=True,
+    families=of_tokens(
+        models={
+            "encoder": BLOCKS,
+            "decoder": BLOCKS,
+            "encoder_decoder": BLOCKS | {"depth": 1, "mlp_width": 128},
+            "perceiver": BLOCKS | {"depth": 1, "latents": 16, "cross_heads": 4, "positions": "learned"},
+            "bottleneck": BLOCKS | {"latents": 16},
+        },
+        sizes={
+            "encoder": NARROW,
+            "decoder": NARROW,
+            "encoder_decoder": {"quarter": {"model.width": 24, "model.mlp_width": 64}, "half": {"model.width": 32}},
+            "perceiver": NARROW,
+            "bottleneck": NARROW,
+        },
+    ),
+)  # fmt: skip
+
+get_config = SUITE.config

@@ -1,0 +1,44 @@
+"""Associative recall: 5 pairs of a key and its value, then one of the keys; the class is its value."""
+
+from experiments.families import of_tokens
+from experiments.suite import Suite
+
+BLOCKS = {"width": 32, "depth": 2, "heads": 4}
+NARROW = {"quarter": {"model.width": 16}, "half": {"model.width": 24}}
+
+SUITE = Suite(
+    title="Associative recall",
+    about="Five of 13 keys, each with one of 7 values, and then one of these keys: which value was its? Encoder and "
+    "bottleneck read it with a [CLS] in front; the decoder answers with the value as the next token, the "
+    "encoder-decoder with a sequence of one value. For more pairs: --set data.pairs=8.",
+    data={"name": "recall", "train": "train[:90%]", "evaluation": "train[90%:]"},
+    test="test",
+    budget=27_000,
+    examples=192_000,
+    tuning_examples=64_000,
+    batch_size=64,
+    rates=(1e-3, 3e-3, 1e-2, 3e-2),
+    score="accuracy",
+    metric="accuracy",
+    better="max",
+    target=0.9,
+    percent=True,
+    families=of_tokens(
+        models={
+            "encoder": BLOCKS,
+            "decoder": BLOCKS,
+            "encoder_decoder": BLOCKS | {"depth": 1, "mlp_width": 80},
+            "perceiver": BLOCKS | {"depth": 1, "latents": 8, "cross_heads": 4, "positions": "learned"},
+            "bottleneck": BLOCKS | {"latents": 8},
+        },
+        sizes={
+            "encoder": NARROW,
+            "decoder": NARROW,
+            "encoder_decoder": {"quarter": {"model.width": 16, "model.mlp_width": 40}, "half": {"model.width": 24}},
+            "perceiver": NARROW,
+            "bottleneck": NARROW,
+        },
+    ),
+)
+
+get_config = SUITE.config

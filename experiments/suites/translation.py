@@ -1,0 +1,44 @@
+"""English number words to German ones, embedded: the share of numbers that greedy decoding gets exactly right."""
+
+from experiments.families import DECAY, DECODER, NO_IMAGE
+from experiments.suite import Family, Suite
+
+BLOCKS = {"width": 64, "heads": 4}
+NO_TEXT = "answers with a class, not with a text"
+
+SUITE = Suite(
+    title="Translation of number words, English to German",
+    about="forty-two is zweiundvierzig: units come before tens. The share of held-out numbers below 100,000 that come "
+    "out without any error. The decoder reads source, [BOS] and target in one row, and learns from the target only.",
+    data={"name": "number_words", "vocab_size": 400, "train": "train[:90%]", "evaluation": "train[99%:]"},
+    test="test",
+    budget=180_000,
+    examples=102_400,
+    tuning_examples=38_400,
+    batch_size=128,
+    rates=(3e-4, 1e-3, 3e-3, 1e-2),
+    score="exactly right",
+    metric="exact",
+    better="max",
+    target=0.9,
+    percent=True,
+    families={
+        "encoder_decoder": Family(
+            model={"name": "encoder_decoder"} | BLOCKS | {"depth": 2, "mlp_width": 128}, objective={"name": "seq2seq"},
+            own=DECAY,
+            sizes={"quarter": {"model.width": 32, "model.mlp_width": 64}, "half": {"model.width": 44}},
+        ),
+        "decoder": Family(
+            model=DECODER | BLOCKS | {"depth": 3}, objective={"name": "seq2seq"}, data={"form": "prompt"}, own=DECAY,
+            sizes={"quarter": {"model.width": 32}, "half": {"model.width": 44}},
+        ),
+        "encoder": "reads a text, and cannot write one",
+        "vit": NO_IMAGE,
+        "perceiver": NO_TEXT,
+        "bottleneck": NO_TEXT,
+        "cnn": NO_IMAGE,
+        "mlp": NO_IMAGE,
+    },
+)  # fmt: skip
+
+get_config = SUITE.config

@@ -1,0 +1,110 @@
+"""BART (Lewis et al. 2020), as `BartForConditionalGeneration` and `BartModel` of transformers write it.
+
+Their tables of positions begin with two rows that nothing reads. Their embedding of the padding token gets no gradient
+from where it is read; ours is trained like any other.
+"""
+
+import jax.numpy as jnp
+
+from models.encoder_decoder import EncoderDecoder
+from models.pretrained.reference import Head, Reference, Row, linear, norm, same
+from models.pretrained.t5 import describe
+
+UNREAD = 2
+
+
+def rows(fields: dict) -> list[Row]:
+    """All but the head, which is the embedding."""
+    return [
+        *same("model.shared.weight", "embedding.embedding"),
+        positions("model.encoder.embed_positions.weight", "source_positions.table"),
+        positions("model.decoder.embed_positions.weight", "positions.table"),
+        *norm("model.encoder.layernorm_embedding", "source_norm"),
+        *norm("model.decoder.layernorm_embedding", "norm"),
+        *blocks("model.encoder.layers.{layer}", "encoder.blocks.{layer}"),
+        *blocks("model.decoder.layers.{decoder_layer}", "decoder.blocks.{decoder_layer}", cross=True),
+    ]
+
+
+def positions(theirs: str, ours: str) -> Row:
+    """A table of positions, without the rows that they do not read."""
+    return Row((theirs,), (ours,), lambda x: (x[UNREAD:],), lambda x: (jnp.pad(x, ((UNREAD, 0), (0, 0))),))
+
+
+def blocks(theirs: str, ours: str, cross: bool = False) -> list[Row]:
+    """The blocks of the encoder or the decoder."""
+    found = []
+    for a, b in {"self_attn": "attention", "encoder_attn": "cross"}.items() if cross else [("self_attn", "attention")]:
+        for part, name in {"q_proj": "query", "k_proj": "key", "v_proj": "value", "out_proj": "out"}.items():
+            found += linear(f"{theirs}.{a}.{part}", f"{ours}.{b}.{name}")
+        found += norm(f"{theirs}.{a}_layer_norm", f"{ours}.{b}_norm")
+    return [
+        *found,
+        *linear(f"{theirs}.fc1", f"{ours}.mlp.up"),
+        *linear(f"{theirs}.fc2", f"{ours}.mlp.down"),
+        *norm(f"{theirs}.final_layer_norm", f"{ours}.mlp_norm"),
+    ]
+
+
+def to_fields(config: dict) -> dict:
+    """What encoder and decoder share, which they say twice. Raises ValueError where they differ."""
+    for key in ("ffn_dim", "attention_heads"):
+        here, there = config[f"encoder_{key}"], config.get(f"decoder_{key}", config[f"encoder_{key}"])
+        if here != there:
+            raise ValueError(f"encoder_{key} = {here}, decoder_{key} = {there}: here both are the same")
+    return {
+        "source_vocab_size": config["vocab_size"],
+        "decoder_depth": config.get("decoder_layers", config["encoder_layers"]),
+        "source_context": config["max_position_embeddings"],
+        "embedding_scale": "in" if config.get("scale_embedding", False) else "none",
+        "embedding_norm": True,
+        "positions": "learned",
+        "norm_order": "post",
+    }
+
+
+def to_config(fields: dict) -> dict:
+    """The same, the other way. The special tokens are those of the published models, in so far as there are so many."""
+    ends = {} if fields["vocab_size"] > 2 else {"pad_token_id": 0, "eos_token_id": 0, "decoder_start_token_id": 0}
+    return {
+        "decoder_layers": fields["decoder_depth"],
+        "decoder_ffn_dim": fields["mlp_width"],
+        "decoder_attention_heads": fields["heads"],
+        "scale_embedding": fields["embedding_scale"] == "in",
+    } | ends
+
+
+SETTINGS = {
+    "vocab_size": "vocab_size",
+    "context": "max_position_embeddings",
+    "width": "d_model",
+    "depth": "encoder_layers",
+    "heads": "encoder_attention_heads",
+    "mlp_width": "encoder_ffn_dim",
+    "activation": ("activation_function", "gelu"),
+}
+DROPOUTS = {"dropout": 0.1, "attention_dropout": 0.0, "activation_dropout": 0.0}
+LOGITS_BIAS = Row(("final_logits_bias",), ("bias",), lambda x: (x[0],), lambda x: (x[None],))
+
+BART = Reference(
+    name="bart",
+    model=EncoderDecoder,
+    settings=SETTINGS,
+    fixed={"tie_word_embeddings": True},
+    dropouts=DROPOUTS,
+    rows=rows,
+    heads=[
+        Head({"logits_bias": True}, "BartForConditionalGeneration", [LOGITS_BIAS]),
+        Head({"logits_bias": False}, "BartForConditionalGeneration"),
+    ],
+    prefix="model.",
+    outside=("lm_head.", "final_logits_bias"),
+    copies={
+        "model.encoder.embed_tokens.weight": ("model.shared.weight",),
+        "model.decoder.embed_tokens.weight": ("model.shared.weight",),
+        "lm_head.weight": ("model.shared.weight",),
+    },
+    describe=describe,
+    to_fields=to_fields,
+    to_config=to_config,
+)

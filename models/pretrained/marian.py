@@ -1,0 +1,73 @@
+"""Marian's translators (Junczys-Dowmunt et al. 2018), as `MarianMTModel` of transformers writes them.
+
+Next to BART positions are sinusoidal, and nothing is normalised before the first block. Source and target may have a
+vocabulary each.
+"""
+
+from models.encoder_decoder import EncoderDecoder
+from models.pretrained import bart
+from models.pretrained.reference import Head, Reference, Row, same
+from models.pretrained.t5 import describe
+
+
+def rows(fields: dict) -> list[Row]:
+    """All but the head, which is the embedding of the target."""
+    apart = [
+        *same("model.decoder.embed_tokens.weight", "embedding.embedding"),
+        *same("model.encoder.embed_tokens.weight", "source_embedding.embedding"),
+    ]
+    return [
+        *(same("model.shared.weight", "embedding.embedding") if fields["shared"] else apart),
+        *bart.blocks("model.encoder.layers.{layer}", "encoder.blocks.{layer}"),
+        *bart.blocks("model.decoder.layers.{decoder_layer}", "decoder.blocks.{decoder_layer}", cross=True),
+    ]
+
+
+def to_fields(config: dict) -> dict:
+    """Whether source and target have one vocabulary, and what the models of this kind have in common."""
+    shared = config.get("share_encoder_decoder_embeddings", True)
+    own = config.get("decoder_vocab_size") or config["vocab_size"]
+    return bart.to_fields(config) | {
+        "shared": shared,
+        "vocab_size": config["vocab_size"] if shared else own,
+        "embedding_norm": False,
+        "positions": "sinusoidal",
+    }
+
+
+def to_config(fields: dict) -> dict:
+    """The same, the other way. The last token is padding and stands before the first, as in the published models."""
+    last = min(fields["vocab_size"], fields["source_vocab_size"]) - 1
+    return bart.to_config(fields) | {
+        "vocab_size": fields["source_vocab_size"],
+        "decoder_vocab_size": fields["vocab_size"],
+        "share_encoder_decoder_embeddings": fields["shared"],
+        "pad_token_id": last,
+        "decoder_start_token_id": last,
+        "eos_token_id": 0,
+    }
+
+
+MARIAN = Reference(
+    name="marian",
+    model=EncoderDecoder,
+    settings=bart.SETTINGS,
+    fixed={"tie_word_embeddings": True},
+    dropouts=bart.DROPOUTS,
+    rows=rows,
+    heads=[
+        Head({"logits_bias": True}, "MarianMTModel", [bart.LOGITS_BIAS]),
+        Head({"logits_bias": False}, "MarianMTModel"),
+    ],
+    prefix="model.",
+    outside=("lm_head.", "final_logits_bias"),
+    copies={
+        "model.encoder.embed_tokens.weight": ("model.shared.weight",),
+        "model.decoder.embed_tokens.weight": ("model.shared.weight",),
+        "lm_head.weight": ("model.shared.weight", "model.decoder.embed_tokens.weight"),
+    },
+    ignored=r"\.embed_positions\.weight$",  # sines and cosines
+    describe=describe,
+    to_fields=to_fields,
+    to_config=to_config,
+)

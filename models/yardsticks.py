@@ -1,0 +1,94 @@
+"""Two networks without attention, to measure the others by: a multilayer perceptron and a convolutional network.
+
+Next to ViT the perceptron knows nothing of an image, not even that two pixels are neighbours; the convolutional
+network knows that what is near belongs together, and that a shape is the same everywhere.
+"""
+
+from itertools import pairwise
+import math
+
+from einops import rearrange, reduce
+from flax import nnx
+import jax.numpy as jnp
+
+from models.layers import Dropout, linear, split_key
+
+
+class Perceptron(nnx.Module):
+    """Images in, class logits out, by `depth` hidden layers with a ReLU (Rumelhart et al. 1986).
+
+    Args:
+      image_shape: (rows, columns, channels). classes: C. width: of a hidden layer.
+      dropout: on each hidden layer.
+      dtype: of the computation; parameters and logits are float32.
+    """
+
+    def __init__(
+        self, *, image_shape: tuple[int, int, int], classes: int, width: int, depth: int, dropout: float = 0.0,
+        dtype: str = "float32", rngs: nnx.Rngs,
+    ):  # fmt: skip
+        _check(depth)
+        sizes = [math.prod(image_shape)] + [width] * depth
+        self.hidden = nnx.List([linear(a, b, dtype=dtype, rngs=rngs) for a, b in pairwise(sizes)])
+        self.dropout = Dropout(dropout)
+        self.head = linear(width, classes, dtype=dtype, rngs=rngs)
+
+    def __call__(self, images, *, key=None):
+        """Logits `BC` of `images`, (B, rows, columns, channels)."""
+        x = images.reshape(len(images), -1)
+        for layer, layer_key in zip(self.hidden, split_key(key, len(self.hidden))):
+            x = self.dropout(nnx.relu(layer(x)), layer_key)
+        return self.head(x).astype(jnp.float32)
+
+
+class ConvolutionalNetwork(nnx.Module):
+    """Images in, class logits out: 3 x 3 convolutions, each with a ReLU and the largest of 2 x 2 pixels.
+
+    As LeNet (LeCun et al. 1998), with the parts of today. The first convolution has `width` channels, and each further
+    one twice as many as the one before; the head sees what is left of the image.
+
+    Args:
+      image_shape: (rows, columns, channels), rows and columns divisible by 2^depth. classes: C.
+      width: channels of the first convolution. depth: number of them.
+      dropout: before the head.
+      dtype: of the computation; parameters and logits are float32.
+    """
+
+    def __init__(
+        self, *, image_shape: tuple[int, int, int], classes: int, width: int, depth: int, dropout: float = 0.0,
+        dtype: str = "float32", rngs: nnx.Rngs,
+    ):  # fmt: skip
+        _check(depth)
+        rows, columns, channels = image_shape
+        if rows % 2**depth or columns % 2**depth:
+            raise ValueError(f"depth={depth}: an image of {rows} x {columns} cannot be halved that often")
+        sizes = [channels] + [width * 2**i for i in range(depth)]
+        self.hidden = nnx.List([linear(9 * a, b, dtype=dtype, rngs=rngs) for a, b in pairwise(sizes)])
+        self.dropout = Dropout(dropout)
+        left = (rows >> depth) * (columns >> depth) * sizes[-1]
+        self.head = linear(left, classes, dtype=dtype, rngs=rngs)
+
+    def __call__(self, images, *, key=None):
+        """Logits `BC` of `images`, (B, rows, columns, channels)."""
+        x = images
+        for layer in self.hidden:
+            x = nnx.relu(layer(neighbourhoods(x)))
+            x = reduce(x, "b (r i) (c j) d -> b r c d", "max", i=2, j=2)
+        return self.head(self.dropout(rearrange(x, "b r c d -> b (r c d)"), key)).astype(jnp.float32)
+
+
+def neighbourhoods(images):
+    """Each pixel with the eight around it, (B, rows, columns, 9 channels), row by row, 0 outside the image.
+
+    A linear map of these is a 3 x 3 convolution, and as one product of matrices it is also fast for many networks at
+    once, where XLA has no fast convolution on a CPU.
+    """
+    _, rows, columns, _ = images.shape
+    padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    moved = [padded[:, i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
+    return jnp.concatenate(moved, axis=-1)
+
+
+def _check(depth: int) -> None:
+    if depth < 1:
+        raise ValueError(f"depth={depth}: expected at least 1 layer")

@@ -1,0 +1,105 @@
+"""The page of a benchmark: what is on it, and in a real browser, that it sorts, shows its figures, and fits a phone."""
+
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from experiments import benchmark_plots, report
+from tests.planted import failed, family, results
+
+BROWSER = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("page")
+    small = family(0.93)["runs"]
+    for run in small:
+        run["parameters"] = 7_000
+    found = results({
+        "vit": family(0.97, flops=3e6) | {"sizes": {"quarter": small}}, "cnn": family(0.9, flops=2e6),
+        "perceiver": family(0.8, flops=7e6), "mlp": failed("1 of 5 runs: <out of memory>"),
+        "bottleneck": {"reason": "makes no sense"},
+    })  # fmt: skip
+    return report.write_page(found, benchmark_plots.draw(found, workdir), workdir)
+
+
+def test_the_page_needs_nothing_else(page):
+    text = page.read_text()
+    assert not re.search(r"""(src|href)=["'](?!data:)""", text) and "http" not in re.sub('base64,[^"]*', "", text)
+    assert text.count("<figure>") == 6  # seeds, FLOPs, time, parameters, curves, scaling
+    assert "&lt;out of memory&gt;" in text and "makes no sense" in text
+    assert "python -m experiments.benchmark digits --families=vit" in text
+    assert "vit is first, and surely so." in text
+
+
+def test_a_tie_is_said_to_be_one(tmp_path):
+    found = results({"vit": family(0.9), "cnn": family(0.9), "mlp": family(0.7)})
+    assert (
+        "vit and cnn share the first rank: 5 seeds do not tell them apart."
+        in report.write_page(found, [], tmp_path).read_text()
+    )
+
+
+def test_failed_families_are_in_no_figure_and_none_at_all_is_no_error(tmp_path):
+    assert benchmark_plots.draw(results({"mlp": failed("why")}), tmp_path) == []
+
+
+# A page of the browser that holds the report as a phone would, clicks it, and writes down what it sees.
+HARNESS = """<!doctype html><iframe id="phone" width="360" height="800"></iframe><pre id="seen"></pre><script>
+const phone = document.getElementById("phone"), seen = {errors: []};
+phone.onload = () => {
+  const page = phone.contentDocument;
+  const order = () => [...page.querySelectorAll(".standings tbody tr")].map(row => row.cells[1].innerText);
+  const head = text => [...page.querySelectorAll(".standings th")].find(h => h.innerText.startsWith(text));
+  seen.width = page.documentElement.scrollWidth;
+  seen.figures = [...page.images].map(image => image.naturalWidth > 0 && image.clientWidth <= 360);
+  seen.start = order();
+  for (const text of ["train FLOPs", "train FLOPs", "family"]) {
+    head(text).querySelector("button").click();
+    seen[text + (seen[text] ? ", again" : "")] = order();
+  }
+  seen.sorted = head("family").getAttribute("aria-sort");
+  document.getElementById("seen").textContent = JSON.stringify(seen);
+};
+phone.srcdoc = REPORT;
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def browser(page):
+    """(what the harness saw, what the console said)"""
+    if BROWSER is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    harness = page.with_name("harness.html")
+    content = json.dumps(page.read_text()).replace("</", "<\\/")
+    harness.write_text(HARNESS.replace("REPORT", content))
+    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"]
+    done = subprocess.run(
+        [*command, "--virtual-time-budget=5000", harness.as_uri()], capture_output=True, text=True, timeout=300
+    )
+    seen = re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL)
+    assert seen and seen.group(1), done.stderr[-2000:]
+    return json.loads(seen.group(1)), [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+def test_a_click_sorts_and_another_turns_around(browser):
+    seen, _ = browser
+    assert seen["start"] == ["vit", "cnn", "perceiver", "mlp", "bottleneck"]
+    assert seen["train FLOPs"] == ["cnn", "vit", "perceiver", "mlp", "bottleneck"]  # numbers, not texts
+    assert seen["train FLOPs, again"] == ["perceiver", "vit", "cnn", "mlp", "bottleneck"]  # what has none stays below
+    assert seen["family"] == ["bottleneck", "cnn", "mlp", "perceiver", "vit"] and seen["sorted"] == "ascending"
+
+
+def test_figures_show_on_a_narrow_screen_and_the_page_is_no_wider(browser):
+    seen, _ = browser
+    assert seen["figures"] == [True] * 6 and seen["width"] <= 360
+
+
+def test_the_console_is_silent(browser):
+    assert browser[1] == []
