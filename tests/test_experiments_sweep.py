@@ -196,7 +196,8 @@ def test_jobs_get_a_gpu_each_and_share_when_there_are_too_few(monkeypatch):
     "population, jobs, sizes",
     [
         ("auto", 1, [6, 6]),
-        ("auto", 4, 2 * [2, 2, 1, 1]),
+        ("auto", 4, [3, 3, 3, 3]),
+        ("auto", 5, 2 * [2, 2, 2]),
         ("4", 1, [3, 3, 3, 3]),
         ("1", 1, 12 * [1]),
         ("off", 1, 12 * [1]),

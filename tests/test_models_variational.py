@@ -99,7 +99,7 @@ def test_a_complete_config_may_name_what_only_a_transformer_has():
 @pytest.mark.parametrize(
     "wrong, error, words",
     [
-        ({"encoder": "recurrent"}, ValueError, "encoder='recurrent': expected one of convolutional, dense, transf"),
+        ({"encoder": "recurrent"}, ValueError, "encoder='recurrent': expected one of bert, convolutional, dense"),
         ({"decoder": "transformer"}, ValueError, "decoder='transformer': expected one of convolutional, dense"),
         ({"likelihood": "poisson"}, ValueError, "expected one of bernoulli, categorical, gaussian"),
         ({"likelihood": "categorical"}, ValueError, "'categorical' needs classes"),
