@@ -5,7 +5,8 @@ python -m experiments.population trials.json
 The file holds {"trials": [{"config": "configs/vit.py", "overrides": {"seed": 1, "optimizer.learning_rate": 0.001},
 "workdir": "runs/lr/1"}, ...]}. What may differ is what `traced_fields` gives. The same command again continues; a run
 that is complete is left as it is. A run whose loss is no longer a number is left out, and the reason is written to
-`failed.txt` in its workdir; it stays out until that file is removed. Each run has one device, whatever its mesh says.
+`failed.txt` in its workdir; it stays out until that file is removed. Each run has one device, whatever its mesh says;
+one that is alone in the file is trained as `train.py` does, on all that its mesh asks for.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from rich.table import Table
 
 from data.pipeline import evaluation_batches, population_batches
 from models.layers import Dropout
+import train
 from train import Run, begin, errors_in_one_line
 from training.account import Account
 from training.compilation import use_compilation_cache
@@ -88,6 +90,8 @@ def run(trials: Sequence[Mapping]) -> list[dict | None]:
                          "not in what is left out (a dropout, label smoothing or clip of 0)")  # fmt: skip
     if len({workdir.resolve() for workdir in workdirs}) < len(workdirs):
         raise ValueError("two runs have the same workdir")
+    if len(trials) == 1:
+        return [_alone(configs[0], workdirs[0])]
     runs = [Run.of(config) for config in configs]
     with ExitStack() as opened:
         accounts = [Account(workdir, this.config, opened) for workdir, this in zip(workdirs, runs)]
@@ -127,6 +131,18 @@ def _show(trials: Sequence[Mapping], summaries: list[dict | None]) -> None:
         shown = [f"{best['metric']} {best['value']:.5g}", str(best["step"]), str(summary["seconds"])] if best else []
         table.add_row(trial["workdir"], *(shown or ["failed"]))
     Console(highlight=False, markup=False).print(table)
+
+
+def _alone(config: ConfigDict, workdir: Path) -> dict | None:
+    """One run needs no axis of members, and pays nothing for it."""
+    if (workdir / FAILED).exists():
+        return None
+    try:
+        return train.run(config, workdir)
+    except NonFinite as error:
+        (workdir / FAILED).write_text(f"{error}\n")
+        print(f"{workdir} failed: {error}", flush=True)
+        return None
 
 
 def _kind(config: ConfigDict) -> str:

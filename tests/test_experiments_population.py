@@ -220,6 +220,18 @@ def test_one_goes_on_alone(whole, tmp_path):
     np.testing.assert_allclose(tiny.losses(tmp_path), tiny.losses(whole[0] / "1"), rtol=0, atol=1e-5)
 
 
+def test_one_in_the_file_is_trained_as_by_itself(tmp_path):
+    tiny.finish(start(tmp_path, [MEMBERS[1]]))
+    tiny.finish(tiny.start("vit", tmp_path / "alone", "--config.seed=4"))
+    assert tiny.summary(tmp_path / "0")["state_digest"] == tiny.summary(tmp_path / "alone")["state_digest"]
+
+
+def test_one_in_the_file_that_is_not_finite_stays_out(tmp_path):
+    assert f"{tmp_path / '0'} failed: step " in tiny.finish(start(tmp_path, [MEMBERS[BAD]]))
+    assert "learning rate" in (tmp_path / "0" / "failed.txt").read_text()
+    assert population.run([trial(tmp_path / "0", **MEMBERS[BAD])]) == [None]
+
+
 def test_asked_to_stop(tmp_path):
     group = start(tmp_path, [{"seed": 1, "steps": 100_000}, {"seed": 2, "steps": 100_000}])
     tiny.until(tiny.logged(tmp_path / "1", 2), group)
