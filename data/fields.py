@@ -1,8 +1,8 @@
 """Smooth random fields on a grid, as tokens row by row: what is missing can be read off its neighbours."""
 
+from statistics import NormalDist
+
 import numpy as np
-from scipy.spatial.distance import cdist
-from scipy.stats import norm
 
 from data.arrays import array_dataset
 from data.dataset import Dataset
@@ -22,10 +22,12 @@ def random_fields(
     if side < 2 or levels < 2 or scale <= 0:
         raise ValueError(f"side = {side}, levels = {levels}, scale = {scale}: expected at least 2 and 2, more than 0.")
     places = np.indices((side, side)).reshape(2, -1).T
-    covariance = np.exp(-(cdist(places, places) ** 2) / (2 * scale**2)) + 1e-6 * np.eye(side * side)
+    squared_distance = ((places[:, None] - places) ** 2).sum(axis=-1)
+    covariance = np.exp(-squared_distance / (2 * scale**2)) + 1e-6 * np.eye(side * side)
     drawn = np.random.default_rng(0).standard_normal((sum(_SIZES.values()), side * side))
     values = drawn @ np.linalg.cholesky(covariance).T
-    tokens = 1 + np.searchsorted(norm.ppf(np.arange(1, levels) / levels), values).astype(np.int32)
+    borders = [NormalDist().inv_cdf(i / levels) for i in range(1, levels)]
+    tokens = 1 + np.searchsorted(borders, values).astype(np.int32)
     made = {"inputs": {"tokens": tokens}, "targets": tokens, "weights": np.ones(tokens.shape, np.float32)}
     facts = {"vocab_size": levels + 1, "context": side * side, "mask_id": 0, "special_below": 1}
     return array_dataset("random_fields", made, _SIZES, train, evaluation, **facts)

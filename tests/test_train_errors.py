@@ -1,5 +1,8 @@
 """A user's mistake is one message before anything is compiled, and no stack trace."""
 
+import subprocess
+import sys
+
 import jax
 import pytest
 
@@ -139,3 +142,11 @@ def test_as_a_user_sees_it(tmp_path):
 def test_help(capsys):
     train.main(["train.py", "--help"])
     assert "--config=configs/" in capsys.readouterr().out
+
+
+def test_a_mistake_is_said_before_slow_libraries_load():
+    """These take most of a second together, and a config that is wrong needs none of them."""
+    late = ["scipy.stats", "scipy.spatial", "sklearn", "grain", "orbax.checkpoint", "matplotlib", "optuna"]
+    code = f"import sys, train; print(sorted(set({late}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tiny.ROOT, capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr
