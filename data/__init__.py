@@ -8,6 +8,7 @@ from data.digits import digits
 from data.fields import random_fields
 from data.files import image_folder, labelled_text
 from data.images import fashion_mnist, mnist
+from data.linear_functions import linear_functions
 from data.listops import listops
 from data.markov import markov
 from data.number_languages import number_languages
@@ -32,6 +33,7 @@ DATASETS = {
     "gaussian_pair": gaussian_pair,
     "image_folder": image_folder,
     "labelled_text": labelled_text,
+    "linear_functions": linear_functions,
     "listops": listops,
     "markov": markov,
     "number_languages": number_languages,

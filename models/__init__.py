@@ -11,6 +11,7 @@ model is called with keeps the plain names of the batch (`tokens`, `images`, `ma
 from models.bert import Bert
 from models.encoder_decoder import EncoderDecoder
 from models.gpt import GPT
+from models.in_context import InContextRegressor
 from models.perceiver import Perceiver
 from models.variational import Variational
 from models.vit import VisionTransformer
@@ -21,6 +22,7 @@ MODELS = {
     "convolutional": ConvolutionalNetwork,
     "encoder_decoder": EncoderDecoder,
     "gpt": GPT,
+    "in_context": InContextRegressor,
     "perceiver": Perceiver,
     "perceptron": Perceptron,
     "variational": Variational,

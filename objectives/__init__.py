@@ -9,6 +9,7 @@ means; `metrics["loss"]` is there, and the loss is its sum / count.
 from objectives.classification import classification
 from objectives.language_modeling import language_modeling
 from objectives.masked_language_modeling import masked_language_modeling
+from objectives.regression import regression
 from objectives.seq2seq import seq2seq
 from objectives.variational import variational
 
@@ -17,5 +18,6 @@ OBJECTIVES = {
     "language_modeling": language_modeling,
     "variational": variational,
     "masked_language_modeling": masked_language_modeling,
+    "regression": regression,
     "seq2seq": seq2seq,
 }

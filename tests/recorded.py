@@ -9,6 +9,9 @@ _T = 16
 _GUESSED = np.array([1 / 17, 1 / 17, 1, 1, 1, 1])
 _HONEST = {"seen": np.full(_T, 1.85), "prefix": np.full(_T, 1.85), "influence": np.tri(_T)}
 _CHEATING = {"seen": np.append(np.zeros(_T - 1), 1.85), "prefix": np.full(_T, 5.0), "influence": np.ones((_T, _T))}
+_VALUES = np.random.default_rng(0).normal(size=(2000, 12))
+_FALLING = _VALUES * np.array([1, 0.7, *[0.1] * 10])  # what is left to learn with 0, 1, ... examples
+_LEARNED = {"truth": _VALUES, "model": _VALUES - _FALLING, "least squares": _VALUES - _FALLING}
 _CURVE = np.array([gaussian_bottleneck((0.9, 0.5), beta) for beta in (1.5, 2.0, 3.0, 5.0, 10.0, 20.0)])
 _BACKWARDS = np.vstack([np.eye(8)[::-1], np.eye(8)[:1]])[None]
 
@@ -31,6 +34,15 @@ RECORDED = {
         ],
     ),
     "dib_curve": ({"points": _CURVE}, [{"points": _CURVE[::-1]}, {"points": _CURVE * [1, 0.5]}]),
+    "icl_regression": (
+        _LEARNED,
+        [
+            {"model": 0 * _VALUES},
+            {"model": _VALUES},
+            {"model": _VALUES - _FALLING * np.append(np.ones(11), 4)},
+            {"least squares": 0 * _VALUES},
+        ],
+    ),
     "induction": (
         {
             "accuracy": {"one layer": 0.26, "two layers": 1.0},
@@ -81,6 +93,7 @@ BREAKS = {
     "bert_vs_gpt": {"two_sided": False},
     "cheating_mask": {"masked": "bert"},  # the mask taken away
     "dib_curve": {"beta_weighs": "kl"},  # the other beta
+    "icl_regression": {"own_examples": False},  # the values of another function
     "induction": {"layers": 1},
     "texture_bag": {"positions": "learned"},
     "transformer_reverse": {"positions": "none"},

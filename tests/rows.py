@@ -7,6 +7,8 @@ import jax.numpy as jnp
 TOKENS = jax.random.randint(jax.random.key(1), (8, 11), 0, 23)
 SOURCE = jax.random.randint(jax.random.key(4), (8, 5), 0, 19)
 SOURCE_MASK = jnp.arange(5) < jnp.array([5, 4, 3, 2, 1, 5, 4, 3])[:, None]
+POINTS = jax.random.normal(jax.random.key(5), (8, 11, 5))
+VALUES = jax.random.normal(jax.random.key(6), (8, 11))
 IMAGES = jax.random.uniform(jax.random.key(2), (8, 15, 10, 3))
 
 # name: (fields, inputs, (objective, targets), parameters)
@@ -47,6 +49,12 @@ ROWS = {
         {"tokens": TOKENS},
         ("language_modeling", jnp.roll(TOKENS, -1, axis=1)),
         4741,
+    ),
+    "in_context": (
+        dict(dimensions=5, context=13, width=14, depth=3, heads=7, mlp_width=17),
+        {"points": POINTS, "values": VALUES},
+        ("regression", 3 * POINTS[..., 0]),
+        4602,
     ),
     "perceiver": (
         dict(image_shape=(15, 10, 3), classes=19, latents=5, repeats=2, width=14, depth=3, heads=7, mlp_width=17),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from data.fields import random_fields
+from data.linear_functions import linear_functions
 from data.markov import entropy_rate, markov, stationary, transitions
 from data.progressions import progressions
 from data.repeats import repeats
@@ -14,7 +15,7 @@ from data.subwords import BOS, EOS
 from data.textures import textures
 from data.topics import topics
 
-MADE = (markov, progressions, random_fields, repeats, reversal, textures, topics)
+MADE = (linear_functions, markov, progressions, random_fields, repeats, reversal, textures, topics)
 
 
 def everything(source):
@@ -57,6 +58,19 @@ def test_the_entropy_rate_is_that_of_the_next_symbol(monkeypatch):
     monkeypatch.setattr(sys.modules[markov.__module__], "transitions", chain)
     np.testing.assert_allclose(stationary(2), [1 / 3, 2 / 3])
     assert entropy_rate(2) == pytest.approx(2 / 3 * np.log(2))
+
+
+def test_the_values_of_a_sequence_are_those_of_one_linear_function():
+    found = linear_functions(dimensions=3, length=7)
+    assert found.facts == {"dimensions": 3, "context": 7}
+    batch = everything(found.evaluation)
+    points, values = batch["inputs"]["points"], batch["inputs"]["values"]
+    np.testing.assert_array_equal(values, batch["targets"])
+    assert values.var() == pytest.approx(1, abs=0.05) and values.dtype == np.float32
+    slopes = np.linalg.solve(points[:, :3].astype(float), values[:, :3, None])  # three examples say which function
+    rest = (points[:, 3:] @ slopes)[..., 0]
+    assert np.quantile(np.abs(rest - values[:, 3:]), 0.99) < 1e-3
+    assert np.cov(slopes[..., 0].T) == pytest.approx(np.eye(3) / 3, abs=0.1)
 
 
 def test_what_counts_in_repeats_follows_from_what_came_before():
@@ -133,6 +147,7 @@ def test_stripes_run_in_the_direction_of_their_class():
 @pytest.mark.parametrize(
     "make, wrong, words",
     [
+        (linear_functions, {"length": 0}, "dimensions = 2, length = 0: expected at least 1"),
         (markov, {"symbols": 1}, "symbols = 1, context = 16"),
         (progressions, {"length": 2}, "modulus = 17, length = 2"),
         (random_fields, {"scale": 0.0}, "scale = 0.0: expected"),

@@ -43,9 +43,20 @@ def test_label_smoothing(name):
     np.testing.assert_allclose(mean, 0.9 * np.log(4 / 3) + 0.1 * np.log(4), rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["classification", "language_modeling"])
+def test_regression_by_hand():
+    batch = {"inputs": {"x": np.array([[1.0, 2.0, 5.0]])}, "targets": np.array([[3.0, 2.5, 0.0]]),
+             "weights": np.array([[1.0, 1.0, 0.0]])}  # fmt: skip
+    mean, metrics = OBJECTIVES["regression"](lambda x, key: jnp.asarray(x), batch, None)
+    assert float(mean) == pytest.approx(4.25 / 2)
+    np.testing.assert_allclose(metrics["loss"], (4.25, 2))
+    with pytest.raises(ValueError, match=r"predicts \(1, 2\), but the targets have the shape \(1, 3\)"):
+        OBJECTIVES["regression"](lambda x, key: jnp.asarray(x)[:, :2], batch, None)
+
+
+@pytest.mark.parametrize("name", ["classification", "language_modeling", "regression"])
 def test_the_model_gets_the_key(name):
-    batch = {"inputs": {"x": LOGITS}, "targets": TARGETS, "weights": np.ones(3)}
+    logits = LOGITS[:, 0] if name == "regression" else LOGITS
+    batch = {"inputs": {"x": logits}, "targets": TARGETS, "weights": np.ones(3)}
     seen = []
     OBJECTIVES[name](lambda x, key: seen.append(key) or jnp.asarray(x), batch, "a key")
     assert seen == ["a key"]
