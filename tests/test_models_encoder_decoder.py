@@ -8,6 +8,7 @@ import pytest
 
 from models import EncoderDecoder
 from models.attention import AttentionWeights
+from training.state import merge, split
 
 FIELDS = dict(source_vocab_size=23, vocab_size=23, source_context=7, context=13, width=28, depth=2, heads=7)
 SOURCE = jax.random.randint(jax.random.key(1), (3, 7), 0, 23)
@@ -39,10 +40,11 @@ def behind_tables(model, source_BSD, tokens_BTD, source_mask):
 def test_what_is_felt_by_gradient(more):
     model = build(**more)
     x, y = (jax.random.normal(jax.random.key(seed), (3, n, 28)) for seed, n in ((3, 7), (4, 11)))
+    # The sum over features alone would have no gradient behind a norm.
+    cubed = lambda x, y, t: (behind_tables(model, x, y, MASK)[:, t] ** 3).sum()
+    gradients = jax.jit(jax.grad(cubed, (0, 1)))
     for t in (0, 4, 10):
-        # The sum over features alone would have no gradient behind a norm.
-        cubed = lambda *xs, t=t: (behind_tables(model, *xs, MASK)[:, t] ** 3).sum()
-        by_source, by_target = jax.jit(jax.grad(cubed, (0, 1)))(x, y)
+        by_source, by_target = gradients(x, y, t)
         past = jnp.abs(by_target).max(axis=(0, 2))
         assert (past[t + 1 :] == 0).all() and (past[: t + 1] > 0).all()
         np.testing.assert_array_equal(jnp.abs(by_source).max(axis=2) > 0, MASK)
@@ -61,10 +63,12 @@ def test_padding_changes_no_output(more):
 
 def test_a_source_that_is_all_padding_gives_numbers():
     model = build()
-    nothing = jnp.zeros_like(MASK)
-    logits = model(SOURCE, TOKENS, source_mask=nothing)
-    np.testing.assert_array_equal(model(22 - SOURCE, TOKENS, source_mask=nothing), logits)
-    gradients = nnx.grad(lambda model: (model(SOURCE, TOKENS, source_mask=nothing) ** 2).sum())(model)
+    structure, parameters = split(model)
+    nothing, logits_of_it = jnp.zeros_like(MASK), logits_of(model)
+    logits = logits_of_it(SOURCE, TOKENS, nothing)
+    np.testing.assert_array_equal(logits_of_it(22 - SOURCE, TOKENS, nothing), logits)
+    loss = lambda parameters: (merge(structure, parameters)(SOURCE, TOKENS, source_mask=nothing) ** 2).sum()
+    gradients = jax.jit(jax.grad(loss))(parameters)
     assert all(jnp.isfinite(x).all() for x in [logits, *jax.tree.leaves(gradients)])
 
 
@@ -84,11 +88,12 @@ def test_cached_equals_uncached(more):
 def test_the_cache_holds_the_source_once_and_the_past_can_be_reordered(more):
     model = build(**more)
     source = jnp.repeat(SOURCE[:1], 3, axis=0)
-    _, cache = model.decode(TOKENS[:, :4], model.new_cache(source))
+    decode = jax.jit(model.decode)
+    _, cache = decode(TOKENS[:, :4], jax.jit(model.new_cache)(source))
     rows = jnp.array([2, 0, 0])
-    logits, _ = model.decode(TOKENS[:, 4:5], model.reorder(cache, rows))
+    logits, _ = decode(TOKENS[:, 4:5], model.reorder(cache, rows))
     mixed = jnp.concatenate([TOKENS[rows, :4], TOKENS[:, 4:5]], axis=1)
-    np.testing.assert_allclose(logits[:, 0], model(source, mixed)[:, -1], atol=1e-5)
+    np.testing.assert_allclose(logits[:, 0], logits_of(model)(source, mixed)[:, -1], atol=1e-5)
     lengths = {x.shape[-3] for x in jax.tree.leaves(cache["layers"])}
     assert lengths == {7, 13}
 
@@ -102,9 +107,9 @@ def test_cross_attention_can_be_captured():
 
 def test_order_is_felt_only_through_positions():
     swapped = SOURCE[:, ::-1]
-    without = build(positions="none")
+    without, positioned = logits_of(build(positions="none")), logits_of(build())
     np.testing.assert_allclose(without(swapped, TOKENS), without(SOURCE, TOKENS), atol=1e-5)
-    assert jnp.abs(build()(swapped, TOKENS) - build()(SOURCE, TOKENS)).max() > 1e-2
+    assert jnp.abs(positioned(swapped, TOKENS) - positioned(SOURCE, TOKENS)).max() > 1e-2
 
 
 def test_tables_are_shared_and_tied_or_not():
@@ -119,9 +124,10 @@ def test_what_scales_embeddings():
     models = {scale: build(embedding_scale=scale, positions="none") for scale in ("in", "out", "none")}
     before, after, none = (models[scale] for scale in ("in", "out", "none"))
     after.embedding.embedding[...] = before.embedding.embedding[...] * 28**0.5
-    np.testing.assert_allclose(after(SOURCE, TOKENS), before(SOURCE, TOKENS), atol=1e-5)
+    expected = logits_of(before)(SOURCE, TOKENS)
+    np.testing.assert_allclose(logits_of(after)(SOURCE, TOKENS), expected, atol=1e-5)
     none.embedding.embedding[...] = after.embedding.embedding[...]
-    np.testing.assert_allclose(none(SOURCE, TOKENS), after(SOURCE, TOKENS) * 28**0.5, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(logits_of(none)(SOURCE, TOKENS), expected * 28**0.5, rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match="embedding_scale='both': expected 'in', 'out' or 'none'"):
         build(embedding_scale="both")
 
@@ -132,10 +138,10 @@ def test_norms_and_biases_that_bart_adds():
     x = model._embed(TOKENS, model.embedding, model.positions, model.norm, 0, None)
     np.testing.assert_allclose([x.mean(-1).max(), x.std(-1).min()], [0, 1], atol=1e-3)
     assert jnp.abs(plain._embed(TOKENS, plain.embedding, plain.positions, plain.norm, 0, None).mean(-1)).max() > 0.1
-    logits = model(SOURCE, TOKENS)
+    logits = logits_of(model)(SOURCE, TOKENS)
     model.bias[...] = jnp.arange(23.0)
     np.testing.assert_allclose(
-        model(SOURCE, TOKENS) - logits, jnp.broadcast_to(jnp.arange(23.0), (3, 11, 23)), atol=1e-5
+        logits_of(model)(SOURCE, TOKENS) - logits, jnp.broadcast_to(jnp.arange(23.0), (3, 11, 23)), atol=1e-5
     )
 
 

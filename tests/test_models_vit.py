@@ -36,6 +36,7 @@ def test_only_positions_know_the_order(pooling):
     difference = {}
     for positions in ("none", "learned"):
         model = VisionTransformer(**FIELDS, pooling=pooling, positions=positions, rngs=nnx.Rngs(0))
+        model = jax.jit(model)
         difference[positions] = jnp.abs(model(IMAGES) - model(shuffled)).max()
     assert difference["none"] < 1e-5 < 1e-3 < difference["learned"]
 
@@ -68,16 +69,16 @@ def test_a_convolutional_stem_gives_a_token_for_each_patch():
     sizes = [c.kernel[...].shape for c in model.embedding.convolutions]
     assert sizes == [(3, 3, 3, 14), (3, 3, 14, 28)]
     # Two 3x3 convolutions of stride 2 see 7x7 pixels: the patch and what is next to it, unlike a patch embedding.
-    felt = jax.grad(lambda x: (model.embedding(x)[:, 0] ** 2).sum())(images)[0]
+    felt = jax.jit(jax.grad(lambda x: (model.embedding(x)[:, 0] ** 2).sum()))(images)[0]
     assert felt[:7, :7].any(axis=-1).any() and felt[4:7, :4].any() and not felt[7:].any() and not felt[:, 7:].any()
 
 
 def test_positions_are_interpolated_to_another_image_size():
     model = VisionTransformer(**FIELDS, rngs=nnx.Rngs(0))
     same, larger = model.resized((15, 10, 3)), model.resized((30, 20, 3))
-    np.testing.assert_array_equal(same(IMAGES), model(IMAGES))
+    np.testing.assert_array_equal(jax.jit(same)(IMAGES), jax.jit(model)(IMAGES))
     images = jax.random.uniform(jax.random.key(3), (2, 30, 20, 3))
-    assert larger(images).shape == (2, 19)
+    assert jax.eval_shape(larger, images).shape == (2, 19)
     assert larger.positions.table[...].shape == (24, 28) and model.positions.table[...].shape == (6, 28)
     fresh = VisionTransformer(**(FIELDS | {"image_shape": (30, 20, 3)}), rngs=nnx.Rngs(0))
     shapes = lambda model: {path: x.shape for path, x in split(model)[1].items()}
@@ -89,7 +90,7 @@ def test_sinusoidal_positions_need_no_interpolation():
     larger = VisionTransformer(**fields, rngs=nnx.Rngs(0)).resized((30, 20, 3))
     fresh = VisionTransformer(**(fields | {"image_shape": (30, 20, 3)}), rngs=nnx.Rngs(0))
     images = jax.random.uniform(jax.random.key(3), (2, 30, 20, 3))
-    np.testing.assert_allclose(larger(images), fresh(images), atol=1e-6)
+    np.testing.assert_allclose(jax.jit(larger)(images), jax.jit(fresh)(images), atol=1e-6)
 
 
 def test_only_whole_patches_can_be_resized_to():
@@ -101,8 +102,8 @@ def test_a_body_gives_hidden_states_and_what_is_pooled_of_them():
     images = jax.random.uniform(jax.random.key(5), (2, *FIELDS["image_shape"]))
     fields = {name: value for name, value in FIELDS.items() if name != "classes"} | {"qkv_bias": False, "depth": 1}
     body, model = (VisionTransformer(**fields, head=head, rngs=nnx.Rngs(0)) for head in ("none", "pooler"))
-    hidden, pooled = model(images)
-    np.testing.assert_array_equal(body(images), hidden)
+    hidden, pooled = jax.jit(model)(images)
+    np.testing.assert_allclose(jax.jit(body)(images), hidden, atol=1e-6)
     expected = jnp.tanh(hidden.mean(axis=1) @ model.head.kernel[...] + model.head.bias[...])
     np.testing.assert_allclose(pooled, expected, atol=1e-6)
     attention = model.blocks.blocks[0].attention
