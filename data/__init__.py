@@ -4,6 +4,7 @@ A set is a function of plain keywords: `train` and `evaluation`, the splits in T
 and its own. It returns a `Dataset`, whose sources `data.pipeline` turns into batches.
 """
 
+from data.binary_mnist import binary_mnist
 from data.digits import digits
 from data.fields import random_fields
 from data.files import image_folder, labelled_text
@@ -27,6 +28,7 @@ from data.translation import translation
 from data.two_views import gaussian_pair, two_views
 
 DATASETS = {
+    "binary_mnist": binary_mnist,
     "digits": digits,
     "mnist": mnist,
     "fashion_mnist": fashion_mnist,

@@ -83,9 +83,9 @@ def tiles(axes, images, **image):
     return shown
 
 
-def bars(axes, labels: list[str], values, form: str = ".3g") -> None:
-    """Horizontal bars, first at the top, each with its number behind it."""
-    drawn = axes.barh(labels, values, color=[f"C{i}" for i in range(len(labels))])
+def bars(axes, labels: list[str], values, form: str = ".3g", color: list[str] | None = None) -> None:
+    """Horizontal bars, first at the top, each with its number behind it and, without `color`, a colour of its own."""
+    drawn = axes.barh(labels, values, color=color or [f"C{i}" for i in range(len(labels))])
     axes.bar_label(drawn, [f" {value:{form}}" for value in values], color=ink(), fontsize=14)
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)

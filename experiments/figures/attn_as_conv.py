@@ -54,9 +54,9 @@ def check(found: dict) -> list:
     border = np.ones((SIDE, SIDE), bool)
     border[1:-1, 1:-1] = False
     return [
-        at_most("largest difference inside", found["plain"][~border].max(), 1e-13),
+        at_most("largest difference inside", found["plain"][~border].max(), 1e-14),
         at_least("largest difference at the border", found["plain"][border].max(), 0.1),
-        at_most("largest difference anywhere, padded with zeros", found["padded"].max(), 1e-13),
+        at_most("largest difference anywhere, padded with zeros", found["padded"].max(), 1e-14),
     ]
 
 

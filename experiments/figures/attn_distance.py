@@ -36,12 +36,12 @@ def check(found: dict) -> list:
 
 
 def plot(figure, found: dict) -> None:
-    left, middle, right = figure.subplots(1, 3)
+    left, middle, right = figure.subplots(1, 3, width_ratios=[0.75, 1, 1])
     order = np.sort(found["heads"])
     numbers = range(1, len(order) + 1)
     left.bar(numbers, order, color="C0", width=0.6)
     left.axhline(found["uniform"], color=ink(), linestyle=":")
-    left.text(0.5, 1.01 * found["uniform"], "everywhere alike", va="bottom", fontsize=13)
+    left.text(0.62, 1.01 * found["uniform"], "everywhere alike", va="bottom", fontsize=13)
     left.set(xlabel="head, nearest first", ylabel="mean distance (places)", ylim=(0, 1.15 * found["uniform"]))
     left.set_xticks(list(numbers))
     for axes, name, title in zip(

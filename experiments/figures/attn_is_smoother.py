@@ -35,7 +35,7 @@ def run(seed: int, *, equal_norms: bool = True) -> dict:
 def check(found: dict) -> list:
     far = lambda name: np.abs(found[name][0] - found[name][1]).max()
     return [
-        at_most("largest difference of weights, keys of equal length", far("equal"), 1e-14),
+        at_most("largest difference of weights, keys of equal length", far("equal"), 1e-15),
         at_least("largest difference of weights, keys of different lengths", far("unequal"), 0.01),
     ]
 

@@ -18,7 +18,8 @@ from models.attention import dot_product, mix, softargmax
 KEYS = [[10, 0, 0], [0, 10, 0], [0, 0, 10], [0, 0, 10]]
 VALUES = [[1, 0, 0], [10, 0, 0], [100, 5, 0], [1000, 6, 0]]
 QUERIES = [[0, 10, 0], [0, 0, 10]]
-EXPECTED = [[10.004, 4.1e-5, 0], [549.998, 5.49998, 0]]
+# To half of the last digit.
+EXPECTED = [[(10.004, 5e-4), (4.1e-5, 5e-7), (0, 5e-7)], [(549.998, 5e-4), (5.49998, 5e-6), (0, 5e-7)]]
 
 
 def run(seed: int, *, scale: float = 1 / 8) -> dict:
@@ -30,7 +31,7 @@ def run(seed: int, *, scale: float = 1 / 8) -> dict:
 
 def check(found: dict) -> list:
     return [
-        near(f"query {query}, entry {entry + 1}", found["values"][row, entry], expected, 1e-3 if expected > 1 else 1e-6)
+        near(f"query {query}, entry {entry + 1}", found["values"][row, entry], *expected)
         for row, query in enumerate(QUERIES)
         for entry, expected in enumerate(EXPECTED[row])
     ]
@@ -45,7 +46,8 @@ def plot(figure, found: dict) -> None:
     shown = np.log10(np.maximum(found["values"], 1e-6))
     matrix(bottom, shown, aspect="auto", alpha=0)
     for (row, column), value in np.ndenumerate(found["values"]):
-        bottom.text(column, row, f"{value:.6g}", ha="center", va="center", fontsize=21, color=f"C{row}")
+        text = f"{value:.{6 if value > 0.01 else 2}g}"
+        bottom.text(column, row, text, ha="center", va="center", fontsize=21, color=f"C{row}")
     bottom.set_xticks(range(3), [f"entry {i + 1} of the value" for i in range(3)])
     bottom.set_title("What it gets")
     for axes in (top, bottom):

@@ -29,7 +29,7 @@ def run(seed: int, *, rate: float = 0.15, vocab_size: int = V) -> dict:
     tokens, changed, hidden = map(np.array, (tokens, changed, hidden))
     way = np.where(~hidden, 0, np.where(changed == 0, 1, np.where(changed != tokens, 2, 3)))
     shares = [float((way == number).sum() / hidden.sum()) for number in (1, 2, 3)]
-    return {"hidden": float(hidden.mean()), "shares": shares, "example": way[:16].reshape(8, 16)}
+    return {"hidden": float(hidden.mean()), "shares": shares, "example": way[:32].reshape(16, 16)}
 
 
 def check(found: dict) -> list:
@@ -47,9 +47,9 @@ def plot(figure, found: dict) -> None:
     colours = [plt.rcParams["grid.color"], *plt.rcParams["axes.prop_cycle"].by_key()["color"][:3]]
     right.imshow(found["example"], cmap=ListedColormap(colours), vmin=0, vmax=3)
     right.set_xticks(np.arange(17) - 0.5, [], minor=False)
-    right.set_yticks(np.arange(9) - 0.5, [])
+    right.set_yticks(np.arange(17) - 0.5, [])
     right.grid(color=plt.rcParams["figure.facecolor"], linewidth=2)
     right.set_axisbelow(False)
     right.tick_params(length=0)
     right.spines[:].set_visible(False)
-    right.set(title="Eight sequences of 16 words", xlabel="word", ylabel="sequence")
+    right.set(title="16 sequences of 16 words", xlabel="word", ylabel="sequence")

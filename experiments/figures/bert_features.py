@@ -65,6 +65,6 @@ def check(found: dict) -> list:
 
 def plot(figure, found: dict) -> None:
     axes = figure.subplots()
-    bars(axes, list(found), [100 * score for score in found.values()], ".1f")
+    bars(axes, list(found), [100 * score for score in found.values()], ".1f", color=["C1", *["C0"] * LAYERS, "C2"])
     axes.set(xlabel="F1 of the topic, held-out texts (%)", xlim=(0, 110), xticks=range(0, 101, 20))
     axes.set_title("A linear tagger on frozen vectors")

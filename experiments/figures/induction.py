@@ -26,7 +26,7 @@ def get_config() -> ConfigDict:
             "seed": 0, "steps": 1500, "batch_size": 64, "eval_every": 1500, "checkpoint_every": 1500,
             "model": {"name": "gpt", "width": 64, "depth": 2, "heads": 1, "positions": "rotary"},
             "objective": {"name": "language_modeling"},
-            "data": {"name": "repeats", "length": LENGTH},
+            "data": {"name": "repeats", "length": LENGTH, "pairs": 8},
             # One head a layer, so that it is the known circuit that is found, and Muon, which finds it sooner.
             "optimizer": {"name": "muon", "learning_rate": 0.02, "warmup": 100, "schedule": "wsd", "clip": 1.0},
         }
@@ -59,7 +59,7 @@ def _on_what_came_next(weights_BHTS, batch) -> np.ndarray:
 
 def check(found: dict) -> list:
     return [
-        at_most("one layer: accuracy", found["accuracy"]["one layer"], 0.5),
+        at_most("one layer: accuracy", found["accuracy"]["one layer"], 0.26),
         at_least("two layers: accuracy", found["accuracy"]["two layers"], 0.99),
         at_least("layer 1: weight of a head on the token before", found["previous"].max(), 0.9),
         at_least("layer 2: weight of a head on what came next before", found["behind"].max(), 0.9),
@@ -67,10 +67,10 @@ def check(found: dict) -> list:
 
 
 def plot(figure, found: dict) -> None:
-    left, middle, right = figure.subplots(1, 3, width_ratios=[0.75, 1, 1])
+    left, middle, right = figure.subplots(1, 3, width_ratios=[0.6, 1, 1])
     bars(left, ["one\nlayer", "two\nlayers"], [100 * x for x in found["accuracy"].values()], ".0f")
-    left.set(xlim=(0, 130), xticks=[0, 50, 100], xlabel="right (%)", title="The repeated tokens")
-    titles = ("layer 1: one back", "layer 2: what came next")
+    left.set(xlim=(0, 145), xticks=[0, 50, 100], xlabel="right (%)", title="Repeated tokens")
+    titles = ("Layer 1: one back", "Layer 2: what came next")
     for axes, name, title in zip((middle, right), ("first", "last"), titles):
         matrix(axes, found[name], vmin=0, vmax=1, cmap="cividis")
         axes.set(title=title, xlabel="looks at token", ylabel="token")

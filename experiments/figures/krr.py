@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.kernel_ridge import KernelRidge
 
-from experiments.figure import at_least, at_most
+from experiments.figure import Criterion, at_most, near
 from experiments.slides import grid, ink
 from models.attention import gaussian, mix, ridge, softargmax
 
@@ -48,13 +48,13 @@ def _error(found: dict, name: str) -> float:
 
 
 def check(found: dict) -> list:
+    far = np.abs(found["curves"]["ridge"] - found["sklearn"]).max() / np.abs(found["sklearn"]).max()
     return [
-        at_most(
-            "largest difference from scikit-learn", np.abs(found["curves"]["ridge"] - found["sklearn"]).max(), 1e-12
-        ),
-        at_most("error of kernel ridge regression", _error(found, "ridge"), 0.3),
-        at_least("error of the smoother", _error(found, "smoother"), 0.4),
-        at_least("error of the mean", _error(found, "mean"), 0.8),
+        at_most("largest difference from scikit-learn, as a share of the largest value", far, 1e-14),
+        Criterion("error of kernel ridge regression", _error(found, "ridge"), 0.15, 0.28),
+        # The smoother's error hangs on where the 50 points lie: .53 to .74 over eight draws, and not .55 to .78.
+        Criterion("error of the smoother", _error(found, "smoother"), 0.5, 0.78),
+        near("error of the mean", _error(found, "mean"), 0.94, 0.03),
         at_most("smallest weight of kernel ridge regression", found["weights"]["ridge"].min(), -0.01),
     ]
 

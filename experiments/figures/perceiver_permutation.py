@@ -56,6 +56,6 @@ def plot(figure, found: dict) -> None:
         change = np.maximum(np.abs(logits - plain), 1e-8)
         axes.semilogy(range(10), change, f"C{number}" + "os"[number] + "-", label=name)
     axes.set_xticks(range(10), range(10))
-    axes.set(xlabel="class", ylabel="change of its logit", ylim=(1e-8, 10), title="How much the answer changes")
-    axes.legend(loc="upper left", ncols=2)
+    axes.set(xlabel="class", ylabel="change of its logit", ylim=(1e-8, 100), title="How much the answer changes")
+    axes.legend(loc="upper left")
     grid(axes, "y")

@@ -49,7 +49,7 @@ def plot(figure, found: dict) -> None:
         left.hist(found[name], np.linspace(-8, 12, 81), density=True, color=colour, alpha=0.65, label=label)
         means = [found[name][: len(found[name]) // c * c].reshape(-1, c).mean(1).std() for c in counts]
         right.loglog(counts, means, colour + "so"[number] + "-", label=label)
-    left.axvline(2 * MEAN, color=ink(), linestyle=":")
+    left.axvline(2 * MEAN, ymax=0.8, color=ink(), linestyle=":")
     left.set(xlabel="gradient from one draw", ylabel="density", title="One draw (dotted: the truth)", ylim=(0, 0.45))
     left.legend(loc="upper right", fontsize=12)
     right.set(xlabel="draws averaged", ylabel="standard deviation", title="How far off their mean is")

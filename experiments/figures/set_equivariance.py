@@ -47,11 +47,11 @@ def check(found: dict) -> list:
 def plot(figure, found: dict) -> None:
     axes = figure.subplots()
     for number, (name, change) in enumerate(found.items()):
-        axes.semilogy(
-            range(1, T + 1), np.maximum(change["tokens"], 1e-8), f"C{number}" + "os^"[number] + "-", label=name
-        )
+        label = name if name.endswith("positions") else f"{name} positions"
+        shown = np.maximum(change["tokens"], 1e-8)
+        axes.semilogy(range(1, T + 1), shown, f"C{number}" + "os^"[number] + "-", label=label)
     axes.set(xlabel="token, in the new order", ylabel="change of its output (norm)", ylim=(1e-8, 1e3))
     axes.set_title("Shuffle the words, and put the outputs back in order: what has changed?")
     axes.set_xticks(range(1, T + 1))
-    axes.legend(ncols=3, loc="upper left")
+    axes.legend(ncols=3, loc="upper left", fontsize=12)
     grid(axes, "y")

@@ -19,10 +19,13 @@ from experiments.slides import ink, tiles
 
 SIDE = 13
 SHOWN = "1"
+# Twice as wide as for `vae_beta`: the least from beta 0.1 on is .66 for seeds 0, 1 and 2; with the runs of there it is
+# .66, .58 and .67.
+WIDE = PLANE | {"model.width": 256, "optimizer.learning_rate": 2e-3}
 
 
 def run(seed: int, train, *, beta_weighs: str = "likelihood") -> dict:
-    runs = {f"{beta:g}": PLANE | {"objective.beta_weighs": beta_weighs, "objective.beta": beta} for beta in BETAS}
+    runs = {f"{beta:g}": WIDE | {"objective.beta_weighs": beta_weighs, "objective.beta": beta} for beta in BETAS}
     trained, labelled = train(CONFIG, runs), digits()
     rows = {split: getattr(labelled, split).examples(np.arange(len(getattr(labelled, split))))
             for split in ("train", "evaluation")}  # fmt: skip
@@ -47,7 +50,7 @@ def run(seed: int, train, *, beta_weighs: str = "likelihood") -> dict:
 def check(found: dict) -> list:
     collapsed, *others = found["neighbours"].items()
     return [
-        at_most(f"beta {collapsed[0]}: class of the neighbours right", collapsed[1], 0.3),
+        at_most(f"beta {collapsed[0]}: class of the neighbours right", collapsed[1], 0.2),
         at_least(f"least from beta {others[0][0]} on", min(right for _, right in others), 0.65),
     ]
 
@@ -56,7 +59,7 @@ def plot(figure, found: dict) -> None:
     left, right = figure.subplots(1, 2)
     for label in range(10):
         points = found["plane"][found["labels"] == label]
-        left.scatter(*points.T, s=4, color=f"C{label % 5}", alpha=0.5, linewidths=0)
+        left.scatter(*points.T, s=10, color=f"C{label % 5}", alpha=0.5, linewidths=0)
         left.text(*np.median(points, axis=0), str(label), fontsize=22, weight="bold", color=ink(), ha="center",
                   va="center")  # fmt: skip
     right_share = found["neighbours"][SHOWN]
