@@ -65,6 +65,7 @@ class Plan:
 def run(plan: Plan, flags: list[str]) -> bool:
     """Does all that is left to do; whether every family came to its end. `flags`: those of the sweeps."""
     protocol.begin(plan.workdir, protocol.identity(plan.name, plan.suite, plan.overrides))
+    print(f"1 of 3: {plan.suite.tuning_examples:,} examples a run")
     _phase(plan, "tuning", tuning(plan), flags)
     if "--dry-run" in flags:
         print(f"then {len(plan.families) * plan.seeds} final runs of {plan.suite.examples:,} examples")
@@ -73,7 +74,9 @@ def run(plan: Plan, flags: list[str]) -> bool:
     path = plan.workdir / "chosen.json"
     earlier = json.loads(path.read_text()) if path.exists() else {}  # other families may have come before
     write_json(path, earlier | chosen)
+    print(f"2 of 3: {plan.suite.examples:,} examples a run")
     _phase(plan, "final", final(plan, chosen), flags)
+    print("3 of 3: the test split, and what each family costs", flush=True)
     _examine(plan.workdir)
     found = standings.gather(plan.workdir)
     standings.publish(found, plan.workdir)

@@ -7,7 +7,7 @@ from statistics import mean
 
 import matplotlib
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 import numpy as np
 
 from experiments import tables
@@ -50,6 +50,11 @@ def draw(found: Mapping, workdir: Path) -> list[Picture]:
         ),
         "parameters": (f"{score.capitalize()} against parameters", "The grey band is the budget of the suite."),
         "curves": ("Learning curves", "On validation data: the mean over seeds, and from the least to the greatest."),
+        "tuning": (
+            "Tuning",
+            "On validation data: the better of two values of the other field at each learning rate; what was chosen is "
+            "ringed. Trials that failed are left out.",
+        ),
         "scaling": ("Scaling", "The tuned setting at several sizes: the mean over seeds and its 95 % interval."),
     }
     plots = {
@@ -59,9 +64,12 @@ def draw(found: Mapping, workdir: Path) -> list[Picture]:
         "parameters": lambda axes: _parameters(axes, rows, rules, look),
         "curves": lambda axes: _curves(axes, found, rows, look),
     }
+    if any(trial["score"] is not None for row in rows for trial in found["families"][row["family"]]["tuning"]["tried"]):
+        plots["tuning"] = lambda axes: _tuning(axes, found, rows, look)
     if any(found["families"][row["family"]]["sizes"] for row in rows):
         plots["scaling"] = lambda axes: _scaling(axes, found, rows, look)
-    labels = {"flops": "training FLOPs", "time": "seconds", "parameters": "parameters", "scaling": "parameters"}
+    labels = {"flops": "training FLOPs", "time": "training time, s", "parameters": "parameters",
+              "tuning": "learning rate", "scaling": "parameters"}  # fmt: skip
     pictures = []
     for name, plot in plots.items():
         title, caption = about[name]
@@ -115,7 +123,8 @@ def _parameters(axes, rows: list[dict], rules: Mapping, look: Mapping) -> None:
     budget, share = rules["budget"], rules["tolerance"]
     axes.axvspan(budget * (1 - share), budget * (1 + share), color="#808080", alpha=0.12, linewidth=0)
     axes.set_xscale("linear")
-    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
 
 
 def _curves(axes, found: Mapping, rows: list[dict], look: Mapping) -> None:
@@ -133,7 +142,35 @@ def _curves(axes, found: Mapping, rows: list[dict], look: Mapping) -> None:
     axes.set_xlabel("examples seen")
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
     # The first quarter falls or rises steeply, and would press the rest together.
-    low, high = min([*points, rules["target"]]), max([*points, rules["target"]])
+    _limit(axes, [*points, rules["target"]])
+
+
+def _tuning(axes, found: Mapping, rows: list[dict], look: Mapping) -> None:
+    rules, points = found["protocol"]["rules"], []
+    best, order = (max, 1) if rules["better"] == "max" else (min, -1)
+    for row in rows:
+        family, style = found["families"][row["family"]], look[row["family"]]
+        at: dict[float, list[float]] = {}
+        for trial in family["tuning"]["tried"]:
+            if trial["score"] is not None:
+                at.setdefault(trial["setting"]["optimizer.learning_rate"], []).append(trial["score"])
+        if not at:
+            continue
+        rates = sorted(at)
+        scores = [best(at[rate]) for rate in rates]
+        axes.plot(rates, scores, **style, markersize=6, linewidth=2, label=row["family"])
+        chosen = family["setting"]["optimizer.learning_rate"]
+        axes.plot(chosen, best(at[chosen]), "o", color=style["color"], fillstyle="none", markersize=15)
+        points += sorted(scores, key=lambda score: -order * score)[: -(-len(scores) // 2)]
+    axes.set_xscale("log")
+    axes.set_xticks(rules["rates"], [f"{rate:g}" for rate in rules["rates"]])
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    _limit(axes, points)
+
+
+def _limit(axes, points: list[float]) -> None:
+    """The y axis reaches over these, and a little beyond."""
+    low, high = min(points), max(points)
     axes.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
 
 

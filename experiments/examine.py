@@ -23,6 +23,7 @@ import numpy as np
 from data.pipeline import evaluation_batches, train_batches
 from experiments import suite as suites
 from experiments import trials as states
+from experiments.protocol import config_digest
 from experiments.suite import Suite
 from experiments.trials import Trial, begun
 from train import Run, errors_in_one_line
@@ -50,7 +51,7 @@ def examine(workdir: str | Path) -> None:
         if left := [trial for trial in trials if not _tested(trial)]:
             print(f"{family}: the test split, {len(left)} runs", flush=True)
             _test(suite, left)
-        whole = [trial for trial in trials if "model." not in " ".join(trial.overrides)]
+        whole = [trial for trial in trials if trial.name.count(",") == 1]  # further sizes have one more word
         cost = workdir / "cost" / f"{family}.json"
         if whole and not cost.exists():
             print(f"{family}: what it costs", flush=True)
@@ -94,6 +95,7 @@ def measure(config: Mapping) -> dict:
         "memory": memory(train),
         "inference_speed": batch_size / _seconds(lambda: answer(state.parameters, batch)),
         "train_speed": batch_size / _seconds(learn),
+        "config_digest": config_digest(config),
         "environment": environment(),
     }
 

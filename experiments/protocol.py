@@ -1,5 +1,6 @@
 """What makes two results of the benchmark comparable: the rules of the suite, and the version of code and packages."""
 
+from collections.abc import Mapping
 import hashlib
 import json
 from pathlib import Path
@@ -43,6 +44,11 @@ def refuse_difference(where: str, old: dict, new: dict) -> None:
         raise ValueError(
             f"{where} holds a benchmark by other rules or code; take another workdir, or go back:\n  {lines}"
         )
+
+
+def config_digest(config: Mapping) -> str:
+    """SHA-256 of a complete config."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
 
 def code_digest() -> str:

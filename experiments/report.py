@@ -3,9 +3,12 @@
 import base64
 from collections.abc import Mapping
 from html import escape
+import json
 from pathlib import Path
+import shlex
 from string import Template
 
+from experiments import suite as suites
 from experiments import tables
 from experiments.benchmark_plots import Picture
 from experiments.findings import whole
@@ -136,13 +139,19 @@ def _protocol(found: Mapping) -> str:
 
 def _commands(found: Mapping) -> str:
     suite = found["protocol"]["suite"]
+    rules, changed = found["protocol"]["rules"], ""
+    if rules["examples"] != suites.load(suite).examples:
+        changed += f" --examples={rules['examples']}"
+    for field, value in found["protocol"]["overrides"].items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        changed += f" --set {shlex.quote(f'{field}={text}')}"
     lines = {}
     for name, family in found["families"].items():
         if "state" in family:
             setting = ", ".join(f"{field} = {value:g}" for field, value in family["setting"].items())
             edge = " (at the edge of the grid)" if family["edge"] else ""
             again = f"python -m experiments.benchmark {suite} --families={name} --workdir=runs/{suite}_{name}"
-            again += f" --seeds={max(1, len(family['runs']))}"
+            again += f" --seeds={max(1, len(family['runs']))}{' --sizes' if family['sizes'] else ''}{changed}"
             one = family["runs"][0]["command"] if family["runs"] else ""
             lines[name] = [setting + edge, again, one]
     rows = "".join(

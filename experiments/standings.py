@@ -5,15 +5,13 @@ Each score stands with the seed, the digests of config and parameters, the commi
 
 from collections.abc import Mapping
 from dataclasses import asdict
-import hashlib
 import json
 from pathlib import Path
 import shlex
 
 from experiments import benchmark_plots, report, tables
 from experiments import trials as states
-from experiments.findings import find
-from experiments.protocol import refuse_difference
+from experiments.protocol import config_digest, refuse_difference
 from experiments.ranking import compare
 from experiments.trials import Trial, begun
 from training import log
@@ -94,13 +92,14 @@ def publish(found: dict, workdir: Path) -> None:
 
 
 def _family(workdir: Path, name: str, rules: Mapping, chosen: Mapping, trials: list[Trial]) -> dict:
-    tuning = [f for f in find(workdir / "tuning", "train/loss") if f.name.split(",")[0] == name]
+    tried = [_tried(trial, rules, name) for trial in begun(workdir / "tuning") if trial.name.split(",")[0] == name]
     about = {
         "note": rules["families"][name]["note"],
         "tuning": {
-            "trials": len(tuning),
-            "examples": len(tuning) * rules["tuning_examples"] // rules["batch_size"] * rules["batch_size"],
-            "failed": sum(finding.state == states.FAILED for finding in tuning),
+            "trials": len(tried),
+            "examples": len(tried) * rules["tuning_examples"] // rules["batch_size"] * rules["batch_size"],
+            "failed": sum(trial["state"] == states.FAILED for trial in tried),
+            "tried": tried,
         },
         "setting": chosen.get("setting", {}),
         "validation": chosen.get("score"),
@@ -129,14 +128,31 @@ def _family(workdir: Path, name: str, rules: Mapping, chosen: Mapping, trials: l
     return about | {"state": states.DONE if complete else states.STOPPED, "reason": ""}
 
 
+def _tried(trial: Trial, rules: Mapping, family: str) -> dict:
+    """A trial of the tuning; of one that came to its end, with the score on validation data."""
+    part = rules["families"][family]
+    setting = {name: trial.overrides[name] for name in ("optimizer.learning_rate", part["own"][0])}
+    state = trial.settled() or states.STOPPED
+    if state != states.DONE:
+        return {"setting": setting, "state": state, "score": None, "config_digest": None}
+    records, config = _evaluated(trial)
+    score = records[-1][part["metric"] or rules["metric"]] * part["factor"]
+    return {"setting": setting, "state": state, "score": score, "config_digest": config_digest(config)}
+
+
+def _evaluated(trial: Trial) -> tuple[list[dict], dict]:
+    """The records on validation data, and the config."""
+    config = json.loads((trial.folder / "config.json").read_text())
+    records = log.read(trial.folder / "metrics.jsonl")
+    return [record for record in records if record["split"] == config["data"]["evaluation"]], config
+
+
 def _run(trial: Trial, rules: Mapping, family: str) -> dict:
     part = rules["families"][family]
     metric, factor = part["metric"] or rules["metric"], part["factor"]
     read = lambda name: json.loads((trial.folder / name).read_text())
-    config, environment, summary, test = (
-        read(f"{name}.json") for name in ("config", "environment", "summary", "test")
-    )  # fmt: skip
-    records = [r for r in log.read(trial.folder / "metrics.jsonl") if r["split"] == config["data"]["evaluation"]]
+    environment, summary, test = (read(f"{name}.json") for name in ("environment", "summary", "test"))
+    records, config = _evaluated(trial)
     return {
         "seed": config["seed"],
         "score": test["metrics"][metric] * factor,
@@ -144,7 +160,7 @@ def _run(trial: Trial, rules: Mapping, family: str) -> dict:
         "curve": [[r["step"] * config["batch_size"], r[metric] * factor] for r in records],
         "parameters": summary["parameters"],
         "seconds": summary["seconds"],
-        "config_digest": hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest(),
+        "config_digest": config_digest(config),
         "state_digest": summary["state_digest"],
         "git": environment["git"],
         "devices": environment["devices"],

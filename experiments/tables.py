@@ -12,6 +12,8 @@ from rich.table import Table
 from experiments import trials as states
 from experiments.findings import whole
 
+PLAIN = 160  # width of what is printed where there is no terminal
+
 
 @dataclass(frozen=True)
 class Column:
@@ -29,15 +31,15 @@ COLUMNS = (
     Column("score", "score", "mean over seeds on the test split"),
     Column("interval", "95 % interval", "of the mean over seeds, bootstrap"),
     Column("parameters", "parameters", "* marks a row outside the budget", ",.0f"),
-    Column("train_flops", "train FLOPs", "of an example, in the compiled train step"),
-    Column("forward_flops", "forward FLOPs", "of an example, in the compiled evaluation"),
-    Column("train_speed", "train ex/s", "examples a second in training, alone on the machine", ",.0f"),
-    Column("inference_speed", "infer ex/s", "examples a second in evaluation, alone on the machine", ",.0f"),
-    Column("memory", "memory MiB", "peak of the train step, as the compiler plans it", ",.1f"),
+    Column("train_flops", "FLOPs/example, training", "counted by XLA in the compiled train step"),
+    Column("forward_flops", "FLOPs/example, forward", "counted by XLA in the compiled evaluation"),
+    Column("train_speed", "examples/s, training", "examples a second in training, alone on the machine", ",.0f"),
+    Column("inference_speed", "examples/s, inference", "examples a second in evaluation, alone on the machine", ",.0f"),
+    Column("memory", "memory, MiB", "peak of the train step, as the compiler plans it", ",.1f"),
     Column("examples_to_target", "examples to target", "seen until validation first reaches the target, mean"),
-    Column("seconds_to_target", "s to target", "these examples at the speed of training"),
-    Column("tuning_examples", "tuning examples", "seen by all trials of the tuning together", ",.0f"),
-    Column("tuning_flops", "tuning FLOPs", "of these examples in training"),
+    Column("seconds_to_target", "time to target, s", "these examples at the speed of training"),
+    Column("tuning_examples", "tuning, examples", "seen by all trials of the tuning together", ",.0f"),
+    Column("tuning_flops", "tuning, FLOPs", "of these examples in training"),
 )
 
 
@@ -97,41 +99,47 @@ def write(found: Mapping, workdir: Path) -> None:
                 [*(row.get(key, "") for key in keys), low, high, row.get("outside", ""), row.get("reason", "")]
             )
     columns = used(made)
-    shown = [texts(row, rules) for row in made]
-    cells = lambda row: [row.get(column.key, "") for column in columns]
     head = [heading(column, rules) for column in columns]
-    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *(f"| {' | '.join(cells(row))} |" for row in shown)]
-    _write(workdir / "table.md", lines)
-    end = r" \\"
-    body = [" & ".join(map(_latex, cells(row))) + end for row in shown]
-    head = " & ".join(map(_latex, head)) + end
-    rule = ["l" if column.key in ("family", "score", "interval") else "r" for column in columns]
-    _write(
-        workdir / "table.tex",
-        [rf"\begin{{tabular}}{{{''.join(rule)}}}", r"\hline", head, r"\hline", *body, r"\hline", r"\end{tabular}"],
-    )
+    left = [column.key in ("family", "score", "interval") for column in columns]
+    body = [[texts(row, rules).get(column.key, "") for column in columns] for row in made]
+    marks = "|".join("---" if some else "---:" for some in left)
+    line = lambda cells: f"| {' | '.join(map(_markdown, cells))} |"
+    _write(workdir / "table.md", [line(head), f"|{marks}|", *map(line, body)])
+    line = lambda cells: " & ".join(map(_latex, cells)) + r" \\"
+    wide = rf"\multicolumn{{{len(columns) - 2}}}{{l}}"
+    reason = lambda row: rf" & {_latex(row['family'])} & {wide}{{{_latex(row['reason'])}}} \\"
+    lines = [reason(row) if "reason" in row else line(cells) for row, cells in zip(made, body)]
+    begin = rf"\begin{{tabular}}{{{''.join('l' if some else 'r' for some in left)}}}"
+    _write(workdir / "table.tex", [begin, r"\hline", line(head), r"\hline", *lines, r"\hline", r"\end{tabular}"])
 
 
 def show(found: Mapping) -> None:
-    """Prints the table."""
-    rules = found["protocol"]["rules"]
-    table = Table(title=rules["title"], box=None, title_justify="left")
-    made = rows(found)
+    """Prints the table, with as many columns as the terminal has room for, and below it what has no row."""
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = PLAIN
+    rules, made = found["protocol"]["rules"], rows(found)
     short = ("rank", "family", "score", "interval", "parameters", "train_flops", "train_speed", "examples_to_target")
     columns = [column for column in used(made) if column.key in short]
-    for column in columns:
-        table.add_column(heading(column, rules), justify="left" if column.key == "family" else "right")
-    reasons = []
+    table = _printed(columns, made, rules)
+    while table.__rich_measure__(console, console.options).maximum > console.width and len(columns) > 3:
+        table = _printed(columns := columns[:-1], made, rules)
+    console.print(table)
     for row in made:
-        shown = texts(row, rules)
         if "reason" in row:
-            reasons.append(f"{row['family']}: {row['reason']}")
-        else:
+            console.print(f"{row['family']}: {row['reason']}")
+
+
+def _printed(columns: list[Column], made: list[dict], rules: Mapping) -> Table:
+    table = Table(title=rules["title"], box=None, title_justify="left", pad_edge=False)
+    for column in columns:
+        side = "left" if column.key == "family" else "right"
+        table.add_column(heading(column, rules), justify=side, no_wrap=True)
+    for row in made:
+        if "reason" not in row:
+            shown = texts(row, rules)
             table.add_row(*(shown[column.key] for column in columns))
-    console = Console(highlight=False, markup=False, soft_wrap=True)
-    console.print(table, width=None if console.is_terminal else 120)
-    for reason in reasons:
-        console.print(reason)
+    return table
 
 
 def heading(column: Column, rules: Mapping) -> str:
@@ -189,8 +197,18 @@ def _first_at(curve: list, rules: Mapping) -> int | None:
     return next((examples for examples, score in curve if sign * score >= sign * rules["target"]), None)
 
 
+def _markdown(text: str) -> str:
+    return text.replace("|", r"\|").replace("<", "&lt;")
+
+
 def _latex(text: str) -> str:
-    return text.replace("%", r"\%").replace("_", r"\_").replace("*", r"$^*$").replace("&", r"\&")
+    return text.translate(_LATEX)
+
+
+_LATEX = str.maketrans({
+    **{letter: rf"\{letter}" for letter in "%_&#${}"}, "*": "$^*$", "\\": r"\textbackslash{}", "<": r"\textless{}",
+    ">": r"\textgreater{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+})  # fmt: skip
 
 
 def _write(path: Path, lines: list[str]) -> None:

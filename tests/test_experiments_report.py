@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from experiments import benchmark_plots, report
+from tests import planted
 from tests.planted import failed, family, results
 
 BROWSER = next(
@@ -32,7 +33,7 @@ def page(tmp_path_factory):
 def test_the_page_needs_nothing_else(page):
     text = page.read_text()
     assert not re.search(r"""(src|href)=["'](?!data:)""", text) and "http" not in re.sub('base64,[^"]*', "", text)
-    assert text.count("<figure>") == 6  # seeds, FLOPs, time, parameters, curves, scaling
+    assert text.count("<figure>") == 7  # seeds, FLOPs, time, parameters, curves, tuning, scaling
     assert "&lt;out of memory&gt;" in text and "makes no sense" in text
     assert "python -m experiments.benchmark digits --families=vit" in text
     assert "vit is first, and surely so." in text
@@ -44,6 +45,14 @@ def test_a_tie_is_said_to_be_one(tmp_path):
         "vit and cnn share the first rank: 5 seeds do not tell them apart."
         in report.write_page(found, [], tmp_path).read_text()
     )
+
+
+def test_the_command_of_a_row_has_all_that_was_set(tmp_path):
+    """Else it would not give the row again."""
+    rules = planted.protocol()["rules"] | {"examples": 640}
+    found = results({"vit": family(0.9)}, rules=rules, overrides={"data.shift": 1, "model.dtype": "float32"})
+    text = report.write_page(found, [], tmp_path).read_text()
+    assert "--seeds=5 --examples=640 --set data.shift=1 --set model.dtype=float32</code>" in text
 
 
 def test_failed_families_are_in_no_figure_and_none_at_all_is_no_error(tmp_path):
@@ -60,7 +69,12 @@ phone.onload = () => {
   seen.width = page.documentElement.scrollWidth;
   seen.figures = [...page.images].map(image => image.naturalWidth > 0 && image.clientWidth <= 360);
   seen.start = order();
-  for (const text of ["train FLOPs", "train FLOPs", "family"]) {
+  const table = page.querySelector(".wide"), name = page.querySelector(".standings tbody tr").cells[1];
+  table.scrollLeft = 400;
+  seen.scrolled = [table.scrollLeft, name.getBoundingClientRect().left];
+  seen.smallest = Math.min(...[...page.querySelectorAll("p, td, th, figcaption")].map(
+    text => parseFloat(phone.contentWindow.getComputedStyle(text).fontSize)));
+  for (const text of ["FLOPs/example, training", "FLOPs/example, training", "family"]) {
     head(text).querySelector("button").click();
     seen[text + (seen[text] ? ", again" : "")] = order();
   }
@@ -80,9 +94,9 @@ def browser(page):
     content = json.dumps(page.read_text()).replace("</", "<\\/")
     harness.write_text(HARNESS.replace("REPORT", content))
     command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"]
-    done = subprocess.run(
-        [*command, "--virtual-time-budget=5000", harness.as_uri()], capture_output=True, text=True, timeout=300
-    )
+    command += ["--no-first-run", "--disable-sync", "--disable-background-networking", "--disable-component-update"]
+    command += [f"--user-data-dir={page.with_name('profile')}", "--virtual-time-budget=5000", harness.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     seen = re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL)
     assert seen and seen.group(1), done.stderr[-2000:]
     return json.loads(seen.group(1)), [line for line in done.stderr.splitlines() if "CONSOLE" in line]
@@ -91,14 +105,20 @@ def browser(page):
 def test_a_click_sorts_and_another_turns_around(browser):
     seen, _ = browser
     assert seen["start"] == ["vit", "cnn", "perceiver", "mlp", "bottleneck"]
-    assert seen["train FLOPs"] == ["cnn", "vit", "perceiver", "mlp", "bottleneck"]  # numbers, not texts
-    assert seen["train FLOPs, again"] == ["perceiver", "vit", "cnn", "mlp", "bottleneck"]  # what has none stays below
+    rising, falling = (seen[f"FLOPs/example, training{again}"] for again in ("", ", again"))
+    assert rising == ["cnn", "vit", "perceiver", "mlp", "bottleneck"]  # numbers, not texts
+    assert falling == ["perceiver", "vit", "cnn", "mlp", "bottleneck"]  # what has none stays below
     assert seen["family"] == ["bottleneck", "cnn", "mlp", "perceiver", "vit"] and seen["sorted"] == "ascending"
 
 
 def test_figures_show_on_a_narrow_screen_and_the_page_is_no_wider(browser):
     seen, _ = browser
-    assert seen["figures"] == [True] * 6 and seen["width"] <= 360
+    assert seen["figures"] == [True] * 7 and seen["width"] <= 360
+
+
+def test_the_table_moves_sideways_under_a_thumb_and_the_names_stay(browser):
+    (moved, name), smallest = browser[0]["scrolled"], browser[0]["smallest"]
+    assert moved > 200 and 0 <= name <= 40 and smallest >= 12
 
 
 def test_the_console_is_silent(browser):

@@ -38,6 +38,21 @@ def test_all_forms_of_the_table_have_every_family(tmp_path):
     assert r"encoder\_decoder" in latex and r"97.00 \%" in latex and "40,000$^*$" in latex
 
 
+def test_what_a_failure_says_cannot_break_a_table(tmp_path):
+    tables.write(results({"vit": family(0.97), "mlp": failed("<F | 5 % of {a_b} & $x>")}), tmp_path)
+    markdown, latex = ((tmp_path / f"table.{kind}").read_text() for kind in ("md", "tex"))
+    assert r"failed: &lt;F \| 5 % of {a_b} & $x>" in markdown
+    assert r"{failed: \textless{}F | 5 \% of \{a\_b\} \& \$x\textgreater{}} \\" in latex
+
+
+def test_the_terminal_has_as_many_columns_as_it_has_room_for(capsys, monkeypatch):
+    monkeypatch.setattr(tables, "PLAIN", 70)
+    tables.show(results({"encoder_decoder": family(0.97), "vit": family(0.9)}))
+    head, first, *_ = capsys.readouterr().out.splitlines()[1:]
+    assert head.split() == ["rank", "family", "accuracy", "95", "%", "interval", "parameters"]
+    assert first.split() == ["1", "encoder_decoder", "97.00", "%", "96.70", "to", "97.30", "28,000"]
+
+
 def test_costs_by_hand():
     row = tables.rows(results({"vit": family(0.96, flops=2e6)}))[0]
     # The curve passes 0.9 at 0.96 x 16/17 = 0.9035 only, which no point has: the last one, of 43,200 examples, does.

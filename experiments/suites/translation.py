@@ -5,6 +5,7 @@ from experiments.suite import Family, Suite
 
 BLOCKS = {"width": 64, "heads": 4}
 NO_TEXT = "answers with a class, not with a text"
+NO_WRITING = "reads a text, and cannot write one"
 
 SUITE = Suite(
     title="Translation of number words, English to German",
@@ -32,7 +33,7 @@ SUITE = Suite(
             model=DECODER | BLOCKS | {"depth": 3}, objective={"name": "seq2seq"}, data={"form": "prompt"}, own=DECAY,
             sizes={"quarter": {"model.width": 32}, "half": {"model.width": 44}},
         ),
-        "encoder": "reads a text, and cannot write one",
+        "encoder": NO_WRITING,
         "vit": NO_IMAGE,
         "perceiver": NO_TEXT,
         "bottleneck": NO_TEXT,
