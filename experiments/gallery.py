@@ -10,8 +10,11 @@ STYLE = """
 body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 article { margin: 3rem 0; border-top: 1px solid #8888; }
 img { width: 100%; height: auto; }
-table { border-collapse: collapse; } td, th { padding: .15rem 1.2rem .15rem 0; text-align: left; }
-code { font-size: .95em; }
+table { border-collapse: collapse; }
+td, th { padding: .15rem 1.2rem .15rem 0; text-align: left; vertical-align: top; }
+td:first-child { overflow-wrap: anywhere; }
+@media (max-width: 40rem) { td, th { padding-right: .6rem; } table { font-size: .85em; } dd { margin-left: 1rem; } }
+code { font-size: .95em; overflow-wrap: anywhere; }
 .passed { color: #009E73; } .failed { color: #D55E00; font-weight: bold; }
 """
 
