@@ -13,6 +13,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from flax import nnx
+from matplotlib.colors import PowerNorm
 import numpy as np
 
 from experiments import latent
@@ -21,6 +22,7 @@ from experiments.block_diagram import draw as draw_blocks
 from experiments.block_diagram import parts_of
 from experiments.slides import draw, grid, ink, tiles
 from models.layers import Positions, sinusoids
+from models.perceiver import Perceiver
 from models.variational import Variational
 import train
 from training.settings import read_command_line
@@ -58,9 +60,13 @@ class Inside:
         """The image of the example, (rows, columns, channels), or None."""
         return self.inputs["images"][0] if "images" in self.inputs else None
 
-    def places(self, count: int) -> tuple[int, int] | None:
+    def reads_input(self, path: str) -> bool:
+        """Whether the keys of an attention are places of the input, and not the latents of a Perceiver."""
+        return not isinstance(self.model, Perceiver) or path.startswith("crosses")
+
+    def places(self, path: str, count: int) -> tuple[int, int] | None:
         """The grid (rows, columns) of `count` places on the image, a first token left out, or None."""
-        if self.image is None:
+        if self.image is None or not self.reads_input(path):
             return None
         rows, columns, _ = self.image.shape
         for places in (count, count - 1):
@@ -74,6 +80,8 @@ class Inside:
         source = keys and path.endswith("cross") or path.startswith("encoder")
         tokens = self.inputs.get("source" if source and "source" in self.inputs else "tokens")
         if tokens is None or tokens.shape[1] != count or count > MOST:
+            return None
+        if isinstance(self.model, Perceiver) and not (keys and self.reads_input(path)):
             return None
         vocabulary = self.run.dataset.vocabulary
         piece = lambda token: repr(vocabulary.decode(np.array([token])))[1:-1] if vocabulary else str(token)
@@ -149,7 +157,7 @@ def _attention(figure, inside: Inside, path: str) -> None:
     weights_HTS = inside.maps[path]
     columns = min(4, len(weights_HTS))
     every = list(figure.subplots(-(-len(weights_HTS) // columns), columns, squeeze=False).flat)
-    places = inside.places(weights_HTS.shape[2])
+    places = inside.places(path, weights_HTS.shape[2])
     for head, (axes, weights_TS) in enumerate(zip(every, weights_HTS), 1):
         axes.set_title(f"head {head}", fontsize=13)
         if places is None:
@@ -175,13 +183,21 @@ def _over_the_image(axes, image, weights_S, places: tuple[int, int]) -> None:
 
 
 def _matrix(axes, inside: Inside, path: str, weights_TS) -> None:
-    axes.imshow(weights_TS, vmin=0, aspect="auto", cmap="cividis")
+    # The root of a weight, since many small ones beside a large one would be black.
+    norm = PowerNorm(0.5, vmin=0, vmax=weights_TS.max())
+    axes.imshow(weights_TS, norm=norm, aspect=_aspect(weights_TS.shape), cmap="cividis")
     queries, keys = weights_TS.shape
     for axis, count, is_keys in (("x", keys, True), ("y", queries, False)):
         names = inside.names(path, count, keys=is_keys)
         turned = {"rotation": 90} if is_keys else {}
         ticks = (range(count), names) if names else ([0, count - 1], [1, count])
-        getattr(axes, f"set_{axis}ticks")(*ticks, fontsize=7 if names else 11, **(turned if names else {}))
+        size = max(6, min(11, 140 // count)) if names else 11
+        getattr(axes, f"set_{axis}ticks")(*ticks, fontsize=size, **(turned if names else {}))
+
+
+def _aspect(shape: tuple[int, int]) -> str:
+    """Square cells, unless the whole would be a narrow strip."""
+    return "equal" if max(shape) <= 4 * min(shape) else "auto"
 
 
 def _mask(figure, inside: Inside) -> None:
@@ -190,7 +206,7 @@ def _mask(figure, inside: Inside) -> None:
     for path, mask_TS in inside.masks.items():
         found.setdefault(repr(mask_TS.shape).encode() + mask_TS.tobytes(), [mask_TS]).append(path)
     for axes, (mask_TS, *paths) in zip(figure.subplots(1, len(found), squeeze=False)[0], found.values()):
-        axes.imshow(mask_TS, vmin=0, vmax=1, cmap="cividis", aspect="auto" if max(mask_TS.shape) > 64 else "equal")
+        axes.imshow(mask_TS, vmin=0, vmax=1, cmap="cividis", aspect=_aspect(mask_TS.shape))
         more = f"\nand {len(paths) - 1} more" if len(paths) > 1 else "\n"
         axes.set_title(f"{paths[0]}{more}", fontsize=13)
         axes.set(xlabel="key", ylabel="query", xticks=[0, mask_TS.shape[1] - 1], yticks=[0, mask_TS.shape[0] - 1])
@@ -204,8 +220,8 @@ def _distances(inside: Inside) -> dict[str, tuple[np.ndarray, float]]:
     found = {}
     for path, weights_HTS in inside.maps.items():
         _, queries, keys = weights_HTS.shape
-        places = inside.places(queries)
-        if queries != keys or (inside.image is not None and places is None):
+        places = inside.places(path, queries)
+        if queries != keys or not inside.reads_input(path) or (inside.image is not None and places is None):
             continue
         line = np.arange(queries)
         distances = grid_distances(*places) if places else np.abs(np.subtract.outer(line, line))

@@ -18,6 +18,8 @@ CONFIGS = {
             "data": {"name": "markov", "symbols": 5, "context": 7}},
     "vit": {"model": {"name": "vit", "width": 8, "depth": 1, "heads": 2, "patch": 4, "pooling": "cls"},
             "objective": {"name": "classification"}, "data": {"name": "digits"}},
+    "perceiver": {"model": {"name": "perceiver", "width": 8, "depth": 1, "heads": 2, "latents": 16},
+                  "objective": {"name": "classification"}, "data": {"name": "digits"}},
 }  # fmt: skip
 SOURCE = """
 from ml_collections import ConfigDict
@@ -64,6 +66,15 @@ def test_tokens_are_named_and_the_mask_is_that_of_the_model(config):
         by_hand = (inside.maps[path] * apart).sum(-1).mean(-1)
         np.testing.assert_allclose(heads, by_hand, rtol=1e-5)
         assert uniform == pytest.approx(apart.mean())
+
+
+@pytest.mark.parametrize("config", ["perceiver"], indirect=True)
+def test_latents_are_no_places_of_the_image(config):
+    """16 latents could pass for 4 x 4 patches."""
+    inside = inspect.open_config(config, 2)
+    cross, tower = inside.maps
+    assert inside.places(cross, 64) == (8, 8) and inside.places(tower, 16) is None
+    assert inspect._distances(inside) == {}
 
 
 def test_maps_of_every_attention_also_one_that_is_called_twice():

@@ -53,7 +53,7 @@ def run(seed: int, train, *, positions: str = "learned") -> dict:
 
 def check(found: dict) -> list:
     cnn, vit, bag = found.values()
-    # Which 50 images they are is worth many points. As all models have the same ones, the leads are compared more closely.
+    # Which 50 images they are is worth many points. All models have the same ones, so leads are compared more closely.
     each = [
         near(f"{name}, {size:,} images", x, known, 0.15 if size == SIZES[0] else 0.1)
         for name in found
