@@ -164,16 +164,19 @@ def _commands(found: Mapping) -> str:
 
 
 def _machine(found: Mapping) -> str:
-    costs = [family["cost"]["environment"] for family in found["families"].values() if family.get("cost")]
-    commits = {
-        str(run["git"]["commit"])[:12] for family in found["families"].values() for run in family.get("runs", [])
-    }
-    machines = {
-        f"{e['devices']['count']} x {e['devices']['kind']}, {e['platform']}, Python {e['python']}" for e in costs
-    }
+    commits, machines = set(), {}
+    for name, family in found["families"].items():
+        for run in family.get("runs", []):
+            commits.add(f"{str(run['git']['commit'])[:12]}{' with changes' if run['git']['dirty'] else ''}")
+        if family.get("cost"):
+            e = family["cost"]["environment"]
+            machine = f"{e['devices']['count']} x {e['devices']['kind']}, {e['platform']}, Python {e['python']}"
+            machines.setdefault(machine, []).append(name)
+    # Speeds of different machines cannot be compared, so it is said which are whose.
+    costs = [f"{machine}: {', '.join(names)}" if len(machines) > 1 else machine for machine, names in machines.items()]
     packages = found["protocol"]["packages"]
     return _words({
-        "costs measured on": "; ".join(sorted(machines)) or "not measured",
+        "costs measured on": "; ".join(costs) or "not measured",
         "commit of the runs": ", ".join(sorted(commits)) or "none",
         "code": found["protocol"]["code"][:16],
         "packages": ", ".join(f"{name} {version}" for name, version in packages.items()),

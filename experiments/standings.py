@@ -180,11 +180,19 @@ def _merged(name: str, one: dict, other: dict) -> dict:
         raise ValueError(
             f"{name} was tuned to {one['setting']} in one of these results, to {other['setting']} in another"
         )
-    runs = {run["seed"]: run for run in one["runs"]}
-    for run in other["runs"]:
+    worse = next((family for family in (one, other) if family["state"] != states.DONE), one)
+    sizes = {
+        size: _together(f"{name}, {size}", one["sizes"].get(size, []), other["sizes"].get(size, []))
+        for size in [*one["sizes"], *other["sizes"]]
+    }
+    return worse | {"runs": _together(name, one["runs"], other["runs"]), "sizes": sizes}
+
+
+def _together(name: str, one: list[dict], other: list[dict]) -> list[dict]:
+    runs = {run["seed"]: run for run in one}
+    for run in other:
         same = runs.setdefault(run["seed"], run)
         if same["score"] != run["score"]:
             raise ValueError(f"{name}, seed {run['seed']}: the score is {same['score']} in one of these results, "
                              f"{run['score']} in another")  # fmt: skip
-    worse = next((family for family in (one, other) if family["state"] != states.DONE), one)
-    return worse | {"runs": [runs[seed] for seed in sorted(runs)]}
+    return [runs[seed] for seed in sorted(runs)]

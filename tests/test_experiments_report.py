@@ -55,6 +55,13 @@ def test_the_command_of_a_row_has_all_that_was_set(tmp_path):
     assert "--seeds=5 --examples=640 --set data.shift=1 --set model.dtype=float32</code>" in text
 
 
+def test_speeds_of_two_machines_are_told_apart(tmp_path):
+    other = family(0.8)
+    other["cost"]["environment"] = planted.ENVIRONMENT | {"devices": {"count": 1, "kind": "NVIDIA H100"}}
+    text = report.write_page(results({"vit": family(0.9), "cnn": other}), [], tmp_path).read_text()
+    assert "2 x cpu, Linux, Python 3.12: vit; 1 x NVIDIA H100, Linux, Python 3.12: cnn" in text
+
+
 def test_failed_families_are_in_no_figure_and_none_at_all_is_no_error(tmp_path):
     assert benchmark_plots.draw(results({"mlp": failed("why")}), tmp_path) == []
 

@@ -83,6 +83,9 @@ def test_other_families_and_seeds_are_put_together():
     assert list(both["families"]) == ["vit", "cnn", "mlp"]  # in the order of the suite
     assert [run["seed"] for run in both["families"]["vit"]["runs"]] == [1, 2, 3]
     assert both["comparison"][""]["seeds"] == [1, 2, 3]
+    small = family(0.9, seeds=(1, 2))["runs"]
+    one["families"]["vit"]["sizes"], other["families"]["vit"]["sizes"] = {"half": small[:1]}, {"half": small[1:]}
+    assert [run["seed"] for run in standings.merge([one, other])["families"]["vit"]["sizes"]["half"]] == [1, 2]
     assert json.loads(json.dumps(both)) == both
 
 
