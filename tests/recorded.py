@@ -81,7 +81,10 @@ RECORDED = {
             {"kl": np.array([0.0, 1.2, 2.5, 4.7, 6.4, 7.9])},
         ],
     ),
-    "vae_mnist": ({"loss": 100.0, "elbo": -100.0, "importance_bound": -95.0}, [{"loss": 140.0}, {"elbo": -95.0}]),
+    "vae_mnist": (
+        {"loss": 100.0, "elbo": -100.0, "importance_bound": -95.0, "binary": -92.9},
+        [{"loss": 140.0}, {"elbo": -95.0}, {"binary": -97.0}],
+    ),
     "vib_mnist": ({"error": 0.0127}, [{"error": 0.02}, {"error": 0.005}]),
     "vae_manifold": (
         {"neighbours": {"0.03": 0.12, "0.1": 0.7, "1": 0.7}},
