@@ -15,7 +15,8 @@ NO_IMAGE = "reads images, and these are tokens in a line"
 # What every size of these has. A suite adds width, depth, and what else it likes.
 ENCODER = {"name": "bert", "head": "classification", "norm_order": "pre"}
 DECODER = {"name": "gpt"}
-ENCODER_DECODER = {"name": "encoder_decoder", "shared": False, "positions": "learned"}
+# Learned positions begin small: beside embeddings of the order of 1 they would be lost, and an image with them.
+ENCODER_DECODER = {"name": "encoder_decoder", "shared": False, "positions": "learned", "embedding_scale": "none"}
 VIT = {"name": "vit"}
 PERCEIVER = {"name": "perceiver", "repeats": 2, "sharing": "all"}
 BOTTLENECK = {"name": "variational", "likelihood": "categorical", "decoder_depth": 0}

@@ -39,7 +39,7 @@ class Variational(nnx.Module):
       patch, heads, transformer: fields of `models.vit.VisionTransformer`, or `models.bert.Bert`, for these only.
     """
 
-    forwards_to = VisionTransformer
+    forwards_to, decides = VisionTransformer, ("head",)
 
     def __init__(
         self, *, image_shape: tuple[int, int, int] | None = None, vocab_size: int | None = None,

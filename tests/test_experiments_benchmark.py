@@ -53,7 +53,7 @@ def tuned(workdir: Path, accuracies: dict[str, list]) -> dict:
 
 def test_the_tuning_is_the_same_work_for_each_family(tmp_path):
     listed = tuning(plan(tmp_path))
-    assert len(listed) == 16 and list(listed)[0] == "vit,learning_rate=0.001,weight_decay=0.05"
+    assert len(listed) == 20 and list(listed)[0] == "vit,learning_rate=0.001,weight_decay=0.05"
     first = listed["mlp,learning_rate=0.03,weight_decay=0.3"]
     assert first["config"] == "experiments/suites/digits.py:mlp"
     assert {trial["overrides"]["steps"] for trial in listed.values()} == {400}
@@ -62,7 +62,7 @@ def test_the_tuning_is_the_same_work_for_each_family(tmp_path):
 
 
 def test_the_best_on_validation_is_chosen_and_trained_with_every_seed(tmp_path):
-    chosen = tuned(tmp_path, {"vit": [0.5, 0.9, None, 0.7, 0.9, 0.1, 0.2, 0.3]})
+    chosen = tuned(tmp_path, {"vit": [0.5, 0.9, None, 0.7, 0.9, 0.1, 0.2, 0.3, None, 0.1]})
     setting = {"optimizer.learning_rate": 0.001, "optimizer.weight_decay": 0.3}  # of equals the lower learning rate
     assert chosen == {"vit": {"setting": setting, "score": 0.9}}
     listed = final(plan(tmp_path, ["vit"]), chosen)
@@ -71,7 +71,7 @@ def test_the_best_on_validation_is_chosen_and_trained_with_every_seed(tmp_path):
 
 
 def test_a_family_whose_tuning_failed_is_out_and_the_others_are_not(tmp_path):
-    chosen = tuned(tmp_path, {"vit": [None] * 8, "mlp": [0.1] * 8})
+    chosen = tuned(tmp_path, {"vit": [None] * 10, "mlp": [0.1] * 10})
     assert chosen["vit"] == {"failed": "loss nan"} and "setting" in chosen["mlp"]
     assert list(final(plan(tmp_path), chosen)) == ["mlp,seed=1", "mlp,seed=2", "mlp,seed=3"]
 

@@ -28,14 +28,14 @@ SUITE = Suite(
         models={
             "encoder": BLOCKS,
             "decoder": BLOCKS,
-            "encoder_decoder": BLOCKS | {"depth": 1, "mlp_width": 128},
+            "encoder_decoder": BLOCKS | {"decoder_depth": 1, "mlp_width": 70},
             "perceiver": BLOCKS | {"depth": 1, "latents": 16, "cross_heads": 4, "positions": "learned"},
             "bottleneck": BLOCKS | {"latents": 16},
         },
         sizes={
             "encoder": NARROW,
             "decoder": NARROW,
-            "encoder_decoder": {"quarter": {"model.width": 24, "model.mlp_width": 64}, "half": {"model.width": 32}},
+            "encoder_decoder": {"quarter": {"model.width": 24, "model.mlp_width": 35}, "half": {"model.width": 32}},
             "perceiver": NARROW,
             "bottleneck": NARROW,
         },

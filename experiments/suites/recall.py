@@ -27,14 +27,14 @@ SUITE = Suite(
         models={
             "encoder": BLOCKS,
             "decoder": BLOCKS,
-            "encoder_decoder": BLOCKS | {"depth": 1, "mlp_width": 80},
+            "encoder_decoder": BLOCKS | {"decoder_depth": 1, "mlp_width": 44},
             "perceiver": BLOCKS | {"depth": 1, "latents": 8, "cross_heads": 4, "positions": "learned"},
             "bottleneck": BLOCKS | {"latents": 8},
         },
         sizes={
             "encoder": NARROW,
             "decoder": NARROW,
-            "encoder_decoder": {"quarter": {"model.width": 16, "model.mlp_width": 40}, "half": {"model.width": 24}},
+            "encoder_decoder": {"quarter": {"model.width": 16, "model.mlp_width": 22}, "half": {"model.width": 24}},
             "perceiver": NARROW,
             "bottleneck": NARROW,
         },
