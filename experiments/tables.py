@@ -28,6 +28,7 @@ class Column:
 COLUMNS = (
     Column("rank", "rank", "shared with the row above, unless the first of that rank is surely better"),
     Column("family", "family", ""),
+    Column("among", "task", "ranks are among the families of one task"),
     Column("score", "score", "mean over seeds on the test split"),
     Column("interval", "95 % interval", "of the mean over seeds, bootstrap"),
     Column("parameters", "parameters", "* marks a row outside the budget", ",.0f"),
@@ -41,6 +42,7 @@ COLUMNS = (
     Column("tuning_examples", "tuning, examples", "seen by all trials of the tuning together", ",.0f"),
     Column("tuning_flops", "tuning, FLOPs", "of these examples in training"),
 )
+LEFT = ("family", "among", "score", "interval")
 
 
 def rows(found: Mapping) -> list[dict]:
@@ -100,7 +102,7 @@ def write(found: Mapping, workdir: Path) -> None:
             )
     columns = used(made)
     head = [heading(column, rules) for column in columns]
-    left = [column.key in ("family", "score", "interval") for column in columns]
+    left = [column.key in LEFT for column in columns]
     body = [[texts(row, rules).get(column.key, "") for column in columns] for row in made]
     marks = "|".join("---" if some else "---:" for some in left)
     line = lambda cells: f"| {' | '.join(map(_markdown, cells))} |"
@@ -119,7 +121,17 @@ def show(found: Mapping) -> None:
     if not console.is_terminal:
         console.width = PLAIN
     rules, made = found["protocol"]["rules"], rows(found)
-    short = ("rank", "family", "score", "interval", "parameters", "train_flops", "train_speed", "examples_to_target")
+    short = (
+        "rank",
+        "family",
+        "among",
+        "score",
+        "interval",
+        "parameters",
+        "train_flops",
+        "train_speed",
+        "examples_to_target",
+    )
     columns = [column for column in used(made) if column.key in short]
     table = _printed(columns, made, rules)
     while table.__rich_measure__(console, console.options).maximum > console.width and len(columns) > 3:
@@ -133,7 +145,7 @@ def show(found: Mapping) -> None:
 def _printed(columns: list[Column], made: list[dict], rules: Mapping) -> Table:
     table = Table(title=rules["title"], box=None, title_justify="left", pad_edge=False)
     for column in columns:
-        side = "left" if column.key == "family" else "right"
+        side = "left" if column.key in ("family", "among") else "right"
         table.add_column(heading(column, rules), justify=side, no_wrap=True)
     for row in made:
         if "reason" not in row:
@@ -175,6 +187,7 @@ def _row(name: str, family: Mapping, rules: Mapping) -> dict:
     to_target = mean(reached) if reached else None
     return {
         "family": name,
+        "among": rules["families"][name]["among"] or None,
         "note": family["note"],
         "seeds": len(runs),
         "parameters": parameters,

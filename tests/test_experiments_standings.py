@@ -74,6 +74,10 @@ def test_families_are_compared_among_their_like():
     found = results({"cnn": family(0.9), "vit": family(0.97), "mlp": family(0.8)}, rules=rules)
     assert [s["family"] for s in found["comparison"][""]["standings"]] == ["cnn", "mlp"]
     assert found["comparison"]["another"]["standings"][0]["rank"] is None
+    row = next(row for row in tables.rows(found) if row["family"] == "vit")
+    assert tables.texts(row, rules)["among"] == "another" and "among" in [
+        c.key for c in tables.used(tables.rows(found))
+    ]
 
 
 def test_other_families_and_seeds_are_put_together():
