@@ -39,7 +39,8 @@ class Plan:
 
     Attributes:
       families: those that take part this time. seeds: number of final runs of each.
-      overrides: fields that every run sets. sizes: further sizes too, for the scaling curves.
+      overrides: fields that every run sets. sizes: further sizes too, for the scaling curves. by: also with the values
+        that the suite has of a field of the data.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Plan:
     seeds: int
     overrides: Mapping
     sizes: bool
+    by: bool = False
 
     @property
     def split(self) -> str:
@@ -121,11 +123,16 @@ def final(plan: Plan, chosen: Mapping[str, Mapping]) -> dict[str, dict]:
     """The trials of the second phase, by name; of families whose tuning failed there are none."""
     listed = {}
     for family in plan.families:
-        sizes = plan.suite.families[family].sizes if plan.sizes else {}
-        for size, fields in {"": {}, **sizes}.items():
+        kinds = {"": {}}
+        if plan.sizes:
+            kinds |= plan.suite.families[family].sizes
+        if plan.by:
+            name, values = plan.suite.by
+            kinds |= {f"{name}={value}": {name: value} for value in values}
+        for kind, fields in kinds.items():
             for seed in range(1, plan.seeds + 1) if "setting" in chosen[family] else ():
                 overrides = {**chosen[family]["setting"], **fields, "seed": seed}
-                name = f"{family},{size},seed={seed}" if size else f"{family},seed={seed}"
+                name = f"{family},{kind},seed={seed}" if kind else f"{family},seed={seed}"
                 examples = plan.suite.examples
                 listed[name] = plan.trial(family, overrides, examples=examples, evaluations=suites.CURVE)
     return listed
@@ -184,8 +191,10 @@ def _plan(given: argparse.Namespace) -> Plan:
         tuning_examples = max(suite.batch_size, round(share * suite.tuning_examples))
         suite = replace(suite, examples=given.examples, tuning_examples=tuning_examples)
         suite.check()
-    workdir = Path(given.workdir or f"runs/{given.suite}")
-    return Plan(given.suite, suite, workdir, families, given.seeds, _overrides(suite, given.set), given.sizes)
+    if given.by and not suite.by[0]:
+        raise ValueError(f"--by: the suite {given.suite} has no field to do so; recall has data.pairs")
+    workdir, overrides = Path(given.workdir or f"runs/{given.suite}"), _overrides(suite, given.set)
+    return Plan(given.suite, suite, workdir, families, given.seeds, overrides, given.sizes, given.by)
 
 
 def _overrides(suite: Suite, words: list[str]) -> dict:
@@ -213,6 +222,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--families", help="those that take part, such as vit,perceiver (default: all)")
     parser.add_argument("--seeds", type=int, default=5, help="final runs of each family (default: 5)")
     parser.add_argument("--sizes", action="store_true", help="further sizes of each family, for scaling curves")
+    parser.add_argument("--by", action="store_true", help="also easier and harder work: recall by number of pairs")
     parser.add_argument("--examples", type=int, help="seen by each final run, for a shorter benchmark by other rules")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="set a field of all runs")
     parser.add_argument("--merge", nargs="+", metavar="WORKDIR", help="run nothing: put these results together")

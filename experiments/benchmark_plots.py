@@ -56,6 +56,10 @@ def draw(found: Mapping, workdir: Path) -> list[Picture]:
             "ringed. Trials that failed are left out.",
         ),
         "scaling": ("Scaling", "The tuned setting at several sizes: the mean over seeds and its 95 % interval."),
+        "by": (
+            f"{score.capitalize()} by {_words(rules['by'][0])}",
+            "The setting that was tuned at one of the values, at several: the mean over seeds and its 95 % interval.",
+        ),
     }
     plots = {
         "seeds": lambda axes: _seeds(axes, found, rows, look),
@@ -68,8 +72,10 @@ def draw(found: Mapping, workdir: Path) -> list[Picture]:
         plots["tuning"] = lambda axes: _tuning(axes, found, rows, look)
     if any(found["families"][row["family"]]["sizes"] for row in rows):
         plots["scaling"] = lambda axes: _scaling(axes, found, rows, look)
+    if any(found["families"][row["family"]]["by"] for row in rows):
+        plots["by"] = lambda axes: _by(axes, found, rows, look)
     labels = {"flops": "training FLOPs", "time": "training time, s", "parameters": "parameters",
-              "tuning": "learning rate", "scaling": "parameters"}  # fmt: skip
+              "tuning": "learning rate", "scaling": "parameters", "by": _words(rules["by"][0])}  # fmt: skip
     pictures = []
     for name, plot in plots.items():
         title, caption = about[name]
@@ -177,14 +183,34 @@ def _limit(axes, points: list[float]) -> None:
 def _scaling(axes, found: Mapping, rows: list[dict], look: Mapping) -> None:
     for row in rows:
         family = found["families"][row["family"]]
-        sizes = sorted([family["runs"], *family["sizes"].values()], key=lambda runs: runs[0]["parameters"])
-        scores = [[run["score"] for run in runs] for runs in sizes]
-        means, between = [mean(values) for values in scores], [interval(values) for values in scores]
-        errors = [[m - low for m, (low, _) in zip(means, between)], [high - m for m, (_, high) in zip(means, between)]]
-        parameters = [runs[0]["parameters"] for runs in sizes]
-        style = look[row["family"]]
-        axes.errorbar(parameters, means, errors, **style, label=row["family"], markersize=7, capsize=3, linewidth=1.8)
+        sizes = {runs[0]["parameters"]: runs for runs in [family["runs"], *family["sizes"].values()]}
+        _means(axes, sizes, look[row["family"]] | {"label": row["family"]})
     _logarithmic(axes)
+
+
+def _by(axes, found: Mapping, rows: list[dict], look: Mapping) -> None:
+    known = found["protocol"]
+    name = known["rules"]["by"][0]
+    usual = known["overrides"].get(name, known["rules"]["data"][name.removeprefix("data.")])
+    for row in rows:
+        family = found["families"][row["family"]]
+        runs = {float(kind.partition("=")[2]): some for kind, some in family["by"].items()}
+        _means(axes, runs | {usual: family["runs"]}, look[row["family"]] | {"label": row["family"]})
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _means(axes, runs: Mapping[float, list[dict]], style: Mapping) -> None:
+    """A line over what the runs differ in: the mean over seeds, with its interval."""
+    places = sorted(runs)
+    scores = [[run["score"] for run in runs[place]] for place in places]
+    means, between = [mean(values) for values in scores], [interval(values) for values in scores]
+    errors = [[m - low for m, (low, _) in zip(means, between)], [high - m for m, (_, high) in zip(means, between)]]
+    axes.errorbar(places, means, errors, **style, markersize=7, capsize=3, linewidth=1.8)
+
+
+def _words(field: str) -> str:
+    """data.pairs as pairs."""
+    return field.rpartition(".")[2].replace("_", " ")
 
 
 def _logarithmic(axes) -> None:

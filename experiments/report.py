@@ -151,7 +151,8 @@ def _commands(found: Mapping) -> str:
             setting = ", ".join(f"{field} = {value:g}" for field, value in family["setting"].items())
             edge = " (at the edge of the grid)" if family["edge"] else ""
             again = f"python -m experiments.benchmark {suite} --families={name} --workdir=runs/{suite}_{name}"
-            again += f" --seeds={max(1, len(family['runs']))}{' --sizes' if family['sizes'] else ''}{changed}"
+            again += f" --seeds={max(1, len(family['runs']))}{' --sizes' if family['sizes'] else ''}"
+            again += f"{' --by' if family['by'] else ''}{changed}"
             one = family["runs"][0]["command"] if family["runs"] else ""
             lines[name] = [setting + edge, again, one]
     rows = "".join(

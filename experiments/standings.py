@@ -106,6 +106,7 @@ def _family(workdir: Path, name: str, rules: Mapping, chosen: Mapping, trials: l
         "edge": _edge(rules, chosen.get("setting", {})),
         "runs": [],
         "sizes": {},
+        "by": {},
     }
     if "failed" in chosen:
         return about | {"state": states.FAILED, "reason": chosen["failed"]}
@@ -118,7 +119,7 @@ def _family(workdir: Path, name: str, rules: Mapping, chosen: Mapping, trials: l
             if len(words) == 1:
                 about["runs"].append(run)
             else:
-                about["sizes"].setdefault(words[0], []).append(run)
+                about["by" if "=" in words[0] else "sizes"].setdefault(words[0], []).append(run)
     about["runs"].sort(key=lambda run: run["seed"])
     lost = [trial for trial in trials if trial.settled() == states.FAILED]
     if lost:
@@ -181,11 +182,14 @@ def _merged(name: str, one: dict, other: dict) -> dict:
             f"{name} was tuned to {one['setting']} in one of these results, to {other['setting']} in another"
         )
     worse = next((family for family in (one, other) if family["state"] != states.DONE), one)
-    sizes = {
-        size: _together(f"{name}, {size}", one["sizes"].get(size, []), other["sizes"].get(size, []))
-        for size in [*one["sizes"], *other["sizes"]]
+    further = {
+        part: {
+            kind: _together(f"{name}, {kind}", one[part].get(kind, []), other[part].get(kind, []))
+            for kind in [*one[part], *other[part]]
+        }
+        for part in ("sizes", "by")
     }
-    return worse | {"runs": _together(name, one["runs"], other["runs"]), "sizes": sizes}
+    return worse | {"runs": _together(name, one["runs"], other["runs"])} | further
 
 
 def _together(name: str, one: list[dict], other: list[dict]) -> list[dict]:

@@ -62,6 +62,7 @@ class Suite:
       target: the score whose cost in time and examples is reported.
       optimizer: its section, but for what is tuned.
       published: results of others, by their source.
+      by: a field of the data section that makes the work harder, "data.name", and values to try with --by.
     """
 
     title: str
@@ -81,6 +82,7 @@ class Suite:
     percent: bool = False
     optimizer: Mapping = field(default_factory=lambda: {"weight_decay": 0.05, "clip": 1.0})
     published: Mapping[str, float] = field(default_factory=dict)
+    by: tuple[str, tuple] = ("", ())
 
     def config(self, family: str = "") -> ConfigDict:
         """The config of a family's final runs, before its tuning. Raises ValueError where it takes no part."""

@@ -51,6 +51,7 @@ def family(base: float, *, seeds=(1, 2, 3, 4, 5), parameters: int = 28_000, flop
         "edge": False,
         "runs": runs,
         "sizes": {},
+        "by": {},
         "cost": cost,
     }
 

@@ -83,6 +83,14 @@ def test_further_sizes_are_trained_with_the_same_setting(tmp_path):
     assert listed["vit,quarter,seed=1"]["overrides"]["model.width"] == 16
 
 
+def test_recall_is_measured_by_number_of_pairs(tmp_path):
+    this = Plan("recall", suites.load("recall"), tmp_path, ["decoder"], 1, {}, sizes=False, by=True)
+    listed = final(this, {"decoder": {"setting": {"optimizer.learning_rate": 0.01}}})
+    assert list(listed) == ["decoder,seed=1", *(f"decoder,data.pairs={n},seed=1" for n in (3, 8, 12))]
+    harder = listed["decoder,data.pairs=12,seed=1"]["overrides"]
+    assert harder["data.pairs"] == 12 and harder["optimizer.learning_rate"] == 0.01
+
+
 def test_less_is_better_where_the_suite_says_so(tmp_path):
     this = Plan("density", suites.load("density"), tmp_path, ["vae"], 1, {}, False)
     (tmp_path / "tuning").mkdir()
@@ -119,6 +127,7 @@ def test_the_test_split_stays_closed_while_the_tuning_is_open(tmp_path):
         (["--seeds=0"], "--seeds=0: expected at least 1"),
         (["--set", "data.evaluation=test"], "reads the test split"),
         (["--set", "data.shift"], "expected FIELD=VALUE"),
+        (["--by"], "the suite digits has no field to do so"),
         (["--examples=7"], "at least a batch of 32"),
         (["--jobs=0"], "--jobs=0: expected at least 1"),
         (["--merge", "nowhere"], "expected the workdir of a benchmark that has ended"),

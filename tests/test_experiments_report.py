@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from experiments import benchmark_plots, report
+from experiments import benchmark_plots, report, suite
 from tests import planted
 from tests.planted import failed, family, results
 
@@ -60,6 +60,17 @@ def test_speeds_of_two_machines_are_told_apart(tmp_path):
     other["cost"]["environment"] = planted.ENVIRONMENT | {"devices": {"count": 1, "kind": "NVIDIA H100"}}
     text = report.write_page(results({"vit": family(0.9), "cnn": other}), [], tmp_path).read_text()
     assert "2 x cpu, Linux, Python 3.12: vit; 1 x NVIDIA H100, Linux, Python 3.12: cnn" in text
+
+
+def test_scores_by_number_of_pairs_are_a_figure(tmp_path):
+    rules = suite.load("recall").protocol()
+    harder = family(0.9) | {"by": {f"data.pairs={n}": family(0.9 - n / 40)["runs"] for n in (12, 3, 8)}}
+    found = results({"decoder": harder, "encoder": family(0.8)}, rules=rules, suite="recall")
+    pictures = benchmark_plots.draw(found, tmp_path)
+    assert pictures[-1].path == tmp_path / "by.svg" and pictures[-1].title == "Accuracy by pairs"
+    text = report.write_page(found, pictures, tmp_path).read_text()
+    assert "--families=decoder --workdir=runs/recall_decoder --seeds=5 --by</code>" in text
+    assert "--families=encoder --workdir=runs/recall_encoder --seeds=5</code>" in text
 
 
 def test_failed_families_are_in_no_figure_and_none_at_all_is_no_error(tmp_path):

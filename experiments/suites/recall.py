@@ -10,8 +10,8 @@ SUITE = Suite(
     title="Associative recall",
     about="Five of 13 keys, each with one of 7 values, and then one of these keys: which value was its? Encoder and "
     "bottleneck read it with a [CLS] in front; the decoder answers with the value as the next token, the "
-    "encoder-decoder with a sequence of one value. For more pairs: --set data.pairs=8.",
-    data={"name": "recall", "train": "train[:90%]", "evaluation": "train[90%:]"},
+    "encoder-decoder with a sequence of one value. By number of pairs: --by.",
+    data={"name": "recall", "pairs": 5, "train": "train[:90%]", "evaluation": "train[90%:]"},
     test="test",
     budget=27_000,
     examples=192_000,
@@ -23,6 +23,7 @@ SUITE = Suite(
     better="max",
     target=0.9,
     percent=True,
+    by=("data.pairs", (3, 8, 12)),
     families=of_tokens(
         models={
             "encoder": BLOCKS,
