@@ -111,8 +111,13 @@ def attend(query_BTHK, key_BSGK, value_BSGK, *, mask=None, causal: bool = False,
     fused kernel exists.
     """
     T, S = query_BTHK.shape[1], key_BSGK.shape[1]
+    spread = lambda: (_spread(x, query_BTHK.shape[2]) for x in (key_BSGK, value_BSGK))
     if jax.default_backend() == "cpu" and bias is None and T * S > 256:  # for less the stock function is quicker
-        return blockwise(causal, query_BTHK, *(_spread(x, query_BTHK.shape[2]) for x in (key_BSGK, value_BSGK)), mask)
+        return blockwise(causal, query_BTHK, *spread(), mask)
+    if value_BSGK.shape[-1] != key_BSGK.shape[-1]:  # the stock function wants one size
+        key_BSHK, value_BSHK = spread()
+        scores_BHTS = dot_product(query_BTHK, key_BSHK) + (0 if bias is None else bias)
+        return mix(softargmax(scores_BHTS, with_causal(mask, causal, T, S)), value_BSHK)
     half = query_BTHK.dtype in (jnp.bfloat16, jnp.float16) and query_BTHK.shape[-1] % 8 == 0
     cudnn = half and jax.default_backend() == "gpu" and query_BTHK.shape[-1] <= 128
     out_BTHK = jax.nn.dot_product_attention(
@@ -131,7 +136,7 @@ class Attention(nnx.Module):
 
     Args:
       width: D, of the queries and of the output.
-      heads: H. `head_size` K defaults to D / H.
+      heads: H. `head_size` K, of queries and keys, defaults to D / H, and `value_size` to K.
       kv_heads: G, heads of keys and values; H is a multiple of it (default H).
       source_width: width of what keys and values come from (default D).
       causal: position t sees positions up to t only.
@@ -146,11 +151,11 @@ class Attention(nnx.Module):
     """
 
     def __init__(
-        self, *, width: int, heads: int, head_size: int | None = None, kv_heads: int | None = None,
-        source_width: int | None = None, causal: bool = False, rotary: bool = False, qk_norm: bool = False,
-        scaled: bool = True, score: str = "dot", weigh: str = "soft", beta: float = 1.0, gated: bool = False,
-        dropout: float = 0.0, bias: bool = True, qkv_bias: bool | None = None, dtype: str = "float32",
-        rngs: nnx.Rngs,
+        self, *, width: int, heads: int, head_size: int | None = None, value_size: int | None = None,
+        kv_heads: int | None = None, source_width: int | None = None, causal: bool = False, rotary: bool = False,
+        qk_norm: bool = False, scaled: bool = True, score: str = "dot", weigh: str = "soft", beta: float = 1.0,
+        gated: bool = False, dropout: float = 0.0, bias: bool = True, qkv_bias: bool | None = None,
+        dtype: str = "float32", rngs: nnx.Rngs,
     ):  # fmt: skip
         kv_heads = heads if kv_heads is None else kv_heads
         if head_size is None and width % heads:
@@ -164,6 +169,7 @@ class Attention(nnx.Module):
         if weigh not in ("soft", "hard"):
             raise ValueError(f"weigh={weigh!r}: expected 'soft' or 'hard'")
         head_size = width // heads if head_size is None else head_size
+        value_size = head_size if value_size is None else value_size
         if rotary and head_size % 2:
             raise ValueError(f"rotary positions need an even head size, not {head_size}")
         source_width = width if source_width is None else source_width
@@ -172,14 +178,14 @@ class Attention(nnx.Module):
         if not scaled:
             self.query.kernel[...] *= head_size**-0.5
         self.key = project(source_width, kv_heads * head_size)
-        self.value = project(source_width, kv_heads * head_size)
-        self.out = project(heads * head_size, width, bias=bias)
+        self.value = project(source_width, kv_heads * value_size)
+        self.out = project(heads * value_size, width, bias=bias)
         self.query_norm = nnx.RMSNorm(head_size, dtype=dtype, rngs=rngs) if qk_norm else None
         self.key_norm = nnx.RMSNorm(head_size, dtype=dtype, rngs=rngs) if qk_norm else None
         self.vector = nnx.Param(jax.random.normal(rngs.params(), (heads, head_size))) if score == "additive" else None
         self.gate = nnx.Param(jnp.zeros(())) if gated else None
         self.dropout = Dropout(dropout)
-        self.heads, self.kv_heads, self.head_size = heads, kv_heads, head_size
+        self.heads, self.kv_heads, self.head_size, self.value_size = heads, kv_heads, head_size, value_size
         self.causal, self.rotary, self.scaled, self.dtype = causal, rotary, scaled, dtype
         self.weigh, self.beta = weigh, beta
 
@@ -221,11 +227,11 @@ class Attention(nnx.Module):
 
     def new_cache(self, batch_size: int, length: int) -> Cache:
         """An empty cache for up to `length` positions."""
-        shape = (batch_size, length, self.kv_heads, self.head_size)
-        return {"key": jnp.zeros(shape, self.dtype), "value": jnp.zeros(shape, self.dtype)}
+        empty = lambda size: jnp.zeros((batch_size, length, self.kv_heads, size), self.dtype)
+        return {"key": empty(self.head_size), "value": empty(self.value_size)}
 
     def _split(self, x_BTX, heads: int, norm=None):
-        x_BTHK = x_BTX.reshape(*x_BTX.shape[:-1], heads, self.head_size)
+        x_BTHK = x_BTX.reshape(*x_BTX.shape[:-1], heads, -1)
         return x_BTHK if norm is None else norm(x_BTHK)
 
     def _mix(self, query_BTHK, key_BSGK, value_BSGK, mask, causal, bias, key):

@@ -23,7 +23,8 @@ class GPT(nnx.Module):
       stack: further fields of `models.transformer.Stack` and `Block`.
     """
 
-    forwards_to, decides = Stack, ("causal", "rotary", "cross", "source_width", "self_attention")
+    forwards_to = Stack
+    decides = ("causal", "rotary", "cross", "source_width", "source_norm", "cross_residual", "self_attention")
 
     def __init__(
         self, *, vocab_size: int, context: int, width: int, depth: int, heads: int, positions: str = "learned",

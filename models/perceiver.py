@@ -24,15 +24,25 @@ class Perceiver(nnx.Module):
 
     Args:
       image_shape: (rows, columns, channels), for images. vocab_size: V, and context: longest sequence, for tokens.
+      channels: width of what an element holds: of the embedding of a token (default D), or of a linear map of a pixel
+        (default: none, the pixel itself).
+      positions: "fourier" with `bands` frequencies, "sinusoidal", "learned" or "none". resolution: pixels a side that
+        the frequencies are made for (default: those of `image_shape`); images of any size are read then.
+      position_width: of sinusoidal and learned positions (default D). project_positions: a linear map of them.
+      join: positions stand "beside" what an element holds, or are "added" to it.
       classes: C, for the outputs "mean" and "query".
       output: "mean" of the latents (2021a), a learned "query" to them (2021b), or "dense": a query for each position
         of the tokens, as masked-byte reconstruction needs.
-      latents: N, how many. width: D, of a latent. depth: L, layers in a tower. repeats: rounds.
+      dense_queries: linear maps of the "positions" of the input, or "learned" ones. query_width: of any query (default
+        D). tied: dense logits are inner products with the embeddings of tokens, and a bias.
+      latents: N, how many. width: D, of a latent. depth: L, layers in a tower. repeats: rounds. reads: rounds that
+        have a cross-attention, the first ones (default: all).
       sharing: of weights between rounds: "all", "after first" (all but the first cross-attention, as in 2021a), "none".
-      heads: H, in the towers. cross_heads: in the attentions to the input and from the queries. kv_heads: see `Block`.
-      positions: "fourier" with `bands` frequencies, "sinusoidal", "learned" or "none".
-      scan, remat: of the towers, see `models.transformer.Stack`.
-      dropout: in every block. dtype: of the computation; parameters and logits are float32.
+      heads: H, in the towers. cross_heads: in the attention to the input. decoder_heads: in the attention from the
+        queries (default: cross_heads). kv_heads, final_norm, scan, remat: of the towers, see `models.transformer`.
+      cross_..., decoder_...: the sizes, and the residual, in these attentions (default: those of `block`).
+      source_norm: a norm of what is attended to, in both. dropout: in every block.
+      dtype: of the computation; parameters and logits are float32.
       block: further fields of `models.transformer.Block`.
     """
 
@@ -40,32 +50,75 @@ class Perceiver(nnx.Module):
 
     def __init__(
         self, *, image_shape: tuple[int, int, int] | None = None, vocab_size: int | None = None,
-        context: int | None = None, classes: int | None = None, output: str = "mean", latents: int, width: int,
-        depth: int, repeats: int = 1, sharing: str = "after first", heads: int, cross_heads: int = 1,
-        kv_heads: int | None = None, positions: str = "fourier", bands: int = 8, scan: bool = False,
-        remat: bool = False, dropout: float = 0.0, dtype: str = "float32", rngs: nnx.Rngs, **block,
+        context: int | None = None, channels: int | None = None, positions: str = "fourier", bands: int = 8,
+        resolution: int | None = None, position_width: int | None = None, project_positions: bool = False,
+        join: str = "beside", classes: int | None = None, output: str = "mean", dense_queries: str = "positions",
+        query_width: int | None = None, tied: bool = False, latents: int, width: int, depth: int, repeats: int = 1,
+        reads: int | None = None, sharing: str = "after first", heads: int, kv_heads: int | None = None,
+        cross_heads: int = 1, cross_head_size: int | None = None, cross_value_size: int | None = None,
+        cross_mlp_width: int | None = None, cross_residual: bool = True, decoder_heads: int | None = None,
+        decoder_head_size: int | None = None, decoder_value_size: int | None = None,
+        decoder_mlp_width: int | None = None, decoder_residual: bool = True, source_norm: bool = False,
+        final_norm: bool = True, scan: bool = False, remat: bool = False, dropout: float = 0.0,
+        dtype: str = "float32", rngs: nnx.Rngs, **block,
     ):  # fmt: skip
+        reads = repeats if reads is None else reads
+        query_width = width if query_width is None else query_width
+        channels = width if channels is None and vocab_size is not None else channels
         _check(
-            image_shape, vocab_size, context, classes, output, positions, sharing, latents=latents, repeats=repeats,
-            bands=bands,
+            dict(sharing=sharing, join=join, dense_queries=dense_queries), image_shape, vocab_size, context, classes,
+            positions, output, tied, resolution, latents=latents, repeats=repeats, reads=reads, bands=bands,
         )  # fmt: skip
-        block = dict(width=width, dropout=dropout, dtype=dtype, rngs=rngs) | block
-        cross = partial(Block, heads=cross_heads, self_attention=False, cross=True, **block)
-        tower = partial(Stack, depth=depth, heads=heads, kv_heads=kv_heads, scan=scan, remat=remat, **block)
-        different = {"all": (1, 1), "after first": (min(repeats, 2), 1), "none": (repeats, repeats)}[sharing]
+        block = dict(dropout=dropout, dtype=dtype, rngs=rngs) | block
+
+        def attention(width, source_width, heads, residual, **sizes):
+            given = {name: size for name, size in sizes.items() if size is not None}
+            fixed = dict(self_attention=False, cross=True, source_norm=source_norm, cross_residual=residual)
+            return Block(width=width, source_width=source_width, heads=heads, **fixed, **(block | given))
+
+        tower = partial(
+            Stack, width=width, depth=depth, heads=heads, kv_heads=kv_heads, final_norm=final_norm, scan=scan,
+            remat=remat, **block,
+        )  # fmt: skip
+        different = {"all": (1, 1), "after first": (min(reads, 2), 1), "none": (reads, repeats)}[sharing]
+        make_linear = partial(linear, dtype=dtype, rngs=rngs)
 
         # Tokens start as large as the position features that they are laid beside.
-        self.embedding = None if vocab_size is None else Embedding(vocab_size, width, scale=1.0, dtype=dtype, rngs=rngs)
-        self.positions = _Positions(positions, image_shape[:2] if image_shape else (context,), width, bands, rngs=rngs)
-        array_width = self.positions.columns + (image_shape[2] if image_shape else width)
+        table = partial(Embedding, scale=1.0, dtype=dtype, rngs=rngs)
+        self.embedding = None if vocab_size is None else table(vocab_size, channels)
+        self.pixels = make_linear(image_shape[2], channels) if image_shape and channels else None
+        self.positions = _Positions(
+            positions, image_shape[:2] if image_shape else (context,), position_width or width, bands, resolution,
+            rngs=rngs,
+        )  # fmt: skip
+        columns, content_width = self.positions.columns, channels or image_shape[2]
+        if join == "added" and columns != content_width:
+            raise ValueError(f"join='added' to {content_width} channels: the positions are {columns} wide")
+        if tied and query_width != channels:
+            raise ValueError(f"tied=True: query_width={query_width} differs from the {channels} of the embeddings")
+        self.projection = make_linear(columns, columns) if project_positions else None
         self.latents = nnx.Param(0.02 * jax.random.normal(rngs.params(), (latents, width)))
-        self.crosses = nnx.List([cross(source_width=array_width) for _ in range(different[0])])
+        array_width = content_width + (columns if join == "beside" else 0)
+        self.crosses = nnx.List([
+            attention(
+                width, array_width, cross_heads, cross_residual, head_size=cross_head_size,
+                value_size=cross_value_size, mlp_width=cross_mlp_width,
+            )
+            for _ in range(different[0])
+        ])  # fmt: skip
         self.towers = nnx.List([tower() for _ in range(different[1])])
-        self.query = nnx.Param(0.02 * jax.random.normal(rngs.params(), (1, width))) if output == "query" else None
-        self.queries = linear(self.positions.columns, width, dtype=dtype, rngs=rngs) if output == "dense" else None
-        self.decoder = None if output == "mean" else cross()
-        self.head = linear(width, vocab_size if output == "dense" else classes, dtype=dtype, rngs=rngs)
-        self.image_shape, self.repeats, self.dtype = image_shape and tuple(image_shape), repeats, dtype
+        count = {"mean": 0, "query": 1, "dense": context if dense_queries == "learned" else 0}[output]
+        self.query = nnx.Param(0.02 * jax.random.normal(rngs.params(), (count, query_width))) if count else None
+        self.queries = make_linear(columns, query_width) if output == "dense" and not count else None
+        self.decoder = None if output == "mean" else attention(
+            query_width, width, cross_heads if decoder_heads is None else decoder_heads, decoder_residual,
+            head_size=decoder_head_size, value_size=decoder_value_size, mlp_width=decoder_mlp_width,
+        )  # fmt: skip
+        answer_width = width if output == "mean" else query_width
+        self.head = None if tied else make_linear(answer_width, vocab_size if output == "dense" else classes)
+        self.bias = nnx.Param(jnp.zeros(vocab_size)) if tied else None
+        self.image_shape, self.repeats, self.reads = image_shape and tuple(image_shape), repeats, reads
+        self.output, self.join, self.sharing, self.dtype = output, join, sharing, dtype
 
     def __call__(self, images=None, *, tokens=None, mask=None, key=None):
         """Logits `BC` of `images` (B, rows, columns, channels) or of `tokens` (`BT`); "dense" gives `BTV`.
@@ -83,47 +136,74 @@ class Perceiver(nnx.Module):
         if given is None:
             raise ValueError(f"this Perceiver is built for {name}: expected the input {name}")
         content_BSD = self.embedding(tokens) if self.image_shape is None else self._pixels(images)
-        positions_SF = self.positions(content_BSD.shape[1]).astype(self.dtype)
-        return jnp.concatenate([content_BSD, _for_each(positions_SF, len(content_BSD))], axis=-1)
+        positions_SF = self._positions(given.shape[1:3] if self.image_shape else given.shape[1:])
+        positions_BSF = _for_each(positions_SF, len(content_BSD))
+        if self.join == "added":
+            return content_BSD + positions_BSF
+        return jnp.concatenate([content_BSD, positions_BSF], axis=-1)
 
     def read(self, array_BSD, mask=None, key=None):
         """The latents `BTD` after all rounds. The order of the elements does not matter; `mask` (`BS`) hides some."""
         x = _for_each(self.latents[...].astype(self.dtype), len(array_BSD))
         mask = None if mask is None else mask[:, None, None, :]
-        for number, round_key in enumerate(split_key(key, self.repeats)):
+        for cross, tower, round_key in zip(*self._rounds(), split_key(key, self.repeats)):
             cross_key, tower_key = split_key(round_key, 2)
-            cross = self.crosses[min(number, len(self.crosses) - 1)]
-            tower = self.towers[min(number, len(self.towers) - 1)]
-            x, _ = cross(x, source=array_BSD, source_mask=mask, key=cross_key)
+            x = x if cross is None else cross(x, source=array_BSD, source_mask=mask, key=cross_key)[0]
             x, _ = tower(x, key=tower_key)
         return x
+
+    def features(self, images=None, *, tokens=None, mask=None):
+        """The latents before each tower and behind each of its blocks: L + 1 arrays `BTD` a round."""
+        array_BSD, found = self.array(images, tokens), []
+        x = _for_each(self.latents[...].astype(self.dtype), len(array_BSD))
+        mask = None if mask is None else mask[:, None, None, :]
+        for cross, tower in zip(*self._rounds()):
+            x = x if cross is None else cross(x, source=array_BSD, source_mask=mask)[0]
+            found += tower.outputs(x)
+            x = found[-1]
+        return found
 
     def answer(self, latents_BTD, length: int, key=None):
         """Logits from the latents, for an input array of this length."""
         if self.decoder is None:
             return self.head(latents_BTD.mean(axis=1)).astype(jnp.float32)
-        queries_TD = self.query[...] if self.queries is None else self.queries(self.positions(length))
+        queries_TD = self.queries(self._positions((length,))) if self.query is None else self.query[...]
+        if self.output == "dense":
+            queries_TD = queries_TD[:length]
         x = _for_each(queries_TD.astype(self.dtype), len(latents_BTD))
         x, _ = self.decoder(x, source=latents_BTD, key=key)
+        if self.head is None:
+            return self.embedding.attend(x).astype(jnp.float32) + self.bias[...]
         logits_BTC = self.head(x).astype(jnp.float32)
-        return logits_BTC[:, 0] if self.queries is None else logits_BTC
+        return logits_BTC if self.output == "dense" else logits_BTC[:, 0]
+
+    def _rounds(self):
+        """The cross-attention and the tower of each round; those that share weights are the same object."""
+        crosses, towers = (list(x) + [x[-1]] * (self.repeats - len(x)) for x in (self.crosses, self.towers))
+        return crosses[: self.reads] + [None] * (self.repeats - self.reads), towers
+
+    def _positions(self, shape: tuple[int, ...]):
+        features_SF = self.positions(shape).astype(self.dtype)
+        return features_SF if self.projection is None else self.projection(features_SF)
 
     def _pixels(self, images):
-        if images.shape[1:] != self.image_shape:
+        free = self.positions.resolution is not None and images.shape[-1] == self.image_shape[-1]
+        if images.shape[1:] != self.image_shape and not free:
             raise ValueError(f"images of shape {images.shape[1:]}: this model is built for {self.image_shape}")
-        return images.reshape(len(images), -1, images.shape[-1]).astype(self.dtype)
+        pixels_BSC = images.reshape(len(images), -1, images.shape[-1]).astype(self.dtype)
+        return pixels_BSC if self.pixels is None else self.pixels(pixels_BSC)
 
 
-def fourier_features(shape: tuple[int, ...], bands: int) -> np.ndarray:
+def fourier_features(shape: tuple[int, ...], bands: int, resolution: int | None = None) -> np.ndarray:
     """Positions on a grid of this shape and their sines and cosines, `SD` float32 with (2 bands + 1) columns an axis.
 
     A position x runs from -1 to 1 along an axis of n; the angles are pi f x, for `bands` frequencies f from 1 to n / 2,
-    about the finest that n points can show (Jaegle et al. 2021a, section 3.2).
+    about the finest that n points can show (Jaegle et al. 2021a, section 3.2). `resolution` takes the place of n there.
     """
     columns = []
     for size, index_S in zip(shape, np.indices(shape).reshape(len(shape), -1)):
         x_S = 2 * index_S / max(size - 1, 1) - 1
-        angle_SF = np.pi * x_S[:, None] * np.linspace(1, size / 2, bands)
+        angle_SF = np.pi * x_S[:, None] * np.linspace(1, (resolution or size) / 2, bands)
         columns += [x_S[:, None], np.sin(angle_SF), np.cos(angle_SF)]
     return np.concatenate(columns, axis=-1).astype(np.float32)
 
@@ -132,27 +212,28 @@ def fourier_features(shape: tuple[int, ...], bands: int) -> np.ndarray:
 
 
 class _Positions(nnx.Module):
-    """Features of the positions on a grid. They stand beside the content; those of `models.layers` are added to it."""
+    """Features of the positions on a grid, `columns` for each."""
 
-    def __init__(self, kind: str, shape: tuple[int, ...], width: int, bands: int, *, rngs: nnx.Rngs):
+    def __init__(
+        self, kind: str, shape: tuple[int, ...], width: int, bands: int, resolution: int | None, *, rngs: nnx.Rngs
+    ):  # fmt: skip
         table_shape = (int(np.prod(shape)), width)
         self.table = nnx.Param(jax.random.normal(rngs.params(), table_shape)) if kind == "learned" else None
-        self.kind, self.shape, self.width, self.bands = kind, shape, width, bands
+        self.kind, self.shape, self.width, self.bands, self.resolution = kind, shape, width, bands, resolution
+        self.columns = {"fourier": len(shape) * (2 * bands + 1), "none": 0}.get(kind, width)
 
-    @property
-    def columns(self) -> int:
-        return self().shape[-1]
-
-    def __call__(self, length: int | None = None):
-        """The features `SF` of the first `length` positions, or of all."""
-        features_SF = self.table[...] if self.kind == "learned" else self._fixed()
-        if length is not None and length > len(features_SF):
+    def __call__(self, shape: tuple[int, ...]):
+        """The features `SF`: of the first positions for a sequence, of all for an image."""
+        if self.kind == "fourier" and self.resolution is not None and len(shape) == 2:
+            return jnp.asarray(fourier_features(shape, self.bands, self.resolution))
+        length, features_SF = int(np.prod(shape)), self.table[...] if self.kind == "learned" else self._fixed()
+        if length > len(features_SF):
             raise ValueError(f"a sequence of {length} is longer than the {len(features_SF)} positions of the model")
         return jnp.asarray(features_SF[:length])
 
     def _fixed(self):
         if self.kind == "fourier":
-            return fourier_features(self.shape, self.bands)
+            return fourier_features(self.shape, self.bands, self.resolution)
         if self.kind == "sinusoidal":
             return sinusoids(self.shape, self.width)
         return np.zeros((int(np.prod(self.shape)), 0), np.float32)
@@ -162,14 +243,20 @@ def _for_each(x_TD, batch_size: int):
     return jnp.broadcast_to(x_TD, (batch_size, *x_TD.shape))
 
 
-def _check(image_shape, vocab_size, context, classes, output, positions, sharing, **counts):
-    for name, value, choices in (
-        ("output", output, ("mean", "query", "dense")),
-        ("positions", positions, ("fourier", "sinusoidal", "learned", "none")),
-        ("sharing", sharing, ("all", "after first", "none")),
-    ):
-        if value not in choices:
-            raise ValueError(f"{name}={value!r}: expected {', '.join(map(repr, choices[:-1]))} or {choices[-1]!r}")
+CHOICES = {
+    "output": ("mean", "query", "dense"),
+    "positions": ("fourier", "sinusoidal", "learned", "none"),
+    "sharing": ("all", "after first", "none"),
+    "join": ("beside", "added"),
+    "dense_queries": ("positions", "learned"),
+}
+
+
+def _check(choices, image_shape, vocab_size, context, classes, positions, output, tied, resolution, **counts):
+    for name, value in (choices | {"positions": positions, "output": output}).items():
+        known = CHOICES[name]
+        if value not in known:
+            raise ValueError(f"{name}={value!r}: expected {', '.join(map(repr, known[:-1]))} or {known[-1]!r}")
     for name, value in counts.items():
         if value < 1:
             raise ValueError(f"{name}={value}: expected at least 1")
@@ -181,5 +268,11 @@ def _check(image_shape, vocab_size, context, classes, output, positions, sharing
         raise ValueError(f"output={output!r} gives the logits of classes: set classes (dense output needs none)")
     if output == "dense" and vocab_size is None:
         raise ValueError("output='dense' gives the logits of tokens: expected vocab_size and context")
-    if output == "dense" and positions == "none":
+    if counts["reads"] > counts["repeats"]:
+        raise ValueError(f"reads={counts['reads']}: there are only repeats={counts['repeats']} rounds")
+    if tied and output != "dense":
+        raise ValueError(f"tied=True gives the logits of tokens: expected output='dense', not {output!r}")
+    if resolution is not None and (positions != "fourier" or image_shape is None):
+        raise ValueError("resolution is that of images with positions='fourier'")
+    if output == "dense" and positions == "none" and choices["dense_queries"] == "positions":
         raise ValueError("output='dense' asks for each position by its features: positions='none' leaves it none")

@@ -15,8 +15,9 @@ class Block(nnx.Module):
 
     Args:
       width: D. mlp_width: M, default 4 D (8/3 D for "geglu" and "swiglu", which have three matrices).
-      heads, head_size, kv_heads, rotary, qk_norm, scaled: see `models.attention.Attention`.
+      heads, head_size, value_size, kv_heads, rotary, qk_norm, scaled: see `models.attention.Attention`.
       causal: self-attention sees the past only. cross: adds attention to a source, `source_width` wide (default D).
+      source_norm: a norm of the source too. cross_residual: False leaves out the residual around that attention.
       self_attention: False leaves it out, as where a Perceiver reads its input.
       norm: "layer" or "rms". norm_order: "pre" (x + f(norm(x))) or "post" (norm(x + f(x)), Vaswani et al. 2017).
       epsilon: added to the variance in the norms.
@@ -27,7 +28,8 @@ class Block(nnx.Module):
 
     def __init__(
         self, *, width: int, heads: int, mlp_width: int | None = None, head_size: int | None = None,
-        kv_heads: int | None = None, causal: bool = False, cross: bool = False, source_width: int | None = None,
+        value_size: int | None = None, kv_heads: int | None = None, causal: bool = False, cross: bool = False,
+        source_width: int | None = None, source_norm: bool = False, cross_residual: bool = True,
         self_attention: bool = True, rotary: bool = False, qk_norm: bool = False, scaled: bool = True,
         norm: str = "layer", norm_order: str = "pre", epsilon: float = 1e-5, activation: str = "gelu",
         bias: bool = True, qkv_bias: bool | None = None, dropout: float = 0.0, dtype: str = "float32", rngs: nnx.Rngs,
@@ -38,18 +40,20 @@ class Block(nnx.Module):
             mlp_width = 8 * width // 3 if activation in GATED else 4 * width
         shared = dict(width=width, bias=bias, dtype=dtype, rngs=rngs)
         attention = partial(
-            Attention, heads=heads, head_size=head_size, kv_heads=kv_heads, qk_norm=qk_norm, scaled=scaled,
-            qkv_bias=qkv_bias, dropout=dropout, **shared,
+            Attention, heads=heads, head_size=head_size, value_size=value_size, kv_heads=kv_heads, qk_norm=qk_norm,
+            scaled=scaled, qkv_bias=qkv_bias, dropout=dropout, **shared,
         )  # fmt: skip
-        self.new_norm = partial(normalisation, norm, width, epsilon=epsilon, bias=bias, dtype=dtype)
+        any_norm = partial(normalisation, norm, epsilon=epsilon, bias=bias, dtype=dtype)
+        self.new_norm = partial(any_norm, width)
         self.attention = attention(causal=causal, rotary=rotary) if self_attention else None
         self.attention_norm = self.new_norm(rngs) if self_attention else None
         self.cross = attention(source_width=source_width) if cross else None
         self.cross_norm = self.new_norm(rngs) if cross else None
+        self.source_norm = any_norm(source_width or width, rngs) if cross and source_norm else None
         self.mlp = MLP(mlp_width=mlp_width, activation=activation, **shared)
         self.mlp_norm = self.new_norm(rngs)
         self.dropout = Dropout(dropout)
-        self.pre = norm_order == "pre"
+        self.pre, self.cross_residual = norm_order == "pre", cross_residual
 
     def __call__(self, x, *, mask=None, bias=None, source=None, source_mask=None, cache=None, start=0, key=None):
         """`x` and the result are `BTD`, `source` is `BSD`; masks broadcast to `BHTS`. Gives (x, cache).
@@ -59,7 +63,7 @@ class Block(nnx.Module):
         """
         keys = split_key(key, 5)
         past = cache or {}
-        source = past.get("source", source)
+        source = past["source"] if "source" in past else self._normed(source)
 
         def attention(h):
             nonlocal cache
@@ -71,25 +75,29 @@ class Block(nnx.Module):
             x = self._residual(x, self.attention_norm, attention, keys[1])
         if self.cross is not None:
             look = lambda h: self.cross(h, source, mask=source_mask, key=keys[2])[0]
-            x = self._residual(x, self.cross_norm, look, keys[3])
+            x = self._residual(x, self.cross_norm, look, keys[3], self.cross_residual)
         return self._residual(x, self.mlp_norm, self.mlp, keys[4]), cache
 
     def new_cache(self, batch_size: int, length: int, source=None):
         """An empty cache for up to `length` positions, and the keys and values of `source` where there is one."""
         cache = {"self": self.attention.new_cache(batch_size, length)}
-        return cache if source is None else cache | {"source": self.cross.remember(source)}
+        return cache if source is None else cache | {"source": self.cross.remember(self._normed(source))}
 
-    def _residual(self, x, norm, part, key):
+    def _normed(self, source):
+        return source if self.source_norm is None else self.source_norm(source)
+
+    def _residual(self, x, norm, part, key, keep: bool = True):
+        kept = x if keep else 0
         if self.pre:
-            return x + self.dropout(part(norm(x)), key)
-        return norm(x + self.dropout(part(x), key))
+            return kept + self.dropout(part(norm(x)), key)
+        return norm(kept + self.dropout(part(x), key))
 
 
 class Stack(nnx.Module):
     """`depth` blocks, one after the other, and a norm after the last where the blocks are pre-norm.
 
     Args:
-      depth: L. width, heads, causal, and `block`: the fields of `Block`.
+      depth: L. width, heads, causal, and `block`: the fields of `Block`. final_norm: False leaves out the last norm.
       relative_buckets: ranges of distances for which scores have a learned bias, `relative_farthest` the start of the
         last one (see `models.layers.RelativePositions`); 0: no bias.
       scan: keep the parameters of all blocks in one array each, with a leading axis L, and compile one block instead
@@ -100,13 +108,14 @@ class Stack(nnx.Module):
     forwards_to = Block
 
     def __init__(
-        self, *, width: int, depth: int, heads: int, causal: bool = False, relative_buckets: int = 0,
-        relative_farthest: int = 128, scan: bool = False, remat: bool = False, rngs: nnx.Rngs, **block,
+        self, *, width: int, depth: int, heads: int, causal: bool = False, final_norm: bool = True,
+        relative_buckets: int = 0, relative_farthest: int = 128, scan: bool = False, remat: bool = False,
+        rngs: nnx.Rngs, **block,
     ):  # fmt: skip
         if depth < 1:
             raise ValueError(f"depth={depth}: expected at least 1 layer")
         blocks = [Block(width=width, heads=heads, causal=causal, **block, rngs=rngs) for _ in range(depth)]
-        self.norm = blocks[0].new_norm(rngs) if blocks[0].pre else None
+        self.norm = blocks[0].new_norm(rngs) if blocks[0].pre and final_norm else None
         relative = partial(RelativePositions, heads, relative_buckets, relative_farthest, causal=causal, rngs=rngs)
         self.relative = relative() if relative_buckets else None
         if scan:

@@ -31,7 +31,8 @@ class VisionTransformer(nnx.Module):
       stack: further fields of `models.transformer.Stack` and `Block`.
     """
 
-    forwards_to, decides = Stack, ("causal", "rotary", "cross", "source_width", "self_attention")
+    forwards_to = Stack
+    decides = ("causal", "rotary", "cross", "source_width", "source_norm", "cross_residual", "self_attention")
 
     def __init__(
         self, *, image_shape: tuple[int, int, int], patch: int, head: str = "classes", classes: int | None = None,

@@ -15,7 +15,7 @@ import sys
 from safetensors.torch import load_file, save_file
 import torch
 import transformers
-from transformers import BartConfig, BertConfig, GPT2Config, MarianConfig, T5Config, ViTConfig
+from transformers import BartConfig, BertConfig, GPT2Config, MarianConfig, PerceiverConfig, T5Config, ViTConfig
 
 
 def gpt2(vocab, context, width, depth, heads, **more):
@@ -53,6 +53,17 @@ def bart(kind, vocab, context, width, depth, heads, mlp_width, **more):
         decoder_ffn_dim=mlp_width, pad_token_id=vocab - 1, decoder_start_token_id=vocab - 1, eos_token_id=2,
         bos_token_id=0, forced_eos_token_id=None, **{"decoder_layers": depth, "attention_dropout": 0.1} | more,
     )  # fmt: skip
+
+
+def perceiver(width, latents, depth, blocks, heads, cross_heads, **more):
+    return PerceiverConfig(
+        d_latents=width, num_latents=latents, num_self_attends_per_block=depth, num_blocks=blocks,
+        num_self_attention_heads=heads, num_cross_attention_heads=cross_heads, num_labels=5, **more,
+    )  # fmt: skip
+
+
+def perceiver_text(vocab, context, d_model, *sizes, **more):
+    return perceiver(*sizes, vocab_size=vocab, max_position_embeddings=context, d_model=d_model, **more)
 
 
 SMALL = {  # case: (class, config), with odd sizes
@@ -96,6 +107,29 @@ SMALL = {  # case: (class, config), with odd sizes
             activation_dropout=0.1,
         ),
     ),
+    "perceiver": (
+        "PerceiverForMaskedLM",
+        perceiver_text(31, 13, 24, 15, 7, 2, 1, 3, 5, qk_channels=30, v_channels=15, use_query_residual=False),
+    ),
+    "perceiver_rounds": (
+        "PerceiverForMaskedLM",
+        perceiver_text(
+            23, 11, 8, 21, 5, 1, 3, 7, 1, self_attention_widening_factor=3, cross_attention_widening_factor=2,
+            hidden_act="gelu_new",
+        ),
+    ),
+    "perceiver_text": (
+        "PerceiverForSequenceClassification",
+        perceiver_text(23, 11, 13, 15, 5, 1, 2, 5, 3, cross_attention_shape_for_attention="q"),
+    ),
+    "perceiver_learned": (
+        "PerceiverForImageClassificationLearned",
+        perceiver(9, 3, 1, 2, 3, 1, image_size=5, qk_channels=9, v_channels=9),
+    ),
+    "perceiver_fourier": (
+        "PerceiverForImageClassificationFourier",
+        perceiver(15, 7, 2, 2, 5, 3, image_size=[7, 5], qk_channels=30, v_channels=15, hidden_act="relu"),
+    ),
     "vit": ("ViTForImageClassification", vit((10, 15), 5, 3, 14, 2, 7, 19)),
     "vit_gray": ("ViTForImageClassification", vit((6, 6), 2, 1, 10, 1, 2, 17, hidden_act="gelu_pytorch_tanh")),
     "vit_body": ("ViTModel", vit((6, 9), 3, 2, 10, 1, 2, 11)),
@@ -115,6 +149,19 @@ LARGE = {
     ),
     "bart_wide": ("BartForConditionalGeneration", bart(BartConfig, 1009, 67, 99, 3, 11, 307, activation_dropout=0.1)),
     "marian_deep": ("MarianMTModel", bart(MarianConfig, 211, 41, 30, 7, 5, 53, activation_dropout=0.1)),
+    "perceiver_wide": (
+        "PerceiverForMaskedLM",
+        perceiver_text(1009, 67, 104, 99, 37, 3, 1, 11, 9, qk_channels=198, v_channels=99),
+    ),
+    "perceiver_text_deep": ("PerceiverForSequenceClassification", perceiver_text(211, 41, 35, 49, 11, 5, 3, 7, 7)),
+    "perceiver_learned_wide": (
+        "PerceiverForImageClassificationLearned",
+        perceiver(99, 37, 3, 2, 11, 1, image_size=13, self_attention_widening_factor=3),
+    ),
+    "perceiver_fourier_deep": (
+        "PerceiverForImageClassificationFourier",
+        perceiver(51, 17, 5, 3, 17, 3, image_size=[23, 31]),
+    ),
     "vit_wide": ("ViTForImageClassification", vit((35, 49), 7, 3, 99, 3, 11, 307)),
     "vit_deep": ("ViTForImageClassification", vit((33, 27), 3, 3, 35, 11, 5, 53)),
 }
@@ -127,7 +174,8 @@ def build(architecture: str, config):
     model = getattr(transformers, architecture)(config, **{f"add_{without}_layer": False} if without else {}).eval()
     if not getattr(config, "scale_decoder_outputs", True):  # T5 v1.1, whose published head is no copy of the embedding
         model.lm_head = torch.nn.Linear(config.d_model, config.vocab_size, bias=False)
-    random = torch.Generator().manual_seed(sum(map(ord, architecture)) + config.hidden_size)
+    width = config.d_latents if isinstance(config, PerceiverConfig) else config.hidden_size
+    random = torch.Generator().manual_seed(sum(map(ord, architecture)) + width)
     with torch.no_grad():
         for name, x in weights(model).items():
             noise = torch.randn(x.shape, generator=random)
@@ -150,15 +198,16 @@ def weights(model) -> dict[str, torch.Tensor]:
 def make_inputs(config, count: int = 3) -> dict[str, torch.Tensor]:
     """A batch, in which texts end early, or (the last one) begin late."""
     random = torch.Generator().manual_seed(1)
-    if isinstance(config, ViTConfig):
-        return {"images": torch.randn((count, *config.image_size, config.num_channels), generator=random)}
+    if isinstance(config, ViTConfig) or "Image" in config.architectures[0]:
+        sides = [config.image_size] * 2 if isinstance(config.image_size, int) else config.image_size
+        return {"images": torch.randn((count, *sides, getattr(config, "num_channels", 3)), generator=random)}
     if config.is_encoder_decoder:
         return make_pairs(config, count, random)
     T = config.max_position_embeddings - 2
     position = torch.arange(T)
     mask = position < torch.tensor([T, T - 4, 2])[:, None]
     inputs = {"tokens": torch.randint(config.vocab_size, (count, T), generator=random), "mask": mask}
-    if isinstance(config, GPT2Config):
+    if isinstance(config, (GPT2Config, PerceiverConfig)):
         mask[1] = position >= 4
         return inputs
     return inputs | {"segments": (position > torch.tensor([4, 2, 0])[:, None]).long()}
@@ -192,6 +241,10 @@ def outputs(model, inputs):
         given["attention_mask"] = given["attention_mask"].long()
     if "source" in inputs:
         return of_pairs(model, given)
+    if isinstance(model.config, PerceiverConfig):
+        found = model(**given, output_hidden_states=True)
+        logits = found.logits[:, : given["input_ids"].shape[1]] if found.logits.ndim == 3 else found.logits
+        return [logits], found.hidden_states
     body = getattr(model, model.base_model_prefix, model)
     hidden = body(**given, output_hidden_states=True)
     hidden = [*hidden.hidden_states[:-1], hidden.last_hidden_state]

@@ -92,6 +92,56 @@ def test_rounds_share_weights(sharing, different):
     np.testing.assert_allclose(model.read(array), x, atol=1e-6)
 
 
+def test_only_the_first_rounds_need_to_read_the_input():
+    model = of_images(repeats=3, reads=1, sharing="all")
+    x, _ = model.crosses[0](jnp.broadcast_to(model.latents[...], (2, 3, 14)), source=model.array(IMAGES))
+    for _ in range(3):
+        x, _ = model.towers[0](x)
+    np.testing.assert_allclose(model.read(model.array(IMAGES)), x, atol=1e-6)
+
+
+def test_features_are_those_of_every_round():
+    model = of_tokens(repeats=2, sharing="none")
+    mask = jnp.arange(11) < jnp.array([11, 7, 1, 5, 3, 2, 11, 4])[:, None]
+    found = jax.jit(lambda: model.features(tokens=TOKENS, mask=mask))()
+    assert len(found) == 2 * 3
+    np.testing.assert_allclose(found[-1], model.read(model.array(tokens=TOKENS), mask), atol=1e-5)
+
+
+def test_images_of_any_size_are_read_where_the_frequencies_are_those_of_a_resolution():
+    model = of_images(resolution=13)
+    np.testing.assert_array_equal(model.array(IMAGES)[0, :, 3:], fourier_features((7, 5), 8, 13))
+    wide = jnp.concatenate([IMAGES, IMAGES], axis=2)
+    np.testing.assert_array_equal(model.array(wide)[0, :, 3:], fourier_features((7, 10), 8, 13))
+    assert jax.jit(lambda: model(wide))().shape == (2, 19)
+
+
+def test_positions_are_added_to_what_an_element_holds():
+    model = of_tokens(channels=6, positions="learned", position_width=6, project_positions=True, join="added")
+    projection = model.projection
+    positions = model.positions.table[...][:11] @ projection.kernel[...] + projection.bias[...]
+    np.testing.assert_allclose(model.array(tokens=TOKENS), model.embedding(TOKENS) + positions, atol=1e-5)
+
+
+def test_pixels_may_be_mapped_to_channels():
+    model = of_images(channels=6)
+    expected = IMAGES[1, 2, 1] @ model.pixels.kernel[...] + model.pixels.bias[...]
+    np.testing.assert_allclose(model.array(IMAGES)[1, 11, :6], expected, atol=1e-6)
+
+
+def test_tied_logits_are_products_with_the_embeddings():
+    fields = dict(output="dense", dense_queries="learned", channels=6, query_width=6, tied=True, decoder_heads=3)
+    model = of_tokens(**fields, decoder_residual=False, decoder_head_size=5, decoder_value_size=2, source_norm=True)
+    assert model.query.shape == (13, 6) and model.decoder.cross.query.kernel.shape == (6, 15)
+    latents = model.read(model.array(tokens=TOKENS))
+    queries = jnp.broadcast_to(model.query[...][:11], (8, 11, 6))
+    block = model.decoder
+    x, _ = block.cross(block.cross_norm(queries), block.source_norm(latents))
+    x = x + block.mlp(block.mlp_norm(x))
+    logits = x @ model.embedding.embedding[...].T + model.bias[...]
+    np.testing.assert_allclose(jax.jit(lambda: model(tokens=TOKENS))(), logits, atol=1e-4)
+
+
 def test_one_round_has_nothing_to_share():
     sizes = {sum(x.size for x in split(of_images(sharing=sharing))[1].values()) for sharing in ("all", "none")}
     assert len(sizes) == 1
@@ -159,6 +209,11 @@ def test_hidden_tokens_are_told_from_the_others():
         ({"output": "sum"}, "output='sum': expected 'mean', 'query' or 'dense'"),
         ({"sharing": "some"}, "sharing='some': expected 'all', 'after first' or 'none'"),
         ({"repeats": 0}, "repeats=0: expected at least 1"),
+        (dict(repeats=2, reads=3), "reads=3: there are only repeats=2 rounds"),
+        ({"join": "before"}, "join='before': expected 'beside' or 'added'"),
+        ({"join": "added"}, "join='added' to 3 channels: the positions are 34 wide"),
+        ({"tied": True}, "tied=True gives the logits of tokens: expected output='dense', not 'mean'"),
+        (dict(resolution=7, positions="learned"), "resolution is that of images with positions='fourier'"),
         ({"latents": 0}, "latents=0: expected at least 1"),
         ({"bands": 0}, "bands=0: expected at least 1"),
         ({"cross_heads": 3}, "heads=3 must divide width=14"),

@@ -1,6 +1,8 @@
 """Folders of published models: every form that they come in, and what is said of those that cannot be read."""
 
 import json
+from pathlib import Path
+import re
 
 from flax import nnx
 import jax
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from models import GPT, Bert, Perceiver, VisionTransformer
+from models import GPT, Bert, Perceiver, Perceptron, VisionTransformer
 from models.pretrained import load, save
 from training.state import split
 
@@ -26,6 +28,17 @@ def gpt(**more):
 
 def bert(**more):
     return Bert(**({"vocab_size": 13, "context": 5, "head": "masked"} | SIZES | more), rngs=nnx.Rngs(0))
+
+
+def perceiver(**more):
+    """As `PerceiverForMaskedLM` of 8 channels: what it reads with 3 latents, and the queries."""
+    fields = dict(
+        vocab_size=13, context=5, channels=8, positions="learned", position_width=8, join="added", output="dense",
+        dense_queries="learned", query_width=8, tied=True, latents=3, width=6, depth=2, heads=3, mlp_width=6, reads=1,
+        sharing="all", cross_heads=1, cross_head_size=6, decoder_heads=8, decoder_head_size=32,
+        decoder_value_size=1, decoder_mlp_width=8, decoder_residual=False, source_norm=True, final_norm=False,
+    )  # fmt: skip
+    return Perceiver(**(fields | more), rngs=nnx.Rngs(0))
 
 
 def vit(**more):
@@ -88,6 +101,35 @@ def test_patches_and_the_first_position_by_hand(tmp_path):
     assert projection[5, 0, 1, 0] == model.embedding.kernel[...][2, 5]  # row 1, column 0 is the third pixel
     np.testing.assert_array_equal(model.positions.table[...][0], np.arange(6.0, 12.0))
     np.testing.assert_allclose(model.cls[...], tensors["vit.embeddings.cls_token"][0, 0] + np.arange(6.0))
+
+
+def test_fourier_features_of_a_perceiver_have_another_order():
+    """Theirs: 3 colours, 2 places, 64 sines and 64 more, then the cosines; ours has one axis before the other."""
+    folder = Path(__file__).with_name("pretrained") / "perceiver_fourier"
+    tensors, model = load_file(folder / "model.safetensors"), load(folder)
+    theirs = tensors["perceiver.encoder.cross_attention.attention.self.key.weight"]
+    ours = model.crosses[0].cross.key.kernel[...]
+    assert theirs.shape == (30, 261)
+    for theirs_column, our_column in {2: 2, 3: 3, 5: 4, 68: 67, 133: 68, 4: 132, 69: 133, 132: 196, 260: 260}.items():
+        np.testing.assert_array_equal(ours[our_column], theirs[:, theirs_column])
+
+
+def test_a_perceiver_passes_its_tower_as_often_as_it_is_said(tmp_path):
+    save(perceiver(repeats=3), tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert (config["num_blocks"], config["num_self_attends_per_block"]) == (3, 2)
+    assert (config["qk_channels"], config["v_channels"], config["d_model"]) == (6, 6, 8)
+    assert same_parameters(load(tmp_path / "model"), perceiver(repeats=3))
+
+
+@pytest.mark.parametrize("kind", ["PerceiverForImageClassificationConvProcessing", "PerceiverModel", None])
+def test_kinds_of_perceiver_that_are_not_read_are_named(kind, tmp_path):
+    save(perceiver(), tmp_path / "model")
+    change(tmp_path / "model", architectures=kind and [kind])
+    with pytest.raises(
+        ValueError, match=f"architectures = {re.escape(repr(kind and [kind]))}: expected one of PerceiverForMaskedLM, "
+    ):
+        load(tmp_path / "model")
 
 
 @pytest.mark.parametrize("make", [gpt, bert, vit])
@@ -217,7 +259,7 @@ def test_folders_that_hold_no_model(folder):
 @pytest.mark.parametrize(
     "config, words",
     [
-        ({"model_type": "llama"}, "model_type = 'llama': expected one of bart, bert, gpt2, marian, t5, vit"),
+        ({"model_type": "llama"}, "model_type = 'llama': expected one of bart, bert, gpt2, marian, perceiver, t5, vit"),
         ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx = True: only False is known"),
         ({"activation_function": "elu"}, "activation_function = 'elu': expected one of gelu, gelu_new"),
         ({"resid_pdrop": 0.2}, r"resid_pdrop = 0.2, embd_pdrop = 0.0.*say which, as in load\(folder, dropout=0.1\)"),
@@ -254,9 +296,13 @@ def test_a_missing_size_is_named(folder):
         (lambda: bert(norm_order="pre"), r"norm_order='pre' \(only 'post'\)"),
         (lambda: vit(pooling="mean"), r"pooling='mean' \(only 'cls'\)"),
         (lambda: vit(stem="convolution"), "stem='convolution'"),
+        (lambda: perceiver(dense_queries="positions"), r"dense_queries='positions' \(only 'learned'\)"),
+        (lambda: perceiver(sharing="none", repeats=3, reads=3), r"reads=3 \(only 1\), sharing='none' \(only 'all'\)"),
+        (lambda: perceiver(cross_head_size=3), r"cross_head_size=3 \(only 6\)"),
+        (lambda: perceiver(output="mean", tied=False, classes=3), "no head for output='mean'"),
         (
-            lambda: Perceiver(image_shape=(4, 4, 1), classes=3, latents=2, width=4, depth=1, heads=2, rngs=nnx.Rngs(0)),
-            "a Perceiver has no published format here: expected one of Bert, EncoderDecoder, GPT, VisionTransformer",
+            lambda: Perceptron(image_shape=(4, 4, 1), classes=3, width=4, depth=1, rngs=nnx.Rngs(0)),
+            "a Perceptron has no published format here: expected one of Bert, EncoderDecoder, GPT, Perceiver, Vision",
         ),
     ],
 )

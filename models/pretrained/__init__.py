@@ -22,16 +22,18 @@ from models.pretrained.bert import BERT
 from models.pretrained.files import CONFIG, Tensors, read_config, write
 from models.pretrained.gpt2 import GPT2
 from models.pretrained.marian import MARIAN
+from models.pretrained.perceiver import PERCEIVER
 from models.pretrained.reference import Head, Reference, Row, class_count
 from models.pretrained.t5 import T5
 from models.pretrained.vit import VIT
 from models.transformer import Stack
 
-REFERENCES = {reference.name: reference for reference in [BART, BERT, GPT2, MARIAN, T5, VIT]}
+REFERENCES = {reference.name: reference for reference in [BART, BERT, GPT2, MARIAN, PERCEIVER, T5, VIT]}
 
 COMPUTED = (
     "heads", "scaled", "relative_farthest", "norm", "norm_order", "epsilon", "activation", "embedding_scale", "pooling",
-    "patch",
+    "patch", "repeats", "reads", "sharing", "join", "resolution", "cross_heads", "cross_residual", "decoder_heads",
+    "decoder_residual",
 )  # fmt: skip
 """Fields that change what is computed, and not the shape of any parameter."""
 
@@ -91,7 +93,7 @@ def load_for(make_model: Callable[[nnx.Rngs], nnx.Module], folder: str | Path) -
         raise ValueError(f"{folder} holds a {type(known).__name__}, and this model is a {type(model).__name__}")
     describe = next(reference.describe for reference in REFERENCES.values() if type(known) is reference.model)
     there, here = describe(known), describe(model)
-    if differ := [name for name in COMPUTED if there.get(name) != here.get(name)]:
+    if differ := [name for name in COMPUTED if name in there.keys() & here.keys() and there[name] != here[name]]:
         fields = ", ".join(f"model.{name}={there[name]!r}, not {here[name]!r}" for name in differ)
         raise ValueError(f"{folder} computes other things with its parameters: set {fields}")
     return known
@@ -142,7 +144,12 @@ def _recognise(model: nnx.Module) -> tuple[Reference, dict, Head]:
 
 def _head_of(reference: Reference, fields: dict) -> Head:
     """Raises ValueError where the reference's settings would give another model than the one with these fields."""
-    head = next(head for head in reference.heads if head.fields.items() <= fields.items())
+    head = next((head for head in reference.heads if head.fields.items() <= fields.items()), None)
+    if head is None:
+        said = ", ".join(
+            f"{name}={fields[name]!r}" for name in {name: 0 for head in reference.heads for name in head.fields}
+        )
+        raise ValueError(f"the format {reference.name!r} has no head for {said}")
     again = reference.fields_of(reference.config_of(fields, head)) | head.fields
     if head.classes:
         again["classes"] = fields["classes"]

@@ -61,7 +61,10 @@ def to_config(fields: dict) -> dict:
 
 def describe(model: EncoderDecoder) -> dict:
     """What an encoder-decoder was built with."""
+    block = model.decoder.blocks if model.decoder.scan else model.decoder.blocks[0]
     return describe_blocks(model.encoder) | {
+        "source_norm": block.source_norm is not None,
+        "cross_residual": block.cross_residual,
         "source_vocab_size": len((model.source_embedding or model.embedding).embedding),
         "vocab_size": len(model.embedding.embedding),
         "source_context": model.source_context,
