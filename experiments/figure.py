@@ -14,11 +14,13 @@ Where no config in `configs/` fits, its file is a config too: it defines `get_co
 CONFIG. A figure of sets that are only on disk names them in NEEDS.
 """
 
+import ctypes
 from dataclasses import asdict, dataclass
 import importlib
 import inspect
 import json
 import math
+import os
 from pathlib import Path
 import signal
 import time
@@ -147,9 +149,43 @@ def missing(name: str) -> str | None:
 
 
 def begin_process() -> None:
-    """Prepares a process that makes figures for another one, which also ends it."""
+    """Prepares a process that makes figures for another one, which also ends it, be it by dying (on Linux)."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, _lose_parent)
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "prctl"):
+        libc.prctl(1, signal.SIGUSR1)  # PR_SET_PDEATHSIG
     use_compilation_cache()
+
+
+def make_in_process(name: str, folder: str | Path, seed: int) -> dict | None:
+    """`make` in a process of `begin_process`; None where SIGTERM stopped it. Between figures that signal does nothing.
+
+    A process that died of it would end the pool, which then sends SIGTERM to the others once more: those that train
+    would be killed while they save.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return make(name, folder, seed)
+    except Interrupted:
+        return None
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if signal.getsignal(signal.SIGUSR1) == signal.SIG_IGN:
+            os._exit(128 + signal.SIGTERM)
+
+
+def _interrupt(number, frame):
+    raise Interrupted(0, 128 + number)
+
+
+def _lose_parent(number, frame):
+    """SIGTERM, once only: the signal comes with each thread of the parent that dies."""
+    signal.signal(number, signal.SIG_IGN)
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_IGN:
+        os._exit(128 + signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)
 
 
 def state(name: str, folder: str | Path, seed: int | None = None) -> tuple[str, dict]:

@@ -2,6 +2,10 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -57,6 +61,30 @@ def test_a_run_that_fails_says_why(tmp_path):
     wild = {name: SHORT | {"optimizer.learning_rate": rate} for name, rate in (("a", 1e30), ("b", 1e-3))}
     with pytest.raises(ValueError, match=r"the run with .*1e\+30.* failed: step 2: loss"):
         Trainer(tmp_path, seed=0)(CONFIG, wild)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_stop_saves_ends_all_processes_and_the_same_command_goes_on(tmp_path, number):
+    words = [sys.executable, "-m", "experiments.figures", "texture_bag", "weight_sharing", "--jobs=2"]
+    words += [f"--folder={tmp_path}"]
+    log = tmp_path / "trained" / "texture_bag.log"
+    first = subprocess.Popen(words, cwd=trained.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    until(lambda: log.exists() and "step 100/" in log.read_text())
+    first.send_signal(number)
+    said, _ = first.communicate(timeout=100)  # the pipe is closed when all processes that have it are gone
+    assert first.returncode == (130 if number == signal.SIGTERM else -signal.SIGKILL), said
+    assert not (tmp_path / "texture_bag.json").exists() and (tmp_path / "weight_sharing.json").exists()
+    second = subprocess.run(words, cwd=trained.ROOT, capture_output=True, text=True, timeout=300)
+    assert second.returncode == 0, second.stderr
+    assert "continued after step" in " ".join(log.read_text().split())
+
+
+def until(condition, seconds: float = 200) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.2)
 
 
 @pytest.fixture

@@ -16,12 +16,13 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 import multiprocessing
 import os
+import signal
 import sys
 
 from rich.console import Console
 from rich.table import Table
 
-from experiments.figure import begin_process, caption, load, make, missing, names, state
+from experiments.figure import begin_process, caption, load, make, make_in_process, missing, names, state
 from experiments.gallery import write_page
 from training.compilation import use_compilation_cache
 from training.loop import Interrupted
@@ -69,6 +70,10 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(1 if failed else 0)
 
 
+def _interrupt(number, frame):
+    raise KeyboardInterrupt
+
+
 def _make_all(wanted: list[str], given: argparse.Namespace) -> list[str]:
     failed = []
     for number, (name, record) in enumerate(_records(wanted, given), 1):
@@ -95,7 +100,7 @@ def _records(wanted: list[str], given: argparse.Namespace) -> Iterator[tuple[str
     # Forked processes would share the threads of JAX, which forks do not survive.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, context, initializer=begin_process) as pool:
-        futures = {pool.submit(make, name, given.folder, given.seed): name for name in wanted}
+        futures = {pool.submit(make_in_process, name, given.folder, given.seed): name for name in wanted}
         try:
             for future in as_completed(futures):
                 yield futures[future], _result(future)
@@ -108,7 +113,9 @@ def _records(wanted: list[str], given: argparse.Namespace) -> Iterator[tuple[str
 
 def _result(future) -> dict:
     try:
-        return future.result()
+        if (record := future.result()) is None:
+            raise KeyboardInterrupt
+        return record
     except BrokenProcessPool:
         error = "a process was killed before this figure was made; for want of memory? Fewer --jobs need less"
         return {"passed": False, "seconds": 0.0, "failures": [], "error": error}
@@ -133,4 +140,5 @@ def _refuse(message: str) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _interrupt)  # as Ctrl-C: runs save
     main()
