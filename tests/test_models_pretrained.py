@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from models import GPT, Bert, Perceiver, Perceptron, VisionTransformer
-from models.pretrained import load, save
+from models.pretrained import load, load_for, save
 from training.state import split
 
 SIZES = dict(width=6, depth=2, heads=2, mlp_width=7)
@@ -122,6 +122,13 @@ def test_a_perceiver_passes_its_tower_as_often_as_it_is_said(tmp_path):
     assert same_parameters(load(tmp_path / "model"), perceiver(repeats=3))
 
 
+def test_norms_of_a_perceiver_are_not_left_behind(tmp_path):
+    save(perceiver(), tmp_path / "model")
+    assert same_parameters(load_for(lambda rngs: perceiver(), tmp_path / "model"), perceiver())
+    with pytest.raises(ValueError, match="set model.source_norm=True, not False, model.final_norm=False, not True"):
+        load_for(lambda rngs: perceiver(source_norm=False, final_norm=True), tmp_path / "model")
+
+
 @pytest.mark.parametrize("kind", ["PerceiverForImageClassificationConvProcessing", "PerceiverModel", None])
 def test_kinds_of_perceiver_that_are_not_read_are_named(kind, tmp_path):
     save(perceiver(), tmp_path / "model")
@@ -130,6 +137,14 @@ def test_kinds_of_perceiver_that_are_not_read_are_named(kind, tmp_path):
         ValueError, match=f"architectures = {re.escape(repr(kind and [kind]))}: expected one of PerceiverForMaskedLM, "
     ):
         load(tmp_path / "model")
+
+
+def test_a_parameter_that_the_format_has_no_place_for_is_named(tmp_path):
+    model = gpt()
+    model.extra = nnx.Param(jnp.zeros(3))
+    with pytest.raises(ValueError, match="the format 'gpt2' has no place for extra"):
+        save(model, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.parametrize("make", [gpt, bert, vit])

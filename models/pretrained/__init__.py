@@ -33,9 +33,9 @@ REFERENCES = {reference.name: reference for reference in [BART, BERT, GPT2, MARI
 COMPUTED = (
     "heads", "scaled", "relative_farthest", "norm", "norm_order", "epsilon", "activation", "embedding_scale", "pooling",
     "patch", "repeats", "reads", "sharing", "join", "resolution", "cross_heads", "cross_residual", "decoder_heads",
-    "decoder_residual",
+    "decoder_residual", "source_norm", "final_norm", "project_positions",
 )  # fmt: skip
-"""Fields that change what is computed, and not the shape of any parameter."""
+"""Fields that change what is computed with parameters of the same path and shape."""
 
 
 def load(
@@ -114,7 +114,10 @@ def save(model: nnx.Module, folder: str | Path) -> None:
     reference, fields, head = _recognise(model)
     parameters = _unstacked(model)
     tensors = {}
-    for row in reference.table(fields, head):
+    rows = reference.table(fields, head)
+    if lost := parameters.keys() - {path for row in rows for path in row.ours}:
+        raise ValueError(f"the format {reference.name!r} has no place for {', '.join(sorted(lost))}")
+    for row in rows:
         tensors |= zip(row.theirs, row.write(*(parameters[path] for path in row.ours)))
     arrays = {name: np.array(x, np.float32, order="C") for name, x in tensors.items()}
     write(Path(folder), reference.config_of(fields, head), arrays)
