@@ -30,7 +30,7 @@ SUITE = Suite(
             "vit": BLOCKS | {"width": 72, "patch": 4},
             "perceiver": BLOCKS | {"latents": 32, "cross_heads": 4, "bands": 14},
             "bottleneck": {"latents": 32, "width": 235, "depth": 2},
-            "cnn": {"width": 87, "depth": 2},
+            "cnn": {"width": 93, "depth": 2},
             "mlp": {"width": 240, "depth": 2},
         },
         sizes={
