@@ -102,9 +102,13 @@ def _seeds(axes, found: Mapping, rows: list[dict], look: Mapping) -> None:
     rules = found["protocol"]["rules"]
     for place, row in enumerate(rows):
         name = row["family"]
-        scores = [run["score"] for run in found["families"][name]["runs"]]
-        axes.plot(row["interval"], [place, place], color=look[name]["color"], linewidth=5, alpha=0.35)
-        axes.plot(scores, [place] * len(scores), "o", color=look[name]["color"], markersize=7, markeredgecolor="white")
+        scores = sorted(run["score"] for run in found["families"][name]["runs"])
+        # Equal scores stand above one another, so that every seed is seen.
+        heights = [0.15 * (scores[:at].count(score) - (scores.count(score) - 1) / 2) for at, score in enumerate(scores)]
+        colour = look[name]["color"]
+        axes.plot(row["interval"], [place, place], color=colour, linewidth=5, alpha=0.35)
+        points = [place + height for height in heights]
+        axes.plot(scores, points, "o", color=colour, markersize=7, markeredgecolor="white")
         axes.plot([row["score"]], [place], "|", color=ink(), markersize=18, markeredgewidth=2)
     ranks = [f"{row['rank']}  " if row.get("rank") else "" for row in rows]
     axes.set_yticks(range(len(rows)), [rank + row["family"] for rank, row in zip(ranks, rows)])
@@ -119,8 +123,10 @@ def _against(axes, rows: list[dict], rules: Mapping, look: Mapping, cost) -> Non
     for row in rows:
         low, high = row["interval"]
         errors = [[row["score"] - low], [high - row["score"]]]
-        axes.errorbar(cost(row), row["score"], errors, **look[row["family"]], label=row["family"], markersize=9,
-                      linestyle="none", capsize=3, linewidth=1.6)  # fmt: skip
+        colour = look[row["family"]]["color"]
+        axes.errorbar(cost(row), row["score"], errors, fmt="none", ecolor=colour, capsize=3, linewidth=1.6)
+        point = look[row["family"]] | {"linestyle": "none", "markersize": 9}
+        axes.plot(cost(row), row["score"], **point, label=row["family"])
     _logarithmic(axes)
 
 
@@ -140,8 +146,10 @@ def _curves(axes, found: Mapping, rows: list[dict], look: Mapping) -> None:
         examples = [at for at, _ in min(curves, key=len)]
         values = np.array([[score for _, score in curve[: len(examples)]] for curve in curves])
         style = look[row["family"]]
-        axes.fill_between(examples, values.min(0), values.max(0), color=style["color"], alpha=0.15, linewidth=0)
-        axes.plot(examples, values.mean(0), **style, markersize=5, linewidth=2, label=row["family"])
+        band = {"color": style["color"], "alpha": 0.1, "linewidth": 0, "zorder": 1}
+        axes.fill_between(examples, values.min(0), values.max(0), **band)
+        line = {"markersize": 5, "linewidth": 2, "zorder": 3}
+        axes.plot(examples, values.mean(0), **style, **line, label=row["family"])
         points += values.mean(0)[len(examples) // 4 :].tolist()
     axes.axhline(rules["target"], color=ink(), linewidth=1, linestyle=":")
     axes.text(0.005, rules["target"], "target", transform=axes.get_yaxis_transform(), va="bottom", fontsize=11)
@@ -205,7 +213,8 @@ def _means(axes, runs: Mapping[float, list[dict]], style: Mapping) -> None:
     scores = [[run["score"] for run in runs[place]] for place in places]
     means, between = [mean(values) for values in scores], [interval(values) for values in scores]
     errors = [[m - low for m, (low, _) in zip(means, between)], [high - m for m, (_, high) in zip(means, between)]]
-    axes.errorbar(places, means, errors, **style, markersize=7, capsize=3, linewidth=1.8)
+    axes.errorbar(places, means, errors, fmt="none", ecolor=style["color"], capsize=3, linewidth=1.8)
+    axes.plot(places, means, **style, markersize=7, linewidth=1.8)
 
 
 def _words(field: str) -> str:
@@ -216,7 +225,7 @@ def _words(field: str) -> str:
 def _logarithmic(axes) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: tables.prefixed(x)))  # never 500 m for half a second
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
