@@ -31,19 +31,17 @@ def begin(workdir: Path, known: dict) -> None:
     """Writes `protocol.json` into the folder of a benchmark, or compares with it: see `refuse_difference`."""
     path = workdir / "protocol.json"
     if path.exists():
-        refuse_difference(str(workdir), json.loads(path.read_text()), known)
+        what = f"{workdir} holds a benchmark by other rules or code; take another workdir, or go back"
+        refuse_difference(json.loads(path.read_text()), known, what)
         return
     workdir.mkdir(parents=True, exist_ok=True)
     write_json(path, known)
 
 
-def refuse_difference(where: str, old: dict, new: dict) -> None:
-    """Raises ValueError that names what is different between two identities."""
+def refuse_difference(old: dict, new: dict, what: str) -> None:
+    """Raises ValueError that says `what`, and names what is different between two identities."""
     if differences := config_difference(old, json.loads(json.dumps(new))):
-        lines = "\n  ".join(line[:300] for line in differences[:20])
-        raise ValueError(
-            f"{where} holds a benchmark by other rules or code; take another workdir, or go back:\n  {lines}"
-        )
+        raise ValueError(f"{what}:\n  " + "\n  ".join(line[:300] for line in differences[:20]))
 
 
 def config_digest(config: Mapping) -> str:

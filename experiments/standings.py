@@ -62,7 +62,8 @@ def merge(results: list[dict]) -> dict:
     first, *others = results
     families = {name: dict(family) for name, family in first["families"].items()}
     for other in others:
-        refuse_difference("the first of these results", first["protocol"], other["protocol"])
+        what = "results by other rules or code cannot be put together; the first (the workdir) against another (now)"
+        refuse_difference(first["protocol"], other["protocol"], what)
         for name, family in other["families"].items():
             families[name] = _merged(name, families[name], family) if name in families else family
     order = [name for name in first["protocol"]["rules"]["families"] if name in families]
