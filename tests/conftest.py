@@ -14,9 +14,3 @@ def pytest_configure():
     # Tests compile hundreds of tiny programs and run each once or twice: optimising them takes most of the time. The
     # whole runs that tests start are processes of their own and compile as usual.
     jax.config.update("jax_disable_most_optimizations", True)
-    flags = os.environ.get("XLA_FLAGS")
-    os.environ["XLA_FLAGS"] = f"{flags or ''} --xla_cpu_use_fusion_emitters=false"  # a quarter less to compile
-    jax.devices()  # reads them
-    del os.environ["XLA_FLAGS"]
-    if flags is not None:
-        os.environ["XLA_FLAGS"] = flags
