@@ -8,7 +8,7 @@ from flax import nnx
 import jax.numpy as jnp
 
 from models.layers import ACTIVATIONS, Dropout, Embedding, Positions, linear, normalisation, split_key
-from models.transformer import Stack
+from models.transformer import NO_SOURCE, Stack
 
 
 class Bert(nnx.Module):
@@ -28,8 +28,7 @@ class Bert(nnx.Module):
       stack: further fields of `models.transformer.Stack` and `Block`.
     """
 
-    forwards_to = Stack
-    decides = ("causal", "rotary", "cross", "source_width", "source_norm", "cross_residual", "self_attention")
+    forwards_to, decides = Stack, NO_SOURCE
 
     def __init__(
         self, *, vocab_size: int, context: int, width: int, depth: int, heads: int, head: str = "pretraining",

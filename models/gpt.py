@@ -8,7 +8,7 @@ from flax import nnx
 import jax.numpy as jnp
 
 from models.layers import Dropout, Embedding, Positions, linear, split_key
-from models.transformer import Stack
+from models.transformer import NO_SOURCE, Stack
 
 
 class GPT(nnx.Module):
@@ -23,8 +23,7 @@ class GPT(nnx.Module):
       stack: further fields of `models.transformer.Stack` and `Block`.
     """
 
-    forwards_to = Stack
-    decides = ("causal", "rotary", "cross", "source_width", "source_norm", "cross_residual", "self_attention")
+    forwards_to, decides = Stack, NO_SOURCE
 
     def __init__(
         self, *, vocab_size: int, context: int, width: int, depth: int, heads: int, positions: str = "learned",

@@ -8,7 +8,7 @@ from flax import nnx
 import jax.numpy as jnp
 
 from models.layers import Dropout, Positions, linear, split_key
-from models.transformer import Stack
+from models.transformer import NO_SOURCE, Stack
 
 
 class InContextRegressor(nnx.Module):
@@ -22,8 +22,7 @@ class InContextRegressor(nnx.Module):
       stack: further fields of `models.transformer.Stack` and `Block`.
     """
 
-    forwards_to = Stack
-    decides = ("causal", "rotary", "cross", "source_width", "source_norm", "cross_residual", "self_attention")
+    forwards_to, decides = Stack, NO_SOURCE
 
     def __init__(
         self, *, dimensions: int, context: int, width: int, depth: int, heads: int, positions: str = "learned",

@@ -9,6 +9,9 @@ import jax.numpy as jnp
 from models.attention import Attention
 from models.layers import GATED, MLP, Dropout, RelativePositions, normalisation, split_key
 
+NO_SOURCE = ("causal", "rotary", "cross", "source_width", "source_norm", "cross_residual", "self_attention")
+"""Fields that a model without a source to attend to sets itself, or has no use for (its `decides`)."""
+
 
 class Block(nnx.Module):
     """Attention, then (where `cross`) attention to a source, then an MLP, each inside a residual connection.

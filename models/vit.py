@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from models.layers import Dropout, Positions, linear, normalisation, split_key
-from models.transformer import Stack
+from models.transformer import NO_SOURCE, Stack
 
 
 class VisionTransformer(nnx.Module):
@@ -31,8 +31,7 @@ class VisionTransformer(nnx.Module):
       stack: further fields of `models.transformer.Stack` and `Block`.
     """
 
-    forwards_to = Stack
-    decides = ("causal", "rotary", "cross", "source_width", "source_norm", "cross_residual", "self_attention")
+    forwards_to, decides = Stack, NO_SOURCE
 
     def __init__(
         self, *, image_shape: tuple[int, int, int], patch: int, head: str = "classes", classes: int | None = None,
