@@ -26,6 +26,6 @@ def get_config() -> ConfigDict:
     config = smaller()
     config.update(steps=12_000, batch_size=256, ema=0.999)
     config.model.update(width=256, depth=4, dropout=0.3)
-    config.data.update(source_length=64, length=64)
+    config.data.update(source_length=64, length=64)  # all of them
     config.optimizer.update(learning_rate=1e-3, schedule="rsqrt", warmup=2000)
     return config

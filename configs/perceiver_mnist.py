@@ -16,5 +16,5 @@ def get_config() -> ConfigDict:
     config.update(steps=4000, eval_every=1000, checkpoint_every=1000)
     config.model.update(latents=32, bands=14, dropout=0.1)
     config.data.update(name="mnist", shift=2)
-    config.optimizer.update(warmup=500)
+    config.optimizer.update(warmup=300)
     return config

@@ -1,12 +1,13 @@
 """Translation from parallel text files of the user's own: line n of one is the translation of line n of the other."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 
 from data.dataset import Dataset
 from data.lines import read_lines
-from data.pairs import Pairs, Prompts, pairs_in
+from data.pairs import pairs_in
 from data.storage import split_parts
 from data.subwords import Subwords
 
@@ -20,8 +21,9 @@ def translation(
     Args:
       path: the folder. source, target: what the names of the files end with, such as "en" and "de".
       tokenizer: file of `data.subwords.Subwords`, for both languages. To make one: python -m experiments.tokenizer.
-      source_length: tokens of the longest source. length: tokens of the longest target, and one more for its end.
-        Longer pairs are left out of training, and it is said how many; in evaluation they are an error.
+      source_length: tokens of the longest source to train on. length: tokens of the longest target to train on, and
+        one more for its end. Longer pairs are left out of training, and it is said how many; none is left out of the
+        evaluation, whose arrays are as long as it needs.
       form: see `data.pairs.pairs_in`.
       train, evaluation: splits, and slices of them counted in lines, such as "train[:1000]".
 
@@ -32,34 +34,29 @@ def translation(
 
     made, facts = pairs_in(form)
 
-    def pairs(spec: str, *, leave_out: bool) -> Pairs | Prompts:
+    def encoded(spec: str) -> list[list[np.ndarray]]:
         parts = split_parts(path, {split: len(sources) for split, (sources, _) in texts.items()}, spec)
         lines = [(split, number) for split, part in parts for number in range(len(texts[split][0]))[part]]
-        encode = lambda side: vocabulary.encode_all([texts[split][side][number] for split, number in lines])
-        sources, targets = encode(0), encode(1)
-        fits = np.array([len(s) <= source_length and len(t) < length for s, t in zip(sources, targets)])
-        if not leave_out and not fits.all():
-            split, number = lines[fits.argmin()]
-            raise ValueError(
-                f"{path}/{split}, line {number + 1}, is one of {(~fits).sum():,} pairs of {spec!r} that are too long. "
-                f"The longest source has {max(map(len, sources))} tokens (source_length = {source_length}), the "
-                f"longest target {max(map(len, targets))} and its end (length = {length}). Raise these, or shorten "
-                "the lines."
-            )
-        if not fits.any():
-            raise ValueError(
-                f"No pair of {spec!r} in {path} fits source_length = {source_length} and length = {length}. "
-                "Raise these."
-            )
-        if not fits.all():
-            print(f"{path}: {(~fits).sum():,} of {len(fits):,} pairs of {spec!r} are too long and left out", flush=True)
-        keep = lambda rows: [row for row, fit in zip(rows, fits) if fit]
-        return made(keep(sources), keep(targets), source_length=source_length, length=length)
+        return [vocabulary.encode_all([texts[split][side][number] for split, number in lines]) for side in (0, 1)]
+
+    sources, targets = encoded(train)
+    fits = [len(s) <= source_length and len(t) < length for s, t in zip(sources, targets)]
+    if not any(fits):
+        raise ValueError(
+            f"No pair of {train!r} in {path} fits source_length = {source_length} and length = {length}. Raise these."
+        )
+    if not all(fits):
+        left = f"{len(fits) - sum(fits):,} of {len(fits):,}"
+        print(f"{path}: {left} pairs of {train!r} are too long and left out", flush=True)
+    trained = [list(itertools.compress(side, fits)) for side in (sources, targets)]
+    evaluated = encoded(evaluation)
+    needed = [max(map(len, side), default=0) for side in evaluated]
+    longest = max(source_length, needed[0]), max(length, needed[1] + 1)
 
     return Dataset(
-        facts=facts(len(vocabulary), source_length, length),
-        train=pairs(train, leave_out=True),
-        evaluation=pairs(evaluation, leave_out=False),
+        facts=facts(len(vocabulary), *longest),
+        train=made(*trained, source_length=source_length, length=length),
+        evaluation=made(*evaluated, source_length=longest[0], length=longest[1]),
         evaluation_name=evaluation,
         vocabulary=vocabulary,
     )

@@ -52,9 +52,16 @@ def test_long_pairs_are_left_out_of_training_and_counted(folder, capsys):
     assert "too long" not in capsys.readouterr().out.splitlines()[-1:]
 
 
-def test_long_pairs_are_an_error_in_evaluation(folder):
-    with pytest.raises(ValueError, match="train, line 3, is one of 1 pairs .* 17 tokens .source_length = 11"):
-        load(folder, source_length=11, evaluation="train[1:]")
+def test_no_pair_is_left_out_of_the_evaluation(folder):
+    found = load(folder, source_length=11, length=13, evaluation="train[1:]")
+    batch, evaluated = found.train.examples(np.arange(1)), found.evaluation.examples(np.arange(2))
+    assert (batch["inputs"]["source"].shape, batch["targets"].shape) == ((1, 11), (1, 13))
+    assert (evaluated["inputs"]["source"].shape, evaluated["targets"].shape) == ((2, 17), (2, 24))
+    assert [text(found, evaluated, row) for row in range(2)] == list(zip(ENGLISH, GERMAN))[1:]
+    assert (found.facts["source_context"], found.facts["context"]) == (17, 24)  # what a model must have room for
+
+
+def test_a_length_that_fits_nothing_is_an_error(folder):
     with pytest.raises(ValueError, match="No pair of 'train' .* fits source_length = 2"):
         load(folder, source_length=2)
 
