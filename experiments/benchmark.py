@@ -15,7 +15,6 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 import json
-import os
 from pathlib import Path
 import subprocess
 import sys
@@ -174,7 +173,7 @@ def _phase(plan: Plan, name: str, trials: dict[str, dict], flags: list[str]) -> 
 def _examine(workdir: Path) -> None:
     """In a process of its own, which may have the accelerators."""
     command = [sys.executable, "-m", "experiments.examine", str(workdir)]
-    if code := subprocess.run(tied(command), env=runner.KEEP_MEMORY | os.environ).returncode:
+    if code := subprocess.run(tied(command)).returncode:
         raise ChildProcessError(f"the examination ended with exit code {code}, see above; the same command goes on")
 
 

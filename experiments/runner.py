@@ -27,9 +27,6 @@ from training.workdir import ROOT, write_json
 LOOK_AGAIN = 1.0  # seconds between looks at what changes slowly: progress, trials that other runners hold
 # Exit codes of runs that were killed from outside. Such a run is continued by the next sweep, and not called failed.
 KILLED = {code for n in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP) for code in (-n, 128 + n)}
-# glibc gives the memory of a step's large arrays back to the system, and fetches it page by page for the next step: a
-# quarter of the CPU time of a small net, without this. What is set already stays; other systems do not know the names.
-KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**32), "MALLOC_ARENA_MAX": "1"}
 
 
 class Job:
@@ -49,7 +46,7 @@ class Job:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 tied(command(self.group)), stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=self.claims,
-                start_new_session=True, env=KEEP_MEMORY | os.environ | environment,
+                start_new_session=True, env=os.environ | environment,
             )  # fmt: skip
 
     def stop(self, pruned: str = "") -> None:

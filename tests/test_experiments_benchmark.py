@@ -10,11 +10,10 @@ import sys
 
 import pytest
 
-from experiments import benchmark, examine, protocol, runner, sweep
+from experiments import benchmark, examine, protocol, sweep
 from experiments import suite as suites
 from experiments.benchmark import Plan, choose, final, tuning
 from experiments.trial_list import TrialList
-from experiments.trials import Trial
 from tests import stand_in
 from tests.tiny import until
 
@@ -157,19 +156,6 @@ def test_a_list_of_trials_is_a_sweep(tmp_path, monkeypatch, capsys):
     path.write_text("{}")
     with pytest.raises(ValueError, match="expected a list of trials"):
         TrialList.read(path)
-
-
-def test_runs_keep_the_memory_of_a_step_and_a_user_may_say_otherwise(tmp_path, monkeypatch):
-    """Else the system takes it back after each step: a quarter of the time."""
-    folder = tmp_path / "trials" / "a"
-    folder.mkdir(parents=True)
-    show = "import os; print({name: value for name, value in os.environ.items() if name.startswith('MALLOC')})"
-    monkeypatch.setenv("MALLOC_ARENA_MAX", "3")
-    job = runner.Job([Trial(folder, "tests/tiny.py:vit", {}, {})], [])
-    job.start({}, lambda group: [sys.executable, "-c", show])
-    job.process.wait()
-    seen = job.log.read_text()
-    assert "'MALLOC_ARENA_MAX': '3'" in seen and "'MALLOC_MMAP_MAX_': '0'" in seen
 
 
 def start(workdir: Path) -> subprocess.Popen:
