@@ -24,10 +24,11 @@ class Perceiver(nnx.Module):
 
     Args:
       image_shape: (rows, columns, channels), for images. vocab_size: V, and context: longest sequence, for tokens.
-      channels: width of what an element holds: of the embedding of a token (default D), or of a linear map of a pixel
-        (default: none, the pixel itself).
-      positions: "fourier" with `bands` frequencies, "sinusoidal", "learned" or "none". resolution: pixels a side that
-        the frequencies are made for (default: those of `image_shape`); images of any size are read then.
+      stem: "pixel", where each is an element, or "convolution" (see `shrink`), which leaves a 16th of the elements.
+      channels: width of what an element holds: of the embedding of a token or of the convolution (default D), or of a
+        linear map of a pixel (default: none, the pixel itself).
+      positions: "fourier" with `bands` frequencies, "sinusoidal", "learned" or "none". resolution: elements a
+        side that the frequencies are made for (default: those of `image_shape`); images of any size are read then.
       position_width: of sinusoidal and learned positions (default D). project_positions: a linear map of them.
       join: positions stand "beside" what an element holds, or are "added" to it.
       classes: C, for the outputs "mean" and "query".
@@ -50,24 +51,25 @@ class Perceiver(nnx.Module):
 
     def __init__(
         self, *, image_shape: tuple[int, int, int] | None = None, vocab_size: int | None = None,
-        context: int | None = None, channels: int | None = None, positions: str = "fourier", bands: int = 8,
-        resolution: int | None = None, position_width: int | None = None, project_positions: bool = False,
-        join: str = "beside", classes: int | None = None, output: str = "mean", dense_queries: str = "positions",
-        query_width: int | None = None, tied: bool = False, latents: int, width: int, depth: int, repeats: int = 1,
-        reads: int | None = None, sharing: str = "after first", heads: int, kv_heads: int | None = None,
-        cross_heads: int = 1, cross_head_size: int | None = None, cross_value_size: int | None = None,
-        cross_mlp_width: int | None = None, cross_residual: bool = True, decoder_heads: int | None = None,
-        decoder_head_size: int | None = None, decoder_value_size: int | None = None,
+        context: int | None = None, stem: str = "pixel", channels: int | None = None, positions: str = "fourier",
+        bands: int = 8, resolution: int | None = None, position_width: int | None = None,
+        project_positions: bool = False, join: str = "beside", classes: int | None = None, output: str = "mean",
+        dense_queries: str = "positions", query_width: int | None = None, tied: bool = False, latents: int, width: int,
+        depth: int, repeats: int = 1, reads: int | None = None, sharing: str = "after first", heads: int,
+        kv_heads: int | None = None, cross_heads: int = 1, cross_head_size: int | None = None,
+        cross_value_size: int | None = None, cross_mlp_width: int | None = None, cross_residual: bool = True,
+        decoder_heads: int | None = None, decoder_head_size: int | None = None, decoder_value_size: int | None = None,
         decoder_mlp_width: int | None = None, decoder_residual: bool = True, source_norm: bool = False,
         final_norm: bool = True, scan: bool = False, remat: bool = False, dropout: float = 0.0,
         dtype: str = "float32", rngs: nnx.Rngs, **block,
     ):  # fmt: skip
         reads = repeats if reads is None else reads
         query_width = width if query_width is None else query_width
-        channels = width if channels is None and vocab_size is not None else channels
+        default = None if vocab_size is None and stem == "pixel" else width
+        channels = default if channels is None else channels
         _check(
-            dict(sharing=sharing, join=join, dense_queries=dense_queries), image_shape, vocab_size, context, classes,
-            positions, output, tied, resolution, latents=latents, repeats=repeats, reads=reads, bands=bands,
+            dict(stem=stem, sharing=sharing, join=join, dense_queries=dense_queries), image_shape, vocab_size, context,
+            classes, positions, output, tied, resolution, latents=latents, repeats=repeats, reads=reads, bands=bands,
         )  # fmt: skip
         block = dict(dropout=dropout, dtype=dtype, rngs=rngs) | block
 
@@ -86,10 +88,12 @@ class Perceiver(nnx.Module):
         # Tokens start as large as the position features that they are laid beside.
         table = partial(Embedding, scale=1.0, dtype=dtype, rngs=rngs)
         self.embedding = None if vocab_size is None else table(vocab_size, channels)
-        self.pixels = make_linear(image_shape[2], channels) if image_shape and channels else None
+        sides = image_shape and (image_shape[:2] if stem == "pixel" else _shrunk(image_shape[:2]))
+        convolution = partial(nnx.Conv, kernel_size=(7, 7), strides=2, padding=3, dtype=jnp.dtype(dtype), rngs=rngs)
+        make_content = {"pixel": make_linear, "convolution": convolution}[stem]
+        self.pixels = make_content(image_shape[2], channels) if image_shape and channels else None
         self.positions = _Positions(
-            positions, image_shape[:2] if image_shape else (context,), position_width or width, bands, resolution,
-            rngs=rngs,
+            positions, sides or (context,), position_width or width, bands, resolution, rngs=rngs
         )  # fmt: skip
         columns, content_width = self.positions.columns, channels or image_shape[2]
         if join == "added" and columns != content_width:
@@ -118,7 +122,7 @@ class Perceiver(nnx.Module):
         self.head = None if tied else make_linear(answer_width, vocab_size if output == "dense" else classes)
         self.bias = nnx.Param(jnp.zeros(vocab_size)) if tied else None
         self.image_shape, self.repeats, self.reads = image_shape and tuple(image_shape), repeats, reads
-        self.output, self.join, self.sharing, self.dtype = output, join, sharing, dtype
+        self.stem, self.output, self.join, self.sharing, self.dtype = stem, output, join, sharing, dtype
 
     def __call__(self, images=None, *, tokens=None, mask=None, key=None):
         """Logits `BC` of `images` (B, rows, columns, channels) or of `tokens` (`BT`); "dense" gives `BTV`.
@@ -131,13 +135,13 @@ class Perceiver(nnx.Module):
         return self.answer(latents_BTD, array_BSD.shape[1], decoder_key)
 
     def array(self, images=None, tokens=None):
-        """The input array `BSD`: for each pixel or token its content, and beside it the features of its position."""
+        """The input array `BSD`: for each element its content, and beside it the features of its position."""
         name, given = ("tokens", tokens) if self.image_shape is None else ("images", images)
         if given is None:
             raise ValueError(f"this Perceiver is built for {name}: expected the input {name}")
-        content_BSD = self.embedding(tokens) if self.image_shape is None else self._pixels(images)
-        positions_SF = self._positions(given.shape[1:3] if self.image_shape else given.shape[1:])
-        positions_BSF = _for_each(positions_SF, len(content_BSD))
+        content = self.embedding(tokens) if self.image_shape is None else self._pixels(images)
+        positions_BSF = _for_each(self._positions(content.shape[1:-1]), len(content))
+        content_BSD = content.reshape(*positions_BSF.shape[:2], -1)
         if self.join == "added":
             return content_BSD + positions_BSF
         return jnp.concatenate([content_BSD, positions_BSF], axis=-1)
@@ -190,8 +194,17 @@ class Perceiver(nnx.Module):
         free = self.positions.resolution is not None and images.shape[-1] == self.image_shape[-1]
         if images.shape[1:] != self.image_shape and not free:
             raise ValueError(f"images of shape {images.shape[1:]}: this model is built for {self.image_shape}")
-        pixels_BSC = images.reshape(len(images), -1, images.shape[-1]).astype(self.dtype)
-        return pixels_BSC if self.pixels is None else self.pixels(pixels_BSC)
+        images = images.astype(self.dtype)
+        content = images if self.pixels is None else self.pixels(images)
+        return content if self.stem == "pixel" else shrink(content)
+
+
+def shrink(convolved):
+    """What a 7x7 convolution of stride 2 found, on half of each side: ReLU, and the largest of 3x3.
+
+    From the ImageNet models of Jaegle et al. 2021b; their batch norm is part of the convolution here.
+    """
+    return nnx.max_pool(nnx.relu(convolved), (3, 3), strides=(2, 2))
 
 
 def fourier_features(shape: tuple[int, ...], bands: int, resolution: int | None = None) -> np.ndarray:
@@ -243,7 +256,16 @@ def _for_each(x_TD, batch_size: int):
     return jnp.broadcast_to(x_TD, (batch_size, *x_TD.shape))
 
 
+def _shrunk(sides: tuple[int, int]) -> tuple[int, ...]:
+    """Elements a side behind the convolution and `shrink`."""
+    halves = [(side + 1) // 2 for side in sides]
+    if min(halves) < 3:
+        raise ValueError(f"stem='convolution' needs images of at least 5 x 5 pixels, got {sides[0]} x {sides[1]}")
+    return tuple((side - 1) // 2 for side in halves)
+
+
 CHOICES = {
+    "stem": ("pixel", "convolution"),
     "output": ("mean", "query", "dense"),
     "positions": ("fourier", "sinusoidal", "learned", "none"),
     "sharing": ("all", "after first", "none"),
@@ -268,6 +290,8 @@ def _check(choices, image_shape, vocab_size, context, classes, positions, output
         raise ValueError(f"output={output!r} gives the logits of classes: set classes (dense output needs none)")
     if output == "dense" and vocab_size is None:
         raise ValueError("output='dense' gives the logits of tokens: expected vocab_size and context")
+    if vocab_size is not None and choices["stem"] == "convolution":
+        raise ValueError("stem='convolution' is that of images")
     if counts["reads"] > counts["repeats"]:
         raise ValueError(f"reads={counts['reads']}: there are only repeats={counts['repeats']} rounds")
     if tied and output != "dense":

@@ -130,6 +130,10 @@ SMALL = {  # case: (class, config), with odd sizes
         "PerceiverForImageClassificationFourier",
         perceiver(15, 7, 2, 2, 5, 3, image_size=[7, 5], qk_channels=30, v_channels=15, hidden_act="relu"),
     ),
+    "perceiver_convolution": (
+        "PerceiverForImageClassificationConvProcessing",
+        perceiver(15, 7, 1, 2, 5, 3, image_size=[23, 17], qk_channels=30, v_channels=15),
+    ),
     "vit": ("ViTForImageClassification", vit((10, 15), 5, 3, 14, 2, 7, 19)),
     "vit_gray": ("ViTForImageClassification", vit((6, 6), 2, 1, 10, 1, 2, 17, hidden_act="gelu_pytorch_tanh")),
     "vit_body": ("ViTModel", vit((6, 9), 3, 2, 10, 1, 2, 11)),
@@ -162,6 +166,10 @@ LARGE = {
         "PerceiverForImageClassificationFourier",
         perceiver(51, 17, 5, 3, 17, 3, image_size=[23, 31]),
     ),
+    "perceiver_convolution_wide": (
+        "PerceiverForImageClassificationConvProcessing",
+        perceiver(77, 37, 3, 2, 11, 7, image_size=[37, 53]),
+    ),
     "vit_wide": ("ViTForImageClassification", vit((35, 49), 7, 3, 99, 3, 11, 307)),
     "vit_deep": ("ViTForImageClassification", vit((33, 27), 3, 3, 35, 11, 5, 53)),
 }
@@ -185,6 +193,10 @@ def build(architecture: str, config):
             else:
                 bias, table = x.ndim < 2 or name.endswith("bias"), any(x in name for x in ("embed", "wte", "shared"))
                 x.copy_(noise * (0.3 if bias else 0.5 if table else x.shape[-1] ** -0.5))
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.3, generator=random)
+                module.running_var.uniform_(0.5, 2, generator=random)
     return model
 
 
@@ -226,6 +238,7 @@ def make_pairs(config, count: int, random) -> dict[str, torch.Tensor]:
     return {"source": source, "source_mask": mask, "tokens": tokens}
 
 
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 BODIES = (transformers.BertModel, transformers.ViTModel)
 NAMES = {"tokens": "input_ids", "mask": "attention_mask", "segments": "token_type_ids", "images": "pixel_values"}
 PAIR_NAMES = {"source": "input_ids", "source_mask": "attention_mask", "tokens": "decoder_input_ids"}
@@ -335,7 +348,7 @@ def write(folder: Path, sizes: str) -> None:
 
 
 def gradients(model, folder: Path) -> dict[str, torch.Tensor]:
-    """The gradients under the names that they have in files, which are not those in memory."""
+    """The gradients under the names that they have in files, which are not those in memory; statistics have none."""
     known = {name: x.detach().clone() for name, x in weights(model).items()}
     with torch.no_grad():
         for x in weights(model).values():
@@ -345,7 +358,7 @@ def gradients(model, folder: Path) -> dict[str, torch.Tensor]:
             x.copy_(known[name])
     found = load_file(folder / "gradients" / "model.safetensors")
     shutil.rmtree(folder / "gradients")
-    return found
+    return {name: x for name, x in found.items() if not name.endswith(STATISTICS)}
 
 
 def curve(model, inputs, targets, rate: float = 0.1, steps: int = 7) -> torch.Tensor:

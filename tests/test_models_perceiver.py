@@ -116,6 +116,27 @@ def test_images_of_any_size_are_read_where_the_frequencies_are_those_of_a_resolu
     assert jax.jit(lambda: model(wide))().shape == (2, 19)
 
 
+def test_a_stem_convolves_and_keeps_the_largest_of_each_neighbourhood():
+    model = of_images(image_shape=(11, 13, 3), stem="convolution", channels=4, bands=2)
+    images = jnp.ones((1, 11, 13, 3)).at[:, 4, 6].set(jnp.array([5.0, -7.0, 2.0]))
+    array = np.asarray(model.array(images))[0]
+    assert array.shape == (2 * 3, 4 + 10)
+    np.testing.assert_array_equal(array[:, 4:], fourier_features((2, 3), 2))
+    # By hand: the first of 2 x 3 elements sees the middles (0, 2, 4) x (0, 2, 4) of squares of 7 x 7 pixels.
+    padded = np.pad(np.asarray(images)[0], ((3, 3), (3, 3), (0, 0)))
+    kernel, bias = np.asarray(model.pixels.kernel[...]), np.asarray(model.pixels.bias[...])
+    squares = [padded[r : r + 7, c : c + 7] for r in (0, 2, 4) for c in (0, 2, 4)]
+    expected = np.max([np.einsum("rcd,rcde->e", square, kernel) + bias for square in squares], axis=0)
+    np.testing.assert_allclose(array[0, :4], np.maximum(expected, 0), atol=1e-5)
+
+
+def test_images_of_any_size_are_read_behind_a_stem_too():
+    model = of_images(image_shape=(11, 13, 3), stem="convolution", resolution=5)
+    wide = model.array(jnp.ones((2, 11, 29, 3)))
+    assert wide.shape == (2, 2 * 7, 14 + 34)  # as wide as the latents where nothing else is said
+    np.testing.assert_array_equal(wide[0, :, 14:], fourier_features((2, 7), 8, 5))
+
+
 def test_positions_are_added_to_what_an_element_holds():
     model = of_tokens(channels=6, positions="learned", position_width=6, project_positions=True, join="added")
     projection = model.projection
@@ -214,6 +235,9 @@ def test_hidden_tokens_are_told_from_the_others():
         ({"join": "added"}, "join='added' to 3 channels: the positions are 34 wide"),
         ({"tied": True}, "tied=True gives the logits of tokens: expected output='dense', not 'mean'"),
         (dict(resolution=7, positions="learned"), "resolution is that of images with positions='fourier'"),
+        ({"stem": "patch"}, "stem='patch': expected 'pixel' or 'convolution'"),
+        (dict(stem="convolution", image_shape=(7, 4, 3)), "needs images of at least 5 x 5 pixels, got 7 x 4"),
+        (dict(stem="convolution", image_shape=None, vocab_size=23, context=13), "is that of images"),
         ({"latents": 0}, "latents=0: expected at least 1"),
         ({"bands": 0}, "bands=0: expected at least 1"),
         ({"cross_heads": 3}, "heads=3 must divide width=14"),

@@ -129,7 +129,7 @@ def test_norms_of_a_perceiver_are_not_left_behind(tmp_path):
         load_for(lambda rngs: perceiver(source_norm=False, final_norm=True), tmp_path / "model")
 
 
-@pytest.mark.parametrize("kind", ["PerceiverForImageClassificationConvProcessing", "PerceiverModel", None])
+@pytest.mark.parametrize("kind", ["PerceiverForOpticalFlow", "PerceiverModel", None])
 def test_kinds_of_perceiver_that_are_not_read_are_named(kind, tmp_path):
     save(perceiver(), tmp_path / "model")
     change(tmp_path / "model", architectures=kind and [kind])

@@ -121,7 +121,8 @@ def computed(case):
 @functools.cache
 def outcome(case):
     """What the program gives for the tensors of the folder."""
-    return jax.device_get(computed(case)[1](load_file(FOLDER / case / "model.safetensors")))
+    tensors = load_file(FOLDER / case / "model.safetensors")
+    return jax.device_get(computed(case)[1]({name: x for name, x in tensors.items() if x.dtype == np.float32}))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -139,6 +140,7 @@ def test_logits_and_every_hidden_state(case):
 def test_gradients(case):
     (_, _, loss, gradients), found = outcome(case), expected(case)
     assert float(loss) == pytest.approx(float(found["loss"]), abs=1e-5)
+    gradients = {name: x for name, x in gradients.items() if "running_" not in name}  # statistics, which have none
     theirs = [found[f"gradient.{name}"] for name in gradients]
     assert len(theirs) == sum(name.startswith("gradient.") for name in found)
     assert difference(case, "gradients", gradients.values(), theirs) < 1e-3

@@ -120,7 +120,7 @@ def save(model: nnx.Module, folder: str | Path) -> None:
     for row in rows:
         tensors |= zip(row.theirs, row.write(*(parameters[path] for path in row.ours)))
     arrays = {name: np.array(x, np.float32, order="C") for name, x in tensors.items()}
-    write(Path(folder), reference.config_of(fields, head), arrays)
+    write(Path(folder), reference.config_of(fields, head), arrays | reference.constants(fields))
 
 
 def table(model: nnx.Module) -> list[Row]:

@@ -1,11 +1,12 @@
-"""Perceiver IO (Jaegle et al. 2021b), as four of the `PerceiverFor...` of transformers write it, for text and images.
+"""Perceiver IO (Jaegle et al. 2021b), as five of the `PerceiverFor...` of transformers write it, for text and images.
 
-Theirs has one attention to the input, then a tower that is passed `num_blocks` times. Which of the four a folder holds,
+Theirs has one attention to the input, then a tower that is passed `num_blocks` times. Which of the five a folder holds,
 and so what the input is, only `architectures` in config.json says; the sizes that they have in code are here too. The
-one that begins with a convolution is not read: its batch norm keeps statistics, and a module here keeps parameters
-only. They drop attention weights alone; here the rate holds for what is added to the residual too.
+batch norm behind the convolution becomes part of it, with the statistics that evaluation uses; it stays so while it is
+trained. They drop attention weights alone; here the rate holds for what is added to the residual too.
 """
 
+import jax.numpy as jnp
 import numpy as np
 
 from models.perceiver import Perceiver
@@ -13,21 +14,29 @@ from models.pretrained.reference import Head, Reference, Row, describe_blocks, l
 
 MASKED, TEXT = "PerceiverForMaskedLM", "PerceiverForSequenceClassification"
 LEARNED, FOURIER = "PerceiverForImageClassificationLearned", "PerceiverForImageClassificationFourier"
+CONVOLUTION = "PerceiverForImageClassificationConvProcessing"
+KINDS = (MASKED, TEXT, LEARNED, FOURIER, CONVOLUTION)
 COLOURS, CHANNELS, BANDS, RESOLUTION = 3, 256, 64, 224
+CONVOLVED, CONVOLVED_RESOLUTION, BATCH_NORM_EPSILON = 64, 56, 1e-5
 MASKED_HEADS, MASKED_HEAD_SIZE = 8, 32
+
+
+BEFORE = "perceiver.input_preprocessor"
 
 
 def rows(fields: dict) -> list[Row]:
     """All but the head."""
-    before, decoder = "perceiver.input_preprocessor", "perceiver.decoder"
+    decoder = "perceiver.decoder"
     found = same("perceiver.embeddings.latents", "latents")
     if fields["image_shape"] is None:
-        found += same(f"{before}.embeddings.weight", "embedding.embedding")
-        found += same(f"{before}.position_embeddings.weight", "positions.table")
+        found += same(f"{BEFORE}.embeddings.weight", "embedding.embedding")
+        found += same(f"{BEFORE}.position_embeddings.weight", "positions.table")
     elif fields["positions"] == "learned":
-        found += [pixels(f"{before}.convnet_1x1.weight"), *same(f"{before}.convnet_1x1.bias", "pixels.bias")]
-        found += same(f"{before}.position_embeddings.position_embeddings", "positions.table")
-        found += linear(f"{before}.positions_projection", "projection")
+        found += [pixels(f"{BEFORE}.convnet_1x1.weight"), *same(f"{BEFORE}.convnet_1x1.bias", "pixels.bias")]
+        found += same(f"{BEFORE}.position_embeddings.position_embeddings", "positions.table")
+        found += linear(f"{BEFORE}.positions_projection", "projection")
+    elif fields["stem"] == "convolution":
+        found.append(convolution(f"{BEFORE}.convnet"))
     decoder += "" if fields["output"] == "dense" else ".decoder"
     return [
         *found,
@@ -73,12 +82,12 @@ def fourier_order(fields: dict) -> np.ndarray | slice:
     """Theirs has places, sines, cosines, in each of them both axes; ours has them one axis after the other."""
     if fields["positions"] != "fourier":
         return slice(None)
-    pixel, bands = np.arange(COLOURS), np.arange(fields["bands"])
+    content, bands = fields["channels"] or COLOURS, np.arange(fields["bands"])
     axis = lambda number: [
-        [COLOURS + number],
-        *(COLOURS + 2 + (2 * part + number) * len(bands) + bands for part in (0, 1)),
+        [content + number],
+        *(content + 2 + (2 * part + number) * len(bands) + bands for part in (0, 1)),
     ]
-    return np.concatenate([pixel, *axis(0), *axis(1)])
+    return np.concatenate([np.arange(content), *axis(0), *axis(1)])
 
 
 def pixels(weight: str) -> Row:
@@ -86,8 +95,30 @@ def pixels(weight: str) -> Row:
     return Row((weight,), ("pixels.kernel",), lambda x: (x[..., 0, 0].T,), lambda x: (x.T[..., None, None],))
 
 
+def convolution(theirs: str) -> Row:
+    """Their convolution (channels, colours, 7, 7) and batch norm, and our convolution with a bias."""
+
+    def read(weight, scale, bias, mean, variance):
+        factor = scale / (variance + BATCH_NORM_EPSILON) ** 0.5
+        return (factor * weight.transpose(2, 3, 1, 0), bias - factor * mean)
+
+    def write(kernel, bias):
+        one, zero = jnp.ones_like(bias), jnp.zeros_like(bias)
+        return (kernel.transpose(3, 2, 0, 1), one, bias, zero, one - BATCH_NORM_EPSILON)
+
+    names = ("weight", "bias", "running_mean", "running_var")
+    names = (f"{theirs}.conv.weight", *(f"{theirs}.batchnorm.{name}" for name in names))
+    return Row(names, ("pixels.kernel", "pixels.bias"), read, write)
+
+
+def counters(fields: dict) -> dict:
+    """How many batches the statistics are from: none."""
+    count = np.zeros((), np.int64)
+    return {f"{BEFORE}.convnet.batchnorm.num_batches_tracked": count} if fields["stem"] == "convolution" else {}
+
+
 def input_fields(kind: str, config: dict) -> dict:
-    """What the four classes differ in."""
+    """What the five classes differ in."""
     if kind in (MASKED, TEXT):
         width = config.get("d_model", 768)
         return {
@@ -95,9 +126,11 @@ def input_fields(kind: str, config: dict) -> dict:
             "context": config.get("max_position_embeddings", 2048), "positions": "learned", "position_width": width,
             "join": "added",
         }  # fmt: skip
-    if kind == FOURIER:
-        shape = (RESOLUTION, RESOLUTION, COLOURS)
-        return {"image_shape": shape, "positions": "fourier", "bands": BANDS, "resolution": RESOLUTION}
+    if kind in (FOURIER, CONVOLUTION):
+        fields = {"image_shape": (RESOLUTION, RESOLUTION, COLOURS), "positions": "fourier", "bands": BANDS}
+        if kind == FOURIER:
+            return fields | {"resolution": RESOLUTION, "channels": None, "stem": "pixel"}
+        return fields | {"resolution": CONVOLVED_RESOLUTION, "channels": CONVOLVED, "stem": "convolution"}
     side = config.get("image_size", 56)
     if not isinstance(side, int):
         raise ValueError(f"image_size = {side}: expected one side, of square images")
@@ -111,15 +144,16 @@ def array_width(fields: dict) -> int:
     """The width of what the latents read."""
     if fields["image_shape"] is None:
         return fields["channels"]
-    return COLOURS + 2 * (2 * BANDS + 1) if fields["positions"] == "fourier" else 2 * CHANNELS
+    if fields["positions"] == "fourier":
+        return (fields["channels"] or COLOURS) + 2 * (2 * BANDS + 1)
+    return 2 * CHANNELS
 
 
 def to_fields(config: dict) -> dict:
-    """Inputs, widths and decoder. Raises ValueError for a class that is none of the four, or heads that do not fit."""
+    """Inputs, widths and decoder. Raises ValueError for a class that is none of `KINDS`, or heads that do not fit."""
     kinds = config.get("architectures")
-    if not kinds or kinds[0] not in (MASKED, TEXT, LEARNED, FOURIER):
-        why = " (one that begins with convolutions has a batch norm)" if "Conv" in str(kinds) else ""
-        raise ValueError(f"architectures = {kinds}: expected one of {MASKED}, {TEXT}, {LEARNED}, {FOURIER}{why}")
+    if not kinds or kinds[0] not in KINDS:
+        raise ValueError(f"architectures = {kinds}: expected one of {', '.join(KINDS)}")
     kind = kinds[0]
     fields = input_fields(kind, config)
     width, common, values = config.get("d_latents", 1280), config.get("qk_channels"), config.get("v_channels")
@@ -189,6 +223,7 @@ def describe(model: Perceiver) -> dict:
         "image_shape": model.image_shape,
         "vocab_size": len(model.embedding.embedding) if tokens else None,
         "context": positions.shape[0] if tokens else None,
+        "stem": model.stem,
         "channels": model.embedding.embedding.shape[-1] if tokens else model.pixels and model.pixels.out_features,
         "positions": positions.kind,
         "position_width": positions.columns,
@@ -241,11 +276,14 @@ PERCEIVER = Reference(
             for kind, more in {
                 TEXT: {"image_shape": None},
                 LEARNED: {"vocab_size": None, "positions": "learned"},
-                FOURIER: {"vocab_size": None, "positions": "fourier"},
+                FOURIER: {"vocab_size": None, "positions": "fourier", "stem": "pixel"},
+                CONVOLUTION: {"vocab_size": None, "positions": "fourier", "stem": "convolution"},
             }.items()
         ),
     ],
     prefix="perceiver.",
+    ignored=r"\.num_batches_tracked$",
+    constants=counters,
     outside=("embedding_decoder.",),
     describe=describe,
     to_fields=to_fields,

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from flax import nnx
+import numpy as np
 
 from models.transformer import Stack
 
@@ -26,8 +27,8 @@ class Row:
     """Tensors of theirs and parameters of ours that hold the same numbers.
 
     "{layer}" stands for each layer's number, "{decoder_layer}" for those of a decoder that has its own depth.
-    `read` makes a tuple of ours from theirs, `write` a tuple of theirs from ours. Both are plain rearrangements that
-    take NumPy and JAX arrays.
+    `read` makes a tuple of ours from theirs, `write` a tuple of theirs from ours, of NumPy and of JAX arrays. Both
+    rearrange only, but where several tensors of theirs are one map of ours.
     """
 
     theirs: tuple[str, ...]
@@ -90,7 +91,7 @@ class Reference:
       prefix: begins the names of all tensors outside the head, but for files of the body alone; `outside` begins those
         of the head.
       copies: a tensor that some files repeat -> the one it equals, or those of which it equals one. ignored: pattern of
-        names that hold no weights.
+        names that hold no weights. constants: such tensors that the reference asks for, given our fields.
       describe: our fields that a module was built with, but for how it is computed.
       activations: their name of an activation -> ours.
       to_fields, to_config: settings that are more than another name, from theirs and from ours.
@@ -108,6 +109,7 @@ class Reference:
     describe: Callable[[nnx.Module], dict]
     copies: dict[str, tuple[str, ...]] = field(default_factory=dict)
     ignored: str = "$^"
+    constants: Callable[[dict], dict[str, np.ndarray]] = lambda fields: {}
     activations: dict[str, str] = field(default_factory=lambda: ACTIVATIONS)
     to_fields: Callable[[dict], dict] = lambda config: {}
     to_config: Callable[[dict], dict] = lambda fields: {}
