@@ -38,10 +38,10 @@ from training import mesh as meshes
 from training import workdir as workdirs
 from training.account import Account
 from training.checkpoints import Checkpoints
+from training.compilation import use_compilation_cache
 from training.fields import Fields
 from training.loop import Interrupted, NonFinite, evaluate, fit
 from training.optimizer import make_optimizer
-from training.process import set_up_process
 from training.report import start_report, summary_table
 from training.settings import check_settings, complete, read_command_line, resolve
 from training.state import TrainState, begin_with, initialise, merge, split
@@ -103,7 +103,7 @@ class Run:
 def run(config: Mapping, workdir: str | Path) -> dict:
     """Trains, or continues, in a workdir; gives what `summary.json` holds. Raises as `Run.of` and `loop.fit` do."""
     started = time.time()
-    set_up_process()
+    use_compilation_cache()
     this = Run.of(config)
     fields, main, workdir = this.fields, jax.process_index() == 0, Path(workdir)
     mesh = meshes.make_mesh(**fields.mesh)
@@ -166,7 +166,7 @@ def begin(
 
 def load(workdir: str | Path) -> tuple[nnx.Module, Run]:
     """The model of a workdir's newest checkpoint, and the run that made it, for experiments."""
-    set_up_process()
+    use_compilation_cache()
     this = Run.of(workdirs.read_config(workdir))
     this.dataset.keep_vocabulary(Path(workdir) / "vocabulary.json", write=False)
     structure, create = this.initialise()

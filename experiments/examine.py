@@ -28,8 +28,8 @@ from experiments.suite import Suite
 from experiments.trials import Trial, begun
 from train import Run, errors_in_one_line
 from training.checkpoints import Checkpoints
+from training.compilation import use_compilation_cache
 from training.loop import evaluate
-from training.process import set_up_process
 from training.report import flops, memory
 from training.step import make_evaluation_step, make_train_step
 from training.workdir import environment, read_config, write_json
@@ -106,7 +106,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("workdir", help="folder of the benchmark")
     given = parser.parse_args(arguments)
     with errors_in_one_line():
-        set_up_process()
+        use_compilation_cache()
         examine(given.workdir)
 
 

@@ -28,8 +28,8 @@ import time
 from data.storage import open_official
 from experiments.slides import draw
 from experiments.trained import Trainer, digest_of, machinery
+from training.compilation import use_compilation_cache
 from training.loop import Interrupted
-from training.process import set_up_process
 from training.workdir import environment, write_json
 
 FOLDER = Path(__file__).parent / "figures"
@@ -156,7 +156,7 @@ def begin_process() -> None:
     libc = ctypes.CDLL(None)
     if hasattr(libc, "prctl"):
         libc.prctl(1, signal.SIGUSR1)  # PR_SET_PDEATHSIG
-    set_up_process()
+    use_compilation_cache()
 
 
 def make_in_process(name: str, folder: str | Path, seed: int) -> dict | None:

@@ -31,11 +31,12 @@ from models.layers import Dropout
 import train
 from train import Run, begin, errors_in_one_line
 from training.account import Account
+from training.compilation import use_compilation_cache
 from training.log import Display
 from training.loop import NonFinite, fit, means_over
+from training.memory import keep_memory
 from training.optimizer import make_optimizer
 from training.population import Group, make_mesh, placement, putter, stack, taker, together
-from training.process import set_up_process
 from training.report import start_report
 from training.settings import read_command_line
 from training.step import make_evaluation_step, make_train_step
@@ -83,7 +84,7 @@ def run(trials: Sequence[Mapping]) -> list[dict | None]:
     Raises as `Run.of` and `loop.fit` do, and ValueError where the trials cannot share a program.
     """
     started = time.time()
-    set_up_process()
+    use_compilation_cache()
     configs, workdirs = [read(trial) for trial in trials], [Path(trial["workdir"]) for trial in trials]
     if len({_kind(config) for config in configs}) != 1:
         raise ValueError(f"these runs cannot share a program: they may differ in {', '.join(sorted(TRACED))} only, and "
@@ -92,6 +93,7 @@ def run(trials: Sequence[Mapping]) -> list[dict | None]:
         raise ValueError("two runs have the same workdir")
     if len(trials) == 1:
         return [_alone(configs[0], workdirs[0])]
+    keep_memory()
     runs = [Run.of(config) for config in configs]
     with ExitStack() as opened:
         accounts = [Account(workdir, this.config, opened) for workdir, this in zip(workdirs, runs)]

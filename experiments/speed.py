@@ -36,7 +36,6 @@ from experiments.sweep_file import Sweep
 from experiments.sweep_file import check as check_trials
 from models.attention import attend
 from train import Run
-from training.process import set_up_process
 from training.step import make_train_step
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,7 +49,6 @@ def measure_input(configs: list[str], *, seconds: float = 3.0) -> None:
 
     One device; each side runs `seconds`, after a warm-up. The target is a ratio of 5.
     """
-    set_up_process()
     table = _table("config", "batches/s", "steps/s", "ratio", "at least 5")
     for config in configs:
         try:

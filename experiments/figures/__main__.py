@@ -24,8 +24,8 @@ from rich.table import Table
 
 from experiments.figure import begin_process, caption, load, make, make_in_process, missing, names, state
 from experiments.gallery import write_page
+from training.compilation import use_compilation_cache
 from training.loop import Interrupted
-from training.process import set_up_process
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -93,7 +93,7 @@ def _records(wanted: list[str], given: argparse.Namespace) -> Iterator[tuple[str
     """The figures in the order in which they are ready."""
     jobs = min(given.jobs, len(wanted))
     if jobs <= 1:
-        set_up_process()
+        use_compilation_cache()
         for name in wanted:
             yield name, make(name, given.folder, given.seed)
         return

@@ -1,4 +1,4 @@
-"""A process is set up as a run is."""
+"""Whether memory stays with a process is seen from outside."""
 
 import os
 import platform
@@ -9,9 +9,9 @@ import pytest
 
 PROGRAM = """
 import numpy as np
-from training.process import set_up_process
+from training.memory import keep_memory
 pages = lambda: int(open("/proc/self/statm").read().split()[1])
-set_up_process()
+keep_memory()
 before = pages()
 for _ in range(3):
     array = np.ones(2**25)

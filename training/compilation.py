@@ -1,0 +1,14 @@
+"""Compiled programs are kept on disk, so that a second start is quick."""
+
+import os
+from pathlib import Path
+
+import jax
+
+
+def use_compilation_cache() -> None:
+    """Turns JAX's cache on, in $JAX_COMPILATION_CACHE_DIR, or ~/.cache/lectern/compiled where that is not set."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lectern" / "compiled"
+    jax.config.update("jax_compilation_cache_dir", os.environ.get("JAX_COMPILATION_CACHE_DIR", str(cache)))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
