@@ -1,9 +1,9 @@
 """An encoder-decoder transformer that translates English image captions to German ones: Multi30k, 29,000 pairs.
 
 Command: python train.py --config=configs/multi30k.py --workdir=runs/multi30k --config.data.path=multi30k --config.data.tokenizer=multi30k/tokenizer.json
-Time:    not measured yet
+Time:    1,900 s on 2 CPU cores that did other work too
 Needs:   multi30k/tokenizer.json
-Reaches: not measured yet
+Reaches: val/accuracy >= 0.61
 
 The folder multi30k holds train.en, train.de, val.en and val.de of https://github.com/multi30k/dataset (task 1, raw).
 Its vocabulary, before, and BLEU, after:
@@ -13,7 +13,8 @@ Its vocabulary, before, and BLEU, after:
   python -m experiments.translate --workdir=runs/multi30k --file=$D/test_2016_flickr.en
     --references=$D/test_2016_flickr.de --beams=5
 
-The larger model of configs/multi30k_gpu.py is meant for a GPU.
+That is 33.94 BLEU with 5 beams, and 32.18 greedily (--beams=1). The larger model of configs/multi30k_gpu.py is meant
+for a GPU.
 """  # noqa: E501
 
 from ml_collections import ConfigDict
