@@ -14,10 +14,10 @@ from ml_collections.config_dict import placeholder
 def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
-    config.steps = 5000
+    config.steps = 2000
     config.batch_size = 32
-    config.eval_every = 1000
-    config.checkpoint_every = 1000
+    config.eval_every = 500
+    config.checkpoint_every = 500
 
     config.model = ConfigDict()
     config.model.name = "perceiver"
@@ -45,7 +45,7 @@ def get_config() -> ConfigDict:
     config.optimizer.name = "adamw"
     config.optimizer.learning_rate = 1e-3
     config.optimizer.schedule = "cosine"
-    config.optimizer.warmup = 500
+    config.optimizer.warmup = 200
     config.optimizer.weight_decay = 0.05
     config.optimizer.clip = 1.0
     return config

@@ -225,7 +225,8 @@ def _words(field: str) -> str:
 def _logarithmic(axes) -> None:
     axes.set_xscale("log")
     low, high = axes.get_xlim()
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 30 * low else (1, 3)))
+    marked = range(1, 10) if high < 3 * low else (1, 2, 5) if high < 30 * low else (1, 3)  # two of them at least
+    axes.xaxis.set_major_locator(LogLocator(subs=marked))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: tables.prefixed(x)))  # never 500 m for half a second
     axes.xaxis.set_minor_formatter(NullFormatter())
 
