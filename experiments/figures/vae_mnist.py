@@ -53,12 +53,13 @@ def check(found: dict) -> list:
 
 
 def plot(figure, found: dict) -> None:
-    left, right = figure.subplots(1, 2, width_ratios=[1, 1.05])
+    left, right = figure.subplots(1, 2, width_ratios=[2, 10])
     rows = np.stack([found["images"], found["decoded"]])
     tiles(left, rearrange(rows, "two i h w -> i two h w"), cmap="gray", vmin=0, vmax=1)
     left.set_xticks(left.get_xticks(), ["image", "decoded"], fontsize=10)
-    left.set_title(f"Held out: {found['loss']:.1f} nats an image")
+    left.set_title("Held out")
     tiles(right, rearrange(found["samples"], "(r c) h w -> r c h w", c=10), cmap="gray", vmin=0, vmax=1)
     gain = found["importance_bound"] - found["elbo"]
-    said = f"200 draws gain {gain:.1f} nats; binary images: {-found['binary']:.1f} nats"
+    said = f"{found['loss']:.1f} nats a held-out image, of which 200 draws save {gain:.1f}"
+    said += f"\nbinary images: {-found['binary']:.1f} nats"
     right.set(title="Draws from the prior", xlabel=said)
