@@ -1,10 +1,12 @@
 """Perceiver IO on the bytes of Python's documentation: hidden bytes are asked for by output queries.
 
 Command: python train.py --config=configs/perceiver_bytes.py --workdir=runs/perceiver_bytes
-Time:    not measured yet
-Reaches: not measured yet
+Time:    817 s on 2 CPU cores that did other work too
+Reaches: validation/loss <= 1.35
+Reaches: validation/accuracy >= 0.64
 
-Jaegle et al. 2021b, section 4.1: the bytes themselves, without a tokenizer, masked as for BERT.
+Jaegle et al. 2021b, section 4.1: the bytes themselves, without a tokenizer, masked as for BERT. Nothing but how often
+each byte occurs gives 3.26 nats; with 256 bytes and 64 latents the loss stays there for 2,000 steps and more.
 """
 
 from ml_collections import ConfigDict
@@ -14,23 +16,23 @@ from ml_collections.config_dict import placeholder
 def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
-    config.steps = 2000
-    config.batch_size = 32
-    config.eval_every = 500
-    config.checkpoint_every = 500
+    config.steps = 3000
+    config.batch_size = 128
+    config.eval_every = 1000
+    config.checkpoint_every = 1000
 
     config.model = ConfigDict()
     config.model.name = "perceiver"
     config.model.vocab_size = placeholder(int)  # from the data
     config.model.context = placeholder(int)  # from the data
     config.model.output = "dense"
-    config.model.latents = 64
-    config.model.width = 128
-    config.model.depth = 4
+    config.model.latents = 16
+    config.model.width = 64
+    config.model.depth = 2
     config.model.heads = 4
     config.model.cross_heads = 4
-    config.model.positions = "learned"
-    config.model.dropout = 0.1
+    config.model.positions = "sinusoidal"
+    config.model.dropout = 0.0
 
     config.objective = ConfigDict()
     config.objective.name = "masked_language_modeling"
@@ -38,12 +40,12 @@ def get_config() -> ConfigDict:
 
     config.data = ConfigDict()
     config.data.name = "python_docs"
-    config.data.context = 256
+    config.data.context = 32
     config.data.tokenizer = "bytes"
 
     config.optimizer = ConfigDict()
     config.optimizer.name = "adamw"
-    config.optimizer.learning_rate = 1e-3
+    config.optimizer.learning_rate = 3e-3
     config.optimizer.schedule = "cosine"
     config.optimizer.warmup = 200
     config.optimizer.weight_decay = 0.05
