@@ -1,7 +1,7 @@
 """An encoder-decoder transformer that translates English image captions to German ones: Multi30k, 29,000 pairs.
 
 Command: python train.py --config=configs/multi30k.py --workdir=runs/multi30k --config.data.path=multi30k --config.data.tokenizer=multi30k/tokenizer.json
-Time:    1,900 s on 2 CPU cores that did other work too
+Time:    1900 s on 2 CPU cores that did other work too
 Needs:   multi30k/tokenizer.json
 Reaches: val/accuracy >= 0.61
 

@@ -1,7 +1,7 @@
 """Perceiver on MNIST: each of the 784 pixels is a row of the input.
 
 Command: python train.py --config=configs/perceiver_mnist.py --workdir=runs/perceiver_mnist
-Time:    2,815 s on 2 CPU cores that did other work too
+Time:    2815 s on 2 CPU cores that did other work too
 Needs:   mnist
 Reaches: test/accuracy >= 0.965
 """

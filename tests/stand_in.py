@@ -2,16 +2,25 @@
 
 It reads the same flags, keeps the same files, continues from its last save, and saves and stops on SIGTERM. What is
 between it and its folder is written down in `history`, a line for each start, so that a test can see what a sweep did.
-As a main program it is the sweep command itself, with the stand-in in place of train.py.
+Where STAND_IN_WAITS is set, learning rates from there on wait with their last step for a signal, however busy the
+machine is. As a main program it is the sweep command itself, with the stand-in in place of train.py.
 """
 
 import json
+import os
 from pathlib import Path
 import signal
 import sys
 import time
 
 PACE = 0.005  # seconds a step
+
+
+def until(happens) -> None:
+    """Waits, for a minute at the most."""
+    end = time.monotonic() + 60
+    while not happens() and time.monotonic() < end:
+        time.sleep(PACE)
 
 
 def command(trials) -> list[str]:
@@ -33,6 +42,8 @@ def count(flags: dict[str, str]) -> None:
     with (folder / "metrics.jsonl").open("a" if first else "w") as log:
         for step in range(first + 1, steps + 1):
             time.sleep(PACE)
+            if step == steps and rate >= float(os.environ.get("STAND_IN_WAITS", "inf")):
+                until(lambda: asked)
             saved.with_suffix(".tmp").write_text(str(step))
             saved.with_suffix(".tmp").rename(saved)
             if rate == 100:

@@ -83,7 +83,8 @@ def test_the_study_knows_how_each_trial_ended(file, storage, capsys):
 
 def test_a_poor_trial_is_pruned_while_it_trains(file, monkeypatch):
     monkeypatch.setattr(runner, "LOOK_AGAIN", 0.01)
-    path = file('"steps": 10', '"steps": 400')
+    monkeypatch.setenv("STAND_IN_WAITS", "0.3")
+    path = file('"steps": 10', '"steps": 40')
     path.write_text(path.read_text() + "PRUNER = optuna.pruners.ThresholdPruner(upper=0.295, n_warmup_steps=12)\n")
     assert run(path, "--jobs=3") == 1
     trials = study(path).trials
@@ -110,9 +111,11 @@ def test_several_killed_runners_on_one_study_lose_and_double_nothing(file):
         assert "although complete" not in lines and lines.count("from 0") <= 2
 
 
-def test_a_search_that_is_stopped_goes_on(file):
+def test_a_search_that_is_stopped_goes_on(file, monkeypatch):
     path = file('"steps": 10', '"steps": 80')
-    process = start(path, "--jobs=2")
+    with monkeypatch.context() as patch:
+        patch.setenv("STAND_IN_WAITS", "0")
+        process = start(path, "--jobs=2")
     until(lambda: begun(path) == 2)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)

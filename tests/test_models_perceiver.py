@@ -8,7 +8,7 @@ import optax
 import pytest
 
 from models import Perceiver
-from models.perceiver import fourier_features
+from models.position_features import fourier_features
 from objectives.masked_language_modeling import masked_language_modeling
 from training.state import merge, split
 
