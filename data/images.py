@@ -170,6 +170,8 @@ def augment(images: np.ndarray, draws: np.ndarray, *, shift: int, crop: float, f
     Pixels between pixels are interpolated bilinearly; whole shifts and mirrors are exact.
     """
     down, right, size, top, left, mirror = draws.T
+    if crop == 1 and not flip:
+        return _moved(images, _pixels(down, shift), _pixels(right, shift))
     share = 1 - size * (1 - crop)
     rows = _sampling(images.shape[1], _pixels(down, shift), share, top, np.zeros(len(images), bool))
     columns = _sampling(images.shape[2], _pixels(right, shift), share, left, (mirror < 0.5) & flip)
@@ -184,6 +186,17 @@ _DRAWS = 6
 def _pixels(draws: np.ndarray, most: int) -> np.ndarray:
     """Maps uniform draws (B,) to whole numbers from -most to most."""
     return np.floor(draws * (2 * most + 1)) - most
+
+
+def _moved(images: np.ndarray, down: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Each image moved by whole pixels, cut out of itself with a frame of zeros: quicker than to weigh its pixels."""
+    count, height, width, channels = images.shape
+    frame = int(max(np.abs(down).max(), np.abs(right).max()))
+    framed = np.zeros((count, height + 2 * frame, width + 2 * frame, channels), images.dtype)
+    framed[:, frame : frame + height, frame : frame + width] = images
+    windows = np.lib.stride_tricks.sliding_window_view(framed, (height, width), axis=(1, 2))
+    cut = windows[np.arange(count), frame - down.astype(int), frame - right.astype(int)]
+    return np.ascontiguousarray(np.moveaxis(cut, 1, 3))
 
 
 def _sampling(side: int, shift: np.ndarray, share: np.ndarray, start: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
