@@ -5,8 +5,12 @@ Time:    817 s on 2 CPU cores that did other work too
 Reaches: validation/loss <= 1.35
 Reaches: validation/accuracy >= 0.64
 
-Jaegle et al. 2021b, section 4.1: the bytes themselves, without a tokenizer, masked as for BERT. Nothing but how often
-each byte occurs gives 3.26 nats; with 256 bytes and 64 latents the loss stays there for 2,000 steps and more.
+Jaegle et al. 2021b, section 4.1: the bytes themselves, without a tokenizer, masked as for BERT. How often each
+byte occurs gives 3.26 nats and nothing better; a net of 4 layers, width 128, with 64 latents for 256 bytes (batches of
+32) was at 3.12 after 1,300 steps, so this one is small. The 3.26, with the Python that runs it:
+
+  python -c "import numpy as np, pydoc_data.topics as t; n = np.bincount(np.frombuffer(''.join(t.topics.values())
+    .encode(), np.uint8)); p = n[n > 0] / n.sum(); print(-(p * np.log(p)).sum())"
 """
 
 from ml_collections import ConfigDict

@@ -72,6 +72,14 @@ def test_a_shift_moves_by_whole_pixels_and_fills_with_zero():
     assert moved[0, :, :, 0].tolist() == [[0, 0, 0], [2, 3, 0], [5, 6, 0]]
 
 
+def test_a_shift_alone_is_that_of_the_other_augmentations_to_the_bit():
+    random = np.random.default_rng(0)
+    images, draws = random.random((31, 7, 11, 3), np.float32), random.random((31, 6))
+    draws[:, 5] = 0.9  # none is mirrored
+    weighed = augment(images, draws, **NOTHING | {"shift": 2, "flip": True})
+    np.testing.assert_array_equal(augment(images, draws, **NOTHING | {"shift": 2}), weighed)
+
+
 def test_shifts_reach_every_distance_equally_often():
     image = np.zeros((5000, 7, 7, 1), np.float32)
     image[:, 3, 3] = 1
