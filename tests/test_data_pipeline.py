@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data.images import Images
-from data.pipeline import evaluation_batches, population_batches, train_batches
+from data.pipeline import CHUNK, evaluation_batches, population_batches, train_batches
 
 
 class Asked:
@@ -55,17 +55,17 @@ def test_draws_are_uniform_and_never_repeat():
     assert len(np.unique(draws)) == draws.size
 
 
-@pytest.mark.parametrize("done", [0, 1, 6])
+@pytest.mark.parametrize("done", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK])
 def test_set_state_continues_exactly_in_spite_of_prefetching(done):
     first = train_batches(Asked(), batch_size=5, seed=2)
     for _ in range(done):
         next(first)
     state = json.loads(json.dumps(first.get_state()))
-    expected = [next(first) for _ in range(7)]
+    expected = [next(first) for _ in range(CHUNK + 2)]
     second = train_batches(Asked(), batch_size=5, seed=2)
     next(second)
     second.set_state(state)
-    assert_equal([next(second) for _ in range(7)], expected)
+    assert_equal([next(second) for _ in range(CHUNK + 2)], expected)
 
 
 def test_processes_see_together_what_one_sees():

@@ -155,7 +155,7 @@ def test_another_layout_is_named(tmp_path, monkeypatch):
     save(tmp_path, [3])
     monkeypatch.setattr(checkpoints_file, "LAYOUT", 17)
     for read in (Checkpoints.about, lambda checkpoints: checkpoints.restore(state())):
-        with pytest.raises(ValueError, match="checkpoint 3 in .* has layout 1, this code reads layout 17"):
+        with pytest.raises(ValueError, match="checkpoint 3 in .* has layout 2, this code reads layout 17"):
             read(Checkpoints(tmp_path))
 
 

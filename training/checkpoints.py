@@ -30,7 +30,7 @@ import numpy as np
 with epy.lazy_imports():  # what is wrong with a config is said before this loads
     import orbax.checkpoint as ocp
 
-LAYOUT = 1  # raise it when the meaning of what is saved changes
+LAYOUT = 2  # raise it when the meaning of what is saved changes
 
 # Orbax logs a failed save with several stack traces. CheckpointFailed says it once.
 logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)

@@ -27,8 +27,9 @@ def get_config() -> ConfigDict:
             "model": {"name": "gpt", "width": 64, "depth": 2, "heads": 1, "positions": "rotary"},
             "objective": {"name": "language_modeling"},
             "data": {"name": "repeats", "length": LENGTH, "pairs": 8},
-            # One head a layer, so that it is the known circuit that is found, and Muon, which finds it sooner.
-            "optimizer": {"name": "muon", "learning_rate": 0.02, "warmup": 100, "schedule": "wsd", "clip": 1.0},
+            # One head a layer, so that it is the known circuit that is found, and Muon, which finds it sooner; without
+            # clipping, under which the head of layer 1 stayed soft (0.69 on the token before with seed 1).
+            "optimizer": {"name": "muon", "learning_rate": 0.02, "warmup": 100, "schedule": "wsd"},
         }
     )  # fmt: skip
 
