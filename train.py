@@ -202,6 +202,13 @@ def errors_in_one_line():
     except KeyboardInterrupt:
         print("stopped; what was saved before is kept. To go on, run the same command again.", file=sys.stderr)
         sys.exit(130)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error) or os.environ.get("LECTERN_TRACEBACK"):
+            raise
+        said = str(error).splitlines()[0].removeprefix("RESOURCE_EXHAUSTED: ")
+        print(f"error: {said} What was saved before is kept. A smaller batch_size needs less, or the same in parts "
+              "(accumulate), or model.remat.", file=sys.stderr, flush=True)  # fmt: skip
+        sys.exit(1)
     except (ValueError, TypeError, OSError, NonFinite) as error:
         if os.environ.get("LECTERN_TRACEBACK"):
             raise

@@ -168,6 +168,10 @@ def _phase(plan: Plan, name: str, trials: dict[str, dict], flags: list[str]) -> 
         raise ValueError(f"--jobs={given.jobs}: expected at least 1")
     print(f"{name}: {len(trials)} runs", flush=True)
     sweep.run_list(listed, given, show=lambda workdir: None)
+    left = [trial.name for trial in listed.trials(given.workdir) if not trial.settled()]
+    if left and not given.dry_run:
+        raise ChildProcessError(f"{len(left)} of {len(trials)} runs of the {name} have not come to their end, "
+                                f"{left[0]} for one. The same command goes on with them.")  # fmt: skip
 
 
 def _examine(workdir: Path) -> None:

@@ -6,7 +6,8 @@ The file holds {"trials": [{"config": "configs/vit.py", "overrides": {"seed": 1,
 "workdir": "runs/lr/1"}, ...]}. What may differ is what `traced_fields` gives. The same command again continues; a run
 that is complete is left as it is. A run whose loss is no longer a number is left out, and the reason is written to
 `failed.txt` in its workdir; it stays out until that file is removed. Each run has one device, whatever its mesh says;
-one that is alone in the file is trained as `train.py` does, on all that its mesh asks for.
+one that is alone in the file is trained as `train.py` does, on all that its mesh asks for. Runs that do not fit into
+the memory together are trained in two parts, one after the other, and so on.
 """
 
 import argparse
@@ -34,10 +35,10 @@ from training.account import Account
 from training.compilation import use_compilation_cache
 from training.log import Display
 from training.loop import NonFinite, fit, means_over
-from training.memory import keep_memory
+from training.memory import keep_memory, room
 from training.optimizer import make_optimizer
 from training.population import Group, make_mesh, placement, putter, stack, taker, together
-from training.report import start_report
+from training.report import memory, start_report
 from training.settings import read_command_line
 from training.step import make_evaluation_step, make_train_step
 
@@ -100,7 +101,7 @@ def run(trials: Sequence[Mapping]) -> list[dict | None]:
         summaries = {i: account.summary for i, account in enumerate(accounts) if account.summary}
         open_ = [i for i, workdir in enumerate(workdirs) if i not in summaries and not (workdir / FAILED).exists()]
         if open_:
-            summaries |= _train(runs, accounts, open_, opened, started)
+            summaries |= _train_parts(runs, accounts, open_, started)
     return [summaries.get(i) for i in range(len(trials))]
 
 
@@ -160,11 +161,32 @@ def _kind(config: ConfigDict) -> str:
     return json.dumps(kind, sort_keys=True, default=str)
 
 
+class _TooLarge(Exception):
+    """The programs of so many runs do not fit into the memory."""
+
+
+def _train_parts(runs: list[Run], accounts: list[Account], open_: list[int], started: float) -> dict:
+    """As `_train`, in as few programs, one after the other, as the memory allows."""
+    try:
+        with ExitStack() as opened:
+            return _train(runs, accounts, open_, opened, started)
+    except _TooLarge as large:
+        print(f"{large}: in two parts", flush=True)
+    middle, found = (len(runs) + 1) // 2, {}
+    for part in (slice(0, middle), slice(middle, len(runs))):
+        places = range(len(runs))[part]
+        if left := [i - places.start for i in open_ if i in places]:
+            some = _train_parts(runs[part], accounts[part], left, started)
+            found |= {places.start + i: summary for i, summary in some.items()}
+            started = time.time()
+    return found
+
+
 def _train(runs: list[Run], accounts: list[Account], open_: list[int], opened: ExitStack, started: float) -> dict:
     """The summaries of the runs `open_` that come to their end.
 
     Runs that failed or are complete keep their places in the program, though nobody looks at them: so a restart
-    computes the others to the same bits.
+    computes the others to the same bits. Raises _TooLarge before anything is trained.
     """
     this, fields = runs[0], runs[0].fields
     mesh, places = make_mesh(len(runs))
@@ -195,8 +217,13 @@ def _train(runs: list[Run], accounts: list[Account], open_: list[int], opened: E
     example = put(next(batches))
     batches.set_state(place)
     numbers = put(_differing(filled))
+    put_shared = lambda batch: jax.device_put(batch, placement(mesh, shared=True))
     step, evaluate = _programs(this, structure, mesh)
     step = step.lower(numbers, state, example).compile()
+    evaluate = evaluate.lower(numbers, state.parameters, put_shared(next(iter(held_out)))).compile()
+    needed, there = max(memory(step), memory(evaluate)), room(mesh.size)
+    if needed > there and len(runs) > 1:
+        raise _TooLarge(f"{len(runs)} runs need {needed / 2**30:.1f} GiB a device, and there are {there / 2**30:.1f}")
 
     display = Display(fields.steps, start[first])
     opened.enter_context(closing(display))
@@ -223,8 +250,6 @@ def _train(runs: list[Run], accounts: list[Account], open_: list[int], opened: E
         for i in [i for i in late if start[i] == number]:
             state = insert(state, i, late.pop(i))
         return step(numbers, state, batch)
-
-    put_shared = lambda batch: jax.device_put(batch, placement(mesh, shared=True))
 
     def evaluate_each(parameters):
         measured = jax.device_get([evaluate(numbers, parameters, put_shared(batch)) for batch in held_out])

@@ -22,10 +22,12 @@ from typing import Protocol
 from experiments import trials as states
 from experiments.progress import Progress
 from experiments.trials import Trial, claimed, last_lines, tied
+from training.memory import SHARE
 from training.workdir import ROOT, write_json
 
 LOOK_AGAIN = 1.0  # seconds between looks at what changes slowly: progress, trials that other runners hold
 # Exit codes of runs that were killed from outside. Such a run is continued by the next sweep, and not called failed.
+# Where the system did so for lack of memory, it would do so again, and the run has failed.
 KILLED = {code for n in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP) for code in (-n, 128 + n)}
 
 
@@ -41,7 +43,7 @@ class Job:
         self.progress = {}
         for trial in self.trials:
             self.progress[trial] = Progress(trial.folder / "metrics.jsonl", trial.begin()["steps"])
-        self.began = time.monotonic()
+        self.began, self._starved = time.monotonic(), _starved()
         self.log = _folder(self.group) / "log.txt"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -75,7 +77,10 @@ class Job:
                 trial.mark(state, self.pruned)
             elif state is None:
                 state = states.STOPPED
-                if not self.stopped and code not in KILLED:
+                if code in (-signal.SIGKILL, 128 + signal.SIGKILL) and _starved() > self._starved:
+                    state = states.FAILED
+                    trial.mark(state, "killed by the system: out of memory. With fewer --jobs each has more.")
+                elif not self.stopped and code not in KILLED:
                     ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
                     trial.mark(states.FAILED, f"{ended}\n{last_lines(self.log)}")
                     state = states.FAILED
@@ -201,12 +206,14 @@ def places(jobs: int) -> list[dict[str, str]]:
     """The environment of each of `jobs` processes at a time: one NVIDIA GPU each where there are several jobs.
 
     A single job has all GPUs, over which a run divides its batches. Where there are fewer GPUs than jobs they are
-    shared, and so is their memory.
+    shared, and so is their memory; without a GPU, that of the system.
     """
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     devices = given.split(",") if given else [str(i) for i in range(len(glob.glob("/dev/nvidia[0-9]*")))]
-    if jobs == 1 or not devices:
-        return [{} for _ in range(jobs)]
+    if jobs == 1:
+        return [{}]
+    if not devices:
+        return [{SHARE: f"{1 / jobs:.3f}"} for _ in range(jobs)]
     sharing = -(-jobs // len(devices))
     share = {} if sharing == 1 else {"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.9 / sharing:.3f}"}
     return [{"CUDA_VISIBLE_DEVICES": devices[i % len(devices)]} | share for i in range(jobs)]
@@ -224,6 +231,15 @@ def command(trials: list[Trial]) -> list[str]:
 def request(trial: Trial) -> dict:
     """A trial as `experiments.population` reads it."""
     return {"config": trial.config, "overrides": trial.fields, "workdir": str(trial.folder)}
+
+
+def _starved() -> int:
+    """How many processes the system has killed for lack of memory since it runs; 0 where it does not say."""
+    try:
+        words = Path("/proc/vmstat").read_text().split()
+        return int(words[words.index("oom_kill") + 1])
+    except (OSError, ValueError):
+        return 0
 
 
 def _folder(trials: list[Trial]) -> Path:

@@ -220,6 +220,29 @@ def test_one_goes_on_alone(whole, tmp_path):
     np.testing.assert_allclose(tiny.losses(tmp_path), tiny.losses(whole[0] / "1"), rtol=0, atol=1e-5)
 
 
+def test_those_that_do_not_fit_together_are_trained_in_parts(whole, tmp_path, monkeypatch, capfd):
+    """Five are too many, three and two are not; stopped and started again, the parts are the same."""
+    counts = []
+
+    def room(devices):
+        counts.append(devices)
+        return 0 if len(counts) % 3 == 1 else 2**40  # asked for 5, 3 and 2 runs
+
+    monkeypatch.setattr(population, "room", room)
+    monkeypatch.setattr(population, "keep_memory", lambda: None)
+    trials = [trial(tmp_path / str(i), **overrides) for i, overrides in enumerate(MEMBERS)]
+    summaries = population.run(trials)
+    assert "5 runs need 0.0 GiB a device, and there are 0.0: in two parts" in capfd.readouterr().out
+    assert [summary is None for summary in summaries] == [i == BAD for i in range(5)]
+    for i in good():
+        np.testing.assert_allclose(tiny.losses(tmp_path / str(i)), tiny.losses(whole[0] / str(i)), rtol=0, atol=1e-5)
+        shutil.rmtree(tmp_path / str(i) / "checkpoints" / "16")
+        (tmp_path / str(i) / "summary.json").unlink()
+    again = population.run(trials)
+    untimed = lambda summaries: [summary and summary | {"seconds": 0} for summary in summaries]
+    assert untimed(again) == untimed(summaries)
+
+
 def test_one_in_the_file_is_trained_as_by_itself(tmp_path):
     tiny.finish(start(tmp_path, [MEMBERS[1]]))
     tiny.finish(tiny.start("vit", tmp_path / "alone", "--config.seed=4"))

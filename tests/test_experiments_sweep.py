@@ -5,6 +5,7 @@ A stand-in counts in place of train.py; the slow test at the end trains.
 
 import argparse
 import csv
+from itertools import count
 import json
 import os
 from pathlib import Path
@@ -173,6 +174,15 @@ def test_a_trial_that_is_killed_is_not_called_failed_and_goes_on_next_time(file)
     assert first == "from 0" and int(second.split()[1]) > 0
 
 
+def test_a_trial_that_the_system_kills_for_lack_of_memory_has_failed(file, monkeypatch, capsys):
+    counted = count()
+    monkeypatch.setattr(runner, "_starved", lambda: next(counted))
+    monkeypatch.setattr(runner, "command", lambda trials: ["/bin/sh", "-c", "kill -9 $$"])
+    assert run(file([0.1])) == 1
+    out = capsys.readouterr().out
+    assert "killed by the system: out of memory" in out and "2 failed" in out
+
+
 def test_two_runners_divide_the_trials_and_one_takes_over_what_the_other_leaves(file):
     path = file([0.1, 0.2, 0.3], steps=40)
     first, second = start(path), start(path)
@@ -188,6 +198,10 @@ def test_two_runners_divide_the_trials_and_one_takes_over_what_the_other_leaves(
 def test_jobs_get_a_gpu_each_and_share_when_there_are_too_few(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
     assert runner.places(2) == [{"CUDA_VISIBLE_DEVICES": "2"}, {"CUDA_VISIBLE_DEVICES": "5"}]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr(runner.glob, "glob", lambda pattern: [])
+    assert runner.places(1) == [{}] and runner.places(2) == 2 * [{"LECTERN_MEMORY_SHARE": "0.500"}]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
     share = {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.450"}
     assert runner.places(3) == [{"CUDA_VISIBLE_DEVICES": gpu} | share for gpu in ("2", "5", "2")]
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from tests import tiny
@@ -137,6 +138,12 @@ def test_as_a_user_sees_it(tmp_path):
     output = tiny.finish(tiny.start("vit", tmp_path, "--config.model.widht=8"), 1)
     assert output.startswith("error: model.widht is not a field. Did you mean 'width'?")
     assert output.count("\n") == 1
+
+
+def test_too_little_memory(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "run", lambda config, workdir: jax.block_until_ready(jnp.ones(2**46, jnp.uint8)))
+    error = said(capsys, CONFIG, f"--workdir={tmp_path}")
+    assert error.startswith("error: Out of memory allocating") and "batch_size" in error
 
 
 def test_help(capsys):

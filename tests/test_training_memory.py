@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from training import memory
+
 PROGRAM = """
 import numpy as np
 from training.memory import keep_memory
@@ -29,3 +31,15 @@ def test_memory_stays_with_the_process_unless_the_user_says_otherwise():
 
     assert kept() == pytest.approx(1, abs=0.1)
     assert kept(MALLOC_ARENA_MAX="3") == pytest.approx(0, abs=0.1)
+
+
+def test_on_a_cpu_devices_divide_the_share_of_this_process(monkeypatch, tmp_path):
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(memory, "_LIMITS", (str(limit), str(tmp_path / "nothing")))
+    monkeypatch.delenv(memory.SHARE, raising=False)
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit.write_text("max\n")
+    assert memory.room(1) == pytest.approx(whole * 2 / 3, rel=1e-6)
+    limit.write_text("3000000000\n")
+    monkeypatch.setenv(memory.SHARE, "0.5")
+    assert memory.room(5) == 200_000_000

@@ -1,7 +1,14 @@
-"""Memory that a step has freed stays with the process, for the next step."""
+"""How much memory programs may take, and that what a step has freed stays with the process, for the next step."""
 
 import ctypes
 import os
+from pathlib import Path
+
+import jax
+
+# The part of the system's memory that is this process's, where several runs are at work: 0.5 is half.
+SHARE = "LECTERN_MEMORY_SHARE"
+_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of a container
 
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of glibc's malloc.h
 
@@ -22,3 +29,21 @@ def keep_memory() -> None:
     tune(M_MMAP_MAX, 0)
     tune(M_TRIM_THRESHOLD, -1)
     tune(M_ARENA_MAX, 1)
+
+
+def room(devices: int) -> int:
+    """Bytes that programs may take on each of `devices` devices of this process.
+
+    An accelerator has memory of its own. On a CPU the devices divide two thirds of this process's share: what
+    `keep_memory` keeps, and all that is not of a program, needs room too.
+    """
+    known = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in known:
+        return int(0.9 * known["bytes_limit"])
+    return int(_system() * float(os.environ.get(SHARE, 1)) * 2 / 3 / devices)
+
+
+def _system() -> int:
+    limits = [Path(path).read_text().strip() for path in _LIMITS if Path(path).exists()]
+    limits = [int(limit) for limit in limits if limit.isdecimal()]  # "max" is none
+    return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *limits])
