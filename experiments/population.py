@@ -224,6 +224,7 @@ def _train(runs: list[Run], accounts: list[Account], open_: list[int], opened: E
     needed, there = max(memory(step), memory(evaluate)), room(mesh.size)
     if needed > there and len(runs) > 1:
         raise _TooLarge(f"{len(runs)} runs need {needed / 2**30:.1f} GiB a device, and there are {there / 2**30:.1f}")
+    keep_memory(needed < there / 2)
 
     display = Display(fields.steps, start[first])
     opened.enter_context(closing(display))

@@ -229,7 +229,7 @@ def test_those_that_do_not_fit_together_are_trained_in_parts(whole, tmp_path, mo
         return 0 if len(counts) % 3 == 1 else 2**40  # asked for 5, 3 and 2 runs
 
     monkeypatch.setattr(population, "room", room)
-    monkeypatch.setattr(population, "keep_memory", lambda: None)
+    monkeypatch.setattr(population, "keep_memory", lambda keep=True: None)
     trials = [trial(tmp_path / str(i), **overrides) for i, overrides in enumerate(MEMBERS)]
     summaries = population.run(trials)
     assert "5 runs need 0.0 GiB a device, and there are 0.0: in two parts" in capfd.readouterr().out
