@@ -111,12 +111,13 @@ def _figure(picture: Picture) -> str:
 
 def _protocol(found: Mapping) -> str:
     rules, overrides = found["protocol"]["rules"], found["protocol"]["overrides"]
+    data = rules["data"] | {name[5:]: value for name, value in overrides.items() if name.startswith("data.")}
     seeds = sorted({seed for group in found["comparison"].values() for seed in group["seeds"]})
     tried = len(rules["rates"]) * max((len(part["own"][1]) for part in _parts(rules).values()), default=0)
     budget, share = rules["budget"], rules["tolerance"]
     lines = {
-        "data": f"{rules['data']['name']}: learns from {rules['data']['train']}, is chosen by "
-        f"{rules['data']['evaluation']}; {rules['test']} is read once, at the end",
+        "data": f"{data['name']}: learns from {data['train']}, is chosen by {data['evaluation']}; {rules['test']} is "
+        "read once, at the end",
         "budget": f"{budget:,} parameters within {share:.0%}, {rules['examples']:,} examples seen, "
         f"{rules['batch_size']} a step",
         "tuning": f"{tried} trials a family of {rules['tuning_examples']:,} examples: learning rate "

@@ -55,6 +55,11 @@ def test_the_command_of_a_row_has_all_that_was_set(tmp_path):
     assert "--seeds=5 --examples=640 --set data.shift=1 --set model.dtype=float32</code>" in text
 
 
+def test_the_protocol_names_the_split_that_was_set(tmp_path):
+    found = results({"vit": family(0.9)}, overrides={"data.evaluation": "train[95%:]"})
+    assert "is chosen by train[95%:]; " in report.write_page(found, [], tmp_path).read_text()
+
+
 def test_speeds_of_two_machines_are_told_apart(tmp_path):
     other = family(0.8)
     other["cost"]["environment"] = planted.ENVIRONMENT | {"devices": {"count": 1, "kind": "NVIDIA H100"}}
