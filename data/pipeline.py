@@ -90,7 +90,7 @@ class _TrainChunks:
         self._batch_size = batch_size
         self._seed = seed
         self._rows = rows
-        # A chunk can touch several epochs, but each thread goes forward.
+        # Two epochs, because a chunk begins in the one in which the last chunk ended.
         self._order = lru_cache(maxsize=2)(self._shuffle)
 
     def __len__(self) -> int:

@@ -183,9 +183,10 @@ def _tuning(axes, found: Mapping, rows: list[dict], look: Mapping) -> None:
 
 
 def _limit(axes, points: list[float]) -> None:
-    """The y axis reaches over these, and a little beyond."""
+    """The y axis reaches over these, and a little beyond; where all are equal it stays as it is."""
     low, high = min(points), max(points)
-    axes.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
+    if low < high:
+        axes.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
 
 
 def _scaling(axes, found: Mapping, rows: list[dict], look: Mapping) -> None:

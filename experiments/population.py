@@ -205,9 +205,9 @@ def _train(runs: list[Run], accounts: list[Account], open_: list[int], opened: E
     del states
 
     held_out = evaluation_batches(this.dataset.evaluation, batch_size=fields.batch_size)
+    seen = next(iter(held_out))
     this.check_fit(
-        partial(jax.eval_shape, make_evaluation_step(structure, this.objective)), take(state, first).parameters,
-        next(iter(held_out)),
+        partial(jax.eval_shape, make_evaluation_step(structure, this.objective)), take(state, first).parameters, seen,
     )  # fmt: skip
     filled = runs + [this] * (places - len(runs))
     seeds = [run.fields.seed for run in filled]
@@ -220,7 +220,7 @@ def _train(runs: list[Run], accounts: list[Account], open_: list[int], opened: E
     put_shared = lambda batch: jax.device_put(batch, placement(mesh, shared=True))
     step, evaluate = _programs(this, structure, mesh)
     step = step.lower(numbers, state, example).compile()
-    evaluate = evaluate.lower(numbers, state.parameters, put_shared(next(iter(held_out)))).compile()
+    evaluate = evaluate.lower(numbers, state.parameters, put_shared(seen)).compile()
     needed, there = max(memory(step), memory(evaluate)), room(mesh.size)
     if needed > there and len(runs) > 1:
         raise _TooLarge(f"{len(runs)} runs need {needed / 2**30:.1f} GiB a device, and there are {there / 2**30:.1f}")

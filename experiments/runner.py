@@ -79,7 +79,7 @@ class Job:
                 state = states.STOPPED
                 if code in (-signal.SIGKILL, 128 + signal.SIGKILL) and _starved() > self._starved:
                     state = states.FAILED
-                    trial.mark(state, "killed by the system: out of memory. With fewer --jobs each has more.")
+                    trial.mark(state, "killed by the system: out of memory. Try --retry-failed with fewer --jobs.")
                 elif not self.stopped and code not in KILLED:
                     ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
                     trial.mark(states.FAILED, f"{ended}\n{last_lines(self.log)}")

@@ -82,6 +82,13 @@ def test_failed_families_are_in_no_figure_and_none_at_all_is_no_error(tmp_path):
     assert benchmark_plots.draw(results({"mlp": failed("why")}), tmp_path) == []
 
 
+def test_families_that_all_score_alike_have_a_figure_of_their_tuning(tmp_path, recwarn):
+    one = family(0.9)
+    one["tuning"]["tried"] = [trial | {"score": 0.5} for trial in one["tuning"]["tried"]]
+    assert "tuning" in [picture.path.stem for picture in benchmark_plots.draw(results({"vit": one}), tmp_path)]
+    assert not [str(warning.message) for warning in recwarn if "ylims" in str(warning.message)]
+
+
 # A page of the browser that holds the report as a phone would, clicks it, and writes down what it sees.
 HARNESS = """<!doctype html><iframe id="phone" width="360" height="800"></iframe><pre id="seen"></pre><script>
 const phone = document.getElementById("phone"), seen = {errors: []};
