@@ -10,6 +10,7 @@ from PIL import Image
 
 from data.bytes import Bytes
 from data.dataset import Dataset
+from data.decoded import row_type
 from data.images import labelled_images
 from data.lines import read_lines
 from data.sequences import Sequences, sequence_dataset
@@ -79,8 +80,8 @@ def image_folder(
                 )
     found = {split: [(item.content, classes.get(item.label, -1)) for item in items[split]] for split in items}
     return labelled_images(
-        lambda spec: _Files(_chosen(path, found, spec), (rows, columns, channels)), (rows, columns, channels),
-        len(classes), train, evaluation, peak=255, targets=targets, shift=shift, crop=crop, flip=flip,
+        lambda spec: _Files(_chosen(path, found, spec), (rows, columns, channels)), len(classes), train, evaluation,
+        peak=255, targets=targets, shift=shift, crop=crop, flip=flip,
     )  # fmt: skip
 
 
@@ -192,20 +193,38 @@ def _words(shape: tuple[int, int]) -> str:
 
 
 class _Files:
-    """Images and class numbers as records, decoded when asked for."""
+    """Images and class numbers as rows, see `data.decoded.row_type`. A file is decoded when it is first asked for.
 
-    def __init__(self, found: list[tuple[Path, int]], shape: tuple[int, int, int]):
+    What was decoded is kept in memory, where the whole set takes less than `memory_limit` bytes.
+    """
+
+    def __init__(self, found: list[tuple[Path, int]], shape: tuple[int, int, int], memory_limit: int = 2 * 1024**3):
         self._found = found
-        self._shape = shape
+        self.dtype = row_type(shape)
+        self._kept = None
+        if len(found) * self.dtype.itemsize <= memory_limit:
+            self._kept = np.empty(len(found), self.dtype)
+            self._have = np.zeros(len(found), bool)
 
     def __len__(self) -> int:
         return len(self._found)
 
-    def __getitems__(self, keys: list[int]) -> list[dict]:
-        return [{"image": self._decode(self._found[key][0]), "label": self._found[key][1]} for key in keys]
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        if self._kept is None:
+            return self._decode(indices)
+        missing = indices[~self._have[indices]]
+        if missing.size:
+            # Marked last, so that another thread never reads a row before it is there.
+            self._kept[missing] = self._decode(missing)
+            self._have[missing] = True
+        return self._kept[indices]
 
-    def _decode(self, file: Path) -> np.ndarray:
-        rows, columns, channels = self._shape
+    def _decode(self, indices: np.ndarray) -> np.ndarray:
+        found = [self._found[index] for index in indices.tolist()]
+        return np.array([(label, self._pixels(file)) for file, label in found], self.dtype)
+
+    def _pixels(self, file: Path) -> np.ndarray:
+        rows, columns, channels = self.dtype["image"].shape
         with _open(file) as image:
             try:
                 image = image.convert("L" if channels == 1 else "RGB")
@@ -213,4 +232,4 @@ class _Files:
                 raise ValueError(f"{file} is damaged: {error}. Replace it, or move it away.") from error
             if image.size != (columns, rows):
                 image = image.resize((columns, rows), Image.Resampling.BILINEAR)
-            return np.asarray(image).reshape(self._shape)
+            return np.asarray(image).reshape(rows, columns, channels)

@@ -1,4 +1,4 @@
-"""Labelled images: read once and kept in memory, shifted, cropped and flipped for training."""
+"""Labelled images, shifted, cropped and flipped for training."""
 
 from collections.abc import Callable
 
@@ -6,8 +6,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data.dataset import Batch, Dataset
+from data.decoded import decoded
 from data.forms import formed
-from data.storage import open_official, split_parts
+from data.storage import open_official
 
 
 def mnist(
@@ -52,34 +53,29 @@ def image_dataset(
 
     Raises ValueError where a split does not exist, or targets or augmentation do not fit the images.
     """
-
-    def records(split: str):
-        lengths = {name: info.num_examples for name, info in builder.info.splits.items()}
-        split_parts(builder.info.name, lengths, split)
-        return builder.as_data_source(split)
-
-    features = builder.info.features
-    shape, classes = tuple(features["image"].shape), features["label"].num_classes
     if form != "plain" and not levels:
         levels = peak + 1
     made = labelled_images(
-        records, shape, classes, train, evaluation, peak=peak, targets=targets, levels=levels, **augmentation
-    )
+        decoded(builder), builder.info.features["label"].num_classes, train, evaluation, peak=peak, targets=targets,
+        levels=levels, **augmentation,
+    )  # fmt: skip
     return formed(made, form, levels)
 
 
 def labelled_images(
-    records: Callable, shape: tuple[int, int, int], classes: int, train: str, evaluation: str, *, peak: int,
-    targets: str, levels: int = 0, **augmentation,
+    rows: Callable, classes: int, train: str, evaluation: str, *, peak: int, targets: str, levels: int = 0,
+    **augmentation,
 ) -> Dataset:  # fmt: skip
-    """Returns a set of images with labels 0..classes - 1; `records` gives those of a split, see `Images`."""
+    """Returns a set of images with labels 0..classes - 1; `rows` gives those of a split, see `Images`."""
 
     def source(split: str, **augmentation) -> Images:
-        return Images(records(split), shape, peak=peak, targets=targets, levels=levels, **augmentation)
+        return Images(rows(split), peak=peak, targets=targets, levels=levels, **augmentation)
 
+    training = source(train, **augmentation)
     return Dataset(
-        facts={"image_shape": shape} | ({"target_shape": shape} if targets == "images" else {"classes": classes}),
-        train=source(train, **augmentation),
+        facts={"image_shape": training.shape}
+        | ({"target_shape": training.shape} if targets == "images" else {"classes": classes}),
+        train=training,
         evaluation=source(evaluation),
         evaluation_name=evaluation,
     )
@@ -89,8 +85,7 @@ class Images:
     """A source of images, float32 (B, height, width, channels) in [0, 1], with their labels or themselves as targets.
 
     Args:
-      records: a sequence of {"image", "label"} with `__getitems__`.
-      shape: (height, width, channels) of every image, uint8.
+      rows: an array of labelled images, see `data.decoded.row_type`, or what can be indexed like one.
       peak: the pixel value that becomes 1.0.
       targets: "labels", int32 (B,), or "images", the same ones that go in.
       shift: training images move by up to this many pixels, down or up and right or left. What moves in is 0.
@@ -98,13 +93,11 @@ class Images:
         and stretched back. 1 keeps them whole.
       flip: every second training image is mirrored left to right.
       levels: of intensity, evenly from 0 to 1, to the nearest of which each pixel is moved; 0 leaves them as they are.
-      memory_limit: bytes. Below it, a decoded image is kept, so that only the first epoch decodes.
     """
 
     def __init__(
         self,
-        records,
-        shape: tuple[int, int, int],
+        rows,
         *,
         peak: int,
         targets: str = "labels",
@@ -112,8 +105,8 @@ class Images:
         crop: float = 1.0,
         flip: bool = False,
         levels: int = 0,
-        memory_limit: int = 2 * 1024**3,
     ):
+        shape = rows.dtype["image"].shape
         if not 0 <= shift < min(shape[:2]):
             raise ValueError(f"shift must lie in 0..{min(shape[:2]) - 1} for images {shape}, got {shift}.")
         if not 0 < crop <= 1:
@@ -124,43 +117,25 @@ class Images:
             raise ValueError(f"levels must be at least 2, or 0 to leave the pixels as they are, got {levels}.")
         self.draws = _DRAWS if shift or crop < 1 or flip else 0
         self._augmentation = {"shift": shift, "crop": crop, "flip": flip}
-        self._records = records
+        self.shape = shape
+        self._rows = rows
         self._targets = targets
         self._levels = levels
         self._peak = np.float32(peak)
-        count = len(records)
-        self._kept = count * int(np.prod(shape)) <= memory_limit
-        if self._kept:
-            self._images = np.empty((count, *shape), np.uint8)
-            self._labels = np.empty(count, np.int32)
-            self._have = np.zeros(count, bool)
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._rows)
 
     def examples(self, indices: np.ndarray, draws: np.ndarray | None = None) -> Batch:
         """Returns a batch, see `data.dataset.Source`."""
-        pixels, labels = self._read(indices) if self._kept else self._decode(indices)
-        images = pixels / self._peak
+        rows = self._rows[indices]
+        images = rows["image"] / self._peak
         if draws is not None and self.draws:
             images = augment(images, draws, **self._augmentation)
         if self._levels:
             images = np.rint(images * (self._levels - 1)) / np.float32(self._levels - 1)
-        targets = labels if self._targets == "labels" else images
+        targets = np.ascontiguousarray(rows["label"]) if self._targets == "labels" else images
         return {"inputs": {"images": images}, "targets": targets, "weights": np.ones(len(indices), np.float32)}
-
-    def _read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        missing = indices[~self._have[indices]]
-        if missing.size:
-            # Marked last, so that another thread never reads a row before it is there.
-            self._images[missing], self._labels[missing] = self._decode(missing)
-            self._have[missing] = True
-        return self._images[indices], self._labels[indices]
-
-    def _decode(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        records = self._records.__getitems__(indices.tolist())
-        pixels = np.stack([record["image"] for record in records])
-        return pixels, np.array([record["label"] for record in records], np.int32)
 
 
 def augment(images: np.ndarray, draws: np.ndarray, *, shift: int, crop: float, flip: bool) -> np.ndarray:

@@ -10,7 +10,7 @@ import tensorflow_datasets as tfds
 from data.bytes import Bytes
 from data.dataset import Dataset
 from data.sequences import Sequences, sequence_dataset
-from data.storage import open_embedded
+from data.storage import open_embedded, records
 
 LANGUAGES = ("cs", "da", "de", "en", "es", "fi", "fr", "hu", "it", "nl", "no", "pl", "pt", "ro", "sk", "sv")
 
@@ -22,8 +22,9 @@ def number_languages(*, train: str = "train", evaluation: str = "test") -> Datas
     `LANGUAGES`, in this order. Raises ValueError where a split does not exist.
     """
     vocabulary = Bytes()
-    records = {split: source[0] for split, source in open_embedded(NumberLanguages).as_data_source().items()}
-    lines = {split: record["text"].decode().split("\n") for split, record in records.items()}
+    builder = open_embedded(NumberLanguages)
+    found = {split: next(records(builder, split)) for split in builder.info.splits}
+    lines = {split: record["text"].decode().split("\n") for split, record in found.items()}
     texts = [vocabulary.encode(line) for split in lines for line in lines[split]]
     targets = [number % len(LANGUAGES) for split in lines for number in range(len(lines[split]))]
     return sequence_dataset(

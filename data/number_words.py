@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 
 from data.dataset import Dataset
 from data.pairs import Pairs, Prompts, pairs_in
-from data.storage import open_embedded, split_parts
+from data.storage import open_embedded, records, split_parts
 from data.subwords import Subwords
 
 
@@ -22,9 +22,10 @@ def number_words(
     the split train, which both languages share; 263 makes every byte a token. `form`: see `data.pairs.pairs_in`.
     Raises ValueError where a split does not exist.
     """
-    records = {split: source[0] for split, source in open_embedded(NumberWords).as_data_source().items()}
+    builder = open_embedded(NumberWords)
+    found = {split: next(records(builder, split)) for split in builder.info.splits}
     both = ("english", "german")
-    texts = {split: [record[language].decode().split("\n") for language in both] for split, record in records.items()}
+    texts = {split: [record[language].decode().split("\n") for language in both] for split, record in found.items()}
     vocabulary = Subwords.train(sum(texts["train"], []), kind="bpe", vocab_size=vocab_size)
     tokens = {split: [vocabulary.encode_all(lines) for lines in sides] for split, sides in texts.items()}
     longest = [max(len(row) for sides in tokens.values() for row in sides[side]) for side in (0, 1)]

@@ -1,5 +1,6 @@
 """Where prepared sets lie, and how they are opened: never with TensorFlow, never through a network."""
 
+from collections.abc import Iterator
 import contextlib
 import json
 import logging
@@ -38,16 +39,21 @@ def open_official(name: str) -> tfds.core.DatasetBuilder:
     raise FileNotFoundError(f"{problem}\n{_how_to_prepare(name, root)}")
 
 
+def kept_root() -> Path:
+    """Returns the folder for what is prepared here: $LECTERN_DATA, or ~/.cache/lectern/tfds where that is not set."""
+    return Path(os.environ.get("LECTERN_DATA") or "~/.cache/lectern/tfds").expanduser()
+
+
 def open_embedded(builder_class: type[tfds.core.GeneratorBasedBuilder]) -> tfds.core.DatasetBuilder:
     """Opens a set whose content comes with the installation; the first call on a machine prepares it.
 
-    It lies in $LECTERN_DATA, or ~/.cache/lectern/tfds where that is not set. A lock lets one process prepare
-    while others wait. What a killed process left half-written is removed and prepared again.
+    It lies in `kept_root()`. A lock lets one process prepare while others wait. What a killed process left
+    half-written is removed and prepared again.
 
     Raises OSError where the folder cannot be written to.
     """
     name = builder_class.name
-    root = Path(os.environ.get("LECTERN_DATA") or "~/.cache/lectern/tfds").expanduser()
+    root = kept_root()
     folder = root / name / str(builder_class.VERSION)
     if not _complete(folder):
         try:
@@ -62,6 +68,19 @@ def open_embedded(builder_class: type[tfds.core.GeneratorBasedBuilder]) -> tfds.
                 "Set LECTERN_DATA to a folder with room that can be written to."
             ) from error
     return tfds.builder_from_directory(folder)
+
+
+def records(builder: tfds.core.DatasetBuilder, split: str) -> Iterator[dict]:
+    """Yields the records of a whole split in their order. Raises ValueError, with the folder, where it is damaged."""
+    try:
+        source = builder.as_data_source(split)
+        for start in range(0, len(source), 1_000):
+            yield from source.__getitems__(range(start, min(start + 1_000, len(source))))
+    except (RuntimeError, OSError, ValueError) as error:  # what array_record, Pillow and TFDS raise
+        raise ValueError(
+            f"{builder.data_dir} is damaged: {split} of {builder.info.name} cannot be read ({error}). Move that folder "
+            "away, and prepare the set anew. Those that come with Lectern are prepared by the next run."
+        ) from error
 
 
 def split_parts(name: str, lengths: dict[str, int], split: str) -> list[tuple[str, slice]]:

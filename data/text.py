@@ -9,7 +9,7 @@ import tensorflow_datasets as tfds
 from data.bytes import Bytes
 from data.characters import Characters
 from data.dataset import Batch, Dataset
-from data.storage import open_official, split_parts
+from data.storage import open_official, records, split_parts
 from data.subwords import MASK, SPECIALS, Subwords
 
 
@@ -65,7 +65,7 @@ def text_dataset(
 
 def builder_texts(builder: tfds.core.DatasetBuilder) -> dict[str, str]:
     """Returns the text of each split of a set with the feature "text"."""
-    read = lambda split: "".join(record["text"].decode("utf-8") for record in builder.as_data_source(split))
+    read = lambda split: "".join(record["text"].decode("utf-8") for record in records(builder, split))
     return {split: read(split) for split in builder.info.splits}
 
 

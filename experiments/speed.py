@@ -40,8 +40,6 @@ from training.step import make_train_step
 
 ROOT = Path(__file__).resolve().parents[1]
 
-SMALL = 100_000  # examples of sets that are read once, and kept in memory
-
 # (B, T, H, K, causal): nanoGPT's GPU recipe on a small batch, its CPU recipe, vision transformers on digits and MNIST.
 SIZES = ((16, 256, 6, 64, True), (12, 64, 4, 32, True), (64, 4, 4, 16, False), (64, 49, 4, 16, False))
 
@@ -49,21 +47,18 @@ SIZES = ((16, 256, 6, 64, True), (12, 64, 4, 32, True), (64, 4, 4, 16, False), (
 def measure_input(configs: list[str], *, seconds: float = 3.0) -> None:
     """Prints batches a second of the pipeline alone, steps a second of the compiled step alone, and their ratio.
 
-    One device; each side runs `seconds`, after a warm-up. The target is a ratio of 5. The first epoch, which decodes
-    images and is not the one that counts, is shown beside it; of large sets `seconds` of it.
+    One device; each side runs `seconds`, after a warm-up. The target is a ratio of 5.
     """
-    table = _table("config", "first epoch", "batches/s", "steps/s", "ratio", "at least 5")
+    table = _table("config", "batches/s", "steps/s", "ratio", "at least 5")
     for config in configs:
         try:
-            first, given, taken = _rates(config, seconds)
+            given, taken = _rates(config, seconds)
         except FileNotFoundError as error:
-            table.add_row(Path(config).name, "", "", "", "", f"skipped: {str(error).split('. ')[0]}")
+            table.add_row(Path(config).name, "", "", "", f"skipped: {str(error).split('. ')[0]}")
         else:
             ratio = given / taken
-            table.add_row(
-                Path(config).name, f"{first:,.0f}", f"{given:,.0f}", f"{taken:,.1f}", f"{ratio:.1f}",
-                "yes" if ratio >= 5 else "NO",
-            )  # fmt: skip
+            enough = "yes" if ratio >= 5 else "NO"
+            table.add_row(Path(config).name, f"{given:,.0f}", f"{taken:,.1f}", f"{ratio:.1f}", enough)
     _show(table)
 
 
@@ -176,8 +171,8 @@ def _runnable() -> list[str]:
     return [str(ROOT / config) for config in found if not missing[config]]
 
 
-def _rates(config: str, seconds: float) -> tuple[float, float, float]:
-    """Batches a second of the pipeline, in the first epoch and then, and steps a second on one batch."""
+def _rates(config: str, seconds: float) -> tuple[float, float]:
+    """Batches a second of the pipeline, and steps a second on one batch."""
     this = Run.of(runpy.run_path(config)["get_config"]())
     fields = this.fields
     batches = train_batches(this.dataset.train, batch_size=fields.batch_size, seed=fields.seed)
@@ -191,11 +186,7 @@ def _rates(config: str, seconds: float) -> tuple[float, float, float]:
         state, metrics = step(state, batch)
         return metrics
 
-    first = _calls_a_second(lambda: next(batches), seconds)
-    if len(this.dataset.train) <= SMALL:
-        for _ in range(len(this.dataset.train) // fields.batch_size + 1):
-            next(batches)
-    return first, _rate(lambda: next(batches), seconds), _rate(train, seconds)
+    return _rate(lambda: next(batches), seconds), _rate(train, seconds)
 
 
 def _rate(work: Callable, seconds: float) -> float:

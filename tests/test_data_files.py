@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from data.files import image_folder, labelled_text
+from data.files import _Files, image_folder, labelled_text
 from data.subwords import CLS, SEP, Subwords
 
 
@@ -164,6 +164,21 @@ def test_a_slice_has_all_classes_and_is_the_same_each_time(tmp_path):
     batch = found.evaluation.examples(np.arange(8))
     assert set(batch["targets"]) == {0, 1}
     np.testing.assert_equal(again.evaluation.examples(np.arange(8)), batch)
+
+
+def test_an_image_is_decoded_once_where_all_fit_into_memory(tmp_path):
+    found = [(tmp_path / f"{n}.png", n % 3) for n in range(7)]
+    for n, (file, _) in enumerate(found):
+        picture(tmp_path, file, np.full((3, 5), 10 * n))
+    size = 7 * (4 + 3 * 5)  # bytes: a label and the pixels
+    kept, anew = (_Files(found, (3, 5, 1), memory_limit=limit) for limit in (size, size - 1))
+    for files in (kept, anew):
+        rows = files[np.array([5, 2])]
+        assert (rows["image"][:, 2, 4, 0].tolist(), rows["label"].tolist()) == ([50, 20], [2, 2])
+    found[2][0].unlink()
+    assert kept[np.array([6, 2, 5])]["image"][:, 0, 0, 0].tolist() == [60, 20, 50]
+    with pytest.raises(ValueError, match="2.png cannot be read"):
+        anew[np.array([6, 2, 5])]
 
 
 def test_images_of_two_sizes_are_named(tmp_path):

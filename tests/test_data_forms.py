@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from data.dataset import Dataset
+from data.decoded import row_type
 from data.forms import formed
 from data.images import Images
 from data.sequences import Sequences, sequence_dataset
@@ -11,21 +12,13 @@ from data.sequences import Sequences, sequence_dataset
 MADE = Sequences.of([np.array(x, np.uint8) for x in ([3, 1], [2, 4, 0])], [1, 2])
 
 
-class Records:
-    """Two images of 2x3 pixels with intensities 0..4."""
-
-    def __len__(self):
-        return 2
-
-    def __getitems__(self, keys):
-        return [{"image": np.array(_PIXELS[key], np.uint8).reshape(2, 3, 1), "label": 5 + key} for key in keys]
-
-
-_PIXELS = [[0, 1, 2, 3, 4, 0], [4, 4, 0, 0, 1, 1]]
+# Two images of 2x3 pixels with intensities 0..4, of classes 5 and 6.
+PIXELS = [[0, 1, 2, 3, 4, 0], [4, 4, 0, 0, 1, 1]]
+ROWS = np.array([(5 + n, np.reshape(PIXELS[n], (2, 3, 1))) for n in (0, 1)], row_type((2, 3, 1)))
 
 
 def images(form: str, **settings):
-    source = Images(Records(), (2, 3, 1), peak=4, **settings)
+    source = Images(ROWS, peak=4, **settings)
     plain = Dataset({"image_shape": (2, 3, 1), "classes": 7}, source, source, "test")
     found = formed(plain, form, levels=settings.get("levels", 5))
     return found.facts, found.train.examples(np.array([1, 0]))
@@ -92,9 +85,9 @@ def test_an_encoder_decoder_is_given_one_half():
 
 
 def test_levels_move_each_pixel_to_the_nearest():
-    plain = Images(Records(), (2, 3, 1), peak=4).examples(np.array([0]))["inputs"]["images"].ravel()
+    plain = Images(ROWS, peak=4).examples(np.array([0]))["inputs"]["images"].ravel()
     assert plain.tolist() == [0, 0.25, 0.5, 0.75, 1, 0]
-    coarse = Images(Records(), (2, 3, 1), peak=4, levels=3).examples(np.array([0]))["inputs"]["images"].ravel()
+    coarse = Images(ROWS, peak=4, levels=3).examples(np.array([0]))["inputs"]["images"].ravel()
     assert coarse.tolist() == [0, 0, 0.5, 1, 1, 0]  # halves go to the even level
     assert coarse.dtype == np.float32
 
@@ -107,5 +100,5 @@ def test_what_cannot_be_is_named():
     with pytest.raises(ValueError, match="levels must be at least 2"):
         images("class", levels=1)
     with pytest.raises(ValueError, match="needs the labels"):
-        source = Images(Records(), (2, 3, 1), peak=4, targets="images")
+        source = Images(ROWS, peak=4, targets="images")
         formed(Dataset({"image_shape": (2, 3, 1), "target_shape": (2, 3, 1)}, source, source, "test"), "class", 5)

@@ -1,4 +1,4 @@
-"""Images: scaling, what is kept in memory, augmentation by hand-computed values, and the sets on disk."""
+"""Images: scaling, augmentation by hand-computed values, and the sets on disk."""
 
 import os
 from pathlib import Path
@@ -6,28 +6,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data.decoded import row_type
 from data.images import Images, augment, fashion_mnist, mnist
 
 NOTHING = {"shift": 0, "crop": 1.0, "flip": False}
 RAMP = np.tile(np.arange(4, dtype=np.float32), (4, 1))[None, :, :, None]
 
 
-class Records:
-    """Seven images of 3x5 pixels and 2 channels that count how often each is decoded."""
-
-    def __init__(self):
-        self.decoded = []
-
-    def __len__(self):
-        return 7
-
-    def __getitems__(self, keys):
-        self.decoded += keys
-        return [{"image": np.full((3, 5, 2), 10 * key, np.uint8), "label": key % 3} for key in keys]
+def rows():
+    """Seven images of 3x5 pixels and 2 channels: those of number n are 10 n everywhere, and its label is n modulo 3."""
+    made = np.empty(7, row_type((3, 5, 2)))
+    made["image"] = 10 * np.arange(7).reshape(7, 1, 1, 1)
+    made["label"] = np.arange(7) % 3
+    return made
 
 
 def test_a_batch_has_scaled_images_labels_and_weights():
-    batch = Images(Records(), (3, 5, 2), peak=40).examples(np.array([4, 1]))
+    batch = Images(rows(), peak=40).examples(np.array([4, 1]))
     images = batch["inputs"]["images"]
     assert images.dtype == np.float32 and images.shape == (2, 3, 5, 2)
     assert images[:, 1, 2, 0].tolist() == [1.0, 0.25]
@@ -36,7 +31,7 @@ def test_a_batch_has_scaled_images_labels_and_weights():
 
 
 def test_images_may_be_their_own_targets_and_are_moved_with_them():
-    source = Images(Records(), (3, 5, 2), peak=60, targets="images", shift=1)
+    source = Images(rows(), peak=60, targets="images", shift=1)
     batch = source.examples(np.array([6, 2]), np.full((2, source.draws), 0.99))
     assert batch["targets"].tolist() == batch["inputs"]["images"].tolist()
     assert batch["targets"][0, :, :, 0].tolist() == [[0] * 5, [0, 1, 1, 1, 1], [0, 1, 1, 1, 1]]
@@ -44,25 +39,17 @@ def test_images_may_be_their_own_targets_and_are_moved_with_them():
 
 def test_other_targets_are_refused():
     with pytest.raises(ValueError, match="targets must be 'labels' or 'images', got 'masks'"):
-        Images(Records(), (3, 5, 2), peak=60, targets="masks")
+        Images(rows(), peak=60, targets="masks")
 
 
-def test_each_record_is_decoded_once_and_the_caller_may_change_a_batch():
-    records = Records()
-    images = Images(records, (3, 5, 2), peak=10)
-    images.examples(np.array([2, 5]))["inputs"]["images"][:] = -1
-    again = images.examples(np.array([5, 6, 2]))
-    assert records.decoded == [2, 5, 6]
-    assert again["inputs"]["images"][:, 0, 0, 0].tolist() == [5, 6, 2]
-
-
-def test_a_set_above_the_memory_limit_is_read_each_time_with_equal_results():
-    records = Records()
-    large = Images(records, (3, 5, 2), peak=10, memory_limit=7 * 3 * 5 * 2 - 1)
-    small = Images(Records(), (3, 5, 2), peak=10, memory_limit=7 * 3 * 5 * 2)
-    for _ in range(2):
-        np.testing.assert_equal(large.examples(np.array([3, 3])), small.examples(np.array([3, 3])))
-    assert records.decoded == [3, 3, 3, 3]
+def test_the_caller_may_change_a_batch():
+    for targets in ("labels", "images"):
+        images = Images(rows(), peak=10, targets=targets)
+        batch = images.examples(np.array([2, 5]))
+        batch["inputs"]["images"][:] = batch["targets"][:] = -1
+        again = images.examples(np.array([5, 6, 2]))
+        assert again["inputs"]["images"][:, 0, 0, 0].tolist() == [5, 6, 2]
+        assert again["targets"].reshape(3, -1)[:, 0].tolist() == ([2, 0, 2] if targets == "labels" else [5, 6, 2])
 
 
 def test_a_shift_moves_by_whole_pixels_and_fills_with_zero():
@@ -118,8 +105,8 @@ def test_all_at_once_equals_one_image_at_a_time():
 
 
 def test_without_draws_or_without_settings_images_stay_as_they_are():
-    augmented = Images(Records(), (3, 5, 2), peak=10, shift=1, crop=0.5, flip=True)
-    plain = Images(Records(), (3, 5, 2), peak=10)
+    augmented = Images(rows(), peak=10, shift=1, crop=0.5, flip=True)
+    plain = Images(rows(), peak=10)
     indices = np.arange(7)
     assert (augmented.draws, plain.draws) == (6, 0)
     np.testing.assert_equal(augmented.examples(indices), plain.examples(indices))
@@ -138,7 +125,7 @@ def test_without_draws_or_without_settings_images_stay_as_they_are():
 )
 def test_augmentation_that_does_not_fit_is_named(setting, message):
     with pytest.raises(ValueError, match=message):
-        Images(Records(), (3, 5, 2), peak=10, **setting)
+        Images(rows(), peak=10, **setting)
 
 
 @pytest.mark.parametrize("load", [mnist, fashion_mnist])

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from data.decoded import row_type
 from data.images import Images
 from data.pipeline import CHUNK, evaluation_batches, population_batches, train_batches
 
@@ -77,21 +78,16 @@ def test_processes_see_together_what_one_sees():
 
 
 def test_augmented_images_do_not_depend_on_how_rows_are_shared():
-    pixels = np.random.default_rng(0).integers(0, 256, (13, 7, 5, 3), dtype=np.uint8)
+    made = np.zeros(13, row_type((7, 5, 3)))
+    made["image"] = np.random.default_rng(0).integers(0, 256, (13, 7, 5, 3))
 
     def batches(rows):
-        records = Records([{"image": image, "label": 0} for image in pixels])
-        source = Images(records, (7, 5, 3), peak=255, shift=2, crop=0.6, flip=True)
+        source = Images(made, peak=255, shift=2, crop=0.6, flip=True)
         iterator = train_batches(source, batch_size=6, seed=1, rows=rows)
         return [next(iterator)["inputs"]["images"] for _ in range(5)]
 
     halves = zip(batches(slice(0, 3)), batches(slice(3, 6)))
     np.testing.assert_array_equal([np.concatenate(pair) for pair in halves], batches(slice(None)))
-
-
-class Records(list):
-    def __getitems__(self, keys):
-        return [self[key] for key in keys]
 
 
 @pytest.mark.parametrize("batch_size", [0, 12])

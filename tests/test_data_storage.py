@@ -1,14 +1,17 @@
 """Finding and preparing sets: messages for what is missing, recovery, several processes at once."""
 
+from functools import partial
 import json
 from pathlib import Path
+import shutil
 import subprocess
 import sys
 import time
 
 import pytest
 
-from data.python_docs import PythonDocs
+from data.digits import digits
+from data.python_docs import PythonDocs, python_docs
 from data.storage import open_embedded, open_official, split_parts
 
 ROOT = Path(__file__).parent.parent
@@ -84,6 +87,25 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("LECTERN_DATA", str(tmp_path / "file"))
     with pytest.raises(OSError, match="Cannot prepare python_docs in .*file: .* Set LECTERN_DATA"):
         open_embedded(PythonDocs)
+
+
+@pytest.mark.parametrize("damage", [lambda x: x[:-100], lambda x: x[:200] + bytes(50) + x[250:], lambda x: b""])
+@pytest.mark.parametrize("load", [digits, partial(python_docs, context=7)])
+def test_a_damaged_set_is_named_with_what_to_do(load, damage, embedded):
+    load()
+    for file in embedded.rglob("*train.array_record*"):
+        file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(ValueError, match=rf"{embedded}/\w+/[\d.]+ is damaged: train of .* prepared by the next run"):
+        load()
+    for folder in embedded.iterdir():
+        shutil.rmtree(folder)
+    load()
+
+
+@pytest.fixture
+def embedded(tmp_path, monkeypatch):
+    monkeypatch.setenv("LECTERN_DATA", str(tmp_path))
+    return tmp_path
 
 
 def test_splits_can_be_sliced_and_added():

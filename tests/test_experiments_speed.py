@@ -51,7 +51,7 @@ def test_input_prints_both_rates_and_skips_what_is_not_on_disk(config, tmp_path,
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     measure_input([config("digits"), config("mnist")], seconds=0.01)
     digits, mnist = capsys.readouterr().out.splitlines()[-2:]
-    assert re.search(r"digits\.py +[\d,]+ +[\d,]+ +[\d,]+\.\d +\d+\.\d +(yes|NO)", digits)
+    assert re.search(r"digits\.py +[\d,]+ +[\d,]+\.\d +\d+\.\d +(yes|NO)", digits)
     assert re.search(r"mnist\.py +skipped: The set mnist is not on disk", mnist)
 
 
