@@ -12,5 +12,12 @@ def pytest_configure():
     import jax
 
     # Tests compile hundreds of tiny programs and run each once or twice: optimising them takes most of the time. The
-    # whole runs that tests start are processes of their own and compile as usual.
+    # whole runs that tests start are processes of their own and compile as usual, so the flags are taken back.
     jax.config.update("jax_disable_most_optimizations", True)
+    flags = os.environ.get("XLA_FLAGS")
+    os.environ["XLA_FLAGS"] = f"{flags or ''} --xla_cpu_use_fusion_emitters=false"
+    jax.devices()  # reads them
+    if flags is None:
+        del os.environ["XLA_FLAGS"]
+    else:
+        os.environ["XLA_FLAGS"] = flags

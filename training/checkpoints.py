@@ -48,6 +48,13 @@ def _without_late_writes(unraisable, hook=sys.unraisablehook):
 sys.unraisablehook = _without_late_writes
 
 
+def _array_handler():
+    # Orbax cuts an array with copies on several devices, so that each writes a part. For small arrays the cutting takes
+    # most of a save.
+    handler = ocp.type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=2**20)
+    return ocp.type_handlers.create_type_handler_registry((jax.Array, handler))
+
+
 class NonFiniteState(FloatingPointError):
     """The arrays `paths` hold NaN or infinity: `step` is not saved. `newest`: the last good step, or None."""
 
@@ -82,7 +89,7 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             self.directory,
             item_handlers={
-                "state": ocp.PyTreeCheckpointHandler(),
+                "state": ocp.PyTreeCheckpointHandler(type_handler_registry=_array_handler()),
                 "about": ocp.JsonCheckpointHandler(filename="about.json"),
             },
             options=ocp.CheckpointManagerOptions(
