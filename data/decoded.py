@@ -1,7 +1,6 @@
 """Labelled images of a prepared set as arrays: decoded by the first run on a machine, then read from disk."""
 
-from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 import hashlib
 import os
 from pathlib import Path
@@ -21,29 +20,27 @@ def row_type(shape: tuple[int, int, int]) -> np.dtype:
     return np.dtype([("label", np.int32), ("image", np.uint8, shape)])
 
 
-def decoded(builder: tfds.core.DatasetBuilder) -> Callable[[str], np.ndarray]:
-    """Returns the function that gives the rows of a split such as "train[:80%]+test", see `row_type`.
+def decoded(builder: tfds.core.DatasetBuilder, split: str) -> np.ndarray:
+    """Returns the rows of a split such as "train[:80%]+test", see `row_type`. They are shared: not to be written to.
 
     The set has features "image" and "label" and fits into memory. A large split is kept in the folder of
     `data.storage.kept_root`, under a digest of the files that it was decoded from, so another set of the same name is
     another file. Where that cannot be written, which is said, each run decodes.
 
-    The function raises ValueError where there is no such split, or the set is damaged.
+    Raises ValueError where there is no such split, or the set is damaged.
     """
-    whole = cache(lambda name: _read(builder, name))
-
-    def rows(split: str) -> np.ndarray:
-        lengths = {name: info.num_examples for name, info in builder.info.splits.items()}
-        parts = [whole(name)[part] for name, part in split_parts(builder.info.name, lengths, split)]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    return rows
+    lengths = {name: info.num_examples for name, info in builder.info.splits.items()}
+    found = split_parts(builder.info.name, lengths, split)
+    parts = [_read(builder.data_dir, name, _digest(builder, name))[part] for name, part in found]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _read(builder: tfds.core.DatasetBuilder, split: str) -> np.ndarray:
+@lru_cache(maxsize=4)  # the members of a population, and training and evaluation on one split, share the arrays
+def _read(folder: str, split: str, digest: str) -> np.ndarray:
+    builder = tfds.builder_from_directory(folder)
     if builder.info.splits[split].num_examples < _WORTH_KEEPING:
         return _decode(builder, split)
-    file = _file(builder, split)
+    file = kept_root() / "decoded" / f"{builder.info.name}-{builder.info.version}-{split}-{digest[:16]}.npz"
     try:
         with np.load(file) as kept:
             return kept["rows"]
@@ -63,12 +60,11 @@ def _decode(builder: tfds.core.DatasetBuilder, split: str) -> np.ndarray:
     return np.fromiter(found, row_type(builder.info.features["image"].shape), builder.info.splits[split].num_examples)
 
 
-def _file(builder: tfds.core.DatasetBuilder, split: str) -> Path:
+def _digest(builder: tfds.core.DatasetBuilder, split: str) -> str:
     digest = hashlib.sha256()
     for path in builder.info.splits[split].filepaths:
         digest.update(Path(path).read_bytes())
-    name = f"{builder.info.name}-{builder.info.version}-{split}-{digest.hexdigest()[:16]}.npz"
-    return kept_root() / "decoded" / name
+    return digest.hexdigest()
 
 
 def _write(file: Path, rows: np.ndarray) -> None:

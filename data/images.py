@@ -1,6 +1,7 @@
 """Labelled images, shifted, cropped and flipped for training."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -56,8 +57,8 @@ def image_dataset(
     if form != "plain" and not levels:
         levels = peak + 1
     made = labelled_images(
-        decoded(builder), builder.info.features["label"].num_classes, train, evaluation, peak=peak, targets=targets,
-        levels=levels, **augmentation,
+        partial(decoded, builder), builder.info.features["label"].num_classes, train, evaluation, peak=peak,
+        targets=targets, levels=levels, **augmentation,
     )  # fmt: skip
     return formed(made, form, levels)
 

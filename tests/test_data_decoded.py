@@ -54,7 +54,8 @@ def squares(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """Where images are kept; splits of 11 are worth it here, those of 2 are not."""
+    """Where images are kept; splits of 11 are worth it here, those of 2 are not. Each test is a first run."""
+    module._read.cache_clear()
     monkeypatch.setenv("LECTERN_DATA", str(tmp_path))
     monkeypatch.setattr(module, "_WORTH_KEEPING", 11)
     return tmp_path / "decoded"
@@ -69,54 +70,61 @@ def numbers(rows, first=0):
 
 
 def test_rows_are_images_and_their_labels(squares):
-    rows = decoded(squares)("train")
+    rows = decoded(squares, "train")
     assert rows["image"].dtype == np.uint8 and rows["label"].dtype == np.int32
     assert numbers(rows) == list(range(11))
 
 
 def test_splits_are_cut_and_added_as_tfds_does(squares, capsys):
-    rows = decoded(squares)
-    parts = [rows(split) for split in ("train[:80%]", "train[80%:]+test")]
+    parts = [decoded(squares, split) for split in ("train[:80%]", "train[80%:]+test")]
     assert [len(part) for part in parts] == [9, 4]
     assert numbers(np.concatenate(parts)) == list(range(13))
     expected = [int(record["image"][0, 0, 0]) for record in squares.as_data_source("train[:80%]")]
     assert parts[0]["image"][:, 0, 0, 0].tolist() == expected
     assert capsys.readouterr().out == "decoding train of squares (once)\n"
     with pytest.raises(ValueError, match="squares has no split 'dev'. It has train"):
-        rows("dev")
+        decoded(squares, "dev")
 
 
 def test_the_second_run_reads_what_the_first_kept(squares, folder, monkeypatch, capsys):
-    first = decoded(squares)("train")
+    first = decoded(squares, "train")
     [file] = folder.iterdir()
     assert file.name.startswith("squares-1.0.0-train-")
     capsys.readouterr()
+    module._read.cache_clear()
     monkeypatch.setattr(module, "_decode", None)  # a call would fail
-    np.testing.assert_array_equal(decoded(squares)("train"), first)
+    np.testing.assert_array_equal(decoded(squares, "train"), first)
     assert capsys.readouterr().out == ""
 
 
+def test_sets_of_the_same_files_share_the_arrays(squares):
+    again = tfds.builder_from_directory(squares.data_dir)
+    parts = [decoded(builder, split) for builder, split in ((squares, "train[:80%]"), (again, "train[5:]"))]
+    assert np.shares_memory(*parts)
+
+
 def test_small_splits_are_not_kept(squares, folder, capsys):
-    assert numbers(decoded(squares)("test")) == [11, 12]
+    assert numbers(decoded(squares, "test")) == [11, 12]
     assert not folder.exists() and capsys.readouterr().out == ""
 
 
 def test_other_images_of_the_same_name_are_decoded_anew(squares, tmp_path, folder):
-    decoded(squares)("train")
+    decoded(squares, "train")
     other = prepared(tmp_path / "other", first=100)
-    assert numbers(decoded(other)("train"), first=100) == list(range(100, 111))
-    assert numbers(decoded(squares)("train")) == list(range(11))
+    assert numbers(decoded(other, "train"), first=100) == list(range(100, 111))
+    assert numbers(decoded(squares, "train")) == list(range(11))
     assert len(list(folder.iterdir())) == 2
 
 
 @pytest.mark.parametrize("damage", [lambda x: x[:-30], lambda x: b"", lambda x: x.replace(b"\7" * 15, b"\6" * 15)])
 def test_a_damaged_file_is_made_again(squares, folder, damage, capsys):
-    whole = decoded(squares)("train")
+    whole = decoded(squares, "train")
     [file] = folder.iterdir()
     content = file.read_bytes()
     file.write_bytes(damage(content))
     assert file.read_bytes() != content
-    np.testing.assert_array_equal(decoded(squares)("train"), whole)
+    module._read.cache_clear()
+    np.testing.assert_array_equal(decoded(squares, "train"), whole)
     assert capsys.readouterr().out.count("decoding train of squares (once)\n") == 2
     with np.load(file) as kept:
         np.testing.assert_array_equal(kept["rows"], whole)
@@ -124,7 +132,7 @@ def test_a_damaged_file_is_made_again(squares, folder, damage, capsys):
 
 def test_a_folder_that_cannot_be_written_is_named_and_nothing_is_lost(squares, folder, capsys):
     folder.write_text("a file stands where the folder should be")
-    assert numbers(decoded(squares)("train")) == list(range(11))
+    assert numbers(decoded(squares, "train")) == list(range(11))
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == 2 and "cannot be written" in printed[1] and "Set LECTERN_DATA" in printed[1]
 
@@ -135,7 +143,7 @@ def test_a_full_disk_leaves_no_half_a_file(squares, folder, monkeypatch, capsys)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module.np, "savez", full)
-    assert numbers(decoded(squares)("train")) == list(range(11))
+    assert numbers(decoded(squares, "train")) == list(range(11))
     assert "No space left on device" in capsys.readouterr().out
     assert list(folder.iterdir()) == []
 
@@ -145,5 +153,5 @@ def test_a_damaged_set_is_named_and_nothing_is_kept(tmp_path, folder):
     [file] = builder.info.splits["train"].filepaths
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(ValueError, match=r"broken/squares/1.0.0 is damaged: train of squares cannot be read"):
-        decoded(builder)("train")
+        decoded(builder, "train")
     assert not folder.exists()

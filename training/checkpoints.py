@@ -48,7 +48,7 @@ def _without_late_writes(unraisable, hook=sys.unraisablehook):
 sys.unraisablehook = _without_late_writes
 
 
-def _array_handler():
+def _array_handlers():
     # Orbax cuts an array with copies on several devices, so that each writes a part. For small arrays the cutting takes
     # most of a save.
     handler = ocp.type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=2**20)
@@ -89,7 +89,7 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             self.directory,
             item_handlers={
-                "state": ocp.PyTreeCheckpointHandler(type_handler_registry=_array_handler()),
+                "state": ocp.PyTreeCheckpointHandler(type_handler_registry=_array_handlers()),
                 "about": ocp.JsonCheckpointHandler(filename="about.json"),
             },
             options=ocp.CheckpointManagerOptions(
