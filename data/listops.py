@@ -4,6 +4,8 @@ Nangia & Bowman 2018; the long variant and its rules are those of Long Range Are
 https://github.com/google-research/long-range-arena, lra_benchmarks/data/listops.py).
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from data.dataset import Dataset
@@ -20,8 +22,8 @@ def listops(
 ) -> Dataset:  # fmt: skip
     """Returns expressions and their values, 10 classes; made anew at each start, the same each time, no two equal.
 
-    The defaults are those of Long Range Arena, and take some 15 seconds to make. Splits train (`examples`), validation
-    (2,000) and test (2,000).
+    The defaults are those of Long Range Arena, and take some 15 seconds to make, once in a process. Splits train
+    (`examples`), validation (2,000) and test (2,000).
 
     Args:
       max_depth: each argument is a list with probability 1/4, else a digit; at this depth, a digit. The whole is at 1.
@@ -51,8 +53,9 @@ _HELD_OUT = 2_000
 _ROOTS = 20_000  # grown at a time; of these 8 % have the length that Long Range Arena asks for
 
 
+@lru_cache(maxsize=2)  # the members of a population share them
 def _expressions(count: int, **shape) -> Sequences:
-    """The first `count` different expressions that turn up."""
+    """The first `count` different expressions that turn up. Not to be written to."""
     generator = np.random.default_rng(0)
     expressions, targets, seen = [], [], set()
     while len(expressions) < count:

@@ -3,8 +3,10 @@
 "forty-two" is "zweiundvierzig": units come before tens in German, inside one long word.
 """
 
+from functools import lru_cache
 from zlib import crc32
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from data.dataset import Dataset
@@ -22,12 +24,7 @@ def number_words(
     the split train, which both languages share; 263 makes every byte a token. `form`: see `data.pairs.pairs_in`.
     Raises ValueError where a split does not exist.
     """
-    builder = open_embedded(NumberWords)
-    found = {split: next(records(builder, split)) for split in builder.info.splits}
-    both = ("english", "german")
-    texts = {split: [record[language].decode().split("\n") for language in both] for split, record in found.items()}
-    vocabulary = Subwords.train(sum(texts["train"], []), kind="bpe", vocab_size=vocab_size)
-    tokens = {split: [vocabulary.encode_all(lines) for lines in sides] for split, sides in texts.items()}
+    vocabulary, tokens = _tokens(vocab_size)
     longest = [max(len(row) for sides in tokens.values() for row in sides[side]) for side in (0, 1)]
     source_length, length = longest[0], longest[1] + 1
 
@@ -45,6 +42,17 @@ def number_words(
         evaluation_name=evaluation,
         vocabulary=vocabulary,
     )
+
+
+@lru_cache(maxsize=1)  # it takes seconds, and the members of a population share it
+def _tokens(vocab_size: int) -> tuple[Subwords, dict[str, list[list[np.ndarray]]]]:
+    """The vocabulary, and the tokens of each number, in English and in German, by split. Not to be written to."""
+    builder = open_embedded(NumberWords)
+    found = {split: next(records(builder, split)) for split in builder.info.splits}
+    both = ("english", "german")
+    texts = {split: [record[language].decode().split("\n") for language in both] for split, record in found.items()}
+    vocabulary = Subwords.train(sum(texts["train"], []), kind="bpe", vocab_size=vocab_size)
+    return vocabulary, {split: [vocabulary.encode_all(lines) for lines in sides] for split, sides in texts.items()}
 
 
 class NumberWords(tfds.core.GeneratorBasedBuilder):

@@ -1,6 +1,7 @@
 """ListOps: the values against an evaluator of its own, the rules of Long Range Arena, lengths, splits, messages."""
 
 from functools import lru_cache
+from importlib import import_module
 import statistics
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from data.listops import SYMBOLS, grow, listops
 
+module = import_module("data.listops")  # data.listops is the function
 SHORT = dict(max_depth=4, max_args=5, longer_than=9, shorter_than=42, examples=3_000)
 APPLY = {
     "[MIN": min,
@@ -76,7 +78,14 @@ def test_no_expression_comes_twice_and_each_start_makes_the_same():
     splits = [everything(listops(**SHORT, evaluation=name).evaluation)[0] for name in ("train", "validation", "test")]
     different = {tuple(expression) for split in splits for expression in split}
     assert len(different) == 7_000
+    module._expressions.cache_clear()
     assert everything(listops(**SHORT).train)[0] == splits[0]
+
+
+def test_runs_of_one_process_make_them_once(monkeypatch):
+    first = everything(listops(**SHORT).train)
+    monkeypatch.setattr(module, "grow", None)  # a call would fail
+    assert everything(listops(**SHORT, evaluation="test").train) == first
 
 
 def test_a_quarter_of_the_places_above_the_deepest_holds_a_list():

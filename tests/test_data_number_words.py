@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from data.number_words import number_words
+from data.subwords import Subwords
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +42,9 @@ def test_facts_are_those_of_the_tokens(found):
     assert batch["targets"].max() < 400
     assert batch["targets"].shape[1] == found.facts["context"] and batch["weights"][:, -1].any()
     assert batch["inputs"]["source"].shape[1] == found.facts["source_context"]
+
+
+def test_runs_of_one_process_share_the_tokens(found, monkeypatch):
+    monkeypatch.setattr(Subwords, "train", None)  # a call would fail
+    again = number_words(evaluation="test[:5]", form="prompt")
+    assert again.vocabulary.text() == found.vocabulary.text() and len(again.train) == len(found.train)
