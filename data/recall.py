@@ -11,7 +11,7 @@ _SIZES = {"train": 20_000, "test": 2_000}
 
 def recall(
     *, train: str = "train", evaluation: str = "test", pairs: int = 5, keys: int = 13, values: int = 7,
-    form: str = "plain",
+    joined: bool = False, form: str = "plain",
 ) -> Dataset:  # fmt: skip
     """Returns examples key value key value ... query, made anew at each start, the same each time, no two equal.
 
@@ -20,6 +20,8 @@ def recall(
 
     Args:
       pairs: in each example. keys: how many there are, tokens 0, 1, ... values: how many, the tokens after.
+      joined: each key with its value is one token, keys times values of them, and the tokens after ask for the keys.
+        Then a layer that finds the key has found its value; else an earlier one must put the key beside the value.
       form: see `data.forms`.
 
     Raises ValueError where so few keys, values and pairs do not give that many examples.
@@ -29,7 +31,7 @@ def recall(
             f"pairs = {pairs}, keys = {keys}, values = {values}: expected 1 <= pairs <= keys, and 2 values or more."
         )
     count = sum(_SIZES.values())
-    tokens, targets = _draw(2 * count, pairs, keys, values)
+    tokens, targets = _draw(2 * count, pairs, keys, values, joined)
     first = np.sort(np.unique(tokens, axis=0, return_index=True)[1])[:count]
     if len(first) < count:
         raise ValueError(
@@ -38,15 +40,18 @@ def recall(
         )
     length = tokens.shape[1]
     made = Sequences(tokens[first].ravel(), np.full(count, length), targets[first])
-    facts = {"classes": values, "vocab_size": keys + values}
+    facts = {"classes": values, "vocab_size": keys * values + keys if joined else keys + values}
     return formed(sequence_dataset("recall", made, _SIZES, train, evaluation, context=length, **facts), form)
 
 
-def _draw(count: int, pairs: int, keys: int, values: int) -> tuple[np.ndarray, np.ndarray]:
+def _draw(count: int, pairs: int, keys: int, values: int, joined: bool) -> tuple[np.ndarray, np.ndarray]:
     generator = np.random.default_rng(0)
     rows = np.arange(count)
     key = generator.permuted(np.tile(np.arange(keys), (count, 1)), axis=1)[:, :pairs]
     value = generator.integers(values, size=(count, pairs))
     asked = generator.integers(pairs, size=count)
-    told = np.stack([key, keys + value], axis=-1).reshape(count, 2 * pairs)
-    return np.column_stack([told, key[rows, asked]]), value[rows, asked].astype(np.int32)
+    if joined:
+        told, query = key * values + value, keys * values + key[rows, asked]
+    else:
+        told, query = np.stack([key, keys + value], axis=-1).reshape(count, 2 * pairs), key[rows, asked]
+    return np.column_stack([told, query]), value[rows, asked].astype(np.int32)

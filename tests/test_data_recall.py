@@ -22,6 +22,17 @@ def test_the_class_is_the_value_beside_the_key_that_is_asked_for():
     assert tokens[:, 0:7:2].max() == 10 and tokens[:, 1:6:2].min() == 11 and tokens.max() == 15
 
 
+def test_a_key_and_its_value_as_one_token():
+    found = recall(pairs=3, keys=11, values=5, joined=True)
+    assert found.facts == {"classes": 5, "vocab_size": 66, "context": 4}
+    tokens, targets = everything(found.train)
+    assert tokens.shape == (20_000, 4)
+    for row, target in zip(tokens[:500].tolist(), targets.tolist()):
+        told = {token // 5: token % 5 for token in row[:3]}
+        assert len(told) == 3 and told[row[3] - 55] == target
+    assert (tokens[:, :3].min(), tokens[:, :3].max()) == (0, 54) and (tokens[:, 3].min(), tokens.max()) == (55, 65)
+
+
 def test_every_place_is_asked_for_and_every_value_is_told_equally_often():
     tokens, targets = everything(recall(pairs=3, keys=11, values=5).train)
     asked = (tokens[:, 0:6:2] == tokens[:, 6:]).mean(axis=0)

@@ -1,4 +1,10 @@
-"""Associative recall: 5 pairs of a key and its value, then one of the keys; the class is its value."""
+"""Associative recall: 8 pairs of a key and its value, then one of the keys; the class is its value.
+
+A pair is one token. As two tokens, side by side, no family learned it in as many examples: all five had 40.6 to 41.2 %,
+which is what guessing among the values of the pairs gives.
+
+Command: python -m experiments.benchmark recall --set data.joined=false --set data.pairs=5 --set data.keys=13
+"""
 
 from experiments.families import of_tokens
 from experiments.suite import Suite
@@ -8,12 +14,12 @@ NARROW = {"quarter": {"model.width": 16}, "half": {"model.width": 24}}
 
 SUITE = Suite(
     title="Associative recall",
-    about="Five of 13 keys, each with one of 7 values, and then one of these keys: which value was its? Encoder and "
-    "bottleneck read it with a [CLS] in front; the decoder answers with the value as the next token, the "
+    about="Eight of 24 keys, each with one of 7 values, a pair a token, and then one of these keys: which value was its? "
+    "Encoder and bottleneck read it with a [CLS] in front; the decoder answers with the value as the next token, the "
     "encoder-decoder with a sequence of one value. By number of pairs: --by.",
-    data={"name": "recall", "pairs": 5, "train": "train[:90%]", "evaluation": "train[90%:]"},
+    data={"name": "recall", "pairs": 8, "keys": 24, "joined": True, "train": "train[:90%]", "evaluation": "train[90%:]"},
     test="test",
-    budget=27_000,
+    budget=33_000,
     examples=192_000,
     tuning_examples=64_000,
     batch_size=64,
@@ -23,7 +29,7 @@ SUITE = Suite(
     better="max",
     target=0.9,
     percent=True,
-    by=("data.pairs", (3, 8, 12)),
+    by=("data.pairs", (4, 12, 16)),
     families=of_tokens(
         models={
             "encoder": BLOCKS,
