@@ -14,10 +14,12 @@ NARROW = {"quarter": {"model.width": 16}, "half": {"model.width": 24}}
 
 SUITE = Suite(
     title="Associative recall",
-    about="Eight of 24 keys, each with one of 7 values, a pair a token, and then one of these keys: which value was its? "
-    "Encoder and bottleneck read it with a [CLS] in front; the decoder answers with the value as the next token, the "
-    "encoder-decoder with a sequence of one value. By number of pairs: --by.",
-    data={"name": "recall", "pairs": 8, "keys": 24, "joined": True, "train": "train[:90%]", "evaluation": "train[90%:]"},
+    about="Eight of 24 keys, each with one of 7 values, a pair a token, and then one of these keys: which value was "
+    "its? Encoder and bottleneck read it with a [CLS] in front; the decoder answers with the value as the next token, "
+    "the encoder-decoder with a sequence of one value. By number of pairs: --by.",
+    data={
+        "name": "recall", "pairs": 8, "keys": 24, "joined": True, "train": "train[:90%]", "evaluation": "train[90%:]",
+    },
     test="test",
     budget=33_000,
     examples=192_000,
@@ -46,6 +48,6 @@ SUITE = Suite(
             "bottleneck": NARROW,
         },
     ),
-)
+)  # fmt: skip
 
 get_config = SUITE.config
