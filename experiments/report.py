@@ -40,13 +40,14 @@ def write_page(found: Mapping, pictures: list[Picture], workdir: Path) -> Path:
 def _summary(found: Mapping) -> str:
     """Who is first, in a sentence for each group that was compared."""
     rules, said = found["protocol"]["rules"], []
-    for group in found["comparison"].values():
+    for name, group in found["comparison"].items():
+        of = f"Of {name}: " if name else ""
         first = [standing["family"] for standing in group["standings"] if standing["rank"] == 1]
         if len(first) == 1:
-            said.append(f"{first[0]} is first, and surely so.")
+            said.append(f"{of}{first[0]} is first, and surely so.")
         elif first:
-            said.append(f"{', '.join(first[:-1])} and {first[-1]} share the first rank: {len(group['seeds'])} seeds do "
-                        "not tell them apart.")  # fmt: skip
+            said.append(f"{of}{', '.join(first[:-1])} and {first[-1]} share the first rank: {len(group['seeds'])} "
+                        "seeds do not tell them apart.")  # fmt: skip
     if published := rules["published"]:
         said.append("Published: " + "; ".join(
             f"{tables.number(score, rules)}, {source}" for source, score in published.items()) + ".")  # fmt: skip

@@ -47,6 +47,17 @@ def test_a_tie_is_said_to_be_one(tmp_path):
     )
 
 
+def test_the_first_of_each_task_is_named_with_it(tmp_path):
+    rules = planted.protocol()["rules"]
+    scores = {"the whole": {"vit": 0.7, "perceiver": 0.6}, "a half": {"cnn": 0.9, "mlp": 0.8}}
+    for task, name in ((task, name) for task, part in scores.items() for name in part):
+        rules["families"][name]["among"] = task
+    families = {name: family(score) for part in scores.values() for name, score in part.items()}
+    text = report.write_page(results(families, rules=rules), [], tmp_path).read_text()
+    assert "Of the whole: vit is first, and surely so." in text
+    assert "Of a half: cnn is first, and surely so." in text
+
+
 def test_the_command_of_a_row_has_all_that_was_set(tmp_path):
     """Else it would not give the row again."""
     rules = planted.protocol()["rules"] | {"examples": 640}
