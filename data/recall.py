@@ -10,8 +10,8 @@ _SIZES = {"train": 20_000, "test": 2_000}
 
 
 def recall(
-    *, train: str = "train", evaluation: str = "test", pairs: int = 5, keys: int = 13, values: int = 7,
-    joined: bool = False, form: str = "plain",
+    *, train: str = "train", evaluation: str = "test", pairs: int = 5, distinct_keys: int = 13,
+    distinct_values: int = 7, joined: bool = False, form: str = "plain",
 ) -> Dataset:  # fmt: skip
     """Returns examples key value key value ... query, made anew at each start, the same each time, no two equal.
 
@@ -19,16 +19,19 @@ def recall(
     (2,000). Ba et al. 2016 ("Using fast weights to attend to the recent past") is one of many with this task.
 
     Args:
-      pairs: in each example. keys: how many there are, tokens 0, 1, ... values: how many, the tokens after.
-      joined: each key with its value is one token, keys times values of them, and the tokens after ask for the keys.
+      pairs: in each example.
+      distinct_keys: how many there are, tokens 0, 1, ... distinct_values: how many, the tokens after.
+      joined: a key with its value is one token, keys times values of them, and the tokens after these ask for keys.
         Then a layer that finds the key has found its value; else an earlier one must put the key beside the value.
       form: see `data.forms`.
 
     Raises ValueError where so few keys, values and pairs do not give that many examples.
     """
+    keys, values = distinct_keys, distinct_values
     if not (1 <= pairs <= keys and values >= 2):
         raise ValueError(
-            f"pairs = {pairs}, keys = {keys}, values = {values}: expected 1 <= pairs <= keys, and 2 values or more."
+            f"pairs = {pairs}, distinct_keys = {keys}, distinct_values = {values}: expected at least 1, as many "
+            "keys as pairs, and 2 values."
         )
     count = sum(_SIZES.values())
     tokens, targets = _draw(2 * count, pairs, keys, values, joined)

@@ -12,7 +12,7 @@ def everything(source):
 
 
 def test_the_class_is_the_value_beside_the_key_that_is_asked_for():
-    found = recall(pairs=3, keys=11, values=5)
+    found = recall(pairs=3, distinct_keys=11, distinct_values=5)
     assert found.facts == {"classes": 5, "vocab_size": 16, "context": 7}
     tokens, targets = everything(found.train)
     assert tokens.shape == (20_000, 7) and tokens.dtype == np.int32
@@ -23,7 +23,7 @@ def test_the_class_is_the_value_beside_the_key_that_is_asked_for():
 
 
 def test_a_key_and_its_value_as_one_token():
-    found = recall(pairs=3, keys=11, values=5, joined=True)
+    found = recall(pairs=3, distinct_keys=11, distinct_values=5, joined=True)
     assert found.facts == {"classes": 5, "vocab_size": 66, "context": 4}
     tokens, targets = everything(found.train)
     assert tokens.shape == (20_000, 4)
@@ -34,7 +34,7 @@ def test_a_key_and_its_value_as_one_token():
 
 
 def test_every_place_is_asked_for_and_every_value_is_told_equally_often():
-    tokens, targets = everything(recall(pairs=3, keys=11, values=5).train)
+    tokens, targets = everything(recall(pairs=3, distinct_keys=11, distinct_values=5).train)
     asked = (tokens[:, 0:6:2] == tokens[:, 6:]).mean(axis=0)
     np.testing.assert_allclose(asked, 1 / 3, atol=0.01)
     np.testing.assert_allclose(np.bincount(targets) / len(targets), 1 / 5, atol=0.01)
@@ -54,9 +54,9 @@ def test_nothing_is_padded():
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"pairs": 14}, "pairs = 14, keys = 13"),
-        ({"values": 1}, "2 values or more"),
-        ({"pairs": 1, "keys": 3, "values": 2}, "only about 6 different examples, 22,000 are needed"),
+        ({"pairs": 14}, "pairs = 14, distinct_keys = 13"),
+        ({"distinct_values": 1}, "and 2 values"),
+        ({"pairs": 1, "distinct_keys": 3, "distinct_values": 2}, "only about 6 different examples, 22,000 are needed"),
     ],
 )
 def test_what_cannot_be_is_named(settings, message):

@@ -86,9 +86,9 @@ def test_further_sizes_are_trained_with_the_same_setting(tmp_path):
 def test_recall_is_measured_by_number_of_pairs(tmp_path):
     this = Plan("recall", suites.load("recall"), tmp_path, ["decoder"], 1, {}, sizes=False, by=True)
     listed = final(this, {"decoder": {"setting": {"optimizer.learning_rate": 0.01}}})
-    assert list(listed) == ["decoder,seed=1", *(f"decoder,data.pairs={n},seed=1" for n in (4, 12, 16))]
-    harder = listed["decoder,data.pairs=12,seed=1"]["overrides"]
-    assert harder["data.pairs"] == 12 and harder["optimizer.learning_rate"] == 0.01
+    assert list(listed) == ["decoder,seed=1", *(f"decoder,data.pairs={n},seed=1" for n in (4, 8, 24))]
+    harder = listed["decoder,data.pairs=24,seed=1"]["overrides"]
+    assert harder["data.pairs"] == 24 and harder["optimizer.learning_rate"] == 0.01
 
 
 def test_less_is_better_where_the_suite_says_so(tmp_path):

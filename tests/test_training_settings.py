@@ -1,7 +1,12 @@
 """Sections of a config against the functions that they are for."""
 
+from ml_collections import ConfigDict
 import pytest
 
+from data import DATASETS
+from models import MODELS
+from objectives import OBJECTIVES
+from training.optimizer import make_optimizer
 from training.settings import accepted, check_settings
 
 
@@ -54,3 +59,9 @@ def test_fields_that_are_passed_on():
     check_settings("kitchen", {"rooms": 2, "heat": 5}, Kitchen, given=["rngs"])
     with pytest.raises(ValueError, match="kitchen.rngs is not a field"):
         check_settings("kitchen", {"rooms": 2, "heat": 5, "rngs": 0}, Kitchen, given=["rngs"])
+
+
+@pytest.mark.parametrize("target", [*DATASETS.values(), *MODELS.values(), *OBJECTIVES.values(), make_optimizer])
+def test_no_field_has_the_name_of_a_method_of_a_config(target):
+    """Such a field, as keys, cannot be set on the command line: --config.data.keys=13 means the method."""
+    assert not accepted(target).keys() & set(dir(ConfigDict))
