@@ -1,7 +1,7 @@
 """Associative recall: 16 pairs of a key and its value, then one of the keys; the class is its value.
 
-A pair is one token. As two tokens, side by side, five pairs are too many: with twice the examples an encoder had 40.7 %,
-and to name the value that comes most often in an example gives 40.5.
+A pair is one token. As two tokens, side by side, five pairs are too many: with twice the examples an encoder had
+40.7 %, and to name the value that comes most often in an example gives 40.5.
 
 Command: python train.py --config=experiments/suites/recall.py:encoder --workdir=runs/two_tokens --config.steps=3000
   --config.data.joined=false --config.data.pairs=5 --config.data.distinct_keys=13
