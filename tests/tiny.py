@@ -30,7 +30,7 @@ def get_config(model: str = "vit") -> ConfigDict:
     }[model]
     common = {
         "seed": 3, "steps": 16, "batch_size": 16, "accumulate": 2, "ema": 0.9, "log_every": 1, "eval_every": 7,
-        "checkpoint_every": 3, "optimizer": {"learning_rate": 0.01, "warmup": 3, "weight_decay": 0.1, "clip": 1.0},
+        "checkpoint_every": 5, "optimizer": {"learning_rate": 0.01, "warmup": 3, "weight_decay": 0.1, "clip": 1.0},
         "mesh": {"data": -1, "fsdp": 1, "tensor": 1},
     }  # fmt: skip
     return ConfigDict(common | config)
