@@ -1,7 +1,7 @@
 # make train [CONFIG=configs/vit.py] [WORKDIR=runs/vit] [ARGS="--config.seed=1"]    trains; the same again continues
 # make test                                                                       the fast tests
 # make test-slow                                                                  the long ones
-# make test-slurm                                                                 sweeps on a real Slurm, see tests/slurm.sh
+# make test-slurm                                                                 sweeps on a real Slurm, see slurm.sh beside its tests
 # make test-reference                                                             published models against the reference
 # make claims [CONFIGS="configs/vit.py"]                                          re-runs what the configs claim
 # make compare [SUITE=digits] [ARGS="--seeds=10"]                                 the shared benchmark, and its report
@@ -24,14 +24,14 @@ test-slow: .venv/installed
 	.venv/bin/python -m pytest -m slow
 
 test-slurm: .venv/installed
-	@set -e; folder=$$(mktemp -d); trap 'tests/slurm.sh stop '$$folder EXIT; tests/slurm.sh start $$folder; \
+	@set -e; folder=$$(mktemp -d); trap 'tests/experiments/sweep/slurm.sh stop '$$folder EXIT; tests/experiments/sweep/slurm.sh start $$folder; \
 	  SLURM_CONF=$$folder/slurm.conf .venv/bin/python -m pytest -p no:xdist -m slurm
 
 test-reference: .venv/installed .venv-reference/installed
 	@set -e; folder=$$(mktemp -d); trap 'rm -rf '$$folder EXIT; \
-	  .venv-reference/bin/python tests/reference.py write $$folder --sizes=all; \
-	  LECTERN_REFERENCE=$$folder .venv/bin/python -m pytest -p no:xdist tests/test_models_pretrained_same.py; \
-	  .venv-reference/bin/python tests/reference.py check $$folder
+	  .venv-reference/bin/python tests/models/reference.py write $$folder --sizes=all; \
+	  LECTERN_REFERENCE=$$folder .venv/bin/python -m pytest -p no:xdist tests/models/test_pretrained_same.py; \
+	  .venv-reference/bin/python tests/models/reference.py check $$folder
 
 claims: .venv/installed
 	.venv/bin/python -m experiments.claims $(CONFIGS)
@@ -42,11 +42,11 @@ figures: .venv/installed
 compare: .venv/installed
 	.venv/bin/python -m experiments.benchmark $(SUITE) --workdir=runs/compare_$(SUITE) --jobs=2 $(ARGS)
 
-.venv/installed: requirements.txt
+.venv/installed: requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 	  "Lectern needs Python 3.11 or newer, and %s is %s: make PYTHON=python3.12 ..." % (sys.executable, sys.version.split()[0]))'
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
 	@touch $@
 
 .venv-reference/installed: requirements-reference.txt

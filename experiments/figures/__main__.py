@@ -22,8 +22,8 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from experiments.figure import begin_process, caption, load, make, make_in_process, missing, names, state
-from experiments.gallery import write_page
+from experiments.figures.engine import begin_process, caption, load, make, make_in_process, missing, names, state
+from experiments.figures.gallery import write_page
 from training.compilation import use_compilation_cache
 from training.loop import Interrupted
 

@@ -2,8 +2,8 @@
 
 import math
 
-from experiments.families import DECAY, DECODER, ENCODER_DECODER
-from experiments.suite import Family, Suite
+from experiments.benchmark.families import DECAY, DECODER, ENCODER_DECODER
+from experiments.benchmark.suite import Family, Suite
 
 BLOCKS = {"width": 32, "depth": 2, "heads": 4}
 NARROW = {"quarter": {"model.width": 16}, "half": {"model.width": 24}}

@@ -1,7 +1,7 @@
 """Handwritten digits of 8 x 8 pixels, embedded: which of ten. The suite that `make compare` runs."""
 
-from experiments.families import of_images
-from experiments.suite import Suite
+from experiments.benchmark.families import of_images
+from experiments.benchmark.suite import Suite
 
 BLOCKS = {"width": 32, "depth": 2, "heads": 4}
 NARROW = {"quarter": {"model.width": 16}, "half": {"model.width": 24}}

@@ -1,7 +1,7 @@
 """Short ListOps, for a CPU: the value of nested lists of MIN, MAX, MED and SM, up to 32 tokens long."""
 
-from experiments.families import of_tokens
-from experiments.suite import Suite
+from experiments.benchmark.families import of_tokens
+from experiments.benchmark.suite import Suite
 
 BLOCKS = {"width": 48, "depth": 2, "heads": 4}
 NARROW = {"quarter": {"model.width": 24}, "half": {"model.width": 32}}

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from experiments.families import of_tokens
+from experiments.benchmark.families import of_tokens
 from experiments.suites.listops import SUITE as SHORT
 
 BLOCKS = {"width": 256, "depth": 4, "heads": 4}

@@ -1,7 +1,7 @@
 """MNIST, as TFDS has it: the digits suite at 28 x 28 pixels. Meant for a GPU: three families read 784 tokens."""
 
-from experiments.families import of_images
-from experiments.suite import Suite
+from experiments.benchmark.families import of_images
+from experiments.benchmark.suite import Suite
 
 BLOCKS = {"width": 64, "depth": 4, "heads": 4}
 NARROW = {"quarter": {"model.width": 32}, "half": {"model.width": 48}}

@@ -8,8 +8,8 @@ The folder `multi30k` is that of configs/multi30k.py, which says where it is fro
 
 import math
 
-from experiments.families import DECODER, NO_IMAGE
-from experiments.suite import Family, Suite
+from experiments.benchmark.families import DECODER, NO_IMAGE
+from experiments.benchmark.suite import Family, Suite
 from experiments.suites.translation import NO_TEXT, NO_WRITING
 
 BLOCKS = {"width": 128, "heads": 4, "dropout": 0.1}

@@ -7,8 +7,8 @@ Command: python train.py --config=experiments/suites/recall.py:encoder --workdir
   --config.data.joined=false --config.data.pairs=5 --config.data.distinct_keys=13
 """
 
-from experiments.families import of_tokens
-from experiments.suite import Suite
+from experiments.benchmark.families import of_tokens
+from experiments.benchmark.suite import Suite
 
 BLOCKS = {"width": 32, "depth": 2, "heads": 4}
 NARROW = {"quarter": {"model.width": 16}, "half": {"model.width": 24}}

@@ -1,7 +1,7 @@
 """English number words to German ones, embedded: the share of numbers that greedy decoding gets exactly right."""
 
-from experiments.families import DECAY, DECODER, NO_IMAGE
-from experiments.suite import Family, Suite
+from experiments.benchmark.families import DECAY, DECODER, NO_IMAGE
+from experiments.benchmark.suite import Family, Suite
 
 BLOCKS = {"width": 64, "heads": 4}
 NO_TEXT = "answers with a class, not with a text"

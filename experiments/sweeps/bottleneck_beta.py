@@ -5,7 +5,7 @@ Command: python -m experiments.sweep experiments/sweeps/bottleneck_beta.py --wor
 The known answer to the same question: `data.two_views.gaussian_bottleneck`.
 """
 
-from experiments.space import repeat
+from experiments.sweep.space import repeat
 
 CONFIG = "configs/dib_gaussian.py"
 METRIC = "test/information"

@@ -3,7 +3,7 @@
 Command: python -m experiments.sweep experiments/sweeps/decoder_width.py --workdir=runs/decoder_width
 """
 
-from experiments.space import product, repeat
+from experiments.sweep.space import product, repeat
 
 CONFIG = "configs/gpt.py"
 METRIC = "validation/loss"

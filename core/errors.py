@@ -1,0 +1,22 @@
+"""The two kinds of error: a user's mistake, and everything else."""
+
+
+class UserError(ValueError):
+    """A mistake of the user's: a wrong field, a missing file, a damaged folder.
+
+    Raise it where input is checked. The message is one sentence, or a few lines, that name what is wrong, what was
+    expected and what to do. A command prints it without a stack trace (`core.command`). Every other exception is a bug
+    and keeps its trace.
+    """
+
+
+class Stopped(Exception):
+    """Work that was asked to stop, by Ctrl-C or a signal, and has saved what it had.
+
+    Attributes:
+      code: the exit code of the process, 128 + the signal's number.
+    """
+
+    def __init__(self, message: str, code: int):
+        super().__init__(message)
+        self.code = code

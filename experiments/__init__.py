@@ -1,0 +1,16 @@
+"""What is done with models and runs, in wings: each an engine, with what it is told to do beside it.
+
+| wing | commands (`python -m experiments.<command>`) | beside it |
+|---|---|---|
+| `sweep/` | `sweep`, `results`, `plot`, `population` | `sweeps/` |
+| `benchmark/` | `benchmark` | `suites/` |
+| `figures/` | `figures` | the figures, in folders by topic |
+| `inside/` | `inspect`, `latent`: looking into a model | |
+| `use/` | `generate`, `translate`, `score`, `features`, `tokenizer` | |
+| `measure/` | `claims`, `speed` | |
+"""
+
+from pathlib import Path
+
+# Commands keep short names: `python -m experiments.generate` runs `use/generate.py`. Imports use the full path.
+__path__ += [str(Path(__file__).with_name(wing)) for wing in ("sweep", "inside", "use", "measure")]

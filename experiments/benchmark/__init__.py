@@ -1,0 +1,1 @@
+"""The shared benchmark: families of architectures compared by one protocol."""

@@ -1,0 +1,1 @@
+"""Figures of lectures, each with a check of what it shows."""

@@ -1,0 +1,57 @@
+"""Without positions a transformer reads a set: shuffled words in, the same outputs shuffled.
+
+Attention is permutation-equivariant, not invariant: f(P X) = P f(X). The mean over the tokens then does not change
+at all. With positions added to the embeddings, the order matters.
+
+Formula: f(P X) = P f(X) for every permutation P
+Source: A. Canziani, threads on attention: sets; the statement there, "invariant", is put right here.
+Look at: the change is rounding error without positions, and as large as the outputs with them.
+"""
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.figures.engine import at_least, at_most
+from experiments.figures.style import grid
+from models.bert import Bert
+
+T, V = 12, 30
+
+
+def run(seed: int, *, without: str = "none") -> dict:
+    tokens_BT = jax.random.randint(jax.random.key(seed), (1, T), 0, V)
+    order = jax.random.permutation(jax.random.key(seed + 1), T)
+    found = {}
+    for name, kind in {"no positions": without, "learned": "learned", "sinusoidal": "sinusoidal"}.items():
+        model = Bert(vocab_size=V, context=T, width=32, depth=2, heads=4, positions=kind, head="masked",
+                     rngs=nnx.Rngs(seed))  # fmt: skip
+        both = jnp.concatenate([tokens_BT, tokens_BT[:, order]])
+        plain_TD, shuffled_TD = nnx.jit(lambda model, tokens: model.features(tokens)[-1])(model, both)
+        found[name] = {
+            "tokens": np.array(jnp.linalg.norm(shuffled_TD - plain_TD[order], axis=-1)),
+            "pooled": float(jnp.linalg.norm(shuffled_TD.mean(0) - plain_TD.mean(0))),
+        }
+    return found
+
+
+def check(found: dict) -> list:
+    return [
+        at_most("no positions: largest change of a token's output", found["no positions"]["tokens"].max(), 1e-5),
+        at_most("no positions: change of the mean", found["no positions"]["pooled"], 1e-5),
+        at_least("sinusoidal positions: largest change", found["sinusoidal"]["tokens"].max(), 1.0),
+    ]
+
+
+def plot(figure, found: dict) -> None:
+    axes = figure.subplots()
+    for number, (name, change) in enumerate(found.items()):
+        label = name if name.endswith("positions") else f"{name} positions"
+        shown = np.maximum(change["tokens"], 1e-8)
+        axes.semilogy(range(1, T + 1), shown, f"C{number}" + "os^"[number] + "-", label=label)
+    axes.set(xlabel="token, in the new order", ylabel="change of its output (norm)", ylim=(1e-8, 1e3))
+    axes.set_title("Shuffle the words, and put the outputs back in order: what has changed?")
+    axes.set_xticks(range(1, T + 1))
+    axes.legend(ncols=3, loc="upper left", fontsize=12)
+    grid(axes, "y")

@@ -1,0 +1,1 @@
+"""Measuring: what configs claim, and speed."""

@@ -1,0 +1,1 @@
+"""Using a trained or published model: text, translations, scores, features."""

@@ -1,0 +1,127 @@
+"""Finding and preparing sets: messages for what is missing, recovery, several processes at once."""
+
+from functools import partial
+import json
+from pathlib import Path
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+from data.digits import digits
+from data.python_docs import PythonDocs, python_docs
+from data.storage import open_embedded, open_official, split_parts
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("name", ["mnist", "tiny_shakespeare"])
+def test_a_set_that_is_not_on_disk_is_explained_at_once(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    start = time.monotonic()
+    with pytest.raises(FileNotFoundError) as error:
+        open_official(name)
+    assert time.monotonic() - start < 2
+    message = str(error.value)
+    assert f"{name} is not on disk" in message and str(tmp_path / name) in message
+    assert f"tfds.builder('{name}', data_dir='{tmp_path}', file_format='array_record')" in message
+    assert "download_and_prepare()" in message and "TensorFlow is needed only for this" in message
+
+
+def test_the_home_folder_is_searched_where_no_other_is_named(tmp_path, monkeypatch):
+    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=str(tmp_path / "tensorflow_datasets" / "mnist")):
+        open_official("mnist")
+
+
+def test_a_set_in_another_format_is_explained(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    folder = tmp_path / "mnist" / "3.0.1"
+    folder.mkdir(parents=True)
+    (folder / "dataset_info.json").write_text(json.dumps({"name": "mnist", "fileFormat": "tfrecord"}))
+    with pytest.raises(FileNotFoundError, match=f"{folder} holds mnist as tfrecord"):
+        open_official("mnist")
+
+
+def test_two_processes_prepare_once_without_tensorflow_or_jax(tmp_path, monkeypatch):
+    monkeypatch.setenv("LECTERN_DATA", str(tmp_path))
+    program = (
+        "import sys; from data.python_docs import python_docs; python_docs(context=7);"
+        "print('loaded', {'tensorflow', 'jax', 'sklearn'} & set(sys.modules))"
+    )
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    printed = [line for process in processes for line in process.communicate()[0].splitlines()]
+    folder = tmp_path / "python_docs" / str(PythonDocs.VERSION)
+    assert sorted(printed) == ["loaded set()"] * 2 + [f"preparing python_docs in {folder} (once)"]
+
+
+def test_a_preparation_that_was_killed_is_done_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("LECTERN_DATA", str(tmp_path))
+    folder = tmp_path / "python_docs" / str(PythonDocs.VERSION)
+    leftover = folder.parent / f"incomplete.K2X9AB_{folder.name}"
+    for half in (folder, leftover):
+        half.mkdir(parents=True)
+        (half / "python_docs-train.array_record-00000-of-00001").write_bytes(b"half a rec")
+    builder = open_embedded(PythonDocs)
+    [record] = builder.as_data_source("train")
+    assert len(record["text"]) > 100_000 and not leftover.exists()
+
+
+def test_a_prepared_set_is_left_as_it_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("LECTERN_DATA", str(tmp_path))
+    open_embedded(PythonDocs)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert capsys.readouterr().out.startswith("preparing python_docs")
+    open_embedded(PythonDocs)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    assert capsys.readouterr().out == ""
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LECTERN_DATA", str(tmp_path / "file"))
+    with pytest.raises(OSError, match="Cannot prepare python_docs in .*file: .* Set LECTERN_DATA"):
+        open_embedded(PythonDocs)
+
+
+@pytest.mark.parametrize("damage", [lambda x: x[:-100], lambda x: x[:200] + bytes(50) + x[250:], lambda x: b""])
+@pytest.mark.parametrize("load", [digits, partial(python_docs, context=7)])
+def test_a_damaged_set_is_named_with_what_to_do(load, damage, embedded):
+    load()
+    for file in embedded.rglob("*train.array_record*"):
+        file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(ValueError, match=rf"{embedded}/\w+/[\d.]+ is damaged: train of .* prepared by the next run"):
+        load()
+    for folder in embedded.iterdir():
+        shutil.rmtree(folder)
+    load()
+
+
+@pytest.fixture
+def embedded(tmp_path, monkeypatch):
+    monkeypatch.setenv("LECTERN_DATA", str(tmp_path))
+    return tmp_path
+
+
+def test_splits_can_be_sliced_and_added():
+    lengths = {"train": 1_000, "test": 17}
+    assert split_parts("set", lengths, "test") == [("test", slice(None, None))]
+    parts = split_parts("set", lengths, "train[80%:]+test[:5]")
+    assert parts == [("train", slice(800, None)), ("test", slice(None, 5))]
+
+
+@pytest.mark.parametrize("split", ["", "tests", "train[:", "train[2000:]", "all[:5%]"])
+def test_an_unknown_split_is_answered_with_the_known_ones(split):
+    with pytest.raises(ValueError) as error:
+        split_parts("digits", {"train": 1_000, "test": 17}, split)
+    assert f"digits has no split {split!r}. It has train (1,000), test (17)" in str(error.value)
+
+
+def test_an_empty_split_is_refused():
+    with pytest.raises(ValueError, match=r"'train\[:0\]' of digits is empty"):
+        split_parts("digits", {"train": 1_000}, "train[:0]")

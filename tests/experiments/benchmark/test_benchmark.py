@@ -1,0 +1,199 @@
+"""The benchmark from command to table: phases, choice, what is refused; the slow tests train, kill, and go on."""
+
+import json
+import os
+from pathlib import Path
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from experiments.benchmark import __main__ as benchmark
+from experiments.benchmark import examine, protocol
+from experiments.benchmark import suite as suites
+from experiments.benchmark.__main__ import Plan, choose, final, tuning
+from experiments.sweep import __main__ as sweep
+from experiments.sweep.trial_list import TrialList
+from tests.experiments.sweep import stand_in
+from tests.tiny import until
+
+ROOT = Path(__file__).parents[3]
+FAST = ["digits", "--families=mlp,bottleneck", "--examples=640", "--seeds=2"]
+
+
+def plan(workdir: Path, families=("vit", "mlp"), **more) -> Plan:
+    given = {"seeds": 3, "overrides": {}, "sizes": False} | more
+    return Plan("digits", suites.load("digits"), workdir, list(families), **given)
+
+
+def ended(workdir: Path, name: str, overrides: dict, accuracy: float | None) -> None:
+    """A trial of the tuning, as its run leaves it; without accuracy it failed."""
+    folder = workdir / "tuning" / "trials" / name
+    folder.mkdir(parents=True)
+    said = {"file": "x", "base": {}, "overrides": overrides, "config": {"steps": 5}}
+    (folder / "trial.json").write_text(json.dumps(said))
+    if accuracy is None:
+        (folder / "failed.txt").write_text("exit code 1\nloss nan\n")
+        return
+    record = {"step": 5, "split": "train[80%:]", "time": 1.0, "accuracy": accuracy}
+    (folder / "metrics.jsonl").write_text(json.dumps(record) + "\n")
+    (folder / "summary.json").write_text(json.dumps({"steps": 5, "seconds": 1.0}))
+
+
+def tuned(workdir: Path, accuracies: dict[str, list]) -> dict:
+    """What is chosen where the trials of the tuning ended like this, in the order of the grid."""
+    this = plan(workdir, accuracies)
+    (workdir / "tuning").mkdir()
+    (workdir / "tuning" / "sweep.json").write_text(json.dumps({"trials": {}}))
+    for family, values in accuracies.items():
+        for (name, trial), accuracy in zip(tuning(plan(workdir, [family])).items(), values, strict=True):
+            ended(workdir, name, trial["overrides"], accuracy)
+    return choose(this)
+
+
+def test_the_tuning_is_the_same_work_for_each_family(tmp_path):
+    listed = tuning(plan(tmp_path))
+    assert len(listed) == 20 and list(listed)[0] == "vit,learning_rate=0.001,weight_decay=0.05"
+    first = listed["mlp,learning_rate=0.03,weight_decay=0.3"]
+    assert first["config"] == "experiments/suites/digits.py:mlp"
+    assert {trial["overrides"]["steps"] for trial in listed.values()} == {400}
+    assert first["overrides"]["eval_every"] == 400 and first["overrides"]["optimizer.warmup"] == 40
+    assert first["overrides"]["optimizer.learning_rate"] == 0.03 and first["overrides"]["seed"] == 0
+
+
+def test_the_best_on_validation_is_chosen_and_trained_with_every_seed(tmp_path):
+    chosen = tuned(tmp_path, {"vit": [0.5, 0.9, None, 0.7, 0.9, 0.1, 0.2, 0.3, None, 0.1]})
+    setting = {"optimizer.learning_rate": 0.001, "optimizer.weight_decay": 0.3}  # of equals the lower learning rate
+    assert chosen == {"vit": {"setting": setting, "score": 0.9}}
+    listed = final(plan(tmp_path, ["vit"]), chosen)
+    assert list(listed) == ["vit,seed=1", "vit,seed=2", "vit,seed=3"]
+    assert listed["vit,seed=2"]["overrides"].items() >= (setting | {"seed": 2, "steps": 1200}).items()
+
+
+def test_a_family_whose_tuning_failed_is_out_and_the_others_are_not(tmp_path):
+    chosen = tuned(tmp_path, {"vit": [None] * 10, "mlp": [0.1] * 10})
+    assert chosen["vit"] == {"failed": "loss nan"} and "setting" in chosen["mlp"]
+    assert list(final(plan(tmp_path), chosen)) == ["mlp,seed=1", "mlp,seed=2", "mlp,seed=3"]
+
+
+def test_further_sizes_are_trained_with_the_same_setting(tmp_path):
+    chosen = {"vit": {"setting": {"optimizer.learning_rate": 0.01}}}
+    listed = final(plan(tmp_path, ["vit"], sizes=True, seeds=1), chosen)
+    assert list(listed) == ["vit,seed=1", "vit,quarter,seed=1", "vit,half,seed=1"]
+    assert listed["vit,quarter,seed=1"]["overrides"]["model.width"] == 16
+
+
+def test_recall_is_measured_by_number_of_pairs(tmp_path):
+    this = Plan("recall", suites.load("recall"), tmp_path, ["decoder"], 1, {}, sizes=False, by=True)
+    listed = final(this, {"decoder": {"setting": {"optimizer.learning_rate": 0.01}}})
+    assert list(listed) == ["decoder,seed=1", *(f"decoder,data.pairs={n},seed=1" for n in (4, 8, 24))]
+    harder = listed["decoder,data.pairs=24,seed=1"]["overrides"]
+    assert harder["data.pairs"] == 24 and harder["optimizer.learning_rate"] == 0.01
+
+
+def test_less_is_better_where_the_suite_says_so(tmp_path):
+    this = Plan("density", suites.load("density"), tmp_path, ["vae"], 1, {}, False)
+    (tmp_path / "tuning").mkdir()
+    (tmp_path / "tuning" / "sweep.json").write_text(json.dumps({"trials": {}}))
+    for place, (name, trial) in enumerate(tuning(this).items()):
+        ended(tmp_path, name, trial["overrides"], 0.0)
+        record = {"step": 5, "split": "train[80%:]", "time": 1.0, "importance_bound": -30.0 + (place == 4)}
+        (tmp_path / "tuning" / "trials" / name / "metrics.jsonl").write_text(json.dumps(record) + "\n")
+    chosen = choose(this)["vae"]
+    assert chosen["score"] == pytest.approx(29 / 64 / 0.6931471805599453)  # nats an image as bits a pixel
+    assert chosen["setting"] == {"optimizer.learning_rate": 0.01, "objective.free_bits": 0.0}
+
+
+def test_another_rule_in_the_same_folder_is_refused_and_named(tmp_path):
+    suite = suites.load("digits")
+    protocol.begin(tmp_path, protocol.identity("digits", suite, {}))
+    protocol.begin(tmp_path, protocol.identity("digits", suite, {}))
+    with pytest.raises(ValueError, match=r"overrides.data.shift: not set in the workdir, 1 now"):
+        protocol.begin(tmp_path, protocol.identity("digits", suite, {"data.shift": 1}))
+
+
+def test_the_test_split_stays_closed_while_the_tuning_is_open(tmp_path):
+    protocol.begin(tmp_path, protocol.identity("digits", suites.load("digits"), {}))
+    ended(tmp_path, "mlp,a", {}, 0.9)
+    (tmp_path / "tuning" / "trials" / "mlp,a" / "summary.json").unlink()
+    with pytest.raises(ValueError, match="1 trials of the tuning are not: mlp,a"):
+        examine.examine(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--families=vit,cnnn"], "no family 'cnnn'; expected one of encoder"),
+        (["--seeds=0"], "--seeds=0: expected at least 1"),
+        (["--set", "data.evaluation=test"], "reads the test split"),
+        (["--set", "data.shift"], "expected FIELD=VALUE"),
+        (["--by"], "the suite digits has no field to do so"),
+        (["--examples=7"], "at least a batch of 32"),
+        (["--jobs=0"], "--jobs=0: expected at least 1"),
+        (["--merge", "nowhere"], "expected the workdir of a benchmark that has ended"),
+    ],
+    ids=str,
+)
+def test_a_mistake_is_one_line(arguments, words, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit) as end:
+        benchmark.main(["digits", f"--workdir={tmp_path}", *arguments])
+    error = capsys.readouterr().err
+    assert end.value.code == 1 and words in error and error.startswith("error: ") and error.count("\n") == 1
+
+
+def test_a_list_of_trials_is_a_sweep(tmp_path, monkeypatch, capsys):
+    """Each trial with a config of its own, as a worker of Slurm would run it too."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("experiments.sweep.runner.command", stand_in.command)
+    overrides = {"steps": 5, "data.evaluation": "test"}
+    listed = {f"a{seed}": {"config": "tests/tiny.py:vit", "overrides": {**overrides, "seed": seed}} for seed in (1, 2)}
+    path = tmp_path / "list.json"
+    TrialList(str(path), "test/loss", "min", listed).write()
+    with pytest.raises(SystemExit) as end:
+        sweep.main([str(path), f"--workdir={tmp_path / 'runs'}", "--population=off"])
+    assert end.value.code == 0 and sorted(p.name for p in (tmp_path / "runs/trials").iterdir()) == ["a1", "a2"]
+    path.write_text("{}")
+    with pytest.raises(ValueError, match="expected a list of trials"):
+        TrialList.read(path)
+
+
+def start(workdir: Path) -> subprocess.Popen:
+    command = [sys.executable, "-m", "experiments.benchmark", *FAST, f"--workdir={workdir}"]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def scores(workdir: Path) -> dict:
+    families = json.loads((workdir / "results.json").read_text())["families"]
+    told = ("seed", "score", "state_digest", "config_digest", "curve")
+    return {name: [[run[key] for key in told] for run in family["runs"]] for name, family in families.items()}
+
+
+@pytest.mark.slow
+def test_twice_and_killed_and_failed(tmp_path):
+    """The same table twice, once with a kill on the way; then a run that fails takes its family out, and no other."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    printed, _ = (process := start(one)).communicate(timeout=900)
+    assert process.returncode == 0, printed
+
+    process = start(two)
+    until(lambda: list(two.glob("final/trials/*/metrics.jsonl")), process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    printed, _ = (process := start(two)).communicate(timeout=900)
+    assert process.returncode == 0, printed
+    assert scores(one) == scores(two) and len(scores(one)["mlp"]) == 2
+    rank = lambda workdir: json.loads((workdir / "results.json").read_text())["comparison"]
+    assert rank(one) == rank(two)
+
+    before = scores(two)
+    broken = two / "final" / "trials" / "mlp,seed=1"
+    shutil.rmtree(broken / "checkpoints")
+    for name in ("summary.json", "test.json"):
+        (broken / name).unlink()
+    (broken / "failed.txt").write_text("exit code 1\nout of memory\n")
+    printed, _ = (process := start(two)).communicate(timeout=900)
+    assert process.returncode == 1 and "mlp: failed: 1 of 2 runs: out of memory" in printed
+    assert scores(two)["bottleneck"] == before["bottleneck"]

@@ -1,0 +1,126 @@
+"""What runs of the trained figures find, in short: results that hold, and changes to them that break the claim."""
+
+import numpy as np
+
+from data.two_views import gaussian_bottleneck
+from experiments.inside.attention_maps import grid_distances
+
+_T = 16
+_GUESSED = np.array([1 / 17, 1 / 17, 1, 1, 1, 1])
+_HONEST = {"seen": np.full(_T, 1.85), "prefix": np.full(_T, 1.85), "influence": np.tri(_T)}
+_CHEATING = {"seen": np.append(np.zeros(_T - 1), 1.85), "prefix": np.full(_T, 5.0), "influence": np.ones((_T, _T))}
+_VALUES = np.random.default_rng(0).normal(size=(2000, 12))
+_FALLING = _VALUES * np.array([1, 0.7, *[0.1] * 10])  # what is left to learn with 0, 1, ... examples
+_LEARNED = {"truth": _VALUES, "model": _VALUES - _FALLING, "least squares": _VALUES - _FALLING}
+_DATA = {
+    "convolutional net": np.array([0.8, 0.93, 0.97]),
+    "ViT": np.array([0.6, 0.79, 0.95]),
+    "ViT without positions": np.array([0.44, 0.58, 0.72]),
+}
+_CURVE = np.array([gaussian_bottleneck((0.9, 0.5), beta) for beta in (1.5, 2.0, 3.0, 5.0, 10.0, 20.0)])
+_BACKWARDS = np.vstack([np.eye(8)[::-1], np.eye(8)[:1]])[None]
+
+# id: (what holds, one change after the other that does not)
+RECORDED = {
+    "attn_distance": ({"heads": np.array([0.9, 2.4]), "uniform": 2.55}, [{"heads": np.array([2.4, 2.5])}]),
+    "bert_features": ({"embeddings": 0.5, "last four": 0.6}, [{"last four": 0.5}]),
+    "bert_nsp": ({"follows": np.array([0, 1]), "margin": np.array([-3.0, 3.0])}, [{"margin": np.array([1.0, 3.0])}]),
+    "bert_vs_gpt": (
+        {"BERT": np.ones(6), "GPT": _GUESSED},
+        [{"BERT": _GUESSED}, {"GPT": np.ones(6)}, {"GPT": np.full(6, 1 / 17)}],
+    ),
+    "cheating_mask": (
+        {"entropy": 1.85, "masked": _HONEST, "unmasked": _CHEATING},
+        [
+            {"masked": _CHEATING},
+            {"unmasked": _HONEST},
+            {"masked": _HONEST | {"influence": np.ones((_T, _T))}},
+            {"unmasked": _CHEATING | {"prefix": np.full(_T, 1.85)}},
+        ],
+    ),
+    "dib_curve": ({"points": _CURVE}, [{"points": _CURVE[::-1]}, {"points": _CURVE * [1, 0.5]}]),
+    "icl_regression": (
+        _LEARNED,
+        [
+            {"model": 0 * _VALUES},
+            {"model": _VALUES},
+            {"model": _VALUES - _FALLING * np.append(np.ones(11), 4)},
+            {"least squares": 0 * _VALUES},
+        ],
+    ),
+    "induction": (
+        {
+            "accuracy": {"one layer": 0.2, "two layers": 1.0},
+            "previous": np.array([0.1, 0.95]),
+            "behind": np.array([1.0]),
+        },
+        [
+            {"accuracy": {"one layer": 0.4, "two layers": 1.0}},
+            {"accuracy": {"one layer": 0.2, "two layers": 0.2}},
+            {"previous": np.array([0.1, 0.2])},
+            {"behind": np.array([0.3, 0.2])},
+        ],
+    ),
+    "texture_bag": (
+        {"accuracy": 0.99, "logits": {"image": np.eye(6), "shuffled": np.eye(6)}},
+        [{"accuracy": 0.2}, {"logits": {"image": np.eye(6), "shuffled": np.eye(6)[::-1]}}],
+    ),
+    "transformer_reverse": (
+        {"exact": {"with": 1.0, "without": 0.0}, "with": _BACKWARDS},
+        [
+            {"exact": {"with": 0.995, "without": 0.0}},
+            {"exact": {"with": 1.0, "without": 0.005}},
+            {"with": np.roll(_BACKWARDS, 4, axis=-1)},
+        ],
+    ),
+    "vae_beta": (
+        {"kl": np.array([0.0, 0.4, 2.5, 4.7, 6.4, 7.9])},
+        [
+            {"kl": np.array([7.9, 6.4, 4.7, 2.5, 0.4, 0.0])},
+            {"kl": np.array([0.0, 2.5, 0.4, 4.7, 6.4, 7.9])},
+            {"kl": np.array([0.0, 1.2, 2.5, 4.7, 6.4, 7.9])},
+        ],
+    ),
+    "vae_mnist": (
+        {"loss": 100.0, "elbo": -100.0, "importance_bound": -95.0, "binary": -92.9},
+        [{"loss": 140.0}, {"elbo": -95.0}, {"binary": -97.0}],
+    ),
+    "vib_mnist": ({"error": 0.0127}, [{"error": 0.02}, {"error": 0.005}]),
+    "vae_manifold": (
+        {"neighbours": {"0.03": 0.12, "0.1": 0.7, "1": 0.7}},
+        [{"neighbours": {"0.03": 0.12, "0.1": 0.2, "1": 0.7}}, {"neighbours": {"0.03": 0.25, "0.1": 0.7}}],
+    ),
+    "vit_data": (
+        _DATA,
+        [
+            {"convolutional net": _DATA["ViT"]},
+            {"ViT": _DATA["ViT without positions"]},
+            {"convolutional net": np.array([0.8, 0.93, 0.8])},
+            {"ViT": np.array([0.6, 0.79, 0.9])},
+        ],
+    ),
+    "vit_positions": (
+        {"similarity": -grid_distances(5, 5), "classifier": np.random.default_rng(0).normal(size=(16, 16))},
+        [{"similarity": grid_distances(5, 5)}, {"classifier": -grid_distances(4, 4)}],
+    ),
+}
+
+# id: the switches that take away what the claim rests on
+BREAKS = {
+    "attn_distance": {"scale": 0.01},  # pixels that know nothing of each other
+    "bert_features": {"last": 0},  # the embeddings in the place of the layers
+    "bert_nsp": {"share": 0.0},  # texts about nothing
+    "bert_vs_gpt": {"two_sided": False},
+    "cheating_mask": {"masked": "bert"},  # the mask taken away
+    "dib_curve": {"beta_weighs": "kl"},  # the other beta
+    "icl_regression": {"own_examples": False},  # the values of another function
+    "induction": {"layers": 1},
+    "texture_bag": {"positions": "learned"},
+    "transformer_reverse": {"positions": "none"},
+    "vae_beta": {"beta_weighs": "kl"},  # the other beta
+    "vae_manifold": {"beta_weighs": "kl"},
+    "vae_mnist": {"latents": 2},
+    "vib_mnist": {"beta": 1.0},
+    "vit_data": {"positions": "none"},
+    "vit_positions": {"scale": 0.01},
+}

@@ -1,0 +1,132 @@
+"""Claims of configs: read, run again, compared. A stand-in for train.py reports what the test wants it to."""
+
+from pathlib import Path
+
+import pytest
+
+from experiments.measure import claims
+from experiments.measure.claims import Claim, Goal, check, main, measure
+
+CONFIGS = sorted((Path(__file__).resolve().parents[3] / "configs").glob("*.py"))
+DOCSTRING = '''"""A model.
+
+Command: python train.py --config=configs/x.py --workdir=runs/x --config.model.depth=3
+Time:    1.5 min on 2 CPU cores
+Needs:   mnist, gpu
+Reaches: test/accuracy >= 0.98
+Reaches: test/loss <= 1.88
+"""
+'''
+TRAIN = """
+import json, pathlib, sys
+given = dict(word.removeprefix("--").split("=", 1) for word in sys.argv[1:])
+folder = pathlib.Path(given["workdir"])
+if given.get("config.steps") == "0":
+    sys.exit("error: steps = 0")
+folder.mkdir()
+accuracy = 0.5 + 0.125 * int(given.get("config.seed", 1))
+metrics = {"test/accuracy": accuracy, "train/loss": None}
+(folder / "summary.json").write_text(json.dumps({"metrics": metrics, "seconds": 1.0}))
+"""
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    """Writes a config that reaches accuracy 0.5 + seed / 8, by default 0.625, and claims what the test says."""
+    monkeypatch.setattr(claims, "ROOT", tmp_path)
+    monkeypatch.setenv("COLUMNS", "250")
+    (tmp_path / "train.py").write_text(TRAIN)
+
+    def write(reaches: str, needs: str = "") -> str:
+        path = tmp_path / "x.py"
+        path.write_text(
+            f'"""X.\n\nCommand: python train.py --config=x.py --workdir=runs/x\nTime: 2 s on 1 CPU core\n'
+            f'{needs}\nReaches: {reaches}\n"""\n'
+        )
+        return str(path)
+
+    return write
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_claims(path):
+    claim = Claim.read(path)
+    assert f"--config=configs/{path.name}" in claim.command
+
+
+def test_a_docstring_is_read(tmp_path):
+    (tmp_path / "x.py").write_text(DOCSTRING)
+    claim = Claim.read(tmp_path / "x.py")
+    assert claim.command[:2] == ["python", "train.py"] and claim.command[4] == "--config.model.depth=3"
+    assert (claim.time, claim.needs) == ("1.5 min on 2 CPU cores", ["mnist", "gpu"])
+    assert claim.goals == [Goal("test/accuracy", ">=", 0.98), Goal("test/loss", "<=", 1.88)]
+
+
+def test_a_time_may_be_unknown(tmp_path):
+    (tmp_path / "x.py").write_text(DOCSTRING.replace("1.5 min on 2 CPU cores", "not measured, for lack of a GPU"))
+    assert Claim.read(tmp_path / "x.py").time == "not measured, for lack of a GPU"
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("Command:", "Run:", "0 lines 'Command'"),
+        ("1.5 min on 2 CPU cores", "a while", "'a while', expected such as: 25 s on"),
+        ("Reaches: test/loss <= 1.88", "Time: 3 s on a GPU", "2 lines 'Time'"),
+        ("accuracy >= 0.98", "accuracy = 0.98", "'test/accuracy = 0.98', expected such as"),
+        (" --workdir=runs/x", "", "'python train.py --config=configs/x.py --config"),
+    ],
+)
+def test_a_docstring_that_is_not_as_expected_is_named(tmp_path, old, new, message):
+    (tmp_path / "x.py").write_text(DOCSTRING.replace(old, new))
+    with pytest.raises(ValueError, match="x.py") as error:
+        Claim.read(tmp_path / "x.py")
+    assert message in str(error.value)
+
+
+def test_a_goal_is_met_on_its_side_and_at_its_value():
+    assert Goal("a", ">=", 0.5).met_by(0.5) and not Goal("a", ">=", 0.5).met_by(0.499)
+    assert Goal("a", "<=", 0.5).met_by(0.5) and not Goal("a", "<=", 0.5).met_by(0.501)
+
+
+def test_a_claim_that_holds_and_one_that_does_not(config, capsys):
+    assert check([config("test/accuracy >= 0.625")])
+    assert "0.6250" in (printed := capsys.readouterr().out) and "passed" in printed
+    assert not check([config("test/accuracy >= 0.626")])
+    assert "FAILED" in capsys.readouterr().out
+
+
+def test_the_mean_over_the_seeds_is_judged(config, capsys):
+    # Seeds 0, 1, 2 give 0.5, 0.625 and 0.75.
+    assert check([config("test/accuracy >= 0.625")], seeds=3)
+    assert "0.6250 +- 0.1250 (3 seeds)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("metric", ["test/loss", "train/loss"], ids=["absent", "not a number"])
+def test_a_metric_that_is_not_reported_fails(config, metric):
+    assert not check([config(f"{metric} <= 3")])
+
+
+def test_what_is_missing_is_named_and_skipped(config, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    assert check([config("test/accuracy >= 2", needs="Needs: mnist")])
+    assert "skipped: no mnist" in capsys.readouterr().out
+
+
+def test_a_run_that_fails_is_a_claim_that_fails(config, capsys):
+    path = config("test/accuracy >= 0.1")
+    with pytest.raises(SystemExit) as stop:
+        main([path, "--set", "steps=0"])
+    assert stop.value.code == 1
+    assert "error: steps = 0" in capsys.readouterr().out
+
+
+def test_fields_can_be_set(config):
+    metrics, seconds = measure(Claim.read(config("test/accuracy >= 0.1")), ["seed=3"])
+    assert metrics["test/accuracy"] == 0.875 and 0 < seconds < 60
+
+
+def test_the_command_line_ends_with_0_where_all_holds(config):
+    with pytest.raises(SystemExit) as stop:
+        main([config("test/accuracy >= 0.1")])
+    assert stop.value.code == 0

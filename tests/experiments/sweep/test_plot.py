@@ -1,0 +1,91 @@
+"""The curves of runs: which points are drawn, how runs are named, and what is said where there is nothing to draw."""
+
+import json
+from pathlib import Path
+
+from PIL import Image
+import pytest
+
+from experiments.sweep import plot as plots
+from experiments.sweep.plot import main, plot
+
+
+def record(folder: Path, *records: dict) -> str:
+    folder.mkdir(parents=True)
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records))
+    return str(folder)
+
+
+@pytest.fixture
+def run(tmp_path):
+    return record(
+        tmp_path / "a",
+        {"step": 2, "split": "train", "time": 0.1, "loss": 3.0, "learning_rate": 0.1},
+        {"step": 3, "split": "test", "time": 0.2, "loss": 2.5, "accuracy": 0.25},
+        {"step": 5, "split": "train", "time": 0.3, "loss": None, "learning_rate": 0.1},
+        {"step": 7, "split": "train", "time": 0.4, "loss": 1.5, "learning_rate": 0.1},
+    )
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that `plot` saves."""
+    figures = []
+    save = plots.Figure.savefig
+    monkeypatch.setattr(plots.Figure, "savefig", lambda self, out: (figures.append(self), save(self, out)))
+    return figures
+
+
+def test_training_and_evaluation_are_drawn_against_steps(run, drawn):
+    plot([run])
+    axes = drawn[0].axes[0]
+    thin, points = axes.lines
+    assert thin.get_xdata().tolist() == [2, 5, 7] and thin.get_ydata()[[0, 2]].tolist() == [3.0, 1.5]
+    assert points.get_xydata().tolist() == [[3, 2.5]] and points.get_marker() == "o"
+    assert thin.get_linewidth() < points.get_linewidth()
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("optimizer steps", "loss (nats)")
+    assert axes.get_title(loc="left") == "thin: training batches · points: whole test split"
+    assert [text.get_text() for text in axes.texts] == ["a"]
+
+
+def test_one_run_keeps_its_curves_and_several_leave_theirs_here(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    other = record(tmp_path / "b", {"step": 1, "split": "train", "time": 0.1, "loss": 2.0})
+    assert plot([run]) == Path(run) / "curves.png"
+    assert plot([run, other]).resolve() == tmp_path / "curves.png"
+    assert plot([other], tmp_path / "c.png") == tmp_path / "c.png"
+    for path in (tmp_path / "a" / "curves.png", tmp_path / "curves.png", tmp_path / "c.png"):
+        assert Image.open(path).format == "PNG"
+
+
+def test_names_of_curves_that_end_together_do_not_overlap(tmp_path, drawn):
+    loss = [{"step": 11, "split": "test", "time": 0.1, "loss": 2.0 + 1e-4 * number} for number in range(5)]
+    plot([record(tmp_path / f"run{number}", line) for number, line in enumerate(loss)], tmp_path / "c.png")
+    boxes = sorted((text.get_window_extent() for text in drawn[0].axes[0].texts), key=lambda box: box.y0)
+    assert len(boxes) == 5
+    assert all(below.y1 <= above.y0 for below, above in zip(boxes, boxes[1:]))
+
+
+def test_runs_differ_in_colour_or_marker(tmp_path, drawn):
+    line = {"step": 11, "split": "test", "time": 0.1, "loss": 2.0}
+    plot([record(tmp_path / f"run{number}", line) for number in range(11)], tmp_path / "c.png")
+    looks = {(line.get_color(), line.get_marker()) for line in drawn[0].axes[0].lines}
+    assert len(looks) == 11
+
+
+def test_folders_of_the_same_name_are_called_by_their_path(tmp_path, drawn):
+    line = {"step": 11, "split": "test", "time": 0.1, "loss": 2.0}
+    runs = [record(tmp_path / side / "gpt", line) for side in ("left", "right")]
+    plot(runs, tmp_path / "c.png")
+    assert [text.get_text() for text in drawn[0].axes[0].texts] == runs
+
+
+def test_an_unknown_metric_and_a_folder_without_run_are_named(run, tmp_path, capsys):
+    for arguments, message in [
+        ([run, "--metric=los"], "expected one of accuracy, learning_rate, loss"),
+        ([str(tmp_path / "none")], "none/metrics.jsonl does not exist"),
+    ]:
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        error = capsys.readouterr().err
+        assert stop.value.code == 1 and message in error and error.count("\n") == 1

@@ -1,0 +1,151 @@
+"""Results of sweeps against folders written by hand: the table, the file, what is drawn."""
+
+import csv
+import json
+from pathlib import Path
+
+from PIL import Image
+import pytest
+
+from experiments.sweep import results, sweep_plots
+from experiments.sweep.outcomes import find
+
+
+@pytest.fixture
+def workdir(tmp_path, monkeypatch):
+    """Two widths and two rates with two seeds each; one trial failed, one has not begun."""
+    monkeypatch.setenv("COLUMNS", "200")
+    trials = {}
+    for width in (8, 16):
+        for rate in (0.1, 10.0):
+            for seed in (0, 1):
+                name = f"width={width},rate={rate},seed={seed}"
+                overrides = {"width": width, "rate": rate, "seed": seed}
+                trials[name] = overrides
+                if (width, rate, seed) == (16, 10.0, 1):
+                    continue
+                folder = tmp_path / "trials" / name
+                folder.mkdir(parents=True)
+                said = {"file": "x.py", "base": {}, "overrides": overrides, "config": {"steps": 20}}
+                (folder / "trial.json").write_text(json.dumps(said))
+                loss = 1 / width + rate + seed
+                records = [{"step": s, "split": "test", "time": s / 10, "loss": loss + 10 / s} for s in (10, 20)]
+                (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+                if (width, rate, seed) == (16, 10.0, 0):
+                    (folder / "failed.txt").write_text("exit code 1\nout of memory\n")
+                else:
+                    summary = {"steps": 20, "metrics": {"test/loss": loss + 0.5}, "seconds": 3.0}
+                    (folder / "summary.json").write_text(json.dumps(summary))
+    said = {"file": "f.py", "metric": "test/loss", "better": "min", "trials": trials}
+    (tmp_path / "sweep.json").write_text(json.dumps(said))
+    return tmp_path
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures by their names."""
+    figures = {}
+    save = sweep_plots.Figure.savefig
+
+    def keep(self, out):
+        figures[Path(out).name.split("-")[-1]] = self
+        save(self, out)
+
+    monkeypatch.setattr(sweep_plots.Figure, "savefig", keep)
+    return figures
+
+
+def test_the_table_has_means_over_seeds_the_best_first(workdir, capsys):
+    results.show(workdir)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["width", "rate", "test/loss", "deviation", "seeds"]
+    assert lines[1] == ["16", "0.1", "1.1625", "0.71", "2"]  # 1/16 + 0.1 + (0 + 1)/2 + 0.5
+    assert lines[2] == ["8", "0.1", "1.225", "0.71", "2"]
+    assert lines[3] == ["8", "10", "11.125", "0.71", "2"]
+    assert " ".join(lines[4]) == "failed width=16,rate=10.0,seed=0: out of memory"
+    assert " ".join(lines[5]) == "trials 8: 6 done, 1 failed, 1 waiting"
+
+
+def test_the_file_has_every_trial(workdir):
+    results.show(workdir)
+    with (workdir / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["state"] for row in rows] == ["done"] * 6 + ["failed", "waiting"]
+    assert rows[0] == {
+        "trial": "width=8,rate=0.1,seed=0", "width": "8", "rate": "0.1", "seed": "0", "state": "done",
+        "best test/loss": "0.725", "test/loss": "0.725", "step": "20", "seconds": "3.0", "reason": "",
+    }  # fmt: skip
+    assert rows[6]["reason"] == "out of memory" and rows[7]["test/loss"] == ""
+
+
+def test_each_field_has_a_panel_with_the_spread_over_seeds(workdir, drawn):
+    results.show(workdir)
+    width, rate = drawn["fields.png"].axes
+    assert (width.get_xlabel(), rate.get_xlabel(), width.get_ylabel()) == ("width", "rate", "test/loss")
+    assert (width.get_xscale(), rate.get_xscale()) == ("linear", "log")
+    low, high = (container.lines[0].get_xydata().tolist() for container in width.containers)
+    assert low == [[8, pytest.approx(1.225)], [16, pytest.approx(1.1625)]]
+    assert high == [[8, pytest.approx(11.125)]]
+    (bars,) = width.containers[0].lines[2]
+    assert bars.get_segments()[0][:, 1].tolist() == pytest.approx([1.225 - 0.5**0.5, 1.225 + 0.5**0.5])
+    assert width.get_legend_handles_labels()[1] == ["rate 0.1", "rate 10"]
+
+
+def test_curves_are_those_of_all_trials_and_the_best_is_thick(workdir, drawn):
+    results.show(workdir)
+    (axes,) = drawn["curves.png"].axes
+    thick = [line for line in axes.lines if line.get_linewidth() > 2 and len(line.get_xdata())]
+    (points,) = (line.get_xydata().tolist() for line in thick)
+    assert points == [[10, pytest.approx(1.1625)], [20, pytest.approx(0.6625)]]
+    assert sum(len(line.get_xdata()) > 0 for line in axes.lines) == 7
+    assert axes.get_title(loc="left") == "thick: width=16,rate=0.1,seed=0"
+
+
+def test_two_fields_make_a_map(workdir, drawn):
+    results.show(workdir)
+    axes = drawn["map.png"].axes[0]
+    assert axes.images[0].get_array().filled(-1).tolist() == [
+        pytest.approx([1.225, 11.125]), [pytest.approx(1.1625), -1]
+    ]  # fmt: skip
+    assert [text.get_text() for text in axes.texts] == ["1.225", "11.12", "1.163"]
+    assert axes.patches[0].get_xy() == (-0.5, 0.5)  # the frame around the best
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["8", "16"]
+    assert Image.open(workdir / "map.png").format == "PNG"
+
+
+def test_what_diverged_is_cut_off_and_said(workdir, drawn):
+    first = workdir / "trials" / "width=8,rate=0.1,seed=0" / "metrics.jsonl"
+    first.write_text(first.read_text() + '{"step": 21, "split": "test", "time": 3, "loss": 1e9}\n')
+    results.show(workdir)
+    (axes,) = drawn["curves.png"].axes
+    assert axes.get_ylim()[1] < 20 and axes.get_title(loc="left").endswith("seed=0 · off the scale: 1")
+
+
+def test_fields_that_are_no_numbers_stand_side_by_side(workdir, drawn):
+    for path in workdir.glob("trials/*/trial.json"):
+        said = json.loads(path.read_text())
+        said["overrides"]["width"] = {8: "narrow", 16: "wide"}[said["overrides"]["width"]]
+        path.write_text(json.dumps(said))
+    results.show(workdir)
+    labels = [label.get_text() for label in drawn["fields.png"].axes[0].get_xticklabels()]
+    assert labels == ["narrow", "wide"]
+
+
+def test_another_metric_can_be_asked_for(workdir, capsys):
+    results.show(workdir, better="max")
+    assert capsys.readouterr().out.splitlines()[1].split()[:2] == ["8", "10"]
+    with pytest.raises(ValueError, match="'test/accuracy': expected one of test/loss"):
+        results.show(workdir, metric="test/accuracy")
+
+
+def test_a_torn_last_line_is_left_out(workdir):
+    with next(workdir.glob("trials/*/metrics.jsonl")).open("a") as file:
+        file.write('{"step": 30, "spl')
+    assert {finding.step for finding in find(workdir, "test/loss")} == {0, 20}
+
+
+def test_a_folder_that_is_no_sweep_is_one_line(tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        results.main([str(tmp_path)])
+    assert end.value.code == 1
+    assert capsys.readouterr().err == f"error: {tmp_path} is not the workdir of a sweep: it has no sweep.json\n"

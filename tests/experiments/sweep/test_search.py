@@ -1,0 +1,147 @@
+"""Adaptive search: the study and the folders agree, whatever is pruned, fails or is killed."""
+
+from pathlib import Path
+import signal
+import subprocess
+import sys
+import time
+
+import optuna
+import pytest
+
+from experiments.sweep import __main__ as sweep
+from experiments.sweep import runner
+from experiments.sweep.search import Search
+from experiments.sweep.sweep_file import Sweep
+from tests.experiments.sweep import stand_in
+
+ROOT = Path(__file__).parents[3]
+FILE = """
+import optuna
+CONFIG = "tests/tiny.py:vit"
+METRIC = "test/loss"
+BASE = {"steps": 10, "data.evaluation": "test"}
+TRIALS = 6
+def search(trial):
+    seed = trial.suggest_int("seed", 0, 0)
+    return {"optimizer.learning_rate": [0.1, 0.2, 0.3, 0.4, 100.0, 1000.0][trial.number], "seed": seed}
+"""
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(runner, "command", stand_in.command)
+
+    def write(old: str = "", new: str = "") -> Path:
+        assert old in FILE
+        (tmp_path / "file.py").write_text(FILE.replace(old, new) if old else FILE)
+        return tmp_path / "file.py"
+
+    return write
+
+
+def run(file: Path, *flags: str) -> int:
+    with pytest.raises(SystemExit) as end:
+        sweep.main([str(file), f"--workdir={file.parent / 'runs'}", *flags])
+    return end.value.code
+
+
+def start(file: Path, *flags: str) -> subprocess.Popen:
+    command = [sys.executable, stand_in.__file__, str(file), f"--workdir={file.parent / 'runs'}", *flags]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def study(file: Path, storage: str = "sqlite") -> optuna.Study:
+    search = Search(Sweep.read(file), file.parent / "runs", storage)
+    search.open()
+    return search._study
+
+
+def begun(file: Path) -> int:
+    return len(list(file.parent.glob("runs/trials/*/history")))
+
+
+def until(happened) -> None:
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("storage", ["sqlite", "journal"])
+def test_the_study_knows_how_each_trial_ended(file, storage, capsys):
+    path = file()
+    assert run(path, "--jobs=3", f"--storage={storage}") == 1
+    trials = study(path, storage).trials
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 4 + ["FAIL"] * 2
+    assert study(path, storage).best_value == pytest.approx(0.1 + 0.1)
+    assert "trials   6: 4 done, 2 failed\n" in capsys.readouterr().out
+    assert run(path, f"--storage={storage}") == 1  # nothing is left to do
+    assert len(study(path, storage).trials) == 6
+
+
+def test_a_poor_trial_is_pruned_while_it_trains(file, monkeypatch):
+    monkeypatch.setattr(runner, "LOOK_AGAIN", 0.01)
+    monkeypatch.setenv("STAND_IN_WAITS", "0.3")
+    path = file('"steps": 10', '"steps": 40')
+    path.write_text(path.read_text() + "PRUNER = optuna.pruners.ThresholdPruner(upper=0.295, n_warmup_steps=12)\n")
+    assert run(path, "--jobs=3") == 1
+    trials = study(path).trials
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 2 + ["PRUNED"] * 2 + ["FAIL"] * 2
+    for trial in trials[2:4]:
+        assert 12 <= trial.last_step < 400
+        reason = (path.parent / f"runs/trials/{trial.number:04}/pruned.txt").read_text()
+        assert reason.startswith(f"at step {trial.last_step:,}, with test/loss 0.")
+
+
+@pytest.mark.slow
+def test_several_killed_runners_on_one_study_lose_and_double_nothing(file):
+    path = file('"steps": 10', '"steps": 80')
+    one, two = start(path), start(path, "--jobs=2")
+    until(lambda: begun(path) >= 3)
+    one.kill()
+    two.kill()
+    one.communicate(), two.communicate()
+    assert run(path, "--jobs=3") == 1
+    trials = study(path).trials
+    assert [trial.state.name for trial in trials] == ["COMPLETE"] * 4 + ["FAIL"] * 2
+    for history in path.parent.glob("runs/trials/*/history"):
+        lines = history.read_text()
+        assert "although complete" not in lines and lines.count("from 0") <= 2
+
+
+def test_a_search_that_is_stopped_goes_on(file, monkeypatch):
+    path = file('"steps": 10', '"steps": 80')
+    with monkeypatch.context() as patch:
+        patch.setenv("STAND_IN_WAITS", "0")
+        process = start(path, "--jobs=2")
+    until(lambda: begun(path) == 2)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143 and "Traceback" not in err
+    assert sum(trial.state.name == "RUNNING" for trial in study(path).trials) >= 1
+    assert run(path, "--jobs=3") == 1
+    assert len(study(path).trials) == 6 and all(trial.state.is_finished() for trial in study(path).trials)
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("TRIALS = 6", "", "does not set TRIALS"),
+        ("optimizer.learning_rate", "optimizer.learning_rat", "Did you mean 'learning_rate'?"),
+        ('"seed", 0, 0)', '"seed", 1, 0)', "file.py, line 8: ValueError"),
+        ("TRIALS = 6", "TRIALS = 6; SAMPLER = optuna.samplers.GridSampler({})", "write a sweep()"),
+    ],
+)
+def test_a_mistake_is_one_line(file, old, new, message, capsys):
+    assert run(file(old, new)) == 1
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_what_a_search_cannot_do_is_said(file, capsys):
+    assert run(file(), "--only", "0001") == 1
+    assert run(file(), "--storage=mongo") == 1
+    assert capsys.readouterr().err.count("error:") == 2

@@ -1,0 +1,261 @@
+"""The runner: what becomes of trials that end, fail, are killed, or are held by another runner.
+
+A stand-in counts in place of train.py; the slow test at the end trains.
+"""
+
+import argparse
+import csv
+from itertools import count
+import json
+import os
+from pathlib import Path
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from experiments.sweep import __main__ as sweep
+from experiments.sweep import runner
+from experiments.sweep.sweep_file import Sweep
+from tests.experiments.sweep import stand_in
+
+ROOT = Path(__file__).parents[3]
+FILE = """
+from experiments.sweep.space import *
+CONFIG = "tests/tiny.py:vit"
+METRIC = "test/loss"
+BASE = {"steps": STEPS, "data.evaluation": "test"}
+def sweep():
+    return repeat({"optimizer.learning_rate": RATES}, seeds=2)
+"""
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(runner, "command", stand_in.command)
+
+    def write(rates: list, steps: int = 10) -> Path:
+        path = tmp_path / "file.py"
+        path.write_text(FILE.replace("RATES", str(rates)).replace("STEPS", str(steps)))
+        return path
+
+    return write
+
+
+def run(file: Path, *flags: str) -> int:
+    """The exit code of the command, in this process."""
+    with pytest.raises(SystemExit) as end:
+        sweep.main([str(file), f"--workdir={file.parent / 'runs'}", "--population=off", *flags])
+    return end.value.code
+
+
+def start(file: Path, *flags: str) -> subprocess.Popen:
+    """The command in a process of its own."""
+    command = [sys.executable, stand_in.__file__, str(file), f"--workdir={file.parent / 'runs'}", "--population=off"]
+    return subprocess.Popen([*command, *flags], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def histories(file: Path) -> dict[str, list[str]]:
+    """What each trial has gone through: a line for each start."""
+    return {path.parent.name: path.read_text().splitlines() for path in file.parent.glob("runs/trials/*/history")}
+
+
+def rows(file: Path) -> list[dict]:
+    with (file.parent / "runs" / "results.csv").open(newline="") as table:
+        return list(csv.DictReader(table))
+
+
+def until(happened) -> None:
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_all_trials_run_once_and_their_results_are_in_the_table(file, capsys):
+    path = file([0.01, 0.1])
+    assert run(path, "--jobs=3") == 0
+    assert run(path) == 0
+    assert histories(path) == {
+        f"optimizer.learning_rate={rate},seed={seed}": ["from 0"] for rate in (0.01, 0.1) for seed in (0, 1)
+    }
+    found = rows(path)
+    assert [row["state"] for row in found] == ["done"] * 4
+    assert float(found[3]["test/loss"]) == pytest.approx(0.1 + 0.001 + 0.1)
+    assert re.search(r"0\.01 +0\.1105 +0\.00071 +2", capsys.readouterr().out)  # mean, deviation, seeds
+
+
+def test_a_trial_that_fails_is_marked_shown_and_spares_the_rest(file, capsys):
+    path = file([100.0, 1000.0, 0.1])
+    assert run(path, "--jobs=2") == 1
+    printed = capsys.readouterr().out
+    assert "exit code 1\n    error: step 1: loss nan" in printed and "killed by SIGABRT" in printed
+    assert [row["state"] for row in rows(path)] == ["failed"] * 4 + ["done"] * 2
+    assert run(path) == 1  # they are not tried again
+    assert len(histories(path)["optimizer.learning_rate=100.0,seed=0"]) == 1
+    assert run(path, "--retry-failed", "--only", "rate=100.0,seed=0") == 1
+    assert histories(path)["optimizer.learning_rate=100.0,seed=0"] == ["from 0", "from 1"]
+    assert len(histories(path)["optimizer.learning_rate=100.0,seed=1"]) == 1
+
+
+def test_a_dry_run_lists_and_changes_nothing(file, capsys):
+    path = file([0.01, 0.1])
+    assert run(path, "--dry-run", "--only", "seed=1") == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == "waiting  optimizer.learning_rate=0.01,seed=1" and len(printed) == 3
+    assert printed[2] == "2 trials, 20 steps, 320 examples"
+    assert not (path.parent / "runs").exists()
+
+
+def test_more_steps_continue_what_is_complete(file):
+    assert run(file([0.1], steps=10)) == 0
+    path = file([0.1], steps=15)
+    assert run(path) == 0
+    assert set(map(tuple, histories(path).values())) == {("from 0", "from 10 although complete")}
+
+
+@pytest.mark.parametrize("flag", ["--only=none", "--jobs=0", "--workdir=/dev/null/x"])
+def test_a_mistake_is_one_line(file, flag, capsys):
+    assert run(file([0.1]), flag) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_ctrl_c_saves_and_the_same_command_goes_on(file):
+    path = file([0.1, 0.2], steps=100)
+    first = start(path, "--jobs=2")
+    until(lambda: len(histories(path)) == 2)
+    first.send_signal(signal.SIGINT)
+    out, err = first.communicate(timeout=60)
+    assert first.returncode == 130 and "To go on, run the same command again" in err and "Traceback" not in err
+    assert "4: 2 stopped, 2 waiting" in out
+    assert run(path, "--jobs=4") == 0
+    assert sorted(map(len, histories(path).values())) == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("kills", [1, pytest.param(12, marks=pytest.mark.slow)])
+def test_a_killed_runner_takes_its_trials_along_and_nothing_is_lost_or_doubled(file, kills):
+    path = file([0.1, 0.2, 0.3], steps=60)
+    random.seed(kills)
+    for _ in range(kills):
+        process = start(path, "--jobs=3")
+        before = sum(map(len, histories(path).values()))
+        until(lambda: sum(map(len, histories(path).values())) > before or process.poll() is not None)  # noqa: B023
+        time.sleep(random.random() * 0.6)
+        process.kill()
+        process.communicate()
+        until(lambda: not any(map(_users, path.parent.glob("runs/trials/*"))))
+    assert run(path, "--jobs=3") == 0
+    assert [row["state"] for row in rows(path)] == ["done"] * 6
+    for trial, lines in histories(path).items():
+        places = [int(line.split()[1]) for line in lines]
+        assert places == sorted(places), trial  # each start goes on where the one before had saved
+        assert not any("although complete" in line for line in lines), trial
+        steps = [json.loads(line)["step"] for line in (path.parent / f"runs/trials/{trial}/metrics.jsonl").open()]
+        assert set(steps) == set(range(1, 61)) and len(steps) <= 60 + len(lines), trial
+
+
+def test_a_trial_that_is_killed_is_not_called_failed_and_goes_on_next_time(file):
+    path = file([0.1], steps=100)
+    process = start(path, "--jobs=2")
+    until(lambda: len(histories(path)) == 2)
+    folder = path.parent / "runs/trials/optimizer.learning_rate=0.1,seed=1"
+    until(lambda: (folder / "checkpoints").exists())
+    (user,) = _users(folder) - {process.pid}
+    os.kill(user, signal.SIGKILL)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 1 and "1 done, 1 stopped" in out
+    assert run(path) == 0
+    first, second = histories(path)[folder.name]
+    assert first == "from 0" and int(second.split()[1]) > 0
+
+
+def test_a_trial_that_the_system_kills_for_lack_of_memory_has_failed(file, monkeypatch, capsys):
+    counted = count()
+    monkeypatch.setattr(runner, "_starved", lambda: next(counted))
+    monkeypatch.setattr(runner, "command", lambda trials: ["/bin/sh", "-c", "kill -9 $$"])
+    assert run(file([0.1])) == 1
+    out = capsys.readouterr().out
+    assert "killed by the system: out of memory" in out and "2 failed" in out
+
+
+def test_two_runners_divide_the_trials_and_one_takes_over_what_the_other_leaves(file):
+    path = file([0.1, 0.2, 0.3], steps=40)
+    first, second = start(path), start(path)
+    until(lambda: len(histories(path)) >= 3)
+    first.kill()
+    out, err = second.communicate(timeout=60)
+    first.communicate()
+    assert second.returncode == 0, out + err
+    assert "6 done" in out
+    assert not any("although complete" in line for lines in histories(path).values() for line in lines)
+
+
+def test_jobs_get_a_gpu_each_and_share_when_there_are_too_few(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    assert runner.places(2) == [{"CUDA_VISIBLE_DEVICES": "2"}, {"CUDA_VISIBLE_DEVICES": "5"}]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr(runner.glob, "glob", lambda pattern: [])
+    assert runner.places(1) == [{}] and runner.places(2) == 2 * [{"LECTERN_MEMORY_SHARE": "0.500"}]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    share = {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.450"}
+    assert runner.places(3) == [{"CUDA_VISIBLE_DEVICES": gpu} | share for gpu in ("2", "5", "2")]
+
+
+@pytest.mark.parametrize(
+    "population, jobs, sizes",
+    [
+        ("auto", 1, [6, 6]),
+        ("auto", 4, [3, 3, 3, 3]),
+        ("auto", 5, 2 * [2, 2, 2]),
+        ("4", 1, [3, 3, 3, 3]),
+        ("1", 1, 12 * [1]),
+        ("off", 1, 12 * [1]),
+    ],
+)
+def test_trials_that_differ_in_numbers_only_run_together(tmp_path, monkeypatch, population, jobs, sizes):
+    monkeypatch.chdir(ROOT)
+    path = tmp_path / "file.py"
+    space = 'product({"model.width": [8, 12], "optimizer.learning_rate": [0.1, 0.01, 0.001]})'
+    path.write_text(FILE.replace('{"optimizer.learning_rate": RATES}', space).replace("STEPS", "10"))
+    trials = Sweep.read(str(path)).trials(str(tmp_path / "runs"))
+    groups = sweep._groups(trials, argparse.Namespace(population=population, jobs=jobs))
+    assert [len(group) for group in groups] == sizes
+    assert sorted(trial.name for group in groups for trial in group) == sorted(trial.name for trial in trials)
+    assert all(len({trial.overrides["model.width"] for trial in group}) == 1 for group in groups)
+
+
+@pytest.mark.slow
+def test_a_sweep_of_runs_that_train(tmp_path, monkeypatch):
+    """Killed while it trains, it ends with the same parameters as runs that nothing disturbed."""
+    monkeypatch.chdir(ROOT)
+    path = tmp_path / "file.py"
+    path.write_text(FILE.replace("RATES", "[0.01]").replace("STEPS", "16"))
+    command = [sys.executable, "-m", "experiments.sweep", str(path), "--jobs=2", "--population=off"]
+    subprocess.run([*command, f"--workdir={tmp_path / 'whole'}"], check=True)
+    process = subprocess.Popen([*command, f"--workdir={tmp_path / 'broken'}"])
+    until(lambda: list(tmp_path.glob("broken/trials/*/checkpoints/3")))
+    process.kill()
+    process.wait()
+    subprocess.run([*command, f"--workdir={tmp_path / 'broken'}"], check=True)
+    for folder in (tmp_path / "whole" / "trials").iterdir():
+        whole, broken = (json.loads((tmp_path / w / "trials" / folder.name / "summary.json").read_text())
+                         for w in ("whole", "broken"))  # fmt: skip
+        assert whole["state_digest"] == broken["state_digest"]
+
+
+def _users(folder: Path) -> set[int]:
+    """The processes that hold a trial's claim."""
+    users = set()
+    for entry in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            if os.readlink(entry) == str(folder / ".claim"):
+                users.add(int(entry.parts[2]))
+        except OSError:
+            continue
+    return users

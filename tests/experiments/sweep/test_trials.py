@@ -1,0 +1,130 @@
+"""Sweep files and their trials: what is refused before anything runs, and what a folder says."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from experiments.sweep.sweep_file import Sweep, check
+from experiments.sweep.trials import claimed
+
+ROOT = Path(__file__).parents[3]
+FILE = """
+from experiments.sweep.space import product
+CONFIG = "tests/tiny.py:vit"
+METRIC = "test[:25%]/loss"
+BASE = {"steps": 10}
+def sweep():
+    return product({"model.width": [8, 16], "optimizer.learning_rate": [0.01, 0.1]})
+"""
+
+
+@pytest.fixture
+def read(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+    def read(old: str = "", new: str = "") -> Sweep:
+        assert old in FILE
+        (tmp_path / "file.py").write_text(FILE.replace(old, new) if old else FILE)
+        return Sweep.read(tmp_path / "file.py")
+
+    return read
+
+
+@pytest.fixture
+def checked(read, tmp_path):
+    def checked(old: str = "", new: str = ""):
+        sweep = read(old, new)
+        trials = sweep.trials(tmp_path / "runs")
+        check(trials, sweep.metric)
+        return trials
+
+    return checked
+
+
+def test_a_sweep_is_trials_named_by_what_they_set(checked):
+    trials = checked()
+    assert [trial.name for trial in trials] == [
+        f"model.width={w},optimizer.learning_rate={r}" for w in (8, 16) for r in (0.01, 0.1)
+    ]
+    assert trials[-1].flags() == [
+        "--config=tests/tiny.py:vit", f"--workdir={trials[-1].folder}", "--config.steps=10", "--config.model.width=16",
+        "--config.optimizer.learning_rate=0.1",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [path.name for path in (ROOT / "experiments" / "sweeps").glob("*.py")])
+def test_every_sweep_of_the_house_can_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    path = Path("experiments/sweeps") / name
+    sweep = Sweep.read(path)
+    check(sweep.trials(tmp_path), sweep.metric)
+    assert f"python -m experiments.sweep {path} --workdir=" in path.read_text()
+
+
+def test_a_name_that_no_folder_can_have_is_shortened_and_stays_unique(read, tmp_path):
+    sweep = read()
+    names = [sweep.trial(tmp_path, {"init_from": text}).name for text in ("runs/a b", "runs/a_b", "x" * 300)]
+    assert len(set(names)) == 3 and all("/" not in name and len(name) <= 255 for name in names)
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("model.width", "model.widht", "model.widht is not a field. Did you mean 'width'?"),
+        ("model.width", "modle.width", "no section"),
+        ("[8, 16]", "[8, 8]", "twice: model.width=8,optimizer.learning_rate=0.01"),
+        ("[8, 16]", "[8, '16']", "trial model.width=16.*'16' would be read as 16"),
+        ("[0.01, 0.1]", "[0.01, 'fast']", "trial model.width=8,optimizer.learning_rate=fast: .*expected a number"),
+        (
+            '"optimizer.learning_rate": [0.01, 0.1]',
+            '"model.dropout": [0.1, 1.5]',
+            "trial model.width=8,model.dropout=1.5",
+        ),
+        ('"model.width": [8, 16]', '"model": {"width": 8}', "write its fields as 'model.<field>'"),
+        ("test[:25%]/loss", "validation/loss", "expected test.:25%./<name>, or train/<name>"),
+        ("return product", "return 1 / 0 or product", "file.py, line 7: ZeroDivisionError"),
+        ("return product(", "return [", "SyntaxError"),
+        ("    return", "    [", "SyntaxError"),
+        ("METRIC", "METRICS", "does not set METRIC, such as METRIC = "),
+        ("def sweep", "def sweeps", "expected either sweep.. or search.trial."),
+        ("tests/tiny.py", "tests/none.py", "none.py"),
+    ],
+)
+def test_what_cannot_run_is_refused_and_named(checked, old, new, message):
+    with pytest.raises(ValueError, match=message):
+        checked(old, new)
+
+
+def test_a_field_that_only_breaks_together_with_another_is_found(checked):
+    with pytest.raises(ValueError, match="trial model.width=9,.*heads"):
+        checked("[8, 16]", "[8, 9, 16]")
+
+
+def test_another_config_for_a_trial_that_has_begun_is_refused_but_more_steps_are_not(checked):
+    trial = checked()[0]
+    trial.begin()
+    (trial.folder / "config.json").write_text("{}")
+    checked("10", "20")
+    with pytest.raises(ValueError, match="batch_size: 16 in the workdir, 8 now"):
+        checked('"steps": 10', '"steps": 10, "batch_size": 8')
+
+
+def test_a_folder_tells_the_state_of_its_trial(checked):
+    trial = checked()[0]
+    assert trial.state() == "waiting"
+    trial.begin()
+    claim = claimed(trial.folder)
+    assert claim is not None and claimed(trial.folder) is None
+    assert trial.state() == "running"
+    os.close(claim)
+    assert trial.state() == "waiting"
+    (trial.folder / "config.json").write_text("{}")
+    assert trial.state() == "stopped"
+    trial.mark("failed", "exit code 1\nwhy")
+    assert trial.state() == "failed" and trial.reason() == "exit code 1\nwhy"
+    trial.forget("failed")
+    (trial.folder / "summary.json").write_text('{"steps": 9}')
+    assert trial.state() == "stopped"  # ten steps are asked for
+    (trial.folder / "summary.json").write_text('{"steps": 10}')
+    assert trial.state() == "done"

@@ -1,0 +1,157 @@
+"""Text out of a run's folder, and what is said where there is none to be had."""
+
+import json
+
+from flax import nnx
+import jax
+import numpy as np
+import pytest
+from tokenizers import Tokenizer
+from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.trainers import BpeTrainer
+
+from experiments.use.generate import generate, main
+from models import GPT, Bert
+from models.decoding import sample
+from models.pretrained import load, save
+import train
+
+SHARED = {
+    "seed": 0,
+    "steps": 2,
+    "batch_size": 3,
+    "eval_every": 2,
+    "checkpoint_every": 2,
+    "optimizer": {"name": "adamw", "learning_rate": 1e-3, "schedule": "constant"},
+}
+SMALL = {"width": 8, "depth": 1, "heads": 2}
+
+
+@pytest.fixture(scope="module")
+def text_run(tmp_path_factory):
+    # One evaluation window is enough, hence the split.
+    config = SHARED | {
+        "model": {"name": "gpt", "context": 13} | SMALL,
+        "objective": {"name": "language_modeling"},
+        "data": {"name": "python_docs", "context": 13, "evaluation": "validation[:60]"},
+    }
+    workdir = tmp_path_factory.mktemp("runs") / "text"
+    train.run(config, workdir)
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def image_run(tmp_path_factory):
+    config = SHARED | {
+        "model": {"name": "vit", "patch": 4} | SMALL,
+        "objective": {"name": "classification"},
+        "data": {"name": "digits", "evaluation": "test[:5]"},
+    }
+    workdir = tmp_path_factory.mktemp("runs") / "images"
+    train.run(config, workdir)
+    return workdir
+
+
+def refused(capsys, *arguments):
+    """The one line that the command line ends with."""
+    with pytest.raises(SystemExit) as stop:
+        main(list(arguments))
+    printed = capsys.readouterr()
+    assert stop.value.code == 1 and printed.out == "" and printed.err.startswith("error: ")
+    assert printed.err.count("\n") == 1
+    return printed.err
+
+
+def test_each_sample_goes_on_from_the_prompt(text_run):
+    texts = generate(text_run, "The import", tokens=17, samples=3, temperature=1.0)
+    assert [len(text) for text in texts] == [len("The import") + 17] * 3
+    assert all(text.startswith("The import") for text in texts) and len(set(texts)) == 3
+
+
+def test_the_seed_decides_the_text(text_run, capsys):
+    given = [f"--workdir={text_run}", "--prompt=def f(", "--tokens=19", "--temperature=1"]
+    printed = []
+    for seed in (0, 0, 1):
+        main([*given, f"--seed={seed}"])
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1] != printed[2]
+    assert printed[0].startswith("def f(") and len(printed[0]) == len("def f(") + 19 + 1
+
+
+def test_greedy_samples_are_all_the_same(text_run):
+    first, second = generate(text_run, "a", tokens=5, temperature=0, samples=2)
+    assert first == second
+
+
+def test_an_unknown_character_is_named(text_run, capsys):
+    assert "'\N{SNOWMAN}'" in refused(capsys, f"--workdir={text_run}", "--prompt=a\N{SNOWMAN}")
+
+
+def test_an_empty_prompt_is_refused(text_run, capsys):
+    assert "the prompt is empty" in refused(capsys, f"--workdir={text_run}", "--prompt=")
+
+
+def test_a_setting_out_of_range_is_named(text_run, capsys):
+    assert "top_p = 2.0" in refused(capsys, f"--workdir={text_run}", "--prompt=a", "--top_p=2")
+    assert "samples = 0" in refused(capsys, f"--workdir={text_run}", "--prompt=a", "--samples=0")
+
+
+def test_a_model_without_text_is_refused(image_run, capsys):
+    error = refused(capsys, f"--workdir={image_run}", "--prompt=a")
+    assert "model 'vit'" in error and "cannot write text" in error
+
+
+def test_a_folder_without_run_or_checkpoint_is_named(text_run, tmp_path, capsys):
+    assert str(tmp_path) in refused(capsys, f"--workdir={tmp_path}", "--prompt=a")
+    (tmp_path / "config.json").write_text((text_run / "config.json").read_text())
+    assert "no checkpoint" in refused(capsys, f"--workdir={tmp_path}", "--prompt=a")
+
+
+@pytest.fixture
+def published(tmp_path):
+    """The folder of a GPT-2 that knows single bytes and, after them, an end."""
+    tokenizer = Tokenizer(BPE())
+    tokenizer.pre_tokenizer, tokenizer.decoder = ByteLevel(add_prefix_space=False), ByteLevelDecoder()
+    trainer = BpeTrainer(initial_alphabet=ByteLevel.alphabet(), vocab_size=256, show_progress=False)
+    tokenizer.train_from_iterator([], trainer)
+    tokenizer.add_special_tokens(["<|endoftext|>"])
+    model = GPT(vocab_size=257, context=13, activation="gelu_tanh", **SMALL, rngs=nnx.Rngs(0))
+    model.embedding.embedding[...] *= 20
+    save(model, tmp_path / "gpt2")
+    tokenizer.save(str(tmp_path / "gpt2" / "tokenizer.json"))
+    return tmp_path / "gpt2"
+
+
+def test_published_weights_write_with_their_own_tokens(published, capsys):
+    main([f"--weights={published}", "--prompt=Grüße", "--tokens=9", "--temperature=0"])
+    text = capsys.readouterr().out
+    tokenizer, model = Tokenizer.from_file(str(published / "tokenizer.json")), load(published)
+    prompt = np.array([tokenizer.encode("Grüße").ids])
+    assert prompt.shape == (1, 7)  # ü and ß are two bytes each
+    tokens = np.asarray(sample(model, prompt, jax.random.key(0), length=9, temperature=0))[0].tolist()
+    assert text == "Grüße" + tokenizer.decode(tokens) + "\n"
+    # The same text up to the end that the folder names.
+    config = json.loads((published / "config.json").read_text())
+    (published / "config.json").write_text(json.dumps(config | {"eos_token_id": tokens[4]}))
+    short = generate(str(published), "Grüße", tokens=9, temperature=0)[0]
+    assert short == "Grüße" + tokenizer.decode(tokens[: tokens.index(tokens[4])])
+
+
+def test_published_folders_that_cannot_write_are_named(published, tmp_path, capsys):
+    (published / "tokenizer.json").unlink()
+    assert "gpt2 has no tokenizer.json" in refused(capsys, f"--weights={published}", "--prompt=a")
+    (published / "tokenizer.json").write_text("{}")
+    assert "tokenizer.json does not hold a tokenizer" in refused(capsys, f"--weights={published}", "--prompt=a")
+    encoder = Bert(vocab_size=257, context=13, head="masked", **SMALL, rngs=nnx.Rngs(0))
+    save(encoder, tmp_path / "bert")
+    assert "holds a Bert, which cannot write" in refused(capsys, f"--weights={tmp_path / 'bert'}", "--prompt=a")
+
+
+def test_another_vocabulary_is_refused(text_run, tmp_path, capsys):
+    config = json.loads((text_run / "config.json").read_text())
+    config["model"]["vocab_size"] += 1
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    error = refused(capsys, f"--workdir={tmp_path}", "--prompt=a")
+    assert "cannot be rebuilt here" in error and f"vocab_size = {config['model']['vocab_size']}" in error

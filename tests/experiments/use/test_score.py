@@ -1,0 +1,156 @@
+"""Log-probabilities of texts and of choices, against the model's own logits."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from data.subwords import Subwords
+from experiments.use.score import Scorer, main, multiple_choice, read_questions
+import train
+
+CONTEXT = 11
+
+
+def gpt_run(workdir, **data):
+    config = {
+        "seed": 0, "steps": 1, "batch_size": 3, "eval_every": 1, "checkpoint_every": 1,
+        "optimizer": {"learning_rate": 1e-2},
+        "model": {"name": "gpt", "width": 10, "depth": 1, "heads": 2},
+        "objective": {"name": "language_modeling"},
+        "data": {"name": "python_docs", "context": CONTEXT, "evaluation": "validation[:60]"} | data,
+    }  # fmt: skip
+    train.run(config, workdir)
+    return workdir
+
+
+@pytest.fixture(scope="module", autouse=True)
+def folder(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LECTERN_DATA", str(tmp_path_factory.mktemp("sets")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    return gpt_run(tmp_path_factory.mktemp("runs") / "gpt")
+
+
+@pytest.fixture(scope="module")
+def scorer(workdir):
+    return Scorer(workdir)
+
+
+def by_hand(workdir, tokens):
+    logits = train.load(workdir)[0](np.array([tokens[:-1]]))
+    return np.asarray(jax.nn.log_softmax(logits))[0, np.arange(len(tokens) - 1), tokens[1:]]
+
+
+def test_a_short_text(workdir, scorer):
+    tokens = scorer.vocabulary.encode("class A:")
+    np.testing.assert_allclose(scorer.log_probabilities(tokens), by_hand(workdir, tokens), atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [12, 13, 23, pytest.param(40, marks=pytest.mark.slow)])
+def test_a_long_text_keeps_half_of_the_context(workdir, scorer, length):
+    tokens = scorer.vocabulary.encode("A class statement defines a class object, it is said."[:length])
+    found = scorer.log_probabilities(tokens)
+    assert len(found) == length - 1
+    np.testing.assert_allclose(found[:CONTEXT], by_hand(workdir, tokens[: CONTEXT + 1]), atol=1e-5)
+    for place in range(CONTEXT, length - 1):
+        candidates = [by_hand(workdir, tokens[start : place + 2])[-1] for start in range(place - 10, place - 4)]
+        assert np.abs(np.array(candidates) - found[place]).min() < 1e-5
+
+
+def test_one_token_has_nothing_before_it(scorer):
+    with pytest.raises(ValueError, match="expected at least 2"):
+        scorer.log_probabilities(scorer.vocabulary.encode("a"))
+
+
+def test_choices_are_scored_after_the_question_alone(workdir, scorer):
+    whole, by_token = scorer.choose("is it", ["so", "not"])
+    for choice, total, mean in zip(["so", "not"], whole, by_token):
+        expected = by_hand(workdir, scorer.vocabulary.encode(f"is it {choice}"))[-len(choice) - 1 :]
+        assert total == pytest.approx(expected.sum(), abs=1e-4)
+        assert mean == pytest.approx(expected.mean(), abs=1e-4)
+
+
+def test_a_long_question_loses_its_beginning(scorer):
+    long, short = scorer.choose("What is the class of it", ["a"]), scorer.choose("ass of it", ["a"])
+    np.testing.assert_allclose(long, scorer.choose("class of it", ["a"]), atol=1e-5)
+    assert (np.abs(np.array(long) - np.array(short)) < 1).all()
+    with pytest.raises(ValueError, match="leaves no room"):
+        scorer.choose("is it", ["a very long choice"])
+
+
+class Alphabet:
+    """Prefers "b", as a whole; a token of "aaaa" is the likeliest. Keeps what it was asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def choose(self, question, choices):
+        self.asked.append(question)
+        return np.array([{"aaaa": -4.0, "b": -2.0}[c] for c in choices]), np.array(
+            [{"aaaa": -1.0, "b": -2.0}[c] for c in choices]
+        )
+
+
+QUESTIONS = [
+    {"question": f"Q{number}", "choices": ["aaaa", "b"], "answer": answer} for number, answer in enumerate([0, 1, 1])
+]
+
+
+def test_accuracy_counts_both_ways():
+    found = multiple_choice(Alphabet(), QUESTIONS)
+    assert found == {"accuracy": pytest.approx(2 / 3), "accuracy_by_token": pytest.approx(1 / 3)}
+
+
+def test_shots_are_other_questions_with_their_answers():
+    asked = Alphabet()
+    multiple_choice(asked, QUESTIONS, shots=2)
+    lines = ["Q0 aaaa", "Q1 b", "Q2 b"]
+    for number, text in enumerate(asked.asked):
+        *examples, last = text.split("\n")
+        assert last == f"Q{number}" and sorted(examples) == lines[:number] + lines[number + 1 :]
+    again = Alphabet()
+    multiple_choice(again, QUESTIONS, shots=2)
+    assert again.asked == asked.asked
+    with pytest.raises(ValueError, match="shots = 3: expected 0 to 2"):
+        multiple_choice(asked, QUESTIONS, shots=3)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["no json", "[1]", '{"question": "a", "choices": ["b", "c"]}', '{"question": "a", "choices": ["b"], "answer": 0}',
+     '{"question": "a", "choices": ["b", "c"], "answer": 2}', '{"question": "a", "choices": ["b", 1], "answer": 0}'],
+)  # fmt: skip
+def test_a_malformed_question_is_named_by_its_line(tmp_path, line):
+    path = tmp_path / "questions.jsonl"
+    path.write_text(f"{json.dumps(QUESTIONS[0])}\n{line}\n")
+    with pytest.raises(ValueError, match="questions.jsonl, line 2: expected"):
+        read_questions(path)
+
+
+def test_the_command_line(workdir, tmp_path, capsys):
+    path = tmp_path / "questions.jsonl"
+    path.write_text("".join(json.dumps(question) + "\n" for question in QUESTIONS))
+    main([f"--workdir={workdir}", f"--questions={path}", "--shots=1"])
+    assert "(3 questions, 1 shots)" in capsys.readouterr().out
+    main([f"--workdir={workdir}", "--text=abc"])
+    assert "'c'\n" in (out := capsys.readouterr().out) and "perplexity" in out
+    with pytest.raises(SystemExit) as stop:
+        main([f"--workdir={workdir}", "--text=a"])
+    assert stop.value.code == 1 and capsys.readouterr().err.startswith("error: a text of 1 token")
+
+
+def test_byte_level_bpe_is_scored_too(tmp_path):
+    docs = "The class statement. A class is an object – always. " * 9
+    (tmp_path / "text.txt").write_text(docs)
+    Subwords.train([docs], kind="bpe", vocab_size=300).save(tmp_path / "tokenizer.json")
+    data = {"name": "text_file", "path": str(tmp_path / "text.txt"), "tokenizer": str(tmp_path / "tokenizer.json")}
+    found = Scorer(gpt_run(tmp_path / "run", **data, evaluation="validation"))
+    tokens = found.vocabulary.encode("The class – π")
+    assert len(tokens) < len("The class – π".encode()) and found.vocabulary.decode(tokens) == "The class – π"
+    assert (found.log_probabilities(tokens) < 0).all()

@@ -1,0 +1,88 @@
+"""Every architecture trains on through a checkpoint to the bit, and on 8 devices as on one.
+
+As a program, `python -m tests.models.test_training DATA FSDP TENSOR` prints the losses of every architecture on that
+mesh as JSON.
+"""
+
+import json
+import os
+from pathlib import Path
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from models import MODELS
+from objectives import OBJECTIVES
+from tests.models.rows import ROWS, TRANSFORMERS
+from training.checkpoints import Checkpoints, digest
+from training.mesh import make_mesh, put, state_shardings
+from training.optimizer import make_optimizer
+from training.state import initialise
+from training.step import make_train_step
+
+ROOT = Path(__file__).parents[2]
+
+
+def program(name, mesh):
+    """(first state, compiled step, batch) of a row, with dropout, on a mesh."""
+    fields, inputs, (objective, targets), _ = ROWS[name]
+    optimizer, _ = make_optimizer(steps=10, learning_rate=0.01, weight_decay=0.1, clip=1.0)
+    more = {"dropout": 0.1} | ({"scan": True} if name in TRANSFORMERS else {})  # scanned, it is quick to compile
+    make_model = lambda rngs: MODELS[name](**(fields | more), rngs=rngs)
+    structure, create = initialise(make_model, optimizer, average=True)
+    shardings = state_shardings(mesh, jax.eval_shape(create, jax.random.key(3)))
+    state = jax.jit(create, out_shardings=shardings)(jax.random.key(3))
+    step = make_train_step(structure, OBJECTIVES[objective], optimizer, accumulate=2, ema=0.9)
+    batch = {"inputs": inputs, "targets": targets, "weights": jnp.ones(targets.shape)}
+    batch = put(mesh, jax.tree.map(np.asarray, batch), len(targets))
+    return state, jax.jit(step, out_shardings=(shardings, None)), batch
+
+
+def losses(name, mesh, steps: int = 3) -> list[float]:
+    state, step, batch = program(name, mesh)
+    found = []
+    for _ in range(steps):
+        state, metrics = step(state, batch)
+        total, count = jax.device_get(metrics["loss"])
+        found.append(float(total / count))
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_resumed_equals_uninterrupted(name, tmp_path):
+    state, step, batch = program(name, make_mesh(data=1))
+    checkpoints = Checkpoints(tmp_path)
+    for number in range(4):
+        if number == 2:
+            checkpoints.save(number, state, {})
+        state, _ = step(state, batch)
+    checkpoints.close()
+    _, resumed, _ = Checkpoints(tmp_path).restore(state)
+    for _ in range(2):
+        resumed, _ = step(resumed, batch)
+    assert digest(resumed) == digest(state)
+
+
+@pytest.mark.slow
+def test_eight_devices_equal_one():
+    one = {name: losses(name, make_mesh(data=1)) for name in MODELS}
+    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+    # The examples of a part, 4, are spread over data x fsdp.
+    command = [sys.executable, "-m", "tests.models.test_training", "2", "2", "2"]
+    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    eight = json.loads(done.stdout)
+    for name in MODELS:
+        np.testing.assert_allclose(eight[name], one[name], rtol=1e-5, err_msg=name)
+        assert one[name][0] != one[name][-1]
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_disable_most_optimizations", True)  # as in conftest.py
+    sizes = dict(zip(("data", "fsdp", "tensor"), map(int, sys.argv[1:])))
+    print(json.dumps({name: losses(name, make_mesh(**sizes)) for name in sorted(MODELS)}))
