@@ -25,7 +25,7 @@ from pathlib import Path
 import signal
 import time
 
-from data.storage import open_official
+from data.storage import MissingData, open_official
 from experiments.figures.style import draw
 from experiments.figures.trained import Trainer, digest_of, machinery
 from training.compilation import use_compilation_cache
@@ -148,7 +148,7 @@ def missing(name: str) -> str | None:
     for needed in getattr(load(name), "NEEDS", ()):
         try:
             open_official(needed)
-        except FileNotFoundError as error:
+        except MissingData as error:
             return str(error)
     return None
 
@@ -217,6 +217,6 @@ def digest(name: str, seed: int) -> str:
 def _set(name: str) -> str:
     try:
         info = open_official(name).info
-    except FileNotFoundError:
+    except MissingData:
         return f"{name} missing"
     return f"{info.full_name} {sorted((split, part.num_examples) for split, part in info.splits.items())}"

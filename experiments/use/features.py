@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from data.lines import read_lines
-from data.pretraining import frame
+from data.sentence_pairs import frame
 from data.subwords import Subwords
 import train
 
