@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 
+from core.errors import UserError
 from data.dataset import Batch, Dataset
 from data.python_docs import PythonDocs
 from data.sentence_pairs import frame, python_docs_vocabulary
@@ -19,7 +20,16 @@ def python_docs_quotes(
 
     The quotes mark code, as in: The "assert" statement. A paragraph with an odd number of quotes is left out, and a
     long one becomes several examples. The vocabulary is that of `data.sentence_pairs`.
+
+    Args:
+      context: tokens of an example, including [CLS] and [SEP].
+      vocab_size: tokens of the vocabulary.
+      train, evaluation: splits, and slices of them counted in characters.
+
+    Raises UserError for a split that does not exist, and for a context that is too short.
     """
+    if context < 3:
+        raise UserError(f"context = {context}: expected at least 3, for [CLS], a token and [SEP].")
     vocabulary = python_docs_vocabulary(vocab_size)
     texts = builder_texts(open_embedded(PythonDocs))
 

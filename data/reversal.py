@@ -17,7 +17,7 @@ def reversal(*, train: str = "train", evaluation: str = "test", symbols: int = 1
     All strings are different. They are generated at each start, always the same ones; splits train (20,000) and test
     (1,000). The symbols are numbered after the special tokens.
     """
-    if length < 1 or symbols**length < 2 * sum(_SIZES.values()):
+    if length < 1 or symbols < 1 or symbols**length < 2 * sum(_SIZES.values()):
         raise UserError(
             f"symbols = {symbols}, length = {length}: there are too few different strings. Raise either of them."
         )

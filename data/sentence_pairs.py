@@ -28,8 +28,10 @@ def sentence_pairs(
       vocab_size: tokens of that vocabulary.
       train, evaluation: splits, and slices of them counted in characters.
 
-    Raises UserError for a split that is too short for a pair, and for a text file without a tokenizer.
+    Raises UserError for a context or a split that is too short for a pair, and for a text file without a tokenizer.
     """
+    if context < 5:
+        raise UserError(f"context = {context}: expected at least 5, for [CLS], two texts and a [SEP] after each.")
     if path and not tokenizer:
         raise UserError(
             f"data.path = {path!r} needs data.tokenizer. To make one: "

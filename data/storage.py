@@ -24,10 +24,11 @@ def open_official(name: str) -> tfds.core.DatasetBuilder:
     """Opens a set that TFDS publishes, from $TFDS_DATA_DIR or, where that is not set, ~/tensorflow_datasets.
 
     Raises MissingData, with the command that prepares the set, where it is absent or in a format that only TensorFlow
-    can read. The folder is searched before TFDS is asked, because TFDS would try to download the set.
+    can read, and UserError where it is damaged. The folder is searched before TFDS is asked, because TFDS would try to
+    download the set.
     """
     root = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
-    infos = {path.parent: json.loads(path.read_text()) for path in root.glob(f"{name}/[0-9]*/dataset_info.json")}
+    infos = {path.parent: _info(path) for path in root.glob(f"{name}/[0-9]*/dataset_info.json")}
     readable = [folder for folder, info in infos.items() if info.get("fileFormat") == "array_record"]
     if readable:
         return tfds.builder_from_directory(max(readable, key=_version))
@@ -118,6 +119,13 @@ def split_rows(name: str, sizes: dict[str, int], split: str) -> np.ndarray:
     borders = dict(zip(sizes, np.cumsum([0, *sizes.values()]).tolist()))
     parts = split_parts(name, sizes, split)
     return np.concatenate([np.arange(borders[key], borders[key] + sizes[key])[part] for key, part in parts])
+
+
+def _info(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}). Move {path.parent} away and prepare the set again.") from error
 
 
 def _version(folder: Path) -> tuple[int, ...]:

@@ -38,12 +38,14 @@ def labelled_text(
 
     Raises UserError where the folder does not exist or a file is malformed, with the file and the line.
     """
+    longest = context if tokenizer == "bytes" else context - 2
+    if longest < 1:
+        raise UserError(f"context = {context}: expected at least 1 token, or 3 with [CLS] and [SEP].")
     items = {file.stem: _READERS[file.suffix](file) for file in _split_files(path)}
     classes = _classes(path, items, train, evaluation)
     all_items = [item for split in items.values() for item in split]
     vocabulary = Bytes() if tokenizer == "bytes" else Subwords.load(tokenizer)
     texts = [vocabulary.encode(item.content) for item in all_items]
-    longest = context if tokenizer == "bytes" else context - 2
     if cut := sum(len(text) > longest for text in texts):
         print(f"{path}: {cut:,} of {len(texts):,} texts are longer than {longest:,} tokens and were cut", flush=True)
     if tokenizer != "bytes":
@@ -76,6 +78,8 @@ def image_folder(
     """
     if channels not in (1, 3):
         raise UserError(f"channels = {channels}: expected 3 (colour) or 1 (grey).")
+    if size < 0:
+        raise UserError(f"size = {size}: expected at least 1 pixel, or 0 where all images have one size.")
     items = {folder.name: _images(folder) for folder in _visible(path) if folder.is_dir()}
     classes = _classes(path, items, train, evaluation)
     all_files = [item.content for split in items.values() for item in split]

@@ -47,6 +47,15 @@ def test_a_set_in_another_format_is_explained(tmp_path, monkeypatch):
         open_official("mnist")
 
 
+def test_a_set_with_a_damaged_description_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    folder = tmp_path / "mnist" / "3.0.1"
+    folder.mkdir(parents=True)
+    (folder / "dataset_info.json").write_text('{"name": "mn')
+    with pytest.raises(UserError, match=f"{folder}/dataset_info.json is damaged .* Move {folder} away"):
+        open_official("mnist")
+
+
 def test_two_processes_prepare_once_without_tensorflow_or_jax(tmp_path, monkeypatch):
     monkeypatch.setenv("LECTERN_DATA", str(tmp_path))
     program = (

@@ -106,6 +106,12 @@ def test_a_malformed_file_is_named_with_its_line(tmp_path, name, content, messag
         labelled_text(path=str(tmp_path), context=5, evaluation="train")
 
 
+@pytest.mark.parametrize("context, tokenizer", [(0, "bytes"), (2, "tokenizer.json")])
+def test_a_context_that_is_too_short_is_named(tmp_path, context, tokenizer):
+    with pytest.raises(ValueError, match=f"context = {context}: expected at least 1 token, or 3"):
+        labelled_text(path=str(tmp_path), context=context, tokenizer=tokenizer)
+
+
 def test_an_unknown_label_is_named_with_its_line(tmp_path):
     write(tmp_path, "train.tsv", "pos\tgood\nneg\tbad\n")
     write(tmp_path, "validation.tsv", "pos\tgood\npostive\tbad\n")
@@ -229,3 +235,5 @@ def test_a_missing_folder_and_other_channels_are_named(tmp_path):
         image_folder(path=str(tmp_path / "nowhere"))
     with pytest.raises(ValueError, match=r"channels = 2: expected 3 \(colour\) or 1 \(grey\)"):
         image_folder(path=pets(tmp_path), channels=2)
+    with pytest.raises(ValueError, match="size = -1: expected at least 1 pixel"):
+        image_folder(path=pets(tmp_path), size=-1)
