@@ -8,6 +8,8 @@ from pathlib import Path
 import threading
 from typing import Any
 
+from core.errors import UserError
+
 ROOT = Path(__file__).resolve().parents[1]  # of the project
 
 
@@ -49,3 +51,17 @@ def write_json(path: str | Path, value: Any) -> None:
     """Writes `value` as indented JSON through `write_text`. NaN and infinity, which JSON lacks, become null."""
     strict = json.loads(json.dumps(value), parse_constant=lambda _: None)
     write_text(path, json.dumps(strict, indent=2) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Returns what a JSON file holds.
+
+    Raises:
+      UserError: there is no such file, or it is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist") from None
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: it is not JSON ({error})") from error
