@@ -72,7 +72,7 @@ class Run:
     learning_rate: optax.Schedule
 
     @classmethod
-    def of(cls, config: Mapping) -> "Run":
+    def of(cls, config: Mapping | ConfigDict) -> "Run":
         """Returns the run of a config.
 
         Raises:
@@ -118,7 +118,7 @@ class Run:
             raise UserError(f"best = {self.fields.best!r}: expected one of {', '.join(sorted(metrics))}")
 
 
-def run(config: Mapping, workdir: str | Path) -> dict:
+def run(config: Mapping | ConfigDict, workdir: str | Path) -> dict:
     """Trains a config in a workdir, or continues the run there. Returns the content of its `summary.json`.
 
     Raises:

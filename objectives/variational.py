@@ -6,6 +6,7 @@ an upper bound on I(x~; z). H(x) minus the second is a lower bound on I(z; x) (A
 their sum is the negative evidence lower bound (Kingma & Welling 2014, eq. 3).
 """
 
+from collections.abc import Callable, Sequence
 import math
 from typing import Protocol, runtime_checkable
 
@@ -28,12 +29,14 @@ Decoded = dict[str, Float[Array, "B ..."]]
 class EncoderAndDecoder(Protocol):
     """What this objective needs of a model."""
 
-    def encode(self, **inputs) -> tuple[Float[Array, "B Z"], Float[Array, "B Z"]]:
-        """Returns mean and log variance of q(z | x~), for named inputs and `key`."""
+    @property
+    def encode(self) -> Callable[..., Sequence[Float[Array, "B Z"]]]:
+        """Takes named inputs and `key`; returns mean and log variance of q(z | x~)."""
         ...
 
-    def decode(self, z_BZ: Float[Array, "B Z"], /) -> Decoded:
-        """Returns the parameters of p(x | z)."""
+    @property
+    def decode(self) -> Callable[[Float[Array, "B Z"]], Decoded]:
+        """Takes latents; returns the parameters of p(x | z)."""
         ...
 
 
