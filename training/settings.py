@@ -1,49 +1,10 @@
-"""Reads the command line, and checks a section of a config against the function it is for, before anything runs."""
+"""Checks a section of a config against the function it is for, before anything runs."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 import difflib
 import inspect
-import re
 import types
 import typing
-
-from absl import flags
-from ml_collections import ConfigDict, config_flags
-
-
-def read_command_line(arguments: Sequence[str]) -> flags.FlagValues:
-    """The flags of a run: config (a ConfigDict), workdir, coordinator, processes and process.
-
-    A field that the config file leaves out can be set too; whether it exists is for `check_settings` to say. Raises
-    ValueError that says in a line what is wrong with the command line, or with the config file.
-    """
-    known = flags.FlagValues()
-    config_flags.DEFINE_config_file(
-        "config", None, "File with get_config().", known, lock_config=False, accept_new_attributes=True,
-        sys_argv=arguments,
-    )  # fmt: skip
-    flags.DEFINE_string("workdir", None, "Folder for all that the run leaves.", known)
-    flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, or auto.", known)
-    flags.DEFINE_integer("processes", None, "Number of processes.", flag_values=known)
-    flags.DEFINE_integer("process", None, "Number of this process, from 0.", flag_values=known)
-    try:
-        _, *rest = known(arguments)
-        if not hasattr(known.config or ConfigDict(), "to_dict"):  # for a file that is not there, this raises
-            raise TypeError(f"get_config() gave {known.config!r}, not a ConfigDict")
-    except flags.Error as error:
-        text = re.sub("(?s)Error whilst parsing config file:.*\n(.+)", r"\1", str(error).strip())  # without its trace
-        text = re.sub(r"invalid literal for int\(\).*", "expected a whole number", text)
-        raise ValueError(re.sub("could not convert string to float.*", "expected a number", text)) from error
-    except KeyError as error:  # --config.modle.width=8
-        raise ValueError(f"--config has no section {' '.join(str(error.args[0]).split())}") from error
-    except Exception as error:  # a config file is code, and may fail in any way
-        reason = (str(error).strip() or "it gave no reason").splitlines()[-1].strip()
-        raise ValueError(f"the config file could not be read: {type(error).__name__}: {reason}") from error
-    if rest:
-        raise ValueError(f"{rest[0]!r} is no flag; flags look like --config=configs/vit.py")
-    if known.config is None or known.workdir is None:
-        raise ValueError("say what to train and where: --config=configs/vit.py --workdir=runs/vit")
-    return known
 
 
 def resolve(
@@ -104,10 +65,14 @@ def accepted(target: Callable) -> dict[str, inspect.Parameter]:
     """The keyword arguments of a function or class, those that it passes on included."""
     call = target.__init__ if isinstance(target, type) else target  # a metaclass may hide a class's own signature
     parameters = inspect.signature(call).parameters.values()
-    own = {p.name: p for p in parameters if p.kind == inspect.Parameter.KEYWORD_ONLY}
+    own = {p.name: p.replace(annotation=_type(p.annotation)) for p in parameters if p.kind == p.KEYWORD_ONLY}
     passes_on = any(p.kind == inspect.Parameter.VAR_KEYWORD for p in parameters)
     further = accepted(target.forwards_to) if passes_on else {}
     return {name: p for name, p in further.items() if name not in getattr(target, "decides", ())} | own
+
+
+def _type(annotation):
+    return typing.get_args(annotation)[0] if typing.get_origin(annotation) is typing.Annotated else annotation
 
 
 def _is_a(value, expected) -> bool:

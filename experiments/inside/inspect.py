@@ -25,7 +25,7 @@ from models.layers import Positions, sinusoids
 from models.perceiver import Perceiver
 from models.variational import Variational
 import train
-from training.settings import read_command_line
+from training.command_line import read_command_line
 
 MOST = 40  # tokens whose names are written on a map
 
@@ -117,7 +117,7 @@ def open_workdir(workdir: str, number: int) -> Inside:
 
 def open_config(config: str, number: int) -> Inside:
     """A config's model as it is before training; `config` is a file."""
-    run = train.Run.of(read_command_line(["", f"--config={config}", "--workdir=none"]).config)
+    run = train.Run.of(read_command_line([f"--config={config}", "--workdir=none"]).config)
     model = run.make_model(nnx.Rngs(run.fields.seed))
     return Inside(f"{config}: {type(model).__name__}, untrained", model, run, number)
 
