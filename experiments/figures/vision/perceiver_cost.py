@@ -25,8 +25,9 @@ LATENTS = 32
 
 def run(seed: int, *, latents: int | None = LATENTS) -> dict:
     perceiver = lambda shape: Perceiver(
-        image_shape=shape, latents=latents or shape[0] * shape[1], classes=10, width=64, depth=2, heads=4, rngs=nnx.Rngs(0)
-    )
+        image_shape=shape, latents=latents or shape[0] * shape[1], classes=10, width=64, depth=2, heads=4,
+        rngs=nnx.Rngs(0),
+    )  # fmt: skip
     vit = lambda shape: VisionTransformer(
         image_shape=shape, patch=1, classes=10, width=64, depth=2, heads=4, rngs=nnx.Rngs(0)
     )
