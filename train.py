@@ -33,6 +33,7 @@ from data import DATASETS
 from data.dataset import Dataset
 from data.pipeline import evaluation_batches, train_batches
 from models import MODELS, pretrained
+from models.protocols import Resizable
 from objectives import OBJECTIVES
 from training import mesh as meshes
 from training import workdir as workdirs
@@ -155,7 +156,7 @@ def begin(
         else:
             known, its_run = load(source)
             this.dataset.refuse_other_vocabulary(its_run.dataset, source)
-        if hasattr(known, "resized"):
+        if isinstance(known, Resizable):
             known = known.resized(this.config["model"]["image_shape"])
         state, taken, new = begin_with(state, split(known)[1])
         if not taken:

@@ -14,7 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-Parameters = dict[str, jax.Array]
+from core.parameters import Parameters, merge, split
+
+__all__ = ["Parameters", "TrainState", "begin_with", "initialise", "merge", "split"]
 
 
 @jax.tree_util.register_dataclass
@@ -36,25 +38,6 @@ class TrainState:
     def evaluated(self) -> Parameters:
         """The parameters to evaluate with: the average where there is one."""
         return self.parameters if self.average is None else self.average
-
-
-def split(model: nnx.Module) -> tuple[nnx.GraphDef, Parameters]:
-    """The static structure of a model, and its parameters."""
-    structure, state = nnx.split(model)
-    flat = nnx.traversals.flatten_mapping(nnx.to_pure_dict(state)).items()
-    return structure, {".".join(map(str, path)): value for path, value in flat}
-
-
-def merge(structure: nnx.GraphDef, parameters: Parameters) -> nnx.Module:
-    """The model again."""
-    nested: dict = {}
-    for path, value in parameters.items():
-        *parents, name = (int(part) if part.isdigit() else part for part in path.split("."))
-        inside = nested
-        for parent in parents:
-            inside = inside.setdefault(parent, {})
-        inside[name] = value
-    return nnx.merge(structure, nested)
 
 
 def initialise(

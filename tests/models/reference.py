@@ -13,9 +13,9 @@ import shutil
 import sys
 
 from safetensors.torch import load_file, save_file
-import torch
-import transformers
-from transformers import BartConfig, BertConfig, GPT2Config, MarianConfig, PerceiverConfig, T5Config, ViTConfig
+import torch  # pyright: ignore[reportMissingImports] # it runs in an environment of its own
+import transformers  # pyright: ignore[reportMissingImports] # it runs in an environment of its own
+from transformers import BartConfig, BertConfig, GPT2Config, MarianConfig, PerceiverConfig, T5Config, ViTConfig  # pyright: ignore[reportMissingImports] # it runs in an environment of its own
 
 
 def gpt2(vocab, context, width, depth, heads, **more):
@@ -310,7 +310,7 @@ def generate(model, inputs) -> dict[str, torch.Tensor]:
 
 def loss(logits, targets, mask):
     """The sum over heads of the mean cross-entropy, in nats, where there is no padding."""
-    total = 0
+    total = torch.zeros(())
     for x, target in zip(logits, targets):
         nll = -x.log_softmax(-1).gather(-1, target[..., None])[..., 0]
         weight = torch.ones(x.shape[:-1]) if x.ndim < 3 or mask is None else mask.float()
@@ -396,7 +396,7 @@ def check(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Writes what transformers computes, or reads what we saved.")
     parser.add_argument("do", choices=["write", "check"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sizes", choices=["small", "all"], default="small")

@@ -1,6 +1,7 @@
 """Beam search: against a plain search, and against the scores of all targets that there are."""
 
 from itertools import product
+from typing import Any
 
 from flax import nnx
 import jax
@@ -16,11 +17,13 @@ SOURCE = jax.random.randint(jax.random.key(1), (3, 7), 0, 11)
 MASK = jnp.arange(7) < jnp.array([7, 4, 2])[:, None]
 RELATIVE = {"positions": "none", "relative_buckets": 6, "relative_farthest": 5, "scan": True}
 CHOICES = [{}, RELATIVE, {"positions": "rotary", "kv_heads": 1, "norm_order": "post"}]
+FIELDS: dict[str, Any] = dict(
+    source_vocab_size=11, vocab_size=V, source_context=7, context=13, width=28, depth=2, heads=7, shared=False
+)
 
 
-def build(**more):
-    fields = dict(source_vocab_size=11, vocab_size=V, source_context=7, context=13, width=28, depth=2, heads=7)
-    return EncoderDecoder(**fields | {"shared": False} | more, rngs=nnx.Rngs(0))
+def build(**more: Any) -> Any:
+    return EncoderDecoder(**FIELDS | more, rngs=nnx.Rngs(0))
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +49,8 @@ def without_cache(model):
 def plain_search(log_p, row: int, *, length: int, beams: int, length_penalty: float):
     """What `beam_search` says that it does, with lists: targets, and their scores."""
     score = lambda item: item[1] / len(item[0]) ** length_penalty
-    going, finished = [((), 0.0)], []
+    going: list[tuple[tuple[int, ...], float]] = [((), 0.0)]
+    finished: list[tuple[tuple[int, ...], float]] = []
     for number in range(1, length + 1):
         longer = [
             ((*target, token), total + p) for target, total in going for token, p in enumerate(log_p(row, target))
@@ -136,8 +140,7 @@ def test_it_stops_when_all_have_ended(model):
             # The end is nearly sure in the third step.
             return logits + jnp.where(cache["length"] == 3, 50.0, -50.0) * (jnp.arange(V) == EOS), cache
 
-    fields = dict(source_vocab_size=11, vocab_size=V, source_context=7, context=13, width=28, depth=2, heads=7)
-    tokens, _ = search(Counting(**fields, shared=False, rngs=nnx.Rngs(0)), length=13, beams=2)
+    tokens, _ = search(Counting(**FIELDS, rngs=nnx.Rngs(0)), length=13, beams=2)
     jax.effects_barrier()
     assert len(calls) == 3
     assert (tokens[..., 2:] == EOS).all() and (tokens[..., :2] != EOS).all()

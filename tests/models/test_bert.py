@@ -1,5 +1,7 @@
 """What makes a BERT: both sides are seen, padding is not, and one encoder serves four heads."""
 
+from typing import Any
+
 from flax import nnx
 import jax
 import jax.numpy as jnp
@@ -9,15 +11,15 @@ import pytest
 from models import Bert
 from training.state import split
 
-FIELDS = dict(vocab_size=23, context=13, width=28, depth=2, heads=7)
+FIELDS: dict[str, Any] = dict(vocab_size=23, context=13, width=28, depth=2, heads=7)
 TOKENS = jax.random.randint(jax.random.key(1), (3, 11), 0, 23)
 SEGMENTS = (jnp.arange(11) > jnp.array([4, 6, 9])[:, None]).astype(int)
 MASK = jnp.arange(11) < jnp.array([11, 7, 2])[:, None]
 STACKS = [{}, {"scan": True}, {"norm_order": "pre"}, {"norm_order": "pre", "scan": True}]
 
 
-def bert(head="masked", **more):
-    return Bert(**(FIELDS | {"head": head} | more), rngs=nnx.Rngs(0))
+def bert(head: str = "masked", **more: Any) -> Any:
+    return Bert(**FIELDS | more, head=head, rngs=nnx.Rngs(0))
 
 
 def test_every_position_sees_both_sides():
@@ -112,7 +114,7 @@ def test_defaults_are_those_of_the_paper():
     "wrong, words",
     [
         ({"head": "nsp"}, "head='nsp': expected one of masked, pretraining, next, classification, tagging"),
-        ({"head": "tagging"}, "'tagging' needs to know how many classes"),
+        ({"head": "tagging"}, "head='tagging' needs classes, the number of classes"),
     ],
     ids=str,
 )

@@ -1,5 +1,7 @@
 """What makes an encoder-decoder: it sees all of the source and the past of the target, and padding is not felt."""
 
+from typing import Any
+
 from flax import nnx
 import jax
 import jax.numpy as jnp
@@ -10,7 +12,9 @@ from models import EncoderDecoder
 from models.attention import AttentionWeights
 from training.state import merge, split
 
-FIELDS = dict(source_vocab_size=23, vocab_size=23, source_context=7, context=13, width=28, depth=2, heads=7)
+FIELDS: dict[str, Any] = dict(
+    source_vocab_size=23, vocab_size=23, source_context=7, context=13, width=28, depth=2, heads=7
+)
 SOURCE = jax.random.randint(jax.random.key(1), (3, 7), 0, 23)
 TOKENS = jax.random.randint(jax.random.key(2), (3, 11), 0, 23)
 MASK = jnp.arange(7) < jnp.array([7, 4, 2])[:, None]
@@ -22,7 +26,7 @@ CHOICES = [
 ]
 
 
-def build(**more):
+def build(**more: Any) -> Any:
     return EncoderDecoder(**(FIELDS | more), rngs=nnx.Rngs(0))
 
 

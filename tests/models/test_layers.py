@@ -1,28 +1,21 @@
 """Norms, MLP, dropout and positions, against their formulas."""
 
+from typing import Any
+
 from flax import nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.layers import (
-    MLP,
-    Dropout,
-    Embedding,
-    RelativePositions,
-    distance_buckets,
-    interpolate,
-    normalisation,
-    rotate,
-    sinusoids,
-)  # fmt: skip
+from models.layers import MLP, Dropout, Embedding, normalisation
+from models.positions import RelativePositions, distance_buckets, interpolate, rotate, sinusoids
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(3, 7, 10)), jnp.float32)
 
 
 def test_norms_by_hand():
-    settings = dict(epsilon=0.1, bias=True, dtype="float32", rngs=nnx.Rngs(0))
+    settings: dict[str, Any] = dict(epsilon=0.1, bias=True, dtype="float32", rngs=nnx.Rngs(0))
     layer = (X - X.mean(-1, keepdims=True)) / np.sqrt(X.var(-1, keepdims=True) + 0.1)
     np.testing.assert_allclose(normalisation("layer", 10, **settings)(X), layer, atol=1e-5)
     rms = X / np.sqrt((X**2).mean(-1, keepdims=True) + 0.1)

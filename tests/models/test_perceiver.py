@@ -1,5 +1,7 @@
 """What makes a Perceiver: latents that read a set at linear cost, rounds that share weights, output queries."""
 
+from typing import Any, cast
+
 from flax import nnx
 import jax
 import jax.numpy as jnp
@@ -8,21 +10,23 @@ import optax
 import pytest
 
 from models import Perceiver
-from models.position_features import fourier_features
+from models.positions import fourier_features
 from objectives.masked_language_modeling import masked_language_modeling
-from training.state import merge, split
+from training.state import Parameters, merge, split
 
 IMAGES = jax.random.uniform(jax.random.key(2), (2, 7, 5, 3))
 TOKENS = jax.random.randint(jax.random.key(1), (8, 11), 0, 23)
-SIZES = dict(latents=3, width=14, depth=2, heads=7)
+SIZES: dict[str, Any] = dict(latents=3, width=14, depth=2, heads=7)
 
 
-def of_images(**fields):
-    return Perceiver(**(SIZES | dict(image_shape=(7, 5, 3), classes=19) | fields), rngs=nnx.Rngs(0))
+def of_images(**fields: Any) -> Any:
+    fields = {"image_shape": (7, 5, 3), "classes": 19} | fields
+    return Perceiver(**SIZES | fields, rngs=nnx.Rngs(0))
 
 
-def of_tokens(**fields):
-    return Perceiver(**(SIZES | dict(vocab_size=23, context=13, classes=19) | fields), rngs=nnx.Rngs(0))
+def of_tokens(**fields: Any) -> Any:
+    fields = {"vocab_size": 23, "context": 13, "classes": 19} | fields
+    return Perceiver(**SIZES | fields, rngs=nnx.Rngs(0))
 
 
 def test_fourier_features_by_hand():
@@ -52,10 +56,11 @@ def test_the_array_is_tokens_beside_their_positions(positions, columns):
 
 def test_cost_is_linear_in_the_input():
     def flops(side):
-        make = lambda: Perceiver(**(SIZES | dict(image_shape=(side, side, 3), classes=19)), rngs=nnx.Rngs(0))
+        make = lambda: of_images(image_shape=(side, side, 3))
         structure, state = nnx.split(nnx.eval_shape(make))
         images = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
-        return jax.jit(lambda s, x: nnx.merge(structure, s)(x)).lower(state, images).compile().cost_analysis()["flops"]
+        cost: Any = jax.jit(lambda s, x: nnx.merge(structure, s)(x)).lower(state, images).compile().cost_analysis()
+        return cost["flops"]
 
     counts = np.array([flops(side) for side in (32, 64, 128)])
     slopes = np.diff(np.log(counts)) / np.log(4)
@@ -214,7 +219,7 @@ def test_hidden_tokens_are_told_from_the_others():
             tokens, key = inputs
             loss = lambda p: masked_language_modeling(merge(structure, p), as_batch(tokens), key, **settings)[0]
             updates, state = optimizer.update(jax.grad(loss)(parameters), state)
-            return (optax.apply_updates(parameters, updates), state), None
+            return (cast(Parameters, optax.apply_updates(parameters, updates)), state), None
 
         keys = jax.random.split(jax.random.key(8), len(batches))
         (parameters, _), _ = jax.lax.scan(step, (parameters, optimizer.init(parameters)), (batches, keys))

@@ -24,6 +24,7 @@ from models.beam_search import beam_search, beam_search_on
 from models.bert import PretrainingHead
 from models.decoding import sample
 from models.pretrained import REFERENCES, load, save, table
+from models.protocols import Features, LanguageModel
 from training.state import merge, split
 
 LIVE = os.environ.get("LECTERN_REFERENCE")
@@ -59,7 +60,7 @@ def logits_of(case, model, inputs):
 def hidden_of(model, inputs):
     if isinstance(model, EncoderDecoder):
         return hidden_of_pairs(model, inputs)
-    if hasattr(model, "features"):
+    if isinstance(model, Features):
         return model.features(**inputs)
     mask = inputs["mask"][:, None, None, :]
     return model.blocks.outputs(model.positions(model.embedding(inputs["tokens"])), mask=mask)
@@ -164,6 +165,7 @@ def test_greedy_text_is_the_same(case):
     if isinstance(model, EncoderDecoder):
         assert written(search(case, model)[0][:, 0], found["eos"]) == written(found["generated"], found["eos"])
     else:
+        assert isinstance(model, LanguageModel)
         tokens = sample(model, found["inputs.tokens"][:, :3], jax.random.key(0), length=7, temperature=0)
         assert written(tokens, found["eos"]) == written(found["generated"], found["eos"])
 
@@ -175,6 +177,7 @@ def search(case, model, **settings):
         config = json.loads((FOLDER / case / "config.json").read_text())
         source = found["inputs.source"], found["inputs.source_mask"]
         return beam_search(model, *source, bos=config["decoder_start_token_id"], **settings)
+    assert isinstance(model, LanguageModel)
     return beam_search_on(model, found["inputs.tokens"][:, :3], **settings)
 
 

@@ -61,7 +61,9 @@ def test_resumed_equals_uninterrupted(name, tmp_path):
             checkpoints.save(number, state, {})
         state, _ = step(state, batch)
     checkpoints.close()
-    _, resumed, _ = Checkpoints(tmp_path).restore(state)
+    restored = Checkpoints(tmp_path).restore(state)
+    assert restored is not None
+    resumed = restored[1]
     for _ in range(2):
         resumed, _ = step(resumed, batch)
     assert digest(resumed) == digest(state)

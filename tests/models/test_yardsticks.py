@@ -1,5 +1,7 @@
 """The yardsticks: a convolution against XLA's, what moving an image does, and what cannot be built."""
 
+from typing import Any
+
 from flax import nnx
 import jax
 import jax.numpy as jnp
@@ -13,12 +15,12 @@ def test_a_linear_map_of_neighbourhoods_is_a_convolution():
     images = jax.random.normal(jax.random.key(0), (2, 5, 7, 3))
     kernel = jax.random.normal(jax.random.key(1), (3, 3, 3, 11))
     expected = jax.lax.conv_general_dilated(images, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-    found = neighbourhoods(images) @ kernel.reshape(27, 11)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    convolved = neighbourhoods(images) @ kernel.reshape(27, 11)
+    np.testing.assert_allclose(convolved, expected, atol=1e-5)
 
 
 def test_the_same_shape_two_pixels_on_gives_the_same_features_one_on():
-    model = ConvolutionalNetwork(image_shape=(8, 12, 1), classes=5, width=3, depth=1, rngs=nnx.Rngs(0))
+    model: Any = ConvolutionalNetwork(image_shape=(8, 12, 1), classes=5, width=3, depth=1, rngs=nnx.Rngs(0))
     seen = []
     model.head = lambda x: seen.append(x.reshape(4, 6, 3)) or x
     image = np.zeros((8, 12, 1), np.float32)

@@ -9,7 +9,7 @@ import pytest
 
 from data.digits import digits
 from models import VisionTransformer
-from models.layers import interpolate
+from models.positions import interpolate
 from models.pretrained import save
 import train
 from training.state import split

@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments.figures.engine import at_most
 from experiments.figures.style import ink
-from models.variational import Variational
+from models.bottleneck import Variational
 
 DRAWS, VARIANCE = 100_000, 0.15
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from experiments.figures.engine import at_least, at_most
 from experiments.figures.style import grid, ink
-from models.variational import Variational
+from models.bottleneck import Variational
 from objectives.variational import kl_to_standard_normal, log_likelihood
 
 Z = np.linspace(-8, 8, 4001)

@@ -17,7 +17,7 @@ import optax
 
 from experiments.figures.engine import at_most
 from experiments.figures.style import grid, ink
-from models.variational import Variational
+from models.bottleneck import Variational
 from objectives.variational import kl_to_standard_normal, log_likelihood
 from training.state import merge, split
 
