@@ -6,11 +6,11 @@ evaluation, turns dropout off.
 
 Inside a computation the letters at the end of a name are the axes of the array:
 
-    B batch             T query length       S key length, or elements of an input array
-    D width             H heads              G key heads             K head size
-    M MLP width         V vocabulary         C classes               L layers
-    Z latents           F features, or frequencies                   N rows of B examples with K beams each
-    U buckets of distances                   X any other width       1 an axis of length 1
+    B batch         T query length, or positions        S key length, or elements of an input array
+    D width         H heads         G key heads         K size of a head, or beams of a search
+    M MLP width     V vocabulary    L layers            C classes, or candidates of a beam search
+    Z latents       F features      N = B K rows        U buckets of distances
+    X any width     1 an axis of length 1
 
 T and S stay distinct even in self-attention. Arguments that a batch provides keep their plain names (`tokens`,
 `images`, `mask`). On public functions jaxtyping gives the shapes in words: `Float[Array, "batch time width"]`.

@@ -126,8 +126,8 @@ def _encoded(encoder: str, image_shape, vocab_size, context):
 
 def _refuse(encoder: str, fields: Mapping[str, Any]) -> None:
     """Raises UserError for fields that only another encoder has, unless they have their defaults."""
-    known = keywords(VisionTransformer)
-    if wrong := [name for name, value in fields.items() if name not in known or value != known[name].default]:
+    parameters = keywords(VisionTransformer)
+    if wrong := [name for name, value in fields.items() if name not in parameters or value != parameters[name].default]:
         raise UserError(f"encoder={encoder!r} has no {', '.join(wrong)}: leave it out, or set encoder='transformer'")
 
 

@@ -93,17 +93,17 @@ def forwards(*targets: Callable) -> Callable[[Initialiser], Initialiser]:
     def decorate(function: Initialiser) -> Initialiser:
         signature = inspect.signature(function)
         (group,) = (p for p in signature.parameters.values() if p.kind == inspect.Parameter.VAR_KEYWORD)
-        known: dict[str, inspect.Parameter] = {}
+        parameters: dict[str, inspect.Parameter] = {}
         for target in reversed(targets):
-            known |= keywords(target)
+            parameters |= keywords(target)
         passed = {}
         for name, kind in get_type_hints(*get_args(group.annotation)).items():
-            if name not in known or plain(known[name].annotation) != kind:
+            if name not in parameters or plain(parameters[name].annotation) != kind:
                 raise TypeError(f"{function.__qualname__} passes {name}: {kind} on, which no target takes so")
-            passed[name] = known[name]
+            passed[name] = parameters[name]
         own = {name: p for name, p in signature.parameters.items() if p is not group}
         receiver = own.pop("self")
-        ordered = {name: known[name] for name in known if name in passed or name in own}
+        ordered = {name: parameters[name] for name in parameters if name in passed or name in own}
         function.__signature__ = signature.replace(parameters=[receiver, *(ordered | own).values()])  # pyright: ignore[reportFunctionMemberAccess] # PEP 362: what inspect.signature reads
         return function
 
@@ -125,6 +125,12 @@ def plain(annotation: Any) -> Any:
 def semantic_fields(model: Callable) -> list[str]:
     """Returns the names of the fields of a model that are marked as `Semantic`."""
     return [name for name, p in keywords(model).items() if SEMANTIC in get_args(p.annotation)[1:]]
+
+
+def expect_only(group: type[Mapping], fields: Mapping[str, Any]) -> None:
+    """Raises TypeError, as Python does for an unexpected keyword argument, if one of `fields` is not in a group."""
+    if unexpected := [name for name in fields if name not in get_type_hints(group)]:
+        raise TypeError(f"got an unexpected keyword argument {unexpected[0]!r}")
 
 
 def select(group: type[Group], fields: Mapping[str, Any]) -> Group:

@@ -13,7 +13,7 @@ from typing import Unpack
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from models.fields import BlockFields, forwards, select
+from models.fields import BlockFields, expect_only, forwards, select
 from models.layers import DropoutKey, split_key
 from models.perceiver.answer import Answer, AnswerFields
 from models.perceiver.input_array import InputArray, InputFields
@@ -42,6 +42,7 @@ class Perceiver(InputArray, Rounds, Answer):
         self, *, width: int, dropout: float = 0.0, dtype: str = "float32", rngs: nnx.Rngs,
         **fields: Unpack[PerceiverFields],
     ):  # fmt: skip
+        expect_only(PerceiverFields, fields)
         block = select(BlockFields, fields)
         InputArray.__init__(self, width=width, dtype=dtype, rngs=rngs, **select(InputFields, fields))
         Rounds.__init__(

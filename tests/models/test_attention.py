@@ -43,9 +43,9 @@ def test_a_query_finds_its_key():
     values = jnp.array([[1.0, 0, 0], [10, 0, 0], [100, 5, 0], [1000, 6, 0]]).reshape(1, 4, 1, 3)
     query = jnp.array([[0.0, 10, 0], [0, 0, 10]]).reshape(1, 2, 1, 3)
     weights = softargmax(dot_product(query, keys, scale=1 / 8))
-    found = mix(weights, values)[0, :, 0]
-    np.testing.assert_allclose(found[0], [10.004, 4.1e-5, 0], rtol=1e-3, atol=1e-7)
-    np.testing.assert_allclose(found[1], [549.998, 5.49998, 0], rtol=1e-5, atol=1e-6)
+    mixed = mix(weights, values)[0, :, 0]
+    np.testing.assert_allclose(mixed[0], [10.004, 4.1e-5, 0], rtol=1e-3, atol=1e-7)
+    np.testing.assert_allclose(mixed[1], [549.998, 5.49998, 0], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("groups", [1, 2, 3, 6])
@@ -90,7 +90,7 @@ def test_a_row_without_keys_gives_zeros_and_finite_gradients(monkeypatch, backen
     np.testing.assert_allclose(weights[0].sum(-1), 1, rtol=1e-6)
 
 
-def test_masked_keys_cannot_be_felt():
+def test_masked_keys_have_no_influence():
     query, key, value = draw(B, T, H, K), draw(B, S, H, K, seed=1), draw(B, S, H, K, seed=2)
     mask = jnp.arange(S)[None, None, None, :] < 8
     gradients = jax.grad(lambda k, v: attend(query, k, v, mask=mask).sum(), (0, 1))(key, value)
@@ -146,7 +146,7 @@ def test_kernel_ridge_regression_agrees_with_scikit_learn():
         regression: Any = KernelRidge(kernel="rbf", gamma=1.0).set_params(alpha=0.1)
         theirs = regression.fit(x, y).predict(new)
         np.testing.assert_allclose(mine, theirs, atol=1e-12)
-    assert (weights < 0).any()  # which no attention's are
+    assert (weights < 0).any()  # unlike those of any attention
     with pytest.raises(ValueError, match="takes no mask"):
         ridge(jnp.eye(3), 0.1)(jnp.ones((1, 1, 2, 3)), jnp.ones(3, bool))
 

@@ -1,4 +1,4 @@
-"""Beam search: against a plain search, and against the scores of all targets that there are."""
+"""Beam search: against a plain search, and against the scores of all possible targets."""
 
 from itertools import product
 from typing import Any
@@ -47,7 +47,7 @@ def without_cache(model):
 
 
 def plain_search(log_p, row: int, *, length: int, beams: int, length_penalty: float):
-    """What `beam_search` says that it does, with lists: targets, and their scores."""
+    """What the docstring of `models.beam_search` describes, with lists: targets, and their scores."""
     score = lambda item: item[1] / len(item[0]) ** length_penalty
     going: list[tuple[tuple[int, ...], float]] = [((), 0.0)]
     finished: list[tuple[tuple[int, ...], float]] = []
@@ -94,7 +94,7 @@ def test_a_few_beams_do_as_a_plain_search_without_cache(more):
 @pytest.mark.parametrize("length_penalty", [0.0, 0.6, 3.0])
 def test_enough_beams_find_all_targets_in_their_order(model, length_penalty):
     open_ = [token for token in range(V) if token != EOS]
-    # Of 0, 1 or 2 tokens and then the end, or of 3 tokens.
+    # All targets: 0, 1 or 2 tokens and then the end, or 3 tokens.
     targets = [(*start, EOS) for size in range(3) for start in product(open_, repeat=size)] + [
         *product(open_, repeat=3)
     ]
@@ -105,9 +105,9 @@ def test_enough_beams_find_all_targets_in_their_order(model, length_penalty):
         total = sum(log_p(1, target[:place])[token] for place, token in enumerate(target))
         filled = (*target, *[EOS] * (3 - len(target)))
         expected[filled] = total / len(target) ** length_penalty
-    found = dict(zip(map(tuple, tokens[0, :-2].tolist()), scores[0, :-2].tolist()))
-    assert found.keys() == expected.keys()
-    assert all(found[target] == pytest.approx(expected[target], rel=1e-4) for target in expected)
+    scored = dict(zip(map(tuple, tokens[0, :-2].tolist()), scores[0, :-2].tolist()))
+    assert scored.keys() == expected.keys()
+    assert all(scored[target] == pytest.approx(expected[target], rel=1e-4) for target in expected)
     assert (np.diff(scores[0, :-2]) <= 0).all() and (scores[0, -2:] == -np.inf).all()
 
 
@@ -137,7 +137,7 @@ def test_it_stops_when_all_have_ended(model):
         def decode(self, tokens, cache):
             jax.debug.callback(lambda: calls.append(1))
             logits, cache = super().decode(tokens, cache)
-            # The end is nearly sure in the third step.
+            # In the third step the target almost certainly ends.
             return logits + jnp.where(cache["length"] == 3, 50.0, -50.0) * (jnp.arange(V) == EOS), cache
 
     tokens, _ = search(Counting(**FIELDS, rngs=nnx.Rngs(0)), length=13, beams=2)

@@ -1,4 +1,4 @@
-"""What makes a BERT: both sides are seen, padding is not, and one encoder serves four heads."""
+"""What makes a BERT: it sees both sides but no padding, and one encoder serves all heads."""
 
 from typing import Any
 
@@ -30,10 +30,10 @@ def test_every_position_sees_both_sides():
 
 
 @pytest.mark.parametrize("more", STACKS, ids=str)
-def test_padding_is_not_felt_by_gradient(more):
+def test_padding_has_no_influence_by_gradient(more):
     model = bert(**more)
     x = jax.random.normal(jax.random.key(2), (3, 11, 28))
-    # The sum of squares behind a norm would have no gradient.
+    # Cubed: behind a norm, the sum of squares has no gradient.
     counted = lambda x: ((model.blocks(x, mask=MASK[:, None, None, :])[0] ** 3) * MASK[..., None]).sum()
     felt = jnp.abs(jax.jit(jax.grad(counted))(x)).max(axis=2) > 0
     np.testing.assert_array_equal(felt, MASK)
@@ -60,7 +60,7 @@ def test_padding_changes_no_output(head):
         np.testing.assert_allclose(a[1, :7] if a.ndim == 3 else a[1], short[0], atol=1e-5)
 
 
-def test_a_row_of_padding_gives_numbers():
+def test_a_row_of_padding_gives_finite_numbers():
     out = jax.jit(bert())(TOKENS, mask=jnp.zeros((3, 11), bool))
     assert jnp.isfinite(out).all()
 

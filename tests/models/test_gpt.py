@@ -29,7 +29,7 @@ def build(**more: Any) -> Any:
 def test_causal_by_gradient(more):
     model = build(**more)
     x = jax.random.normal(jax.random.key(2), (3, 11, 28))
-    # The sum over features alone would have no gradient behind a norm.
+    # Cubed: behind a norm, the sum over features alone has no gradient.
     gradient = jax.jit(jax.grad(lambda x, t: (model.blocks(x)[0][:, t] ** 3).sum()))
     for t in (0, 4, 10):
         felt = jnp.abs(gradient(x, t)).max(axis=(0, 2))
@@ -54,7 +54,7 @@ def test_cached_equals_uncached(more):
     np.testing.assert_allclose(jnp.concatenate(parts, axis=1), jax.jit(model)(TOKENS), atol=1e-5)
 
 
-def test_padding_is_not_felt():
+def test_padding_has_no_influence():
     model = jax.jit(build())
     mask = jnp.arange(11) < jnp.array([11, 7, 2])[:, None]
     other = jnp.where(mask, TOKENS, 22 - TOKENS)

@@ -36,7 +36,7 @@ def test_every_encoder_goes_with_every_decoder_and_likelihood(encoder, decoder, 
     assert list(decoded) == parts
     assert {x.shape for x in decoded.values()} == {(13, 4, 8, 5)}
     np.testing.assert_array_equal(model(IMAGES), decoded[parts[0]])
-    # Each example is on its own, and depends on what it is.
+    # The result for an example depends on that example only.
     np.testing.assert_allclose(model.encode(IMAGES[2:5])[0], mean[2:5], atol=1e-5)
     assert jnp.abs(mean[0] - mean[1]).max() > 1e-4
     assert jnp.abs(decoded[parts[0]][0] - decoded[parts[0]][1]).max() > 1e-5
@@ -95,7 +95,7 @@ def test_classes_are_decoded_to_logits():
 
 
 def test_a_complete_config_may_name_what_only_a_transformer_has():
-    # train.py hands every field on, whether the encoder has a use for it or not.
+    # train.py passes every field, whether the encoder uses it or not.
     model = build(patch=None, heads=None, pooling="mean", dropout=0.0, norm="layer", scan=False)
     np.testing.assert_array_equal(model(IMAGES), build()(IMAGES))
 

@@ -1,4 +1,4 @@
-"""What makes a Vision Transformer: patches are words, and without positions their order is not seen."""
+"""What makes a Vision Transformer: patches are its tokens, and without positions their order has no influence."""
 
 from typing import Any
 
@@ -72,7 +72,7 @@ def test_a_convolutional_stem_gives_a_token_for_each_patch():
     assert model.embedding(images).shape == (2, 6, 28)
     sizes = [c.kernel[...].shape for c in model.embedding.convolutions]
     assert sizes == [(3, 3, 3, 14), (3, 3, 14, 28)]
-    # Two 3x3 convolutions of stride 2 see 7x7 pixels: the patch and what is next to it, unlike a patch embedding.
+    # Two 3x3 convolutions of stride 2 see 7x7 pixels: more than the patch, unlike a patch embedding.
     felt = jax.jit(jax.grad(lambda x: (model.embedding(x)[:, 0] ** 2).sum()))(images)[0]
     assert felt[:7, :7].any(axis=-1).any() and felt[4:7, :4].any() and not felt[7:].any() and not felt[:, 7:].any()
 

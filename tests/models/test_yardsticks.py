@@ -1,4 +1,4 @@
-"""The yardsticks: a convolution against XLA's, what moving an image does, and what cannot be built."""
+"""The yardsticks: a convolution against XLA's, the effect of moving an image, and fields that do not fit."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def test_the_same_shape_two_pixels_on_gives_the_same_features_one_on():
 
 
 def test_a_perceptron_does_not_know_where_a_pixel_is():
-    """Permuted pixels with the first layer permuted alike are the same network."""
+    """Permuting the pixels and the first layer alike does not change the output."""
     model = Perceptron(image_shape=(3, 5, 1), classes=7, width=11, depth=2, rngs=nnx.Rngs(0))
     images = jax.random.normal(jax.random.key(0), (2, 3, 5, 1))
     order, logits = np.random.default_rng(0).permutation(15), model(images)
@@ -51,7 +51,7 @@ def test_a_perceptron_does_not_know_where_a_pixel_is():
     ],
     ids=str,
 )
-def test_what_cannot_be_built_is_named(kind, wrong, words):
+def test_bad_fields_are_named(kind, wrong, words):
     fields = {"image_shape": (12, 8, 1), "classes": 5, "width": 7, "depth": 1} | wrong
     with pytest.raises(ValueError, match=words):
         kind(**fields, rngs=nnx.Rngs(0))
