@@ -34,6 +34,7 @@ from data import DATASETS
 from data.dataset import Dataset
 from data.pipeline import evaluation_batches, train_batches
 from models import MODELS, pretrained
+from models.protocols import Resizable
 from objectives import OBJECTIVES
 from training import mesh as meshes
 from training import workdir as workdirs
@@ -242,8 +243,7 @@ def _initial_model(this: Run, source: str) -> nnx.Module:
     else:
         model, its_run = load(source)
         this.dataset.refuse_other_vocabulary(its_run.dataset, source)
-    resized = getattr(model, "resized", None)
-    return resized(this.config["model"]["image_shape"]) if resized else model
+    return model.resized(this.config["model"]["image_shape"]) if isinstance(model, Resizable) else model
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,8 @@
-"""Checks a section of a config against the function it is for, before anything runs."""
+"""Checks a section of a config against the function it is for, before anything runs.
+
+The fields of a section are the keyword arguments of the function or class that it is for, with their types and
+defaults, as `inspect.signature` shows them.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 import difflib
@@ -6,24 +10,26 @@ import inspect
 import types
 import typing
 
+from core.errors import UserError
+
 
 def resolve(
     section: str, settings: Mapping, table: Mapping[str, Callable], *, given: Iterable[str] = (),
     facts: Mapping = types.MappingProxyType({}), source: str = "",
 ) -> tuple[Callable, dict]:  # fmt: skip
-    """What a section names in `table`, and all arguments for it: see `complete`.
+    """Returns what a section names in `table`, and all arguments for it (see `complete`).
 
-    `facts` are what the data (`source`) decides: they fill in what the section leaves open (None), and must not be
-    contradicted.
+    `facts` are what the data called `source` decides: they fill in the fields that the section leaves open (None).
+    Raises UserError if the name is not in the table, if a field contradicts a fact, and as `check_settings` does.
     """
     if settings.get("name") not in table:
-        raise ValueError(f"{section}.name = {settings.get('name')!r}: expected one of {', '.join(sorted(table))}")
+        raise UserError(f"{section}.name = {settings.get('name')!r}: expected one of {', '.join(sorted(table))}")
     target = table[settings["name"]]
     settings = {name: value for name, value in settings.items() if name != "name"}
     for name in facts.keys() & accepted(target).keys():
         value, fact = settings.get(name), facts[name]
         if value is not None and _plain(value) != _plain(fact):
-            raise ValueError(
+            raise UserError(
                 f"{section}.{name} = {value}, but the data ({source}) has {fact}: leave it out, or set that"
             )
         settings[name] = fact
@@ -31,7 +37,7 @@ def resolve(
 
 
 def complete(section: str, settings: Mapping, target: Callable, *, given: Iterable[str] = ()) -> dict:
-    """A section with the defaults filled in, after `check_settings`."""
+    """Checks a section with `check_settings`, and returns it with the defaults filled in."""
     check_settings(section, settings, target, given=given)
     empty = inspect.Parameter.empty
     defaults = {name: f.default for name, f in accepted(target).items() if f.default is not empty and name not in given}
@@ -39,36 +45,31 @@ def complete(section: str, settings: Mapping, target: Callable, *, given: Iterab
 
 
 def check_settings(section: str, settings: Mapping, target: Callable, *, given: Iterable[str] = ()) -> None:
-    """Raises ValueError for a field that `target` does not take, lacks, or wants with another type.
+    """Raises UserError for a field that `target` does not take, takes with another type, or needs and does not get.
 
-    The fields are `target`'s keyword arguments. Where it passes further ones on (`**stack`), its attribute
-    `forwards_to` names the function that takes them, and `decides` those that it sets itself. `given` are arguments
-    that come from elsewhere than the config.
+    `given` are arguments that come from elsewhere than the config.
     """
     fields = {name: field for name, field in accepted(target).items() if name not in given}
     for name, value in settings.items():
         if name not in fields:
             close = difflib.get_close_matches(name, fields, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise ValueError(
+            raise UserError(
                 f"{section}.{name} is not a field.{hint} The fields of {section} are {', '.join(sorted(fields))}"
             )
         expected = fields[name].annotation
         if not _is_a(value, expected):
-            raise ValueError(f"{section}.{name} = {value!r}: expected {_words(expected)}, not {type(value).__name__}")
+            raise UserError(f"{section}.{name} = {value!r}: expected {_words(expected)}, not {type(value).__name__}")
     missing = [n for n, field in fields.items() if field.default is inspect.Parameter.empty and n not in settings]
     if missing:
-        raise ValueError(f"{section} lacks {', '.join(missing)}")
+        raise UserError(f"{section} lacks {', '.join(missing)}")
 
 
 def accepted(target: Callable) -> dict[str, inspect.Parameter]:
-    """The keyword arguments of a function or class, those that it passes on included."""
+    """Returns the keyword arguments of a function or class by name; annotations without what `Annotated` adds."""
     call = target.__init__ if isinstance(target, type) else target  # a metaclass may hide a class's own signature
     parameters = inspect.signature(call).parameters.values()
-    own = {p.name: p.replace(annotation=_type(p.annotation)) for p in parameters if p.kind == p.KEYWORD_ONLY}
-    passes_on = any(p.kind == inspect.Parameter.VAR_KEYWORD for p in parameters)
-    further = accepted(target.forwards_to) if passes_on else {}
-    return {name: p for name, p in further.items() if name not in getattr(target, "decides", ())} | own
+    return {p.name: p.replace(annotation=_type(p.annotation)) for p in parameters if p.kind == p.KEYWORD_ONLY}
 
 
 def _type(annotation):

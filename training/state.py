@@ -11,11 +11,13 @@ from typing import Any
 from flax import nnx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, PRNGKeyArray, Shaped
+from jaxtyping import Array, Int, PRNGKeyArray
 import numpy as np
 import optax
 
-Parameters = dict[str, Shaped[Array, "..."]]
+from core.parameters import Parameters, merge, split
+
+__all__ = ["Parameters", "TrainState", "begin_with", "initialise", "merge", "split"]
 
 
 @jax.tree_util.register_dataclass
@@ -41,25 +43,6 @@ class TrainState:
     def evaluated(self) -> Parameters:
         """The parameters to evaluate with: the average if there is one."""
         return self.parameters if self.average is None else self.average
-
-
-def split(model: nnx.Module) -> tuple[nnx.GraphDef, Parameters]:
-    """Returns the static structure of a model, and its parameters. `merge` is the inverse."""
-    structure, state = nnx.split(model)
-    flat = nnx.traversals.flatten_mapping(nnx.to_pure_dict(state)).items()
-    return structure, {".".join(map(str, path)): value for path, value in flat}
-
-
-def merge(structure: nnx.GraphDef, parameters: Parameters) -> nnx.Module:
-    """Returns the model with this structure and these parameters."""
-    nested: dict = {}
-    for path, value in parameters.items():
-        *parents, name = (int(part) if part.isdigit() else part for part in path.split("."))
-        node = nested
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[name] = value
-    return nnx.merge(structure, nested)
 
 
 def initialise(

@@ -21,9 +21,9 @@ from experiments.inside import latent
 from experiments.inside.attention_maps import attention_distance, attention_maps, grid_distances, similarity
 from experiments.inside.block_diagram import draw as draw_blocks
 from experiments.inside.block_diagram import parts_of
-from models.layers import Positions, sinusoids
+from models.bottleneck import Variational
 from models.perceiver import Perceiver
-from models.variational import Variational
+from models.positions import Positions, sinusoids
 import train
 from training.command_line import read_command_line
 

@@ -23,12 +23,16 @@ DONE, FAILED, PRUNED, RUNNING, STOPPED, WAITING = "done", "failed", "pruned", "r
 
 @dataclass(frozen=True)
 class Trial:
-    """A config with some fields set, by `base` and, over that, by `overrides`; and the folder that it runs in."""
+    """A config with some fields set, by `base` and, over that, by `overrides`; and the folder that it runs in.
+
+    `labels` say what the trial is to the program that listed it; they do not change the run.
+    """
 
     folder: Path
     config: str
     base: Mapping = field(hash=False)
     overrides: Mapping = field(hash=False)
+    labels: Mapping = field(hash=False, default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -77,6 +81,7 @@ class Trial:
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.read_config()
         said = {"file": self.config, "base": self.base, "overrides": self.overrides, "config": config}
+        said |= {"labels": dict(self.labels)} if self.labels else {}
         write_json(self.folder / "trial.json", said)
         return config
 
@@ -108,7 +113,7 @@ def begun(workdir: str | Path) -> Iterator[Trial]:
     """The trials that have a folder, by their names."""
     for path in sorted(Path(workdir).glob("trials/*/trial.json")):
         said = json.loads(path.read_text())
-        yield Trial(path.parent, said["file"], said["base"], said["overrides"])
+        yield Trial(path.parent, said["file"], said["base"], said["overrides"], said.get("labels", {}))
 
 
 def claimed(folder: Path) -> int | None:

@@ -52,7 +52,7 @@ def uncompiled(monkeypatch):
         ("model.patch=3", ["patch=3 must divide"]),
         ("model.norm=rmms", ["norm='rmms': expected 'layer' or 'rms'"]),
         ("model.classes=7", ["model.classes = 7, but the data (digits) has 10"]),
-        ("batch_size=2000", ["batch_size is 2,000", "1,437 examples"]),
+        ("batch_size=2000", ["batch_size = 2000", "1,437 examples"]),
         ("mesh.fsdp=3", ["'fsdp': 3", "1 device(s)"]),
         ("model.name=vti", ["model.name = 'vti': expected one of ", "vit"]),
         ("data.name=digit", ["data.name = 'digit': expected one of ", "digits"]),

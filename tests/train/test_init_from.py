@@ -11,7 +11,7 @@ import pytest
 from core.errors import UserError
 from data.digits import digits
 from models import VisionTransformer
-from models.layers import interpolate
+from models.positions import interpolate
 from models.pretrained import save
 import train
 from training.state import split
