@@ -4,8 +4,8 @@ python -m experiments.latent pictures runs/vae [--seed=1]
 python -m experiments.latent curve runs/dib_gaussian [--betas 2 5 20]
 
 `pictures` draws reconstructions, samples, the effect of each latent, and the latent plane if there are two latents,
-into `latents/` of the run. `curve` trains the run's config once for each beta, in `betas/` of the run. It draws how many
-nats the latents know about the target x against how many they know about the input x~, and the best possible curve
+into `latents/` of the run. `curve` trains the run's config once for each beta, in `betas/` of the run. It draws how
+many nats the latents know about the target x against how many they know about the input x~, and the best possible curve
 where it is known.
 """
 
