@@ -29,7 +29,7 @@ from types import ModuleType
 
 from core import files, provenance
 from core.errors import UserError
-from data.storage import open_official
+from data.storage import MissingData, open_official
 from experiments.figures.style import draw
 from experiments.figures.trained import Trainer
 from training.compilation import use_compilation_cache
@@ -119,7 +119,7 @@ def missing(name: str) -> str | None:
     for data_set in getattr(load(name), "NEEDS", ()):
         try:
             open_official(data_set)
-        except (FileNotFoundError, UserError) as error:
+        except MissingData as error:
             return str(error)
     return None
 
@@ -252,6 +252,6 @@ def _identity(data_set: str) -> str:
     """The name, version and sizes of a data set on disk."""
     try:
         info = open_official(data_set).info
-    except (FileNotFoundError, UserError):
+    except MissingData:
         return f"{data_set} missing"
     return f"{info.full_name} {sorted((split, part.num_examples) for split, part in info.splits.items())}"

@@ -35,9 +35,9 @@ from experiments.inside.attention_maps import (
 )
 from experiments.inside.block_diagram import diagram, parts_of
 from models import Perceiver, Variational
-from models.layers import Positions, sinusoids
+from models.positions import Positions, sinusoids
 import train
-from training.settings import read_command_line
+from training.command_line import read_command_line
 
 MOST_LABELS = 40  # a map of more tokens is drawn without their names
 
@@ -119,7 +119,7 @@ def open_config(config: str, example: int = 0) -> Inspection:
     Raises:
       UserError: the config cannot be read, or its data has no such held-out example.
     """
-    run = train.Run.of(read_command_line(["", f"--config={config}", "--workdir=none"]).config)
+    run = train.Run.of(read_command_line([f"--config={config}", "--workdir=none"]).config)
     model = run.make_model(nnx.Rngs(run.fields.seed))
     return _checked(Inspection(f"{config}: {type(model).__name__}, untrained", model, run, example))
 

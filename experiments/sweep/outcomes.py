@@ -1,6 +1,6 @@
 """What the trials of a sweep came to, read from their folders."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 import json
@@ -32,6 +32,7 @@ class Finding:
     step: int = 0
     seconds: float = 0.0
     reason: str = ""
+    labels: Mapping = field(default_factory=dict)
 
     def best(self, better: str) -> float | None:
         """The best value of the curve."""
@@ -97,5 +98,5 @@ def _finding(trial: Trial, metric: str) -> Finding:
     reason = trial.reason().splitlines()
     return Finding(
         trial.name, state, dict(trial.overrides), metrics, progress.values(metric), progress.step, seconds,
-        reason[-1] if state in (states.FAILED, states.PRUNED) and reason else "",
+        reason[-1] if state in (states.FAILED, states.PRUNED) and reason else "", trial.labels,
     )  # fmt: skip

@@ -18,7 +18,7 @@ class TrialList:
 
     Attributes:
       path: of the file. metric, better: what the board shows.
-      listed: by the name of the trial, {"config": ..., "overrides": {...}}.
+      listed: by the name of the trial, {"config": ..., "overrides": {...}}, and "labels" where it has any.
     """
 
     path: str
@@ -44,4 +44,7 @@ class TrialList:
     def trials(self, workdir: str | Path) -> list[Trial]:
         """In the order of the list."""
         folder = Path(workdir) / "trials"
-        return [Trial(folder / name, said["config"], {}, said["overrides"]) for name, said in self.listed.items()]
+        return [
+            Trial(folder / name, said["config"], {}, said["overrides"], said.get("labels", {}))
+            for name, said in self.listed.items()
+        ]

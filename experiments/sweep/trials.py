@@ -15,7 +15,7 @@ import sys
 
 from ml_collections import ConfigDict
 
-from training.settings import read_command_line
+from training.command_line import read_command_line
 from training.workdir import write_json
 
 DONE, FAILED, PRUNED, RUNNING, STOPPED, WAITING = "done", "failed", "pruned", "running", "stopped", "waiting"
@@ -23,12 +23,16 @@ DONE, FAILED, PRUNED, RUNNING, STOPPED, WAITING = "done", "failed", "pruned", "r
 
 @dataclass(frozen=True)
 class Trial:
-    """A config with some fields set, by `base` and, over that, by `overrides`; and the folder that it runs in."""
+    """A config with some fields set, by `base` and, over that, by `overrides`; and the folder that it runs in.
+
+    `labels` say what the trial is to the program that listed it; they do not change the run.
+    """
 
     folder: Path
     config: str
     base: Mapping = field(hash=False)
     overrides: Mapping = field(hash=False)
+    labels: Mapping = field(hash=False, default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -47,7 +51,7 @@ class Trial:
     def read_config(self) -> dict:
         """The config as `train.py` will read it. Raises ValueError that names the trial and what is wrong."""
         try:
-            read = read_command_line(["train.py", *self.flags()]).config
+            read = read_command_line(self.flags()).config
         except ValueError as error:
             raise ValueError(f"trial {self.name}: {error}") from error
         for name, value in self.fields.items():
@@ -77,6 +81,7 @@ class Trial:
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.read_config()
         said = {"file": self.config, "base": self.base, "overrides": self.overrides, "config": config}
+        said |= {"labels": dict(self.labels)} if self.labels else {}
         write_json(self.folder / "trial.json", said)
         return config
 
@@ -108,7 +113,7 @@ def begun(workdir: str | Path) -> Iterator[Trial]:
     """The trials that have a folder, by their names."""
     for path in sorted(Path(workdir).glob("trials/*/trial.json")):
         said = json.loads(path.read_text())
-        yield Trial(path.parent, said["file"], said["base"], said["overrides"])
+        yield Trial(path.parent, said["file"], said["base"], said["overrides"], said.get("labels", {}))
 
 
 def claimed(folder: Path) -> int | None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments.figures.engine import Criterion, at_most
 from experiments.figures.style import grid, matrix
-from models.layers import sinusoids
+from models.positions import sinusoids
 
 T, D, SHIFT = 200, 128, 17
 

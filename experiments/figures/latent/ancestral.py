@@ -16,7 +16,7 @@ import numpy as np
 
 from experiments.figures.engine import Criterion, at_most
 from experiments.figures.style import ink
-from models import Variational
+from models.bottleneck import Variational
 
 DRAWS, VARIANCE = 100_000, 0.15
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from experiments.figures.engine import Criterion, at_least, at_most
 from experiments.figures.style import grid, ink
-from models import Variational
+from models.bottleneck import Variational
 from objectives.variational import kl_to_standard_normal, log_likelihood
 
 Z = np.linspace(-8, 8, 4001)

@@ -20,7 +20,7 @@ import optax
 
 from experiments.figures.engine import Criterion, at_most
 from experiments.figures.style import grid, ink
-from models import Variational
+from models.bottleneck import Variational
 from objectives.variational import kl_to_standard_normal, log_likelihood
 from training.state import merge, split
 
