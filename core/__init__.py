@@ -1,1 +1,1 @@
-"""What every other folder may use: errors, files, processes, the shell of a command, and where results come from."""
+"""What every folder may use: errors, files, the shell of a command, parameters by path, and where results come from."""

@@ -22,8 +22,8 @@ def merge(structure: nnx.GraphDef, parameters: Parameters) -> nnx.Module:
     nested: dict = {}
     for path, value in parameters.items():
         *parents, name = (int(part) if part.isdigit() else part for part in path.split("."))
-        inside = nested
+        node = nested
         for parent in parents:
-            inside = inside.setdefault(parent, {})
-        inside[name] = value
+            node = node.setdefault(parent, {})
+        node[name] = value
     return nnx.merge(structure, nested)

@@ -1,1 +1,1 @@
-"""How any model is trained for any objective: state, step, optimizer, mesh, checkpoints, log."""
+"""How any model is trained for any objective: fields, state, step, optimizer, mesh, checkpoints, log, loop."""

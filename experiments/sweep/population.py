@@ -46,10 +46,12 @@ from training.step import make_evaluation_step, make_train_step
 
 # The fields that one program can have many numbers for. True: where the code asks whether it is 0, to leave a part out,
 # so that 0 is another program. Objectives and the optimizer mark theirs (`core.traced`).
-TRACED = {"seed": False, "model.dropout": True}
-for _section, _functions in {"objective": OBJECTIVES.values(), "optimizer": [make_optimizer]}.items():
-    for _function in _functions:
-        TRACED |= {f"{_section}.{name}": zero for name, zero in traced_arguments(_function).items()}
+TRACED = {"seed": False, "model.dropout": True} | {
+    f"{section}.{name}": zero_differs
+    for section, functions in (("objective", OBJECTIVES.values()), ("optimizer", [make_optimizer]))
+    for function in functions
+    for name, zero_differs in traced_arguments(function).items()
+}
 FAILED = "failed.txt"
 
 

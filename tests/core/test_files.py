@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from core import files
+from core.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,11 +56,10 @@ for number in range(100):
   files.write_json({str(path)!r}, [sys.argv[1], number] * 500)
 """
     writers = [subprocess.Popen([sys.executable, "-c", program, name], cwd=ROOT) for name in "ab"]
-    reads = 0
     while any(writer.poll() is None for writer in writers):
         if path.exists():
-            reads += len(json.loads(path.read_text())) == 1000
-    assert [writer.wait() for writer in writers] == [0, 0] and reads
+            assert len(json.loads(path.read_text())) == 1000
+    assert [writer.wait() for writer in writers] == [0, 0]
     assert json.loads(path.read_text())[1] == 99
     assert os.listdir(tmp_path) == ["a.json"]
 
@@ -95,3 +95,14 @@ def test_on_a_full_disk_the_error_names_the_file_which_stays(tmp_path):
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nothing/a.txt could not be written"):
         files.write_text(tmp_path / "nothing" / "a.txt", "x")
+
+
+def test_reading_json_names_a_file_that_is_missing_or_damaged(tmp_path):
+    path = tmp_path / "a.json"
+    with pytest.raises(UserError, match="a.json does not exist"):
+        files.read_json(path)
+    path.write_text('{"a": ')
+    with pytest.raises(UserError, match="a.json is damaged: it is not JSON"):
+        files.read_json(path)
+    files.write_json(path, {"a": 3})
+    assert files.read_json(path) == {"a": 3}
