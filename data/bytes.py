@@ -29,6 +29,10 @@ class Bytes:
         """Returns the tokens of `text`, int32 (T,)."""
         return np.frombuffer(text.encode("utf-8"), np.uint8).astype(np.int32) + len(SPECIALS)
 
+    def encode_all(self, texts: list[str]) -> list[np.ndarray]:
+        """Returns the tokens of each text, int32 (T,)."""
+        return [self.encode(text) for text in texts]
+
     def decode(self, tokens: ArrayLike) -> str:
         """Returns the text of `tokens`, integers (T,), without special tokens; invalid UTF-8 becomes "\\ufffd".
 

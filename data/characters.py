@@ -56,6 +56,10 @@ class Characters:
             )
         return tokens.astype(np.int32)
 
+    def encode_all(self, texts: list[str]) -> list[np.ndarray]:
+        """Returns the tokens of each text, int32 (T,)."""
+        return [self.encode(text) for text in texts]
+
     def decode(self, tokens: ArrayLike) -> str:
         """Returns the text of `tokens`, integers (T,). Raises ValueError for a token outside the vocabulary."""
         return "".join(self.symbols[token] for token in checked_tokens(tokens, len(self)))

@@ -45,7 +45,7 @@ def labelled_text(
     classes = _classes(path, items, train, evaluation)
     all_items = [item for split in items.values() for item in split]
     vocabulary = Bytes() if tokenizer == "bytes" else Subwords.load(tokenizer)
-    texts = [vocabulary.encode(item.content) for item in all_items]
+    texts = vocabulary.encode_all([item.content for item in all_items])
     if cut := sum(len(text) > longest for text in texts):
         print(f"{path}: {cut:,} of {len(texts):,} texts are longer than {longest:,} tokens and were cut", flush=True)
     if tokenizer != "bytes":

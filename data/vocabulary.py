@@ -26,6 +26,10 @@ class Vocabulary(Protocol):
         """Returns the tokens of `text`, int32 (T,)."""
         ...
 
+    def encode_all(self, texts: list[str]) -> list[np.ndarray]:
+        """Returns the tokens of each text, int32 (T,)."""
+        ...
+
     def decode(self, tokens: ArrayLike) -> str:
         """Returns the text of `tokens`, integers (T,). Raises ValueError for a token outside the vocabulary."""
         ...

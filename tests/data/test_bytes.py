@@ -13,6 +13,7 @@ def test_a_token_is_a_byte_after_the_seven_special_ones():
     tokens = Bytes().encode("aé")
     assert tokens.dtype == np.int32 and tokens.tolist() == [7 + 97, 7 + 0xC3, 7 + 0xA9]
     assert len(Bytes()) == 263
+    assert [x.tolist() for x in Bytes().encode_all(["a", ""])] == [[7 + 97], []]
 
 
 def test_decoding_gives_the_text_back_without_special_tokens():

@@ -13,6 +13,7 @@ def test_symbols_are_sorted_over_all_texts_and_numbered_by_place():
     assert vocabulary.symbols == "\nabcd" and len(vocabulary) == 5
     tokens = vocabulary.encode("dab")
     assert tokens.dtype == np.int32 and tokens.tolist() == [4, 1, 2]
+    assert [x.tolist() for x in vocabulary.encode_all(["dab", ""])] == [[4, 1, 2], []]
 
 
 def test_decoding_restores_the_text_also_beyond_ascii_and_for_no_text():
