@@ -1,71 +1,100 @@
-"""How likely a language model finds texts, or the choices of questions, from none, one or a few examples.
+"""Scores texts, and answers to multiple-choice questions, with a trained language model.
 
 python -m experiments.score --workdir=runs/gpt --text="The import statement"
 python -m experiments.score --workdir=runs/gpt --questions=questions.jsonl --shots=2
 
-A line of the questions is {"question": ..., "choices": [...], "answer": number of the right choice, from 0}.
+Each line of the questions is {"question": ..., "choices": [...], "answer": number of the right choice, from 0}. With
+`--shots`, answered questions come before each question as examples.
 """
 
 import argparse
 from functools import partial
 import json
-import sys
+from typing import Protocol, TypedDict
 
 from flax import nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from core.command import command
+from core.errors import UserError
 from data.lines import read_lines
 from models import GPT
 import train
 
 
-class Scorer:
-    """The language model of a workdir's newest checkpoint.
+class Question(TypedDict):
+    """A multiple-choice question; `answer` is the number of the right choice, from 0."""
 
-    Raises FileNotFoundError where there is none, and ValueError where the model is no GPT over text.
+    question: str
+    choices: list[str]
+    answer: int
+
+
+class Chooser(Protocol):
+    """Compares answers to a question, as `Scorer` does."""
+
+    def choose(self, question: str, choices: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the scores (C,) of the choices, in total and per token."""
+        ...
+
+
+class Scorer:
+    """The language model of a run's newest checkpoint.
+
+    Args:
+      workdir: the folder of the run.
+
+    Raises:
+      UserError: there is no checkpoint, or the model is not a GPT over text.
     """
 
     def __init__(self, workdir: str):
-        self._model, run = train.load(workdir)
-        self.vocabulary = run.dataset.vocabulary
-        if not isinstance(self._model, GPT) or self.vocabulary is None:
+        model, run = train.load(workdir)
+        if not isinstance(model, GPT) or run.dataset.vocabulary is None:
             name, data = run.fields.model["name"], run.fields.data["name"]
-            raise ValueError(f"{workdir} holds the model {name!r} of the data {data!r}, which predicts no next token")
+            raise UserError(f"{workdir} holds the model {name!r} of the data {data!r}, which predicts no next token")
+        self._model, self.vocabulary = model, run.dataset.vocabulary
 
     def log_probabilities(self, tokens: np.ndarray) -> np.ndarray:
-        """log p of each token but the first, given those before it, in nats: float32 (T - 1,) for tokens (T,).
+        """Returns log p of each token but the first, given those before it, in nats: float32 (T - 1,) for tokens (T,).
 
-        Of a text longer than the model's context a token sees half of it at least. Raises ValueError below 2 tokens.
+        In a text longer than the model's context, each token sees at least half a context.
+
+        Raises:
+          UserError: there are fewer than 2 tokens.
         """
         if len(tokens) < 2:
-            raise ValueError(f"a text of {len(tokens)} token(s): expected at least 2, the first is only a condition")
+            raise UserError(f"a text of {len(tokens)} token(s): expected at least 2, as the first one is not scored")
         context = self._model.context
         step = max(1, context // 2)
         last = max(0, len(tokens) - 1 - context)
         starts = [*range(0, last, step), last]
         padded = np.pad(tokens, (0, max(0, context + 1 - len(tokens))))
-        found = np.empty(len(padded) - 1, np.float32)
-        for start in reversed(starts):  # so that where windows overlap, the one that sees more stays
+        scores = np.empty(len(padded) - 1, np.float32)
+        for start in reversed(starts):  # where windows overlap, the value with more context is written last
             new = slice(0 if start == 0 else context - step, None)
-            found[start : start + context][new] = self._window(padded[start : start + context + 1])[new]
-        return found[: len(tokens) - 1]
+            scores[start : start + context][new] = self._window(padded[start : start + context + 1])[new]
+        return scores[: len(tokens) - 1]
 
     def choose(self, question: str, choices: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """log p of each choice after the question, in nats, and the same for a token on average: (C,) both.
+        """Returns log p of each choice after the question, in nats, in total and per token: (C,) both.
 
-        A question that leaves no room in the context loses its beginning.
+        A question that is too long for the context loses its beginning.
+
+        Raises:
+          UserError: a choice leaves no tokens of the context for its question.
         """
         encode = self.vocabulary.encode
-        begin, totals, lengths = encode(question), [], []
+        question_tokens, totals, lengths = encode(question), [], []
         for choice in choices:
-            end = encode(f" {choice}")
-            tokens = np.concatenate([begin, end])[-self._model.context - 1 :]
-            if len(end) >= len(tokens):
-                raise ValueError(f"the choice {choice!r} of {len(end)} tokens leaves no room for its question")
-            totals.append(self.log_probabilities(tokens)[-len(end) :].sum())
-            lengths.append(len(end))
+            choice_tokens = encode(f" {choice}")
+            tokens = np.concatenate([question_tokens, choice_tokens])[-self._model.context - 1 :]
+            if len(choice_tokens) >= len(tokens):
+                raise UserError(f"the choice {choice!r} of {len(choice_tokens)} tokens leaves no room for its question")
+            totals.append(self.log_probabilities(tokens)[-len(choice_tokens) :].sum())
+            lengths.append(len(choice_tokens))
         return np.array(totals), np.array(totals) / np.array(lengths)
 
     def _window(self, tokens: np.ndarray) -> np.ndarray:
@@ -73,81 +102,89 @@ class Scorer:
         return np.asarray(_log_probabilities(structure, state, tokens[None, :-1], tokens[None, 1:])[0])
 
 
-def multiple_choice(scorer: Scorer, questions: list[dict], *, shots: int = 0, seed: int = 0) -> dict[str, float]:
-    """The share of questions whose right choice is the most likely one, as a whole and by token (length-normalised).
+def multiple_choice(scorer: Chooser, questions: list[Question], *, shots: int = 0, seed: int = 0) -> dict[str, float]:
+    """Returns the share of questions whose right choice is the most likely one, in total and per token.
 
-    Before each question stand `shots` others, drawn from the same list, with their answers (Brown et al. 2020,
-    section 2.4, where they come from a training set). Raises ValueError where there are too few questions.
+    Args:
+      scorer: scores the choices.
+      questions: what is asked.
+      shots: how many answered questions come before each one, drawn from the others in the list (Brown et al. 2020,
+        section 2.4, draws them from a training set).
+      seed: of the draws.
+
+    Raises:
+      UserError: there are too few questions for so many shots.
     """
     if not 0 <= shots < len(questions):
-        raise ValueError(
+        raise UserError(
             f"shots = {shots}: expected 0 to {len(questions) - 1}, as there are {len(questions)} questions"
         )
-    right = np.zeros(2)
-    for number, asked in enumerate(questions):
+    correct = np.zeros(2)
+    for number, question in enumerate(questions):
         others = np.delete(np.arange(len(questions)), number)
-        drawn = np.random.default_rng([seed, number]).permutation(others)[:shots]
-        examples = "".join(f"{questions[i]['question']} {_answer(questions[i])}\n" for i in drawn)
-        scores = scorer.choose(examples + asked["question"], asked["choices"])
-        right += [score.argmax() == asked["answer"] for score in scores]
-    whole, by_token = right / len(questions)
-    return {"accuracy": float(whole), "accuracy_by_token": float(by_token)}
+        chosen = np.random.default_rng([seed, number]).permutation(others)[:shots]
+        examples = "".join(f"{questions[i]['question']} {_answer(questions[i])}\n" for i in chosen)
+        scores = scorer.choose(examples + question["question"], question["choices"])
+        correct += [score.argmax() == question["answer"] for score in scores]
+    total, per_token = correct / len(questions)
+    return {"accuracy": float(total), "accuracy_by_token": float(per_token)}
 
 
-def read_questions(path: str) -> list[dict]:
-    """The questions in a JSONL file. Raises FileNotFoundError, or ValueError that names the line."""
+def read_questions(path: str) -> list[Question]:
+    """Returns the questions in a JSONL file.
+
+    Raises:
+      UserError: there is no such file, or a line is not a question; the message has its number.
+    """
     questions = []
     for number, line in enumerate(read_lines(path), start=1):
         try:
-            found = json.loads(line)
-            fine = (
-                isinstance(found["question"], str) and found["question"] and len(found["choices"]) >= 2
-                and all(isinstance(choice, str) and choice for choice in found["choices"])
-                and type(found["answer"]) is int and 0 <= found["answer"] < len(found["choices"])
+            question = json.loads(line)
+            valid = (
+                isinstance(question["question"], str) and question["question"] and len(question["choices"]) >= 2
+                and all(isinstance(choice, str) and choice for choice in question["choices"])
+                and type(question["answer"]) is int and 0 <= question["answer"] < len(question["choices"])
             )  # fmt: skip
         except (ValueError, KeyError, TypeError):
-            fine = False
-        if not fine:
-            raise ValueError(
+            question, valid = None, False
+        if not valid:
+            raise UserError(
                 f'{path}, line {number}: expected {{"question": text, "choices": [text, text, ...], '
                 '"answer": number of the right choice, from 0}'
             )
-        questions.append(found)
+        questions.append(question)
     return questions
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """The command line: an error is one line and exit code 1."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.score", description=__doc__.splitlines()[0])
+@command
+def main(arguments: list[str]) -> None:
+    """Runs the command; prints the scores of the text's tokens, or the accuracies."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.score", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--workdir", required=True, help="folder of the run")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--text", help="the text to score")
-    what.add_argument("--questions", help="JSONL file of multiple-choice questions")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--text", help="the text to score")
+    source.add_argument("--questions", help="JSONL file of multiple-choice questions")
     parser.add_argument("--shots", type=int, default=0, help="answered questions before each (default %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="decides which these are (default %(default)s)")
-    given = parser.parse_args(arguments)
-    try:
-        questions = None if given.questions is None else read_questions(given.questions)
-        scorer = Scorer(given.workdir)
-        if questions is None:
-            _print_text(scorer, given.text)
-        else:
-            for name, value in multiple_choice(scorer, questions, shots=given.shots, seed=given.seed).items():
-                print(f"{name:<18} {value:.4f}  ({len(questions)} questions, {given.shots} shots)")
-    except (ValueError, TypeError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    parser.add_argument("--seed", type=int, default=0, help="chooses these questions (default %(default)s)")
+    args = parser.parse_args(arguments)
+    questions = None if args.questions is None else read_questions(args.questions)
+    scorer = Scorer(args.workdir)
+    if questions is None:
+        _print_text(scorer, args.text)
+        return
+    for name, value in multiple_choice(scorer, questions, shots=args.shots, seed=args.seed).items():
+        print(f"{name:<18} {value:.4f}  ({len(questions)} questions, {args.shots} shots)")
 
 
 def _print_text(scorer: Scorer, text: str) -> None:
     tokens = scorer.vocabulary.encode(text)
-    found = scorer.log_probabilities(tokens)
-    for token, value in zip(tokens[1:], found):
-        print(f"{value:9.4f}  {scorer.vocabulary.decode([token])!r}")
-    print(f"{found.sum():9.4f}  nats in all, {found.mean():.4f} a token, perplexity {np.exp(-found.mean()):.2f}")
+    scores = scorer.log_probabilities(tokens)
+    for token, score in zip(tokens[1:], scores):
+        print(f"{score:9.4f}  {scorer.vocabulary.decode([token])!r}")
+    print(f"{scores.sum():9.4f}  nats in total, {scores.mean():.4f} per token, perplexity {np.exp(-scores.mean()):.2f}")
 
 
-def _answer(question: dict) -> str:
+def _answer(question: Question) -> str:
     return question["choices"][question["answer"]]
 
 

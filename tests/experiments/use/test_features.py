@@ -1,4 +1,4 @@
-"""Features of any layer, from a run's folder to a file."""
+"""Hidden states of any layer, from the folder of a run to a file."""
 
 from pathlib import Path
 import subprocess
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.use.features import main
+from models import Bert
 import train
 
 ROOT = Path(__file__).parents[3]
@@ -31,24 +32,26 @@ def workdir(tmp_path_factory):
         yield workdir
 
 
-def test_the_file_holds_what_the_model_gives(workdir, tmp_path, capsys):
+def test_the_file_holds_the_hidden_states_of_the_model(workdir, tmp_path, capsys):
     (tmp_path / "texts.txt").write_text("\n".join(TEXTS) + "\n")
     out = tmp_path / "features.npz"
     main([f"--workdir={workdir}", f"--file={tmp_path / 'texts.txt'}", f"--out={out}", "--layers=-1,0,1"])
-    found = np.load(out)
-    assert set(found) == {"layer_-1", "layer_0", "layer_1", "tokens", "mask"}
+    arrays = np.load(out)
+    assert set(arrays) == {"layer_-1", "layer_0", "layer_1", "tokens", "mask"}
     model, run = train.load(workdir)
-    expected = model.features(found["tokens"], mask=found["mask"])
+    vocabulary = run.dataset.vocabulary
+    assert isinstance(model, Bert) and vocabulary is not None
+    expected = model.features(arrays["tokens"], mask=arrays["mask"])
     for name, layer in {"layer_-1": 2, "layer_0": 0, "layer_1": 1}.items():
-        assert found[name].shape == (3, 13, 10)
-        np.testing.assert_allclose(found[name], expected[layer], atol=1e-5)
-    assert run.dataset.vocabulary.decode(found["tokens"][1]) == "import"
-    assert found["mask"][1].sum() == len(run.dataset.vocabulary.encode("import")) + 2
+        assert arrays[name].shape == (3, 13, 10)
+        np.testing.assert_allclose(arrays[name], expected[layer], atol=1e-5)
+    assert vocabulary.decode(arrays["tokens"][1]) == "import"
+    assert arrays["mask"][1].sum() == len(vocabulary.encode("import")) + 2
     assert "layer_-1   float32 (3, 13, 10)" in capsys.readouterr().out
 
 
 def test_batches_change_nothing(workdir, tmp_path):
-    """In a process of its own: without fused loops the numbers differ by 1e-6."""
+    """Runs in a process of its own: without fused loops, as in tests, the numbers differ by 1e-6."""
     program = (
         "import sys; import numpy as np; from experiments.use.features import features; "
         "workdir, out, *texts = sys.argv[1:]; "
@@ -56,16 +59,16 @@ def test_batches_change_nothing(workdir, tmp_path):
     )
     out = tmp_path / "both.npy"
     subprocess.run([sys.executable, "-c", program, workdir, out, *TEXTS], cwd=ROOT, check=True)
-    one, all_ = np.load(out)
-    assert one.shape == (3, 13, 10)
-    np.testing.assert_allclose(one, all_, atol=1e-6)
+    in_twos, all_at_once = np.load(out)
+    assert in_twos.shape == (3, 13, 10)
+    np.testing.assert_allclose(in_twos, all_at_once, atol=1e-6)
 
 
 @pytest.mark.parametrize(
     "more, words",
     [
         (["--layers=3"], "layer 3: expected -3 to 2"),
-        (["--layers=a"], "'a' is no whole number"),
+        (["--layers=a"], "'a' is not a whole number"),
         (["--file=absent.txt"], "There is no file absent.txt"),
         (["--workdir=absent"], "absent is not the workdir of a run"),
     ],
@@ -73,8 +76,8 @@ def test_batches_change_nothing(workdir, tmp_path):
 )
 def test_errors_are_one_line(workdir, tmp_path, capsys, more, words):
     (tmp_path / "texts.txt").write_text("a\n")
-    usual = [f"--workdir={workdir}", f"--file={tmp_path / 'texts.txt'}", f"--out={tmp_path / 'out.npz'}"]
+    defaults = [f"--workdir={workdir}", f"--file={tmp_path / 'texts.txt'}", f"--out={tmp_path / 'out.npz'}"]
     with pytest.raises(SystemExit) as stop:
-        main(usual + more)
+        main(defaults + more)
     error = capsys.readouterr().err
     assert stop.value.code == 1 and error.startswith("error: ") and words in error and error.count("\n") == 1

@@ -1,6 +1,7 @@
-"""Text out of a run's folder, and what is said where there is none to be had."""
+"""Text from the folder of a run or of a published model, and the errors of folders that cannot give any."""
 
 import json
+from typing import Any
 
 from flax import nnx
 import jax
@@ -26,12 +27,12 @@ SHARED = {
     "checkpoint_every": 2,
     "optimizer": {"name": "adamw", "learning_rate": 1e-3, "schedule": "constant"},
 }
-SMALL = {"width": 8, "depth": 1, "heads": 2}
+SMALL: dict[str, Any] = {"width": 8, "depth": 1, "heads": 2}
 
 
 @pytest.fixture(scope="module")
 def text_run(tmp_path_factory):
-    # One evaluation window is enough, hence the split.
+    # The split gives a single evaluation window, which is enough.
     config = SHARED | {
         "model": {"name": "gpt", "context": 13} | SMALL,
         "objective": {"name": "language_modeling"},
@@ -55,7 +56,7 @@ def image_run(tmp_path_factory):
 
 
 def refused(capsys, *arguments):
-    """The one line that the command line ends with."""
+    """The one line with which the command refuses its arguments."""
     with pytest.raises(SystemExit) as stop:
         main(list(arguments))
     printed = capsys.readouterr()
@@ -64,17 +65,17 @@ def refused(capsys, *arguments):
     return printed.err
 
 
-def test_each_sample_goes_on_from_the_prompt(text_run):
+def test_each_sample_continues_the_prompt(text_run):
     texts = generate(text_run, "The import", tokens=17, samples=3, temperature=1.0)
     assert [len(text) for text in texts] == [len("The import") + 17] * 3
     assert all(text.startswith("The import") for text in texts) and len(set(texts)) == 3
 
 
 def test_the_seed_decides_the_text(text_run, capsys):
-    given = [f"--workdir={text_run}", "--prompt=def f(", "--tokens=19", "--temperature=1"]
+    options = [f"--workdir={text_run}", "--prompt=def f(", "--tokens=19", "--temperature=1"]
     printed = []
     for seed in (0, 0, 1):
-        main([*given, f"--seed={seed}"])
+        main([*options, f"--seed={seed}"])
         printed.append(capsys.readouterr().out)
     assert printed[0] == printed[1] != printed[2]
     assert printed[0].startswith("def f(") and len(printed[0]) == len("def f(") + 19 + 1
@@ -111,7 +112,7 @@ def test_a_folder_without_run_or_checkpoint_is_named(text_run, tmp_path, capsys)
 
 @pytest.fixture
 def published(tmp_path):
-    """The folder of a GPT-2 that knows single bytes and, after them, an end."""
+    """The folder of a GPT-2 whose tokens are the single bytes and, after them, an end of text."""
     tokenizer = Tokenizer(BPE())
     tokenizer.pre_tokenizer, tokenizer.decoder = ByteLevel(add_prefix_space=False), ByteLevelDecoder()
     trainer = BpeTrainer(initial_alphabet=ByteLevel.alphabet(), vocab_size=256, show_progress=False)
@@ -128,11 +129,12 @@ def test_published_weights_write_with_their_own_tokens(published, capsys):
     main([f"--weights={published}", "--prompt=Grüße", "--tokens=9", "--temperature=0"])
     text = capsys.readouterr().out
     tokenizer, model = Tokenizer.from_file(str(published / "tokenizer.json")), load(published)
+    assert isinstance(model, GPT)
     prompt = np.array([tokenizer.encode("Grüße").ids])
     assert prompt.shape == (1, 7)  # ü and ß are two bytes each
     tokens = np.asarray(sample(model, prompt, jax.random.key(0), length=9, temperature=0))[0].tolist()
     assert text == "Grüße" + tokenizer.decode(tokens) + "\n"
-    # The same text up to the end that the folder names.
+    # If the folder names an end of text, the same text up to there.
     config = json.loads((published / "config.json").read_text())
     (published / "config.json").write_text(json.dumps(config | {"eos_token_id": tokens[4]}))
     short = generate(str(published), "Grüße", tokens=9, temperature=0)[0]

@@ -1,13 +1,15 @@
-"""Log-probabilities of texts and of choices, against the model's own logits."""
+"""Log-probabilities of texts and of choices, compared with the logits of the model."""
 
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from data.subwords import Subwords
-from experiments.use.score import Scorer, main, multiple_choice, read_questions
+from experiments.use.score import Question, Scorer, main, multiple_choice, read_questions
+from models import GPT
 import train
 
 CONTEXT = 11
@@ -43,7 +45,9 @@ def scorer(workdir):
 
 
 def by_hand(workdir, tokens):
-    logits = train.load(workdir)[0](np.array([tokens[:-1]]))
+    model, _ = train.load(workdir)
+    assert isinstance(model, GPT)
+    logits = model(jnp.array([tokens[:-1]]))
     return np.asarray(jax.nn.log_softmax(logits))[0, np.arange(len(tokens) - 1), tokens[1:]]
 
 
@@ -55,12 +59,12 @@ def test_a_short_text(workdir, scorer):
 @pytest.mark.parametrize("length", [12, 13, 23, pytest.param(40, marks=pytest.mark.slow)])
 def test_a_long_text_keeps_half_of_the_context(workdir, scorer, length):
     tokens = scorer.vocabulary.encode("A class statement defines a class object, it is said."[:length])
-    found = scorer.log_probabilities(tokens)
-    assert len(found) == length - 1
-    np.testing.assert_allclose(found[:CONTEXT], by_hand(workdir, tokens[: CONTEXT + 1]), atol=1e-5)
+    scores = scorer.log_probabilities(tokens)
+    assert len(scores) == length - 1
+    np.testing.assert_allclose(scores[:CONTEXT], by_hand(workdir, tokens[: CONTEXT + 1]), atol=1e-5)
     for place in range(CONTEXT, length - 1):
         candidates = [by_hand(workdir, tokens[start : place + 2])[-1] for start in range(place - 10, place - 4)]
-        assert np.abs(np.array(candidates) - found[place]).min() < 1e-5
+        assert np.abs(np.array(candidates) - scores[place]).min() < 1e-5
 
 
 def test_one_token_has_nothing_before_it(scorer):
@@ -69,8 +73,8 @@ def test_one_token_has_nothing_before_it(scorer):
 
 
 def test_choices_are_scored_after_the_question_alone(workdir, scorer):
-    whole, by_token = scorer.choose("is it", ["so", "not"])
-    for choice, total, mean in zip(["so", "not"], whole, by_token):
+    totals, means = scorer.choose("is it", ["so", "not"])
+    for choice, total, mean in zip(["so", "not"], totals, means):
         expected = by_hand(workdir, scorer.vocabulary.encode(f"is it {choice}"))[-len(choice) - 1 :]
         assert total == pytest.approx(expected.sum(), abs=1e-4)
         assert mean == pytest.approx(expected.mean(), abs=1e-4)
@@ -85,40 +89,40 @@ def test_a_long_question_loses_its_beginning(scorer):
 
 
 class Alphabet:
-    """Prefers "b", as a whole; a token of "aaaa" is the likeliest. Keeps what it was asked."""
+    """Prefers "b" in total, but "aaaa" per token. Keeps the questions that it was asked."""
 
     def __init__(self):
-        self.asked = []
+        self.questions = []
 
     def choose(self, question, choices):
-        self.asked.append(question)
+        self.questions.append(question)
         return np.array([{"aaaa": -4.0, "b": -2.0}[c] for c in choices]), np.array(
             [{"aaaa": -1.0, "b": -2.0}[c] for c in choices]
         )
 
 
-QUESTIONS = [
+QUESTIONS: list[Question] = [
     {"question": f"Q{number}", "choices": ["aaaa", "b"], "answer": answer} for number, answer in enumerate([0, 1, 1])
 ]
 
 
 def test_accuracy_counts_both_ways():
-    found = multiple_choice(Alphabet(), QUESTIONS)
-    assert found == {"accuracy": pytest.approx(2 / 3), "accuracy_by_token": pytest.approx(1 / 3)}
+    accuracies = multiple_choice(Alphabet(), QUESTIONS)
+    assert accuracies == {"accuracy": pytest.approx(2 / 3), "accuracy_by_token": pytest.approx(1 / 3)}
 
 
 def test_shots_are_other_questions_with_their_answers():
-    asked = Alphabet()
-    multiple_choice(asked, QUESTIONS, shots=2)
+    chooser = Alphabet()
+    multiple_choice(chooser, QUESTIONS, shots=2)
     lines = ["Q0 aaaa", "Q1 b", "Q2 b"]
-    for number, text in enumerate(asked.asked):
+    for number, text in enumerate(chooser.questions):
         *examples, last = text.split("\n")
         assert last == f"Q{number}" and sorted(examples) == lines[:number] + lines[number + 1 :]
     again = Alphabet()
     multiple_choice(again, QUESTIONS, shots=2)
-    assert again.asked == asked.asked
+    assert again.questions == chooser.questions
     with pytest.raises(ValueError, match="shots = 3: expected 0 to 2"):
-        multiple_choice(asked, QUESTIONS, shots=3)
+        multiple_choice(chooser, QUESTIONS, shots=3)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +154,7 @@ def test_byte_level_bpe_is_scored_too(tmp_path):
     (tmp_path / "text.txt").write_text(docs)
     Subwords.train([docs], kind="bpe", vocab_size=300).save(tmp_path / "tokenizer.json")
     data = {"name": "text_file", "path": str(tmp_path / "text.txt"), "tokenizer": str(tmp_path / "tokenizer.json")}
-    found = Scorer(gpt_run(tmp_path / "run", **data, evaluation="validation"))
-    tokens = found.vocabulary.encode("The class – π")
-    assert len(tokens) < len("The class – π".encode()) and found.vocabulary.decode(tokens) == "The class – π"
-    assert (found.log_probabilities(tokens) < 0).all()
+    scorer = Scorer(gpt_run(tmp_path / "run", **data, evaluation="validation"))
+    tokens = scorer.vocabulary.encode("The class – π")
+    assert len(tokens) < len("The class – π".encode()) and scorer.vocabulary.decode(tokens) == "The class – π"
+    assert (scorer.log_probabilities(tokens) < 0).all()

@@ -1,4 +1,4 @@
-"""A vocabulary from files by one command, and what is said where there is none to be had."""
+"""A vocabulary learned from files, and the errors of files that cannot give one."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Translations out of a run's folder, their scores, and what is said where there are none to be had."""
+"""Translations from the folder of a run or of a published model, their scores, and errors in one line."""
 
 from flax import nnx
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ PAIRS = {"a dog": "ein Hund", "a cat": "eine Katze", "dogs": "Hunde", "cats": "K
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
-    """A run that knows four words by heart."""
+    """A run that has memorised four pairs of phrases."""
     folder = tmp_path_factory.mktemp("runs")
     Subwords.train([], kind="bpe", vocab_size=263).save(folder / "tokenizer.json")
     for split in ("train", "validation"):
@@ -40,7 +40,7 @@ def workdir(tmp_path_factory):
 
 
 def refused(capsys, *arguments):
-    """The one line that the command line ends with."""
+    """The one line with which the command refuses its arguments."""
     with pytest.raises(SystemExit) as stop:
         main(list(arguments))
     printed = capsys.readouterr()
@@ -50,13 +50,14 @@ def refused(capsys, *arguments):
 
 
 @pytest.mark.parametrize("settings", [{}, {"beams": 3}, {"beams": 2, "batch_size": 3}], ids=str)
-def test_what_was_learned_is_translated(workdir, settings):
+def test_memorised_phrases_are_translated(workdir, settings):
     assert translate(workdir, list(PAIRS), **settings) == list(PAIRS.values())
 
 
 def test_a_file_is_translated_and_scored(workdir, tmp_path, capsys):
-    (tmp_path / "right.de").write_text("ein Hund\neine Katze\nHunde\nirgendwas\n")
-    main([f"--workdir={workdir}", f"--file={workdir.parent / 'train.en'}", f"--references={tmp_path / 'right.de'}"])
+    (tmp_path / "references.de").write_text("ein Hund\neine Katze\nHunde\nirgendwas\n")
+    texts = workdir.parent / "train.en"
+    main([f"--workdir={workdir}", f"--file={texts}", f"--references={tmp_path / 'references.de'}"])
     printed = capsys.readouterr()
     assert printed.out.splitlines() == list(PAIRS.values())
     assert "exact 0.7500" in printed.err and "tok:13a" in printed.err
@@ -65,7 +66,7 @@ def test_a_file_is_translated_and_scored(workdir, tmp_path, capsys):
 def test_scores_by_hand():
     text = "the cat sat on the mat today"
     assert scores([text], [text]).startswith("BLEU 100.00") and "exact 1.0000" in scores([text], [text])
-    # 5 of 6 words, 4 of 5 pairs, 3 of 4 triples and 2 of 3 fourfolds are right, and nothing is too short.
+    # 5 of 6 words, 4 of 5 pairs, 3 of 4 triples and 2 of 3 quadruples are right, and nothing is too short.
     value = 100 * (5 / 6 * 4 / 5 * 3 / 4 * 2 / 3) ** 0.25
     assert scores(["a b c d e x"], ["a b c d e f"]).startswith(f"BLEU {value:.2f}")
 
@@ -77,15 +78,17 @@ def test_one_text(workdir, capsys):
 
 @pytest.fixture
 def published(tmp_path):
-    """The folder of a T5 whose tokens are words, with an end after each source."""
+    """The folder of a T5 whose tokens are words, with an end token after each source."""
     words = {"<pad>": 0, "</s>": 1, "<unk>": 2, "a": 3, "dog": 4, "ein": 5, "Hund": 6}
     tokenizer = Tokenizer(WordLevel(words, unk_token="<unk>"))
     tokenizer.pre_tokenizer = WhitespaceSplit()
     tokenizer.post_processor = TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     tokenizer.add_special_tokens(["<pad>", "</s>", "<unk>"])
-    fields = dict(source_vocab_size=7, vocab_size=7, source_context=5, context=5, width=8, depth=1, heads=2)
-    form = dict(norm="rms", bias=False, scaled=False, positions="none", embedding_scale="out", epsilon=1e-6)
-    model = EncoderDecoder(**fields, **form, activation="relu", relative_buckets=8, rngs=nnx.Rngs(3))
+    model = EncoderDecoder(
+        source_vocab_size=7, vocab_size=7, source_context=5, context=5, width=8, depth=1, heads=2, norm="rms", bias=False,
+        scaled=False, positions="none", embedding_scale="out", epsilon=1e-6, activation="relu", relative_buckets=8,
+        rngs=nnx.Rngs(3),
+    )  # fmt: skip
     save(model, tmp_path / "t5")
     tokenizer.save(str(tmp_path / "t5" / "tokenizer.json"))
     return tmp_path / "t5"
@@ -94,16 +97,18 @@ def published(tmp_path):
 def test_published_weights_translate_with_their_own_tokens(published, capsys):
     main([f"--weights={published}", "--text=a dog", "--beams=2", "--length_penalty=1"])
     source, mask = jnp.array([[3, 4, 1, 0, 0]]), jnp.array([[True, True, True, False, False]])
-    tokens, _ = beam_search(load(published), source, mask, bos=0, eos=1, length=5, beams=2, length_penalty=1.0)
+    model = load(published)
+    assert isinstance(model, EncoderDecoder)
+    tokens, _ = beam_search(model, source, mask, bos=0, eos=1, length=5, beams=2, length_penalty=1.0)
     best = tokens[0, 0].tolist()
     best = best[: best.index(1)] if 1 in best else best
     words = ["", "", "", "a", "dog", "ein", "Hund"]
     assert capsys.readouterr().out.split() == [words[token] for token in best if words[token]]
-    assert "text 1 has 6 tokens, not 1 to 5" in refused(capsys, f"--weights={published}", "--text=a a a a a")
+    assert "text 1 has 6 tokens, expected 1 to 5" in refused(capsys, f"--weights={published}", "--text=a a a a a")
 
 
 def test_errors_are_one_line(workdir, tmp_path, capsys):
-    assert "text 1 has 8 tokens, not 1 to 7" in refused(capsys, f"--workdir={workdir}", "--text=a dog it")
+    assert "text 1 has 8 tokens, expected 1 to 7" in refused(capsys, f"--workdir={workdir}", "--text=a dog it")
     assert "beams = 0" in refused(capsys, f"--workdir={workdir}", "--text=dogs", "--beams=0")
     assert "nothing.en" in refused(capsys, f"--workdir={workdir}", "--file=nothing.en")
     assert "config.json" in refused(capsys, f"--workdir={tmp_path}", "--text=dogs")
