@@ -1,47 +1,23 @@
-"""The same Perceiver class on the bytes of texts: in which of sixteen languages is this number?
+"""Perceiver on the bytes of a text: in which of sixteen languages is this number written?
 
 Command: python train.py --config=configs/perceiver_languages.py --workdir=runs/perceiver_languages
-Time:    199 s on 2 CPU cores that did other work too
+Time:    199 s on 2 shared CPU cores
 Reaches: test/accuracy >= 0.99
 """
 
 from ml_collections import ConfigDict
-from ml_collections.config_dict import placeholder
 
 
 def get_config() -> ConfigDict:
-    config = ConfigDict()
-    config.seed = 0
-    config.steps = 2000
-    config.batch_size = 64
-    config.eval_every = 500
-    config.checkpoint_every = 500
-
-    config.model = ConfigDict()
-    config.model.name = "perceiver"
-    config.model.vocab_size = placeholder(int)  # from the data
-    config.model.context = placeholder(int)  # from the data
-    config.model.classes = placeholder(int)  # from the data
-    config.model.latents = 16
-    config.model.width = 64
-    config.model.depth = 2
-    config.model.repeats = 2
-    config.model.heads = 4
-    config.model.cross_heads = 4
-    config.model.positions = "learned"
-    config.model.dropout = 0.0
-
-    config.objective = ConfigDict()
-    config.objective.name = "classification"
-
-    config.data = ConfigDict()
-    config.data.name = "number_languages"
-
-    config.optimizer = ConfigDict()
-    config.optimizer.name = "adamw"
-    config.optimizer.learning_rate = 1e-3
-    config.optimizer.schedule = "cosine"
-    config.optimizer.warmup = 100
-    config.optimizer.weight_decay = 0.05
-    config.optimizer.clip = 1.0
-    return config
+    return ConfigDict(
+        {
+            "seed": 0, "steps": 2000, "batch_size": 64, "eval_every": 500, "checkpoint_every": 500,
+            "model": {
+                "name": "perceiver", "latents": 16, "width": 64, "depth": 2, "repeats": 2, "heads": 4, "cross_heads": 4,
+                "positions": "learned",
+            },
+            "objective": {"name": "classification"},
+            "data": {"name": "number_languages"},
+            "optimizer": {"learning_rate": 1e-3, "warmup": 100, "weight_decay": 0.05, "clip": 1.0},
+        }
+    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The two kinds of error: a user's mistake, and everything else."""
+"""The exceptions that a command does not treat as bugs: a user's mistake, and work that was asked to stop."""
 
 
 class UserError(ValueError):

@@ -1,24 +1,31 @@
-"""Files that are written whole or not at all."""
+"""Atomic writes: a file is written completely or not at all."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 import json
 import os
 from pathlib import Path
+import threading
+from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from core.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]  # of the project
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yields a temporary path to write to, and moves it to `path` once it is written.
+    """Yields a temporary path to write to, and moves it to `path` when the block ends.
 
-    A reader sees the old file or the new one, never a part, also after a crash. Several processes may write at once:
-    each has a temporary file of its own, and the last one wins. If the body raises, `path` stays as it was. An OSError
-    names `path`.
+    A reader sees the old file or the new one, never a part, also after a crash. Several processes and threads may write
+    at once: each has a temporary file of its own, and the last one wins.
+
+    Raises:
+      OSError: the file cannot be written; the message names `path`, which stays as it was. It also stays as it was
+        if the block raises anything else.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -27,7 +34,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         raise OSError(error.errno, f"{path} could not be written ({error.strerror}); the old file is kept") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -39,7 +47,21 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: str | Path, value) -> None:
+def write_json(path: str | Path, value: Any) -> None:
     """Writes `value` as indented JSON through `write_text`. NaN and infinity, which JSON lacks, become null."""
     strict = json.loads(json.dumps(value), parse_constant=lambda _: None)
     write_text(path, json.dumps(strict, indent=2) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Returns what a JSON file holds.
+
+    Raises:
+      UserError: there is no such file, or it is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist") from None
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: it is not JSON ({error})") from error

@@ -1,99 +1,207 @@
-"""What a result depends on, derived from imports: a digest of code, configs and package versions.
+"""What a result depends on, derived from imports: files of the project, packages, and a digest of both.
 
-A list of files that somebody has to keep goes wrong. Here the files are found by reading the imports of an entry
-point, and of everything that it imports from this project.
+A list of files that somebody has to keep goes wrong. Here the files are found by reading the imports of an entry point
+and, in turn, of everything that it imports from this project. Nothing is run, and no file is imported.
+
+    closure("train.py")               the files that a run of train.py depends on
+    digest(["train.py"], "seed 0")    one SHA-256 of them, of the packages that they import, and of a word
 """
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
 import hashlib
 from importlib import metadata
+import os
 from pathlib import Path
+import platform
+import re
 
 from core import files
 
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_FILE = re.compile(r"[\w./-]+\.\w+")
+
 
 def closure(*entries: str | Path) -> list[Path]:
-    """Returns the files of the project that `entries` depend on, themselves included, sorted.
+    """Returns the files of the project that `entries` depend on, themselves included, as sorted absolute paths.
 
-    Entries are Python files, relative to the root of the project or absolute. A file depends on what it imports,
-    anywhere in it, with the packages on the way; and on a file that it names by a string that is its path, as in
-    "configs/gpt.py".
+    A Python file depends on
+
+    - every module of the project that it imports, anywhere in the file, and the packages that contain it;
+    - every module of the project that is named by a string, such as "experiments.population", which is how processes
+      are started;
+    - every Python file that is named by a string with its path from the root of the project, such as "configs/gpt.py",
+      also with a choice behind it ("configs/gpt.py:small");
+    - every file beside it that is named by a string, such as "report.html".
+
+    A name that is put together while the program runs cannot be seen: whoever uses one makes the file an entry.
+
+    Args:
+      entries: files, by their path from the root of the project or an absolute one.
+
+    Raises:
+      ValueError: a file imports a module that looks like one of the project's, but does not exist.
     """
-    pending, seen = [files.ROOT / entry for entry in entries], set()
-    while pending:
-        path = pending.pop()
-        if path not in seen:
-            seen.add(path)
-            pending += _dependencies(files.ROOT, path, path.stat().st_mtime_ns)[0]
-    return sorted(seen)
+    return [Path(path) for path in sorted(_closure(entries))]
 
 
 def digest(entries: Iterable[str | Path], *words: str) -> str:
-    """Returns the SHA-256 of the closure of `entries`, by path and content, its packages and `words`."""
+    """Returns a SHA-256 of the closure of `entries`: paths, contents, packages with their versions, and `words`."""
     sha = hashlib.sha256()
-    paths = closure(*entries)
-    for path in paths:
-        name = path.relative_to(files.ROOT) if path.is_relative_to(files.ROOT) else path
-        sha.update(f"{name}\0".encode() + path.read_bytes() + b"\0")
-    for word in [*packages(paths), *words]:
+    read = _closure(entries)
+    for path in sorted(read):
+        sha.update(read[path].name + read[path].sha)
+    for word in [*_packages(read.values()), *words]:
         sha.update(f"{word}\0".encode())
     return sha.hexdigest()
 
 
-def packages(paths: Iterable[Path]) -> list[str]:
-    """Returns what the given files import from outside, as sorted "name==version"; jaxlib, the compiler, with JAX."""
-    modules = {name for path in paths for name in _dependencies(files.ROOT, path, path.stat().st_mtime_ns)[1]}
+def packages(paths: Iterable[str | Path]) -> list[str]:
+    """Returns Python and the packages that these files import from outside the project, as sorted "name==version".
+
+    With JAX comes jaxlib, its compiler. A package that is not installed is left out.
+    """
+    return _packages(_facts(str(path)) for path in paths)
+
+
+# ---- files ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """A file: its path from the root, the hash of its content, what it needs directly, and modules from outside."""
+
+    name: bytes
+    sha: bytes
+    needs: tuple[str, ...] = ()
+    outside: frozenset[str] = frozenset()
+
+
+def _closure(entries: Iterable[str | Path]) -> dict[str, _Facts]:
+    pending, read = [str(files.ROOT / entry) for entry in entries], {}
+    while pending:
+        path = pending.pop()
+        if path not in read:
+            read[path] = _facts(path)
+            pending += read[path].needs
+    return read
+
+
+def _facts(path: str) -> _Facts:
+    status = os.stat(path)
+    return _read(str(files.ROOT), path, status.st_mtime_ns, status.st_size)
+
+
+@cache
+def _read(root: str, path: str, mtime: int, size: int) -> _Facts:
+    """Reads a file, again whenever its time or size has changed."""
+    content = Path(path).read_bytes()
+    identity = f"{os.path.relpath(path, root)}\0".encode(), hashlib.sha256(content).digest()
+    if not path.endswith(".py"):
+        return _Facts(*identity)
+    needs, outside = set(), set()
+    for node in ast.walk(ast.parse(content, path)):
+        if isinstance(node, ast.Constant):
+            if isinstance(node.value, str) and len(node.value) < 200:
+                needs.update(_named(root, path, node.value))
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            for name, members in _imports(root, path, node):
+                if not _is_ours(root, name):
+                    outside.add(name.split(".")[0])
+                    continue
+                modules, exists = _locate(root, name)
+                if not exists:
+                    raise ValueError(f"{path}, line {node.lineno}: there is no module {name} in this project")
+                needs.update(modules)
+                for member in members:  # a module, or something that is defined in one
+                    needs.update(_locate(root, f"{name}.{member}")[0])
+    return _Facts(*identity, tuple(sorted(needs)), frozenset(outside))
+
+
+def _imports(root: str, path: str, node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, list[str]]]:
+    """The modules of an import statement, by their full names, each with the members that are taken from it."""
+    if isinstance(node, ast.Import):
+        yield from ((alias.name, []) for alias in node.names)
+        return
+    parents = Path(os.path.relpath(path, root)).parts[: -node.level] if node.level else ()
+    yield ".".join([*parents, *([node.module] if node.module else [])]), [alias.name for alias in node.names]
+
+
+def _named(root: str, path: str, text: str) -> list[str]:
+    """The files that a string names: a module, a Python file of the project, or a file beside the one at `path`."""
+    if _DOTTED.fullmatch(text) and _is_ours(root, text):
+        modules, exists = _locate(root, text)
+        if exists:
+            return modules
+    name = text.split(":")[0]
+    if not _FILE.fullmatch(name) or ".." in name or name.startswith("/"):
+        return []
+    candidates = [os.path.join(root, name)] if name.endswith(".py") else []
+    candidates += [os.path.join(os.path.dirname(path), name)] if "/" not in name else []
+    return [candidate for candidate in candidates if os.path.isfile(candidate)]
+
+
+# ---- modules --------------------------------------------------------------------------------------------------------
+
+
+@cache
+def _is_ours(root: str, name: str) -> bool:
+    top = os.path.join(root, name.split(".")[0])
+    return os.path.isdir(top) or os.path.isfile(f"{top}.py")
+
+
+@cache
+def _locate(root: str, name: str) -> tuple[list[str], bool]:
+    """The files that importing a module of the project runs, and whether all parts of its name exist.
+
+    A folder without `__init__.py` is a package too, which runs nothing.
+    """
+    found, folders = [], [root]
+    for part in name.split("."):
+        for folder in folders:
+            path = os.path.join(folder, part)
+            if os.path.isfile(file := os.path.join(path, "__init__.py")):
+                found.append(file)
+                folders = [path, *_further_folders(path, file)]
+                break
+            if os.path.isfile(file := f"{path}.py"):
+                found.append(file)
+                folders = []
+                break
+            if os.path.isdir(path):
+                folders = [path]
+                break
+        else:
+            return found, False
+    return found, True
+
+
+def _further_folders(package: str, file: str) -> list[str]:
+    """The folders in which a package also looks for modules: those that it names, if it sets `__path__`."""
+    source = Path(file).read_text(encoding="utf-8")
+    if "__path__" not in source:
+        return []
+    texts = (node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant))
+    folders = (os.path.join(package, text) for text in texts if isinstance(text, str) and text.isidentifier())
+    return [folder for folder in folders if os.path.isdir(folder)]
+
+
+# ---- packages -------------------------------------------------------------------------------------------------------
+
+
+def _packages(read: Iterable[_Facts]) -> list[str]:
+    return _versions(frozenset().union(*(facts.outside for facts in read)))
+
+
+@cache
+def _versions(modules: frozenset[str]) -> list[str]:
     names = {name for module in modules for name in _distributions().get(module, ())}
     names |= {"jaxlib"} if "jax" in names else set()
-    return sorted(f"{name}=={metadata.version(name)}" for name in names)
+    return sorted([f"python=={platform.python_version()}", *(f"{name}=={metadata.version(name)}" for name in names)])
 
 
 @cache
 def _distributions() -> dict[str, list[str]]:
     return dict(metadata.packages_distributions())
-
-
-@cache
-def _dependencies(root: Path, path: Path, mtime: int) -> tuple[tuple[Path, ...], frozenset[str]]:
-    """What a file depends on directly: files of the project, and top-level modules from outside."""
-    if path.suffix != ".py":
-        return (), frozenset()
-    ours, outside = [], set()
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            ours += _named(root, node.value)
-            continue
-        else:
-            continue
-        for name in names:
-            found = _modules(root, name)
-            ours += found
-            if not found:
-                outside.add(name.split(".")[0])
-    return tuple(ours), frozenset(outside)
-
-
-def _named(root: Path, text: str) -> list[Path]:
-    """The file of the project that a string names by its path, also with a choice behind it, as in "x.py:gpt"."""
-    text = text.split(":")[0]
-    if "\n" in text or len(text) > 200 or not text.endswith((".py", ".html")):
-        return []
-    path = root / text
-    return [path] if path.is_file() and path.is_relative_to(root) else []
-
-
-def _modules(root: Path, name: str) -> list[Path]:
-    """The files that importing a dotted name runs: the packages on the way, and the module itself."""
-    found, folder = [], root
-    for part in name.split("."):
-        for path in (folder / part / "__init__.py", folder / f"{part}.py"):
-            if path.is_file():
-                found.append(path)
-        folder = folder / part
-    return found

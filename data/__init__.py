@@ -1,31 +1,32 @@
-"""Data: every set, by the name that a config gives it. To add one: a function in a file, and a line below.
+"""Data sets, by the name that a config gives them.
 
-A set is a function of plain keywords: `train` and `evaluation`, the splits in TFDS notation ("train[:80%]"),
-and its own. It returns a `Dataset`, whose sources `data.pipeline` turns into batches.
+To add one, write a function in a file of its own and add a line to `DATASETS`. The function takes only keywords:
+`train` and `evaluation`, the splits in TFDS notation such as "train[:80%]", and further options of the set. It returns
+a `data.dataset.Dataset`, whose sources `data.pipeline` turns into batches.
 """
 
 from data.binary_mnist import binary_mnist
 from data.digits import digits
-from data.fields import random_fields
-from data.files import image_folder, labelled_text
 from data.images import fashion_mnist, mnist
 from data.linear_functions import linear_functions
 from data.listops import listops
 from data.markov import markov
 from data.number_languages import number_languages
 from data.number_words import number_words
-from data.pretraining import sentence_pairs
 from data.progressions import progressions
 from data.python_docs import python_docs
 from data.quotes import python_docs_quotes
+from data.random_fields import random_fields
 from data.recall import recall
 from data.repeats import repeats
 from data.reversal import reversal
+from data.sentence_pairs import sentence_pairs
 from data.text import text_file, tiny_shakespeare
 from data.textures import textures
 from data.topics import topics
 from data.translation import translation
 from data.two_views import gaussian_pair, two_views
+from data.user_files import image_folder, labelled_text
 
 DATASETS = {
     "binary_mnist": binary_mnist,

@@ -1,4 +1,4 @@
-"""MNIST with pixels that are 0 or 1, drawn with the grey value as the probability: a set that has a likelihood."""
+"""MNIST with binary pixels, each sampled with its grey value as the probability, so that likelihoods are comparable."""
 
 import numpy as np
 
@@ -7,23 +7,23 @@ from data.images import mnist
 
 
 def binary_mnist(*, train: str = "train", evaluation: str = "test", targets: str = "images") -> Dataset:
-    """Returns `data.images.mnist` with every pixel 0 or 1; `targets` are "images", those that go in, or "labels".
+    """Returns `data.images.mnist` with every pixel 0 or 1.
 
-    A pixel is 1 with the grey value as its probability, drawn anew each time in training and once and for all in
-    evaluation (Salakhutdinov & Murray 2008; Burda et al. 2016). Bernoullis are a likelihood of such pixels only: their
-    nats compare with those of papers, those of grey ones do not.
+    A pixel is 1 with its grey value as the probability. It is sampled anew each time in training, and once and for all
+    in evaluation (Salakhutdinov & Murray 2008; Burda et al. 2016). A Bernoulli likelihood in nats compares with those
+    of papers on binary pixels only, not on grey ones. `targets` are "images", the same as the inputs, or "labels".
     """
     grey = mnist(train=train, evaluation=evaluation, targets=targets)
     return Dataset(
         facts=grey.facts,
-        train=Drawn(grey.train, grey.facts["image_shape"], targets=targets),
-        evaluation=Drawn(grey.evaluation, grey.facts["image_shape"], targets=targets),
+        train=BinaryImages(grey.train, grey.facts["image_shape"], targets=targets),
+        evaluation=BinaryImages(grey.evaluation, grey.facts["image_shape"], targets=targets),
         evaluation_name=evaluation,
     )
 
 
-class Drawn:
-    """A source of binary images from one of grey ones; without draws the same ones each time."""
+class BinaryImages:
+    """A source of binary images sampled from a source of grey ones; without draws the samples are always the same."""
 
     def __init__(self, images: Source, shape: tuple[int, int, int], *, targets: str):
         self._images, self._targets = images, targets

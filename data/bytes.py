@@ -1,19 +1,22 @@
-"""The vocabulary of single bytes: it knows every text and is the same for all of them."""
+"""The vocabulary of single bytes, which can encode every text."""
 
 import json
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from core.files import write_text
 from data.subwords import SPECIALS
+from data.vocabulary import checked_tokens
 
 
 class Bytes:
-    """One token for each byte of the text in UTF-8: its value, after the special tokens, which no text gives."""
+    """One token for each byte of the text in UTF-8: the byte's value, counted after the special tokens."""
 
     def save(self, path: str | Path) -> None:
         """Writes `text()` to a file."""
-        Path(path).write_text(self.text(), encoding="utf-8")
+        write_text(path, self.text())
 
     def text(self) -> str:
         """Returns {"type": "bytes", "special": ...} as JSON."""
@@ -26,13 +29,11 @@ class Bytes:
         """Returns the tokens of `text`, int32 (T,)."""
         return np.frombuffer(text.encode("utf-8"), np.uint8).astype(np.int32) + len(SPECIALS)
 
-    def decode(self, tokens: np.ndarray) -> str:
-        """Returns the text of `tokens`, integers (T,), without the special ones; what is not UTF-8 becomes "\\ufffd".
+    def decode(self, tokens: ArrayLike) -> str:
+        """Returns the text of `tokens`, integers (T,), without special tokens; invalid UTF-8 becomes "\\ufffd".
 
-        Raises ValueError for one outside the vocabulary.
+        Raises ValueError for a token outside the vocabulary.
         """
-        tokens = np.asarray(tokens, np.int64)
-        if ((tokens < 0) | (tokens >= len(self))).any():
-            raise ValueError(f"Tokens must lie in 0..{len(self) - 1}, got {tokens.min()}..{tokens.max()}.")
-        values = tokens[tokens >= len(SPECIALS)] - len(SPECIALS)
+        numbers = checked_tokens(tokens, len(self))
+        values = numbers[numbers >= len(SPECIALS)] - len(SPECIALS)
         return values.astype(np.uint8).tobytes().decode("utf-8", errors="replace")

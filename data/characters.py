@@ -1,4 +1,4 @@
-"""A vocabulary of single characters."""
+"""The vocabulary of the single characters of a text."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -6,11 +6,16 @@ import json
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from core.errors import UserError
+from core.files import write_text
+from data.vocabulary import checked_tokens
 
 
 @dataclass(frozen=True)
 class Characters:
-    """One token a character; its number is its place in `symbols`, which are sorted and all different."""
+    """One token for each character: its place in `symbols`, which are sorted and all different."""
 
     symbols: str
 
@@ -21,15 +26,15 @@ class Characters:
 
     @classmethod
     def load(cls, path: str | Path) -> "Characters":
-        """Reads what `save` wrote. Raises ValueError where the file holds something else."""
+        """Reads what `save` wrote. Raises UserError where the file holds something else."""
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         if content.get("type") != "characters":
-            raise ValueError(f"{path} does not hold a vocabulary of characters.")
+            raise UserError(f"{path} does not hold a vocabulary of characters.")
         return cls(content["symbols"])
 
     def save(self, path: str | Path) -> None:
         """Writes `text()` to a file."""
-        Path(path).write_text(self.text(), encoding="utf-8")
+        write_text(path, self.text())
 
     def text(self) -> str:
         """Returns {"type": "characters", "symbols": ...} as JSON."""
@@ -39,30 +44,27 @@ class Characters:
         return len(self.symbols)
 
     def encode(self, text: str) -> np.ndarray:
-        """Returns the tokens of `text`, int32 (T,). Raises ValueError that names an unknown character."""
-        codes = _codes(text)
+        """Returns the tokens of `text`, int32 (T,). Raises UserError that names an unknown character."""
+        codes = _code_points(text)
         tokens = np.searchsorted(self._codes, codes)
         unknown = np.append(self._codes, 0)[tokens] != codes
         unknown |= tokens == len(self)
         if unknown.any():
-            raise ValueError(
+            raise UserError(
                 f"The character {text[unknown.argmax()]!r} is not among the {len(self)} characters of the "
                 f"training text. Use only these: {self.symbols!r}."
             )
         return tokens.astype(np.int32)
 
-    def decode(self, tokens: np.ndarray) -> str:
-        """Returns the text of `tokens`, integers (T,). Raises ValueError for one outside the vocabulary."""
-        tokens = np.asarray(tokens, dtype=np.int64)
-        if ((tokens < 0) | (tokens >= len(self))).any():
-            raise ValueError(f"Tokens must lie in 0..{len(self) - 1}, got {tokens.min()}..{tokens.max()}.")
-        return "".join(self.symbols[token] for token in tokens)
+    def decode(self, tokens: ArrayLike) -> str:
+        """Returns the text of `tokens`, integers (T,). Raises ValueError for a token outside the vocabulary."""
+        return "".join(self.symbols[token] for token in checked_tokens(tokens, len(self)))
 
     @cached_property
     def _codes(self) -> np.ndarray:
-        return _codes(self.symbols)
+        return _code_points(self.symbols)
 
 
-def _codes(text: str) -> np.ndarray:
+def _code_points(text: str) -> np.ndarray:
     """Returns the Unicode code points of `text`, uint32 (T,)."""
     return np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)

@@ -1,4 +1,6 @@
-"""Handwritten digits, 1,797 grey images of 8x8 pixels, embedded: they come with scikit-learn."""
+"""Handwritten digits, 1,797 grey images of 8x8 pixels, which come with scikit-learn: nothing is downloaded."""
+
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -40,11 +42,11 @@ class Digits(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager):
-        # Imported here because it costs about a second and only the first run prepares.
+        # Imported here because it takes about a second, and only the first run prepares the set.
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split
 
-        content = load_digits()
+        content: Any = load_digits()
         rows = np.arange(len(content.target))
         train, test = train_test_split(rows, test_size=0.2, stratify=content.target, random_state=0)
         return {

@@ -1,15 +1,15 @@
-"""Labelled examples in the form that an architecture reads: with the class as a class, a next token, or a sequence.
+"""Rearranges labelled examples into what an architecture reads: the class as a class, as a token, or as a sequence.
 
-An image is read as a sequence of its intensities, row by row; a sequence of tokens stays what it is.
+An image is read as the sequence of its intensities, row by row; a sequence of tokens stays as it is.
 
-  form          what goes in                         what must come out                        for
-  plain         the images, or the tokens            the class                                 all that read these
+  form          inputs                               targets                                   for
+  plain         the images, or the tokens            the class                                 models that read these
   class         [CLS], then the tokens               the class                                 an encoder
   next_token    the tokens                           the class, as the token after the last    a decoder
-  answer        the tokens as the source             the class, as a sequence of one token     an encoder-decoder
-  density       the image but for its last pixel     every pixel, from those before it         a decoder
+  answer        the tokens, as the source            the class, as a sequence of one token     an encoder-decoder
+  density       the image without its last pixel     every pixel, from those before it         a decoder
   second_half   the same                             every pixel of the second half            a decoder
-  halves        the first half as the source         the second half                           an encoder-decoder
+  halves        the first half, as the source        the second half                           an encoder-decoder
 """
 
 from collections.abc import Callable
@@ -19,47 +19,52 @@ import math
 
 import numpy as np
 
+from core.errors import UserError
 from data.dataset import Batch, Dataset, Source
 
 
-def formed(dataset: Dataset, form: str, levels: int = 0) -> Dataset:
-    """Returns a set of labelled images or sequences in another form.
+def in_form(dataset: Dataset, form: str, levels: int = 0) -> Dataset:
+    """Returns a set of labelled images or sequences in another form, see the table above.
 
-    The class c is the token V + c where it comes after V tokens. V also stands for [CLS], and for the beginning of an
-    image; a sequence of classes begins with the token C. `levels` is V of images: see `data.images.Images`.
+    With V tokens, class c becomes token V + c where it follows the tokens. Token V is also [CLS], and begins an image.
+    A sequence of classes begins with token C, the number of classes.
 
-    Raises ValueError where there is no such form, or the examples do not have it.
+    Args:
+      dataset: images or sequences, with their classes as targets.
+      form: one of the table above.
+      levels: the number of intensities of images, V; see `data.images.Images`.
+
+    Raises UserError for an unknown form, and for examples that do not have the form.
     """
     if form == "plain":
         return dataset
     if form not in _FORMS:
-        raise ValueError(f"form must be one of plain, {', '.join(_FORMS)}, got {form!r}.")
-    arrange, facts, only_images = _FORMS[form]
-    known, images = dataset.facts, "image_shape" in dataset.facts
-    if only_images and not images:
-        raise ValueError(
-            f"form = {form!r} is for images: what comes before, a pixel has, and a padded sequence has not."
-        )
-    if "classes" not in known:
-        raise ValueError(f"form = {form!r} needs the labels: leave targets = 'labels'.")
+        raise UserError(f"form = {form!r}: expected one of plain, {', '.join(_FORMS)}.")
+    arrange, form_facts, only_images = _FORMS[form]
+    facts, is_images = dataset.facts, "image_shape" in dataset.facts
+    if only_images and not is_images:
+        raise UserError(f"form = {form!r} is for images, and these are sequences. Choose class, next_token or answer.")
+    if "classes" not in facts:
+        raise UserError(f"form = {form!r} needs the labels: leave targets = 'labels'.")
     length, vocab_size = (
-        (math.prod(known["image_shape"]), levels) if images else (known["context"], known["vocab_size"])
+        (math.prod(facts["image_shape"]), levels) if is_images else (facts["context"], facts["vocab_size"])
     )
-    arrange = partial(arrange, vocab_size=vocab_size, classes=known["classes"])
+    arrange = partial(arrange, vocab_size=vocab_size, classes=facts["classes"])
     return replace(
         dataset,
-        facts=facts(length, vocab_size, known["classes"]),
-        train=Formed(dataset.train, arrange, levels),
-        evaluation=Formed(dataset.evaluation, arrange, levels),
+        facts=form_facts(length, vocab_size, facts["classes"]),
+        train=RearrangedSource(dataset.train, arrange, levels),
+        evaluation=RearrangedSource(dataset.evaluation, arrange, levels),
     )
 
 
-class Formed:
-    """A source of sequences, made from one of labelled images or sequences.
+class RearrangedSource:
+    """A source of sequences, made from a source of labelled images or sequences.
 
     Args:
+      source: of images, or of tokens and their mask; the targets are labels.
       arrange: makes a batch from tokens (B, S), their mask (B, S) or None, and labels (B,).
-      levels: intensities of an image.
+      levels: the number of intensities of an image.
     """
 
     def __init__(self, source: Source, arrange: Callable, levels: int):
@@ -84,7 +89,7 @@ class Formed:
 
 
 def _class(tokens, mask, labels, *, vocab_size, classes) -> Batch:
-    inputs = {"tokens": _after(vocab_size, tokens)} | ({} if mask is None else {"mask": _after(True, mask)})
+    inputs = {"tokens": _prepend(vocab_size, tokens)} | ({} if mask is None else {"mask": _prepend(True, mask)})
     return {"inputs": inputs, "targets": labels, "weights": np.ones(len(tokens), np.float32)}
 
 
@@ -103,7 +108,7 @@ def _answer(tokens, mask, labels, *, vocab_size, classes) -> Batch:
 
 
 def _density(tokens, mask, labels, *, vocab_size, classes) -> Batch:
-    inputs = {"tokens": _after(vocab_size, tokens[:, :-1])}
+    inputs = {"tokens": _prepend(vocab_size, tokens[:, :-1])}
     return {"inputs": inputs, "targets": tokens, "weights": np.ones(tokens.shape, np.float32)}
 
 
@@ -119,11 +124,12 @@ def _halves(tokens, mask, labels, *, vocab_size, classes) -> Batch:
     return batch | {"inputs": batch["inputs"] | {"source": first}}
 
 
-def _after(first, x):
-    """`x` (B, S) with `first` in front of each row."""
-    return np.concatenate([np.full((len(x), 1), first, x.dtype), x], axis=1)
+def _prepend(first, rows):
+    """Returns `rows` (B, S) with `first` in front of each, (B, 1 + S)."""
+    return np.concatenate([np.full((len(rows), 1), first, rows.dtype), rows], axis=1)
 
 
+# form -> how a batch is made; the facts, from S tokens per example, V different ones, C classes; only for images?
 _FORMS = {
     "class": (_class, lambda S, V, C: {"context": S + 1, "vocab_size": V + 1, "classes": C}, False),
     "next_token": (_next_token, lambda S, V, C: {"context": S, "vocab_size": V + C}, False),

@@ -1,14 +1,16 @@
-"""Labelled images, shifted, cropped and flipped for training."""
+"""MNIST, Fashion-MNIST and whatever else is labelled images; in training shifted, cropped and flipped at random."""
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
+from core.errors import UserError
 from data.dataset import Batch, Dataset
-from data.decoded import decoded
-from data.forms import formed
+from data.forms import in_form
+from data.image_cache import decoded_images
 from data.storage import open_official
 
 
@@ -48,26 +50,34 @@ def image_dataset(
     builder: tfds.core.DatasetBuilder, train: str, evaluation: str, *, peak: int, targets: str = "labels",
     levels: int = 0, form: str = "plain", **augmentation,
 ) -> Dataset:  # fmt: skip
-    """Returns a set with features "image" and "label"; `peak` is the pixel value that becomes 1.0.
+    """Returns a TFDS set with features "image" and "label".
 
-    In a form of tokens (see `data.forms`) an image has `levels` intensities, by default all that there are.
+    Args:
+      builder: the set. train, evaluation: the splits to use.
+      peak: the pixel value that becomes 1.0.
+      form: see `data.forms`. Where images become tokens, they have `levels` intensities, by default peak + 1.
+      targets, levels, augmentation: see `Images`.
 
-    Raises ValueError where a split does not exist, or targets or augmentation do not fit the images.
+    Raises UserError for a split that does not exist, and for targets or augmentation that do not fit the images.
     """
     if form != "plain" and not levels:
         levels = peak + 1
-    made = labelled_images(
-        partial(decoded, builder), builder.info.features["label"].num_classes, train, evaluation, peak=peak,
+    features: Any = builder.info.features
+    images = labelled_images(
+        partial(decoded_images, builder), features["label"].num_classes, train, evaluation, peak=peak,
         targets=targets, levels=levels, **augmentation,
     )  # fmt: skip
-    return formed(made, form, levels)
+    return in_form(images, form, levels)
 
 
 def labelled_images(
     rows: Callable, classes: int, train: str, evaluation: str, *, peak: int, targets: str, levels: int = 0,
     **augmentation,
 ) -> Dataset:  # fmt: skip
-    """Returns a set of images with labels 0..classes - 1; `rows` gives those of a split, see `Images`."""
+    """Returns a set of images with labels 0..classes - 1.
+
+    `rows` is a function from a split to its labelled images, see `Images`, as are the other arguments.
+    """
 
     def source(split: str, **augmentation) -> Images:
         return Images(rows(split), peak=peak, targets=targets, levels=levels, **augmentation)
@@ -83,17 +93,20 @@ def labelled_images(
 
 
 class Images:
-    """A source of images, float32 (B, height, width, channels) in [0, 1], with their labels or themselves as targets.
+    """A source of images, float32 (B, height, width, channels) in [0, 1].
 
     Args:
-      rows: an array of labelled images, see `data.decoded.row_type`, or what can be indexed like one.
+      rows: an array of labelled images, see `data.image_cache.row_type`, or an object that can be indexed like one.
       peak: the pixel value that becomes 1.0.
-      targets: "labels", int32 (B,), or "images", the same ones that go in.
-      shift: training images move by up to this many pixels, down or up and right or left. What moves in is 0.
-      crop: training images are cut to a random share of their sides, at least this one, at a random place,
-        and stretched back. 1 keeps them whole.
+      targets: "labels", int32 (B,), or "images", the same as the inputs.
+      shift: training images move by up to this many pixels vertically and horizontally; 0 fills the gap.
+      crop: training images are cut to a random share of their sides, at least this one, at a random place, and
+        stretched back. 1 leaves them as they are.
       flip: every second training image is mirrored left to right.
-      levels: of intensity, evenly from 0 to 1, to the nearest of which each pixel is moved; 0 leaves them as they are.
+      levels: each pixel is rounded to the nearest of this many intensities, evenly spaced from 0 to 1; 0 leaves them as
+        they are.
+
+    Raises UserError for arguments that do not fit the images.
     """
 
     def __init__(
@@ -109,13 +122,13 @@ class Images:
     ):
         shape = rows.dtype["image"].shape
         if not 0 <= shift < min(shape[:2]):
-            raise ValueError(f"shift must lie in 0..{min(shape[:2]) - 1} for images {shape}, got {shift}.")
+            raise UserError(f"shift = {shift}: expected 0 to {min(shape[:2]) - 1} pixels for images {shape}.")
         if not 0 < crop <= 1:
-            raise ValueError(f"crop is a share of the image side, above 0 and up to 1, got {crop}.")
+            raise UserError(f"crop = {crop}: expected a share of the image side, above 0 and up to 1.")
         if targets not in ("labels", "images"):
-            raise ValueError(f"targets must be 'labels' or 'images', got {targets!r}.")
+            raise UserError(f"targets = {targets!r}: expected 'labels' or 'images'.")
         if levels < 0 or levels == 1:
-            raise ValueError(f"levels must be at least 2, or 0 to leave the pixels as they are, got {levels}.")
+            raise UserError(f"levels = {levels}: expected at least 2, or 0 to leave the pixels as they are.")
         self.draws = _DRAWS if shift or crop < 1 or flip else 0
         self._augmentation = {"shift": shift, "crop": crop, "flip": flip}
         self.shape = shape
@@ -140,10 +153,10 @@ class Images:
 
 
 def augment(images: np.ndarray, draws: np.ndarray, *, shift: int, crop: float, flip: bool) -> np.ndarray:
-    """Crops, mirrors and then shifts each of float32 `images` (B, height, width, channels) in its own way.
+    """Returns float32 `images` (B, height, width, channels), each cropped, mirrored and then shifted at random.
 
     `draws` (B, 6) are uniform in [0, 1): shift down, shift right, size, top and left of the crop, mirror.
-    Pixels between pixels are interpolated bilinearly; whole shifts and mirrors are exact.
+    Crops are interpolated bilinearly; shifts and mirrored images are exact.
     """
     down, right, size, top, left, mirror = draws.T
     if crop == 1 and not flip:
@@ -160,12 +173,12 @@ _DRAWS = 6
 
 
 def _pixels(draws: np.ndarray, most: int) -> np.ndarray:
-    """Maps uniform draws (B,) to whole numbers from -most to most."""
+    """Maps uniform draws (B,) to integers from -most to most."""
     return np.floor(draws * (2 * most + 1)) - most
 
 
 def _moved(images: np.ndarray, down: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Each image moved by whole pixels, cut out of itself with a frame of zeros: quicker than to weigh its pixels."""
+    """Returns each image moved by whole pixels. Cutting it out of a frame of zeros is faster than interpolation."""
     count, height, width, channels = images.shape
     frame = int(max(np.abs(down).max(), np.abs(right).max()))
     framed = np.zeros((count, height + 2 * frame, width + 2 * frame, channels), images.dtype)
@@ -176,7 +189,7 @@ def _moved(images: np.ndarray, down: np.ndarray, right: np.ndarray) -> np.ndarra
 
 
 def _sampling(side: int, shift: np.ndarray, share: np.ndarray, start: np.ndarray, mirrored: np.ndarray) -> np.ndarray:
-    """Returns float32 (B, side, side): how much of each old pixel goes into each new one, along one axis."""
+    """Returns the weight of each old pixel in each new one along one axis, float32 (B, new, old)."""
     at = np.arange(side) - shift[:, None]
     outside = (at < 0) | (at >= side)
     at = np.where(mirrored[:, None], side - 1 - at, at)

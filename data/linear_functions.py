@@ -1,9 +1,10 @@
-"""Examples of linear functions, another one in each sequence: what a model must learn in its context."""
+"""Examples of linear functions, a new function in each sequence: a model must learn it from its context."""
 
 import numpy as np
 
-from data.arrays import array_dataset
+from core.errors import UserError
 from data.dataset import Dataset
+from data.in_memory import array_dataset
 
 _SIZES = {"train": 100_000, "test": 2_000}
 
@@ -11,21 +12,21 @@ _SIZES = {"train": 100_000, "test": 2_000}
 def linear_functions(
     *, train: str = "train", evaluation: str = "test", dimensions: int = 2, length: int = 12
 ) -> Dataset:
-    """Returns sequences of `length` points and the values there of one linear function, without noise.
+    """Returns sequences of `length` points, with the values of one linear function at them, without noise.
 
-    The points are N(0, I), and so is the function's vector, divided by sqrt(`dimensions`), so that values have
-    variance 1 (Garg et al. 2022, section 3.1). The targets are the values. Made anew at each start, always the same;
-    splits train (100,000) and test (2,000).
+    Points are drawn from N(0, I). The function's vector is too, and is divided by sqrt(`dimensions`), so that values
+    have variance 1 (Garg et al. 2022, section 3.1). The targets are the values. The sequences are generated at each
+    start, always the same ones; splits train (100,000) and test (2,000).
     """
     if dimensions < 1 or length < 1:
-        raise ValueError(f"dimensions = {dimensions}, length = {length}: expected at least 1 of each.")
+        raise UserError(f"dimensions = {dimensions}, length = {length}: expected at least 1 of each.")
     generator, count = np.random.default_rng(0), sum(_SIZES.values())
     points = generator.standard_normal((count, length, dimensions), np.float32)
     slopes = generator.standard_normal((count, dimensions, 1), np.float32) / np.float32(dimensions**0.5)
     values = (points @ slopes)[..., 0]
-    made = {
+    examples = {
         "inputs": {"points": points, "values": values},
         "targets": values,
         "weights": np.ones(values.shape, np.float32),
     }
-    return array_dataset("linear_functions", made, _SIZES, train, evaluation, dimensions=dimensions, context=length)
+    return array_dataset("linear_functions", examples, _SIZES, train, evaluation, dimensions=dimensions, context=length)

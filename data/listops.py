@@ -8,8 +8,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from core.errors import UserError
 from data.dataset import Dataset
-from data.forms import formed
+from data.forms import in_form
 from data.sequences import Sequences, sequence_dataset
 
 SYMBOLS = ("[PAD]", *"0123456789", "[MIN", "[MAX", "[MED", "[SM", "X")  # X closes a list, as in Long Range Arena
@@ -20,42 +21,47 @@ def listops(
     *, train: str = "train", evaluation: str = "validation", max_depth: int = 10, max_args: int = 10,
     longer_than: int = 500, shorter_than: int = 2000, examples: int = 96_000, form: str = "plain",
 ) -> Dataset:  # fmt: skip
-    """Returns expressions and their values, 10 classes; made anew at each start, the same each time, no two equal.
+    """Returns expressions and their values, which are 10 classes.
 
-    The defaults are those of Long Range Arena, and take some 15 seconds to make, once in a process. Splits train
-    (`examples`), validation (2,000) and test (2,000).
+    The expressions are generated at each start, always the same ones, and all are different. The defaults are those of
+    Long Range Arena; generating these takes about 15 seconds, once per process. Splits train (`examples`), validation
+    (2,000) and test (2,000).
 
     Args:
-      max_depth: each argument is a list with probability 1/4, else a digit; at this depth, a digit. The whole is at 1.
+      max_depth: each argument is a list with probability 1/4, else a digit; at this depth it is always a digit. The
+        expression itself is at depth 1.
       max_args: a list has 2 to this many arguments.
-      longer_than, shorter_than: bounds of the length in tokens, where a list counts 2 besides its arguments.
+      longer_than, shorter_than: exclusive bounds of the length in tokens; a list has 2 tokens besides its arguments.
       form: see `data.forms`.
 
-    Raises ValueError where hardly any expression has such a length.
+    Raises UserError where hardly any expression has such a length.
     """
     if not 0 <= longer_than < shorter_than - 1 or max_depth < 1 or max_args < 2 or examples < 1:
-        raise ValueError(
+        raise UserError(
             f"longer_than = {longer_than}, shorter_than = {shorter_than}, max_depth = {max_depth}, max_args = "
-            f"{max_args}, examples = {examples}: expected room for a length in between, and at least 1, 2 and 1."
+            f"{max_args}, examples = {examples}: expected 0 <= longer_than < shorter_than - 1, max_depth >= 1, "
+            "max_args >= 2 and examples >= 1."
         )
-    made = _expressions(
+    expressions = _expressions(
         examples + 2 * _HELD_OUT, max_depth=max_depth, max_args=max_args, longer_than=longer_than,
         shorter_than=shorter_than,
     )  # fmt: skip
     sizes = {"validation": _HELD_OUT, "test": _HELD_OUT, "train": examples}
-    facts = {"classes": 10, "vocab_size": len(SYMBOLS), "context": shorter_than - 1}
-    return formed(sequence_dataset("listops", made, sizes, train, evaluation, **facts), form)
+    dataset = sequence_dataset(
+        "listops", expressions, sizes, train, evaluation, context=shorter_than - 1, classes=10, vocab_size=len(SYMBOLS)
+    )
+    return in_form(dataset, form)
 
 
 # ---- private parts --------------------------------------------------------------------------------------------------
 
 _HELD_OUT = 2_000
-_ROOTS = 20_000  # grown at a time; of these 8 % have the length that Long Range Arena asks for
+_ROOTS = 20_000  # expressions generated at a time; 8 % of them have the length that Long Range Arena asks for
 
 
 @lru_cache(maxsize=2)  # the members of a population share them
 def _expressions(count: int, **shape) -> Sequences:
-    """The first `count` different expressions that turn up. Not to be written to."""
+    """Returns the first `count` different expressions. Callers share the arrays and must not write to them."""
     generator = np.random.default_rng(0)
     expressions, targets, seen = [], [], set()
     while len(expressions) < count:
@@ -68,8 +74,8 @@ def _expressions(count: int, **shape) -> Sequences:
                 expressions.append(expression)
                 targets.append(value)
         if len(expressions) < min(count, before + count // 500 + 1):
-            raise ValueError(
-                f"{len(expressions):,} expressions of such lengths were found, {count:,} are needed, and hardly any "
+            raise UserError(
+                f"{len(expressions):,} different expressions have such lengths, {count:,} are needed, and hardly any "
                 "more turn up. Move longer_than and shorter_than apart, raise max_depth or max_args, or lower examples."
             )
     return Sequences.of(expressions[:count], targets[:count])
@@ -78,9 +84,12 @@ def _expressions(count: int, **shape) -> Sequences:
 def grow(
     generator: np.random.Generator, roots: int, *, max_depth: int, max_args: int, longer_than: int, shorter_than: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of `roots` random expressions those of fitting length: tokens, one after the other, lengths and values.
+    """Generates `roots` random expressions, and returns those of fitting length.
 
-    All trees grow together, a level at a time. The children of a node lie side by side, in the order of the nodes.
+    All expression trees grow at once, level by level. The children of a node are adjacent, in the order of the nodes.
+
+    Returns:
+      The tokens of all expressions, one after the other, uint8 (T,); their lengths, (N,); and their values, (N,).
     """
     levels, size = [], roots
     for depth in range(1, max_depth + 1):
@@ -91,7 +100,7 @@ def grow(
         size = arguments.sum()
 
     # Upwards: the value and the length of a list follow from those of its arguments.
-    values, lengths, measured = None, None, []
+    values, lengths, lengths_by_level = np.empty(0, np.int64), np.empty(0, np.int64), []
     for is_list, symbol, arguments in reversed(levels):
         below = values, lengths
         values, lengths = symbol.copy(), np.ones(len(symbol), np.int64)
@@ -99,14 +108,18 @@ def grow(
             first = arguments.cumsum() - arguments
             values[is_list] = _apply(symbol[is_list], below[0], first, arguments)
             lengths[is_list] = 2 + np.add.reduceat(below[1], first)
-        measured.append(lengths)
+        lengths_by_level.append(lengths)
 
-    # Downwards: an argument starts where the one before it ends, the first one after the name of its operator.
+    # Downwards: an argument starts where the one before it ends, and the first one after its operator.
     fits = (lengths > longer_than) & (lengths < shorter_than)
     tokens = np.zeros(lengths[fits].sum(), np.uint8)
-    found = tokens, lengths[fits], values[fits]
+    result = tokens, lengths[fits], values[fits]
     starts = np.where(fits, (lengths * fits).cumsum() - lengths, -1)  # -1: in a tree that does not fit
-    for (is_list, symbol, arguments), lengths, below in zip(levels, measured[::-1], [*measured[-2::-1], None]):
+    lengths_by_level.reverse()
+    none_below = np.empty(0, np.int64)  # the deepest level has no lists
+    for (is_list, symbol, arguments), lengths, below in zip(
+        levels, lengths_by_level, [*lengths_by_level[1:], none_below]
+    ):
         kept, lists = starts >= 0, is_list & (starts >= 0)
         tokens[starts[kept]] = (symbol + np.where(is_list, FIRST_OPERATOR, FIRST_DIGIT))[kept]
         tokens[starts[lists] + lengths[lists] - 1] = END
@@ -115,11 +128,11 @@ def grow(
             before = below.cumsum() - below
             offset = np.repeat(starts[is_list] + 1 - before[first], arguments)
             starts = np.where(np.repeat(kept[is_list], arguments), before + offset, -1)
-    return found
+    return result
 
 
 def _apply(operators, values, first, counts):
-    """What each operator makes of its arguments: `counts` of `values`, from `first` on."""
+    """Returns the value of each operator; its arguments are `counts` of `values`, from index `first` on."""
     ordered = np.sort(np.repeat(np.arange(len(counts)), counts) * 10 + values) % 10
     median = (ordered[first + (counts - 1) // 2] + ordered[first + counts // 2]) // 2
     last = first + counts - 1

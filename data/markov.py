@@ -1,42 +1,43 @@
-"""Random text from a Markov chain: what a language model can learn of it, and no more, is known."""
+"""Random text from a Markov chain, whose entropy rate, the lowest loss of a language model, is known."""
 
 import numpy as np
 
-from data.arrays import array_dataset
+from core.errors import UserError
 from data.dataset import Dataset
+from data.in_memory import array_dataset
 
 _SIZES = {"train": 20_000, "test": 2_000}
 
 
 def markov(*, train: str = "train", evaluation: str = "test", symbols: int = 12, context: int = 16) -> Dataset:
-    """Returns sequences in which each token is drawn given the one before it; made anew at each start, always the same.
+    """Returns sequences of `context` tokens in which each token depends on the one before it.
 
-    Splits train (20,000) and test (2,000). The targets are one token on. No model can have a loss below `entropy_rate`
-    in the long run, but for one that sees the target.
+    The targets are the next tokens. In the long run no model can have a loss below `entropy_rate`, unless it sees the
+    target. The sequences are generated at each start, always the same ones; splits train (20,000) and test (2,000).
     """
     if symbols < 2 or context < 1:
-        raise ValueError(f"symbols = {symbols}, context = {context}: expected at least 2 and 1.")
+        raise UserError(f"symbols = {symbols}, context = {context}: expected at least 2 and 1.")
     generator, count = np.random.default_rng(1), sum(_SIZES.values())
     borders = transitions(symbols).cumsum(axis=1)
     tokens = np.empty((count, context + 1), np.int32)
     tokens[:, 0] = generator.choice(symbols, count, p=stationary(symbols))
     for place in range(context):
-        tokens[:, place + 1] = _drawn(generator, borders[tokens[:, place]])
-    made = {
+        tokens[:, place + 1] = _sample(generator, borders[tokens[:, place]])
+    examples = {
         "inputs": {"tokens": tokens[:, :-1]},
         "targets": tokens[:, 1:],
         "weights": np.ones((count, context), np.float32),
     }
-    return array_dataset("markov", made, _SIZES, train, evaluation, vocab_size=symbols, context=context)
+    return array_dataset("markov", examples, _SIZES, train, evaluation, vocab_size=symbols, context=context)
 
 
 def transitions(symbols: int) -> np.ndarray:
-    """Returns the probabilities (from, to) of the chain."""
+    """Returns the transition probabilities of the chain, (from, to)."""
     return np.random.default_rng(0).dirichlet(np.full(symbols, 0.4), size=symbols)
 
 
 def stationary(symbols: int) -> np.ndarray:
-    """Returns how often each symbol comes in the long run."""
+    """Returns the stationary distribution of the chain, (symbols,)."""
     equations = np.vstack([transitions(symbols).T - np.eye(symbols), np.ones(symbols)])
     return np.linalg.lstsq(equations, np.append(np.zeros(symbols), 1), rcond=None)[0]
 
@@ -47,6 +48,6 @@ def entropy_rate(symbols: int) -> float:
     return float(-stationary(symbols) @ (matrix * np.log(matrix)).sum(axis=1))
 
 
-def _drawn(generator: np.random.Generator, borders: np.ndarray) -> np.ndarray:
-    """One draw for each row of cumulated probabilities."""
+def _sample(generator: np.random.Generator, borders: np.ndarray) -> np.ndarray:
+    """Returns one sample for each row of cumulative probabilities (B, symbols)."""
     return np.minimum((generator.random((len(borders), 1)) >= borders).sum(axis=1), borders.shape[1] - 1)

@@ -1,4 +1,4 @@
-"""Numbers in the words of sixteen languages, embedded: which language is it? Text as bytes, each with a class.
+"""Numbers written in the words of sixteen languages, as bytes; the class is the language. Nothing is downloaded.
 
 Danish and Norwegian, or Czech and Slovak, share many words, so single letters and words do not suffice.
 """
@@ -16,15 +16,15 @@ LANGUAGES = ("cs", "da", "de", "en", "es", "fi", "fr", "hu", "it", "nl", "no", "
 
 
 def number_languages(*, train: str = "train", evaluation: str = "test") -> Dataset:
-    """Returns 2,500 numbers below 100,000 in 16 languages as UTF-8 bytes, with the language as class.
+    """Returns 2,500 numbers below 100,000 in 16 languages as UTF-8 bytes, with the language as the class.
 
-    The splits are train and test (90 and 10 %, by a hash); a number is in all languages of one split. The classes are
-    `LANGUAGES`, in this order. Raises ValueError where a split does not exist.
+    The splits are train and test (90 and 10 %, by a hash); all languages of a number are in the same split. The classes
+    are `LANGUAGES`, in this order. Raises UserError for a split that does not exist.
     """
     vocabulary = Bytes()
     builder = open_embedded(NumberLanguages)
-    found = {split: next(records(builder, split)) for split in builder.info.splits}
-    lines = {split: record["text"].decode().split("\n") for split, record in found.items()}
+    contents = {split: next(records(builder, split)) for split in builder.info.splits}
+    lines = {split: record["text"].decode().split("\n") for split, record in contents.items()}
     texts = [vocabulary.encode(line) for split in lines for line in lines[split]]
     targets = [number % len(LANGUAGES) for split in lines for number in range(len(lines[split]))]
     return sequence_dataset(
@@ -52,7 +52,7 @@ class NumberLanguages(tfds.core.GeneratorBasedBuilder):
         }
 
     def _generate_examples(self, numbers):
-        # Imported here because only the first run prepares.
+        # Imported here because only the first run prepares the set.
         from num2words import num2words
 
         yield 0, {"text": "\n".join(num2words(number, lang=language) for number in numbers for language in LANGUAGES)}

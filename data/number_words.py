@@ -1,6 +1,6 @@
-"""The numbers from 0 to 99,999 in English and German words, embedded: a translation that turns the order around.
+"""The numbers from 0 to 99,999 in English and German words: a translation that changes the order.
 
-"forty-two" is "zweiundvierzig": units come before tens in German, inside one long word.
+"forty-two" is "zweiundvierzig": in German units come before tens, inside one long word. Nothing is downloaded.
 """
 
 from functools import lru_cache
@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data.dataset import Dataset
-from data.pairs import Pairs, Prompts, pairs_in
+from data.source_target import Pairs, Prompts, source_and_facts
 from data.storage import open_embedded, records, split_parts
 from data.subwords import Subwords
 
@@ -20,20 +20,24 @@ def number_words(
 ) -> Dataset:
     """Returns English number words with their German translation, splits train and test (90 and 10 %).
 
-    A tenth of the numbers, chosen by a hash, is in test only. `vocab_size`: tokens of the byte-level BPE, learned from
-    the split train, which both languages share; 263 makes every byte a token. `form`: see `data.pairs.pairs_in`.
-    Raises ValueError where a split does not exist.
+    A tenth of the numbers, chosen by a hash, is in test only.
+
+    Args:
+      vocab_size: tokens of the byte-level BPE that both languages share and that is learned from the training split;
+        263 makes every byte a token.
+      form: "pairs" or "prompt", see `data.source_target`.
+
+    Raises UserError for a split that does not exist.
     """
     vocabulary, tokens = _tokens(vocab_size)
     longest = [max(len(row) for sides in tokens.values() for row in sides[side]) for side in (0, 1)]
     source_length, length = longest[0], longest[1] + 1
-
-    made, facts = pairs_in(form)
+    make_source, facts = source_and_facts(form)
 
     def pairs(spec: str) -> Pairs | Prompts:
         parts = split_parts("number_words", {split: len(sides[0]) for split, sides in tokens.items()}, spec)
         sources, targets = ([row for split, part in parts for row in tokens[split][side][part]] for side in (0, 1))
-        return made(sources, targets, source_length=source_length, length=length)
+        return make_source(sources, targets, source_length=source_length, length=length)
 
     return Dataset(
         facts=facts(len(vocabulary), source_length, length),
@@ -44,13 +48,16 @@ def number_words(
     )
 
 
-@lru_cache(maxsize=1)  # it takes seconds, and the members of a population share it
+@lru_cache(maxsize=1)  # takes seconds; the members of a population share the result
 def _tokens(vocab_size: int) -> tuple[Subwords, dict[str, list[list[np.ndarray]]]]:
-    """The vocabulary, and the tokens of each number, in English and in German, by split. Not to be written to."""
+    """Returns the vocabulary, and by split the tokens of each number in English and in German.
+
+    Callers share the arrays and must not write to them.
+    """
     builder = open_embedded(NumberWords)
-    found = {split: next(records(builder, split)) for split in builder.info.splits}
+    contents = {split: next(records(builder, split)) for split in builder.info.splits}
     both = ("english", "german")
-    texts = {split: [record[language].decode().split("\n") for language in both] for split, record in found.items()}
+    texts = {split: [record[language].decode().split("\n") for language in both] for split, record in contents.items()}
     vocabulary = Subwords.train(sum(texts["train"], []), kind="bpe", vocab_size=vocab_size)
     return vocabulary, {split: [vocabulary.encode_all(lines) for lines in sides] for split, sides in texts.items()}
 
@@ -72,7 +79,7 @@ class NumberWords(tfds.core.GeneratorBasedBuilder):
         }
 
     def _generate_examples(self, numbers):
-        # Imported here because only the first run prepares.
+        # Imported here because only the first run prepares the set.
         from num2words import num2words
 
         words = lambda language: "\n".join(num2words(number, lang=language) for number in numbers)

@@ -1,4 +1,4 @@
-"""The documentation of Python as plain text, half a million characters, embedded: it comes with CPython."""
+"""The documentation of Python as plain text, half a million characters, which comes with CPython itself."""
 
 import sys
 
@@ -12,7 +12,7 @@ from data.text import builder_texts, text_dataset
 def python_docs(
     *, context: int, train: str = "train", evaluation: str = "validation", jitter: bool = True, tokenizer: str = ""
 ) -> Dataset:
-    """Returns the help topics of the running Python, with splits train and validation (90 and 10 %).
+    """Returns the help topics of the running Python, splits train and validation (90 and 10 %).
 
     The text and its vocabulary of about 100 characters depend on the version of Python.
     `context` and `jitter`: see `data.text.Windows`; `tokenizer`: see `data.text.text_dataset`.
@@ -31,7 +31,7 @@ class PythonDocs(tfds.core.GeneratorBasedBuilder):
         return tfds.core.DatasetInfo(builder=self, description=__doc__, features=features)
 
     def _split_generators(self, dl_manager):
-        # Imported here because only the first run prepares.
+        # Imported here because only the first run prepares the set.
         from pydoc_data.topics import topics
 
         text = "\n\n".join(topics[name] for name in sorted(topics))

@@ -1,12 +1,13 @@
-"""A tagging task in the documentation of Python: which words stood between quotes."""
+"""A tagging task on the documentation of Python: which words were in quotes?"""
 
 import re
 
 import numpy as np
 
+from core.errors import UserError
 from data.dataset import Batch, Dataset
-from data.pretraining import frame, python_docs_vocabulary
 from data.python_docs import PythonDocs
+from data.sentence_pairs import frame, python_docs_vocabulary
 from data.storage import open_embedded
 from data.subwords import CLS, SEP
 from data.text import builder_texts, split_text
@@ -15,11 +16,20 @@ from data.text import builder_texts, split_text
 def python_docs_quotes(
     *, context: int, vocab_size: int = 2048, train: str = "train", evaluation: str = "validation"
 ) -> Dataset:
-    """Returns paragraphs of `python_docs` without their double quotes, and for each token if it stood between two.
+    """Returns paragraphs of `python_docs` without double quotes; class 1 marks the tokens that were in quotes, else 0.
 
-    These quotes mark code, as in: The "assert" statement. A paragraph with an odd number of them is left out, a long
-    one is several examples. The vocabulary is that of `sentence_pairs`.
+    The quotes mark code, as in: The "assert" statement. A paragraph with an odd number of quotes is left out, and a
+    long one becomes several examples. The vocabulary is that of `data.sentence_pairs`.
+
+    Args:
+      context: tokens of an example, including [CLS] and [SEP].
+      vocab_size: tokens of the vocabulary.
+      train, evaluation: splits, and slices of them counted in characters.
+
+    Raises UserError for a split that does not exist, and for a context that is too short.
     """
+    if context < 3:
+        raise UserError(f"context = {context}: expected at least 3, for [CLS], a token and [SEP].")
     vocabulary = python_docs_vocabulary(vocab_size)
     texts = builder_texts(open_embedded(PythonDocs))
 
@@ -46,7 +56,7 @@ def python_docs_quotes(
 
 
 class TaggedTexts:
-    """A source of framed texts, tokens and mask (B, T), with a class and a weight for each token.
+    """A source of texts between [CLS] and [SEP], tokens and mask (B, T), with a class and a weight for each token.
 
     Args:
       tokens, mask, targets, weights: (N, T) each.
@@ -70,7 +80,7 @@ class TaggedTexts:
 
 
 def _quoted(parts: list[np.ndarray], longest: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Pieces of up to `longest` tokens and their labels; every second part was between quotes."""
+    """Returns pieces of up to `longest` tokens and their labels; every second of `parts` was in quotes."""
     tokens = np.concatenate(parts)
     labels = np.repeat(np.arange(len(parts)) % 2, [len(part) for part in parts])
     pieces = range(0, len(tokens), longest)

@@ -1,9 +1,10 @@
-"""Strings of random tokens, and the same backwards: a translation that is about order alone."""
+"""Strings of random tokens and their reverse: a translation that only changes the order."""
 
 import numpy as np
 
+from core.errors import UserError
 from data.dataset import Dataset
-from data.pairs import Pairs
+from data.source_target import Pairs
 from data.storage import split_rows
 from data.subwords import SPECIALS
 
@@ -11,15 +12,18 @@ _SIZES = {"train": 20_000, "test": 1_000}
 
 
 def reversal(*, train: str = "train", evaluation: str = "test", symbols: int = 13, length: int = 8) -> Dataset:
-    """Returns strings of `length` tokens and their reverse; made anew at each start, the same each time, no two equal.
+    """Returns strings of `length` tokens, of `symbols` different ones, and as targets the strings reversed.
 
-    Splits train (20,000) and test (1,000). Token numbers follow those of the special tokens.
+    All strings are different. They are generated at each start, always the same ones; splits train (20,000) and test
+    (1,000). The symbols are numbered after the special tokens.
     """
-    if length < 1 or symbols**length < 2 * sum(_SIZES.values()):
-        raise ValueError(f"symbols = {symbols}, length = {length}: there are too few strings, choose more of either.")
-    drawn = np.random.default_rng(0).integers(symbols, size=(4 * sum(_SIZES.values()), length), dtype=np.int32)
-    first = np.sort(np.unique(drawn, axis=0, return_index=True)[1])[: sum(_SIZES.values())]
-    strings = drawn[first] + len(SPECIALS)
+    if length < 1 or symbols < 1 or symbols**length < 2 * sum(_SIZES.values()):
+        raise UserError(
+            f"symbols = {symbols}, length = {length}: there are too few different strings. Raise either of them."
+        )
+    candidates = np.random.default_rng(0).integers(symbols, size=(4 * sum(_SIZES.values()), length), dtype=np.int32)
+    first = np.sort(np.unique(candidates, axis=0, return_index=True)[1])[: sum(_SIZES.values())]
+    strings = candidates[first] + len(SPECIALS)
 
     def pairs(spec: str) -> Pairs:
         rows = strings[split_rows("reversal", _SIZES, spec)]

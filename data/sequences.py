@@ -1,4 +1,4 @@
-"""Sequences of tokens, each with a class: padded to one length, with a mask that says where."""
+"""Sequences of tokens of different lengths, each with a class, as batches with padding and a mask."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,15 +7,17 @@ import numpy as np
 
 from data.dataset import Batch, Dataset
 from data.storage import split_rows
+from data.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
 class Sequences:
-    """Sequences of different lengths and their classes, all in three arrays.
+    """Sequences of different lengths and their classes, stored in three arrays.
 
     Attributes:
-      tokens: of all sequences, one after the other, of any integer type.
-      lengths: tokens in each sequence, (N,). targets: the class of each, (N,).
+      tokens: the tokens of all sequences, one after the other, of any integer type.
+      lengths: the number of tokens of each sequence, (N,).
+      targets: the class of each sequence, (N,).
     """
 
     tokens: np.ndarray
@@ -24,23 +26,30 @@ class Sequences:
 
     @classmethod
     def of(cls, sequences: Sequence[np.ndarray], targets: Sequence[int]) -> "Sequences":
-        """Returns what these are together."""
+        """Returns the concatenation of `sequences`, each (T,), with their classes."""
         return cls(np.concatenate(sequences), np.array([len(x) for x in sequences]), np.array(targets, np.int32))
 
 
 def sequence_dataset(
-    name: str, made: Sequences, sizes: dict[str, int], train: str, evaluation: str, *, context: int, vocabulary=None,
-    **facts,
+    name: str, sequences: Sequences, sizes: dict[str, int], train: str, evaluation: str, *, context: int,
+    vocabulary: Vocabulary | None = None, **facts,
 ) -> Dataset:  # fmt: skip
-    """Returns the set `name`, whose splits, of these sizes, follow one another in `made`.
+    """Returns the set `name` of labelled sequences.
 
-    `context` and `facts` are what a model must agree with. Raises ValueError where a split does not exist.
+    Args:
+      sequences: all examples, split after split.
+      sizes: the number of examples of each split, in the same order.
+      train, evaluation: the splits to use, in TFDS notation.
+      context: the length that sequences are padded or cut to, also one of the facts.
+      facts: what a model must agree with, see `Dataset`.
+
+    Raises UserError for a split that does not exist.
     """
-    chosen = lambda spec: split_rows(name, sizes, spec)
+    rows = lambda spec: split_rows(name, sizes, spec)
     return Dataset(
         facts={"context": context} | facts,
-        train=LabelledSequences(made, chosen(train), context),
-        evaluation=LabelledSequences(made, chosen(evaluation), context),
+        train=LabelledSequences(sequences, rows(train), context),
+        evaluation=LabelledSequences(sequences, rows(evaluation), context),
         evaluation_name=evaluation,
         vocabulary=vocabulary,
     )
@@ -49,10 +58,10 @@ def sequence_dataset(
 class LabelledSequences:
     """A source of tokens int32 (B, T) with T = `context`, mask bool (B, T), False at padding, targets int32 (B,).
 
-    Padding is token 0. A sequence longer than `context` is cut there.
+    Padding is token 0. A sequence longer than `context` is cut.
 
     Args:
-      rows: which of the sequences, (N,).
+      sequences: all sequences. rows: the indices of those to use, (N,).
     """
 
     draws = 0

@@ -1,4 +1,4 @@
-"""Where prepared sets lie, and how they are opened: never with TensorFlow, never through a network."""
+"""Where prepared data sets are on disk, and how they are opened: without TensorFlow, and without a network."""
 
 from collections.abc import Iterator
 import contextlib
@@ -7,50 +7,54 @@ import logging
 import os
 from pathlib import Path
 import shutil
+from typing import Any
 
 from filelock import FileLock
 import numpy as np
 import tensorflow_datasets as tfds
 
-# Pillow decodes these small images well. TFDS would print its advice to install OpenCV into every run.
-logging.getLogger("absl").addFilter(lambda record: "OpenCV is not installed" not in record.getMessage())
+from core.errors import UserError
+
+
+class MissingData(UserError):
+    """A data set that is not on disk, or not in a format that can be read. The message says how to prepare it."""
 
 
 def open_official(name: str) -> tfds.core.DatasetBuilder:
-    """Opens a set that TFDS publishes, from $TFDS_DATA_DIR, or ~/tensorflow_datasets where that is not set.
+    """Opens a set that TFDS publishes, from $TFDS_DATA_DIR or, where that is not set, ~/tensorflow_datasets.
 
-    Raises FileNotFoundError, with the command that prepares the set, where it is absent or in a format that
-    needs TensorFlow to read. TFDS itself is asked only after the look on disk: it would try to download.
+    Raises MissingData, with the command that prepares the set, where it is absent or in a format that only TensorFlow
+    can read, and UserError where it is damaged. The folder is searched before TFDS is asked, because TFDS would try to
+    download the set.
     """
     root = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
-    infos = root.glob(f"{name}/[0-9]*/dataset_info.json")
-    found = {path.parent: json.loads(path.read_text()) for path in infos}
-    readable = [folder for folder, info in found.items() if info.get("fileFormat") == "array_record"]
+    infos = {path.parent: _info(path) for path in root.glob(f"{name}/[0-9]*/dataset_info.json")}
+    readable = [folder for folder, info in infos.items() if info.get("fileFormat") == "array_record"]
     if readable:
         return tfds.builder_from_directory(max(readable, key=_version))
-    if found:
-        folder, info = found.popitem()
+    if infos:
+        folder, info = infos.popitem()
         problem = (
             f"{folder} holds {name} as {info.get('fileFormat', 'tfrecord')}, which cannot be read without "
             "TensorFlow. Move that folder away and prepare the set as array_record:"
         )
     else:
         problem = f"The set {name} is not on disk. Looked in {root / name}. To prepare it:"
-    raise FileNotFoundError(f"{problem}\n{_how_to_prepare(name, root)}")
+    raise MissingData(f"{problem}\n{_how_to_prepare(name, root)}")
 
 
 def kept_root() -> Path:
-    """Returns the folder for what is prepared here: $LECTERN_DATA, or ~/.cache/lectern/tfds where that is not set."""
+    """Returns the folder for sets that this project prepares: $LECTERN_DATA, by default ~/.cache/lectern/tfds."""
     return Path(os.environ.get("LECTERN_DATA") or "~/.cache/lectern/tfds").expanduser()
 
 
 def open_embedded(builder_class: type[tfds.core.GeneratorBasedBuilder]) -> tfds.core.DatasetBuilder:
-    """Opens a set whose content comes with the installation; the first call on a machine prepares it.
+    """Opens a set whose content comes with the installed packages; the first call on a machine prepares it.
 
-    It lies in `kept_root()`. A lock lets one process prepare while others wait. What a killed process left
+    The set is kept in `kept_root()`. A lock lets one process prepare it while others wait. What a killed process left
     half-written is removed and prepared again.
 
-    Raises OSError where the folder cannot be written to.
+    Raises UserError where the folder cannot be written to.
     """
     name = builder_class.name
     root = kept_root()
@@ -63,52 +67,65 @@ def open_embedded(builder_class: type[tfds.core.GeneratorBasedBuilder]) -> tfds.
                     print(f"preparing {name} in {folder} (once)", flush=True)
                     _prepare(builder_class, root, folder)
         except OSError as error:
-            raise OSError(
-                f"Cannot prepare {name} in {root}: {error}. "
-                "Set LECTERN_DATA to a folder with room that can be written to."
+            raise UserError(
+                f"Cannot prepare {name} in {root}: {error}. Set LECTERN_DATA to a writable folder with enough space."
             ) from error
     return tfds.builder_from_directory(folder)
 
 
 def records(builder: tfds.core.DatasetBuilder, split: str) -> Iterator[dict]:
-    """Yields the records of a whole split in their order. Raises ValueError, with the folder, where it is damaged."""
+    """Yields the records of an entire split in their order. Raises UserError, with the folder, where it is damaged."""
+    chunk = 1_000
     try:
-        source = builder.as_data_source(split)
-        for start in range(0, len(source), 1_000):
-            yield from source.__getitems__(range(start, min(start + 1_000, len(source))))
+        open_split: Any = builder.as_data_source  # TFDS's decorator hides its arguments from a type checker
+        source = open_split(split)
+        for start in range(0, len(source), chunk):
+            with _without_advice():
+                rows = source.__getitems__(range(start, min(start + chunk, len(source))))
+            yield from rows
     except (RuntimeError, OSError, ValueError) as error:  # what array_record, Pillow and TFDS raise
-        raise ValueError(
+        raise UserError(
             f"{builder.data_dir} is damaged: {split} of {builder.info.name} cannot be read ({error}). Move that folder "
-            "away, and prepare the set anew. Those that come with Lectern are prepared by the next run."
+            "away and prepare the set again. Sets that come with Lectern are prepared by the next run."
         ) from error
 
 
 def split_parts(name: str, lengths: dict[str, int], split: str) -> list[tuple[str, slice]]:
     """Returns the splits, and the part of each, that a TFDS split such as "train[:80%]+test" stands for.
 
-    `lengths` holds the size of every split of the set `name`.
-    Raises ValueError where there is no such split, or nothing in it.
+    `lengths` holds the size of every split of the set `name`. Raises UserError for a split that does not exist or is
+    empty.
     """
     infos = {key: tfds.core.SplitInfo(key, [length], 0) for key, length in lengths.items()}
     try:
-        found = tfds.core.ReadInstruction.from_spec(split).to_absolute(infos)
+        instructions = tfds.core.ReadInstruction.from_spec(split).to_absolute(infos)
     except (ValueError, AssertionError, NotImplementedError) as error:
-        known = ", ".join(f"{key} ({length:,})" for key, length in lengths.items())
-        raise ValueError(
-            f"{name} has no split {split!r}. It has {known}, and slices and sums of these, "
+        splits = ", ".join(f"{key} ({length:,})" for key, length in lengths.items())
+        raise UserError(
+            f"{name} has no split {split!r}. It has {splits}, and slices and sums of these, "
             "such as train[:80%] or train[80%:]."
         ) from error
-    parts = [(part.splitname, slice(part.from_, part.to)) for part in found]
+    parts = [(part.splitname, slice(part.from_, part.to)) for part in instructions]
     if not any(range(lengths[key])[part] for key, part in parts):
-        raise ValueError(f"The split {split!r} of {name} is empty. Widen its slice.")
+        raise UserError(f"The split {split!r} of {name} is empty. Widen its slice.")
     return parts
 
 
 def split_rows(name: str, sizes: dict[str, int], split: str) -> np.ndarray:
-    """Returns the rows of a TFDS split, where splits of these sizes follow one another. Raises as `split_parts`."""
+    """Returns the row numbers of a TFDS split, (N,), where splits of these sizes follow one another.
+
+    Raises UserError as `split_parts`.
+    """
     borders = dict(zip(sizes, np.cumsum([0, *sizes.values()]).tolist()))
     parts = split_parts(name, sizes, split)
     return np.concatenate([np.arange(borders[key], borders[key] + sizes[key])[part] for key, part in parts])
+
+
+def _info(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}). Move {path.parent} away and prepare the set again.") from error
 
 
 def _version(folder: Path) -> tuple[int, ...]:
@@ -121,7 +138,7 @@ def _how_to_prepare(name: str, root: Path) -> str:
         "  python -m venv tfds-env\n"
         "  tfds-env/bin/pip install tensorflow tensorflow-datasets array_record importlib_resources\n"
         f'  tfds-env/bin/python -c "import tensorflow_datasets as tfds; {builder}.download_and_prepare()"\n'
-        "TensorFlow is needed only for this, once, and never to read. If the set lies elsewhere, set "
+        "TensorFlow is needed only for this, once, and never to read. If the set is elsewhere, set "
         "TFDS_DATA_DIR to the folder that holds it."
     )
 
@@ -138,3 +155,15 @@ def _prepare(builder_class: type[tfds.core.GeneratorBasedBuilder], root: Path, f
     # TFDS would announce a download, and there is none.
     with contextlib.redirect_stdout(None):
         builder_class(data_dir=root).download_and_prepare(file_format="array_record")
+
+
+@contextlib.contextmanager
+def _without_advice() -> Iterator[None]:
+    """Hides the advice of TFDS to install OpenCV: Pillow decodes these small images as well."""
+    logger = logging.getLogger("absl")
+    no_advice = lambda record: "OpenCV is not installed" not in record.getMessage()
+    logger.addFilter(no_advice)
+    try:
+        yield
+    finally:
+        logger.removeFilter(no_advice)

@@ -1,10 +1,15 @@
-"""A vocabulary of pieces of words, learned from text: byte-level BPE or WordPiece, by the `tokenizers` library."""
+"""Vocabularies of word pieces learned from text, byte-level BPE or WordPiece, by the `tokenizers` library."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+from core.errors import UserError
+from core.files import write_text
+from data.vocabulary import checked_tokens
 
 SPECIALS = ("[PAD]", "[UNK]", "[BOS]", "[EOS]", "[CLS]", "[SEP]", "[MASK]")
 PAD, UNK, BOS, EOS, CLS, SEP, MASK = range(len(SPECIALS))
@@ -12,31 +17,32 @@ KINDS = ("bpe", "wordpiece")
 
 
 class Subwords:
-    """Pieces of words, numbered after the special tokens, which no text gives: there "[MASK]" is a word like any other.
+    """A vocabulary of word pieces, numbered after the special tokens.
 
-    "bpe" merges bytes (Sennrich et al. 2016; Radford et al. 2019): it knows every text, and gives it back unchanged.
-    "wordpiece" splits at spaces and punctuation first (Devlin et al. 2019): what it does not know is [UNK], and spaces
-    come back as one between words. Both keep upper and lower case.
+    Encoding never gives special tokens: "[MASK]" in a text is a word like any other. "bpe" merges bytes (Sennrich et
+    al. 2016; Radford et al. 2019): it can encode every text, and decoding restores it exactly. "wordpiece" first splits
+    at spaces and punctuation (Devlin et al. 2019): unknown characters become [UNK], and decoding puts one space between
+    words. Both distinguish upper and lower case.
     """
 
     def __init__(self, tokenizer: Tokenizer):
-        # These two are not part of the file.
+        # A tokenizer file does not hold these two settings.
         tokenizer.no_padding()
         tokenizer.encode_special_tokens = True
         self._tokenizer = tokenizer
 
     @classmethod
     def train(cls, texts: Iterable[str], *, kind: str, vocab_size: int) -> "Subwords":
-        """Returns a vocabulary of up to `vocab_size` tokens that make `texts` short.
+        """Returns a vocabulary of up to `vocab_size` tokens, learned from `texts`.
 
-        The same texts give the same vocabulary. Raises ValueError where the kind is unknown, or the size is below what
-        single bytes or characters need.
+        The same texts give the same vocabulary. Raises UserError for an unknown kind, and for a size that is too small
+        for the single bytes or characters.
         """
         if kind not in KINDS:
-            raise ValueError(f"kind = {kind!r}: expected one of {', '.join(KINDS)}.")
+            raise UserError(f"kind = {kind!r}: expected one of {', '.join(KINDS)}.")
         tokenizer = (_bpe if kind == "bpe" else _wordpiece)(list(texts), vocab_size)
         if tokenizer.get_vocab_size() > vocab_size:
-            raise ValueError(
+            raise UserError(
                 f"vocab_size = {vocab_size}: the special tokens and single pieces alone are "
                 f"{tokenizer.get_vocab_size()}. Choose a larger one."
             )
@@ -44,18 +50,18 @@ class Subwords:
 
     @classmethod
     def load(cls, path: str | Path) -> "Subwords":
-        """Reads what `save` wrote. Raises FileNotFoundError, or ValueError where the file holds something else."""
+        """Reads what `save` wrote. Raises UserError where there is no file, or it holds something else."""
         try:
             tokenizer = Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
             special = [tokenizer.token_to_id(token) for token in SPECIALS] == list(range(len(SPECIALS)))
         except FileNotFoundError as error:
-            raise FileNotFoundError(
+            raise UserError(
                 f"There is no tokenizer {path}. To make one: python -m experiments.tokenizer --files TEXT --out={path}"
             ) from error
         except Exception as error:  # the library raises nothing more specific
-            raise ValueError(f"{path} does not hold a tokenizer: {error}") from error
+            raise UserError(f"{path} does not hold a tokenizer: {error}") from error
         if not special:
-            raise ValueError(
+            raise UserError(
                 f"{path} holds a tokenizer whose first tokens are not {' '.join(SPECIALS)}. "
                 "Make one with python -m experiments.tokenizer."
             )
@@ -63,7 +69,7 @@ class Subwords:
 
     def save(self, path: str | Path) -> None:
         """Writes `text()` to a file, usually called tokenizer.json."""
-        Path(path).write_text(self.text(), encoding="utf-8")
+        write_text(path, self.text())
 
     def text(self) -> str:
         """Returns the tokenizer as the JSON of the `tokenizers` library."""
@@ -73,7 +79,7 @@ class Subwords:
         return self._tokenizer.get_vocab_size()
 
     def encode(self, text: str) -> np.ndarray:
-        """Returns the tokens of `text`, int32 (T,), without special ones around them."""
+        """Returns the tokens of `text`, int32 (T,), without [CLS] or the like around them."""
         return self.encode_all([text])[0]
 
     def encode_all(self, texts: list[str]) -> list[np.ndarray]:
@@ -81,15 +87,12 @@ class Subwords:
         encoded = self._tokenizer.encode_batch(texts, add_special_tokens=False)
         return [np.array(text.ids, np.int32) for text in encoded]
 
-    def decode(self, tokens: np.ndarray) -> str:
-        """Returns the text of `tokens`, integers (T,), without the special ones.
+    def decode(self, tokens: ArrayLike) -> str:
+        """Returns the text of `tokens`, integers (T,), without special tokens.
 
-        Raises ValueError for one outside the vocabulary.
+        Raises ValueError for a token outside the vocabulary.
         """
-        tokens = np.asarray(tokens, dtype=np.int64)
-        if ((tokens < 0) | (tokens >= len(self))).any():
-            raise ValueError(f"Tokens must lie in 0..{len(self) - 1}, got {tokens.min()}..{tokens.max()}.")
-        return self._tokenizer.decode(tokens.tolist(), skip_special_tokens=True)
+        return self._tokenizer.decode(checked_tokens(tokens, len(self)).tolist(), skip_special_tokens=True)
 
 
 def _bpe(texts: list[str], vocab_size: int) -> Tokenizer:
@@ -112,10 +115,10 @@ def _wordpiece(texts: list[str], vocab_size: int) -> Tokenizer:
         tokenizer.decoder = decoders.WordPiece()
         return tokenizer
 
-    # The library numbers the characters inside words (##a) differently each time, unless they are there from the start.
+    # The library numbers the characters inside words (##a) differently each time, unless they are given in advance.
     learner = empty({})
-    known = learner.normalizer.normalize_str("".join(sorted(set().union(*texts))))
-    inside = [f"##{c}" for c in known if len(learner.pre_tokenizer.pre_tokenize_str(f"a{c}a")) == 1]
+    characters = learner.normalizer.normalize_str("".join(sorted(set().union(*texts))))
+    inside = [f"##{c}" for c in characters if len(learner.pre_tokenizer.pre_tokenize_str(f"a{c}a")) == 1]
     first = [*SPECIALS, *dict.fromkeys(inside)]
     trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=first, show_progress=False)
     learner.train_from_iterator(texts, trainer)

@@ -1,4 +1,4 @@
-"""Text as tokens, characters or pieces of words: windows of a fixed length, each token predicted from those before."""
+"""Running text for language models, in windows of a fixed length; the targets are the next tokens."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 import tensorflow_datasets as tfds
 
+from core.errors import UserError
 from data.bytes import Bytes
 from data.characters import Characters
 from data.dataset import Batch, Dataset
@@ -16,7 +17,7 @@ from data.subwords import MASK, SPECIALS, Subwords
 def tiny_shakespeare(
     *, context: int, train: str = "train", evaluation: str = "validation", jitter: bool = True, tokenizer: str = ""
 ) -> Dataset:
-    """Returns 40,000 lines of Shakespeare: 65 characters, splits train, validation, test (90, 5, 5 %).
+    """Returns 40,000 lines of Shakespeare: 65 different characters, splits train, validation, test (90, 5, 5 %).
 
     Source: A. Karpathy, https://github.com/karpathy/char-rnn.
     `context` and `jitter`: see `Windows`; `tokenizer`: see `text_dataset`.
@@ -41,16 +42,21 @@ def text_file(
 def text_dataset(
     name: str, texts: dict[str, str], train: str, evaluation: str, *, context: int, jitter: bool, tokenizer: str = ""
 ) -> Dataset:
-    """Returns the set `name` with the text of each split. Slices of splits are counted in characters.
+    """Returns the set `name`, given the text of each split.
 
-    `tokenizer` is a file that `data.subwords.Subwords` reads, or "bytes"; without one a token is a character, and the
-    vocabulary spans all splits. Raises ValueError where a split does not exist or is too short.
+    Args:
+      texts: the text of each split. train, evaluation: splits, and slices of them counted in characters.
+      context, jitter: see `Windows`.
+      tokenizer: "bytes", or a file of `data.subwords.Subwords`. With "" a token is a character, and the vocabulary is
+        that of all splits.
+
+    Raises UserError for a split that does not exist or is too short.
     """
     if tokenizer:
         vocabulary = Bytes() if tokenizer == "bytes" else Subwords.load(tokenizer)
         masking = {"mask_id": MASK, "special_below": len(SPECIALS)}
     else:
-        vocabulary, masking = Characters.of(*texts.values()), {}  # single characters know no special tokens
+        vocabulary, masking = Characters.of(*texts.values()), {}  # no special tokens, so no mask
     source = lambda spec, jitter: Windows(
         vocabulary.encode(split_text(name, texts, spec)), context=context, jitter=jitter
     )
@@ -70,47 +76,47 @@ def builder_texts(builder: tfds.core.DatasetBuilder) -> dict[str, str]:
 
 
 def file_texts(path: str | Path) -> dict[str, str]:
-    """Returns the first 90 % of a text file as "train" and the rest as "validation".
+    """Returns the first 90 % of a text file as "train" and the last 10 % as "validation".
 
-    Raises FileNotFoundError, or ValueError that names the line where the file is not UTF-8.
+    Raises UserError where there is no such file, and for a line that is not UTF-8.
     """
     try:
         content = Path(path).read_bytes()
     except FileNotFoundError:
-        raise FileNotFoundError(f"There is no text file {path}.") from None
+        raise UserError(f"There is no text file {path}.") from None
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"{path}, line {line}: not UTF-8. Save the file in that encoding.") from error
+        raise UserError(f"{path}, line {line}: not UTF-8. Save the file in that encoding.") from error
     border = len(text) * 9 // 10
     return {"train": text[:border], "validation": text[border:]}
 
 
 def split_text(name: str, texts: dict[str, str], split: str) -> str:
-    """Returns the text of a TFDS split, counted in characters. Raises ValueError as `data.storage.split_parts`."""
+    """Returns the text of a TFDS split, counted in characters. Raises UserError as `data.storage.split_parts`."""
     lengths = {key: len(text) for key, text in texts.items()}
     return "".join(texts[key][part] for key, part in split_parts(name, lengths, split))
 
 
 class Windows:
-    """A source of windows over one long text, int32 (B, T) with T = `context`; the targets are one token on.
+    """A source of windows over one long text, int32 (B, T) with T = `context`; the targets are the next tokens.
 
-    Window i starts at token i * context, so that every token but the first is predicted exactly once.
-    The last window is filled up with tokens of weight 0.
+    Window i starts at token i * context, so that every token except the first is predicted exactly once. The last
+    window is filled up with tokens of weight 0.
 
     Args:
       tokens: int32 (N,), at least 2.
       context: tokens in a window, T.
-      jitter: training windows start up to context - 1 tokens later, so that they differ between epochs. Those
-        that would reach past the end are moved back to end there.
+      jitter: training windows start up to context - 1 tokens later, so that they differ between epochs. A window that
+        would reach beyond the end of the text is moved back to end there.
     """
 
     def __init__(self, tokens: np.ndarray, *, context: int, jitter: bool = False):
         if context < 1:
-            raise ValueError(f"context must be at least 1 token, got {context}.")
+            raise UserError(f"context = {context}: expected at least 1 token.")
         if len(tokens) < 2:
-            raise ValueError(f"A text needs 2 tokens or more to predict one from another, got {len(tokens)}.")
+            raise UserError(f"The text has {len(tokens)} tokens: expected 2 or more, to predict one from another.")
         self.draws = int(jitter)
         self._context = context
         self._predicted = len(tokens) - 1

@@ -1,9 +1,10 @@
-"""Pairs of made-up texts, [CLS] first [SEP] second [SEP]: does the second one go on about the same topic?"""
+"""Pairs of artificial texts, [CLS] first [SEP] second [SEP]: are both about the same topic?"""
 
 import numpy as np
 
-from data.arrays import array_dataset
-from data.dataset import Dataset
+from core.errors import UserError
+from data.dataset import Batch, Dataset
+from data.in_memory import array_dataset
 
 _SIZES = {"train": 20_000, "test": 2_000}
 _CLS, _SEP, _MASK, _WORDS = range(4)
@@ -13,19 +14,23 @@ def topics(
     *, train: str = "train", evaluation: str = "test", topics: int = 7, words: int = 5, length: int = 8,
     share: float = 0.7, targets: str = "follows",
 ) -> Dataset:  # fmt: skip
-    """Returns pairs of texts of `length` words, half of them about one topic (target 1), the others about two (0).
+    """Returns pairs of texts; half of the pairs are about one topic (target 1), the others about two (target 0).
 
-    A word is with probability `share` one of the `words` of the text's topic, else any word of any topic. Made anew at
-    each start, always the same; splits train (20,000) and test (2,000). With `targets` "topics" the target is, for each
-    word, the number of its text's topic.
+    The pairs are generated at each start, always the same ones; splits train (20,000) and test (2,000).
+
+    Args:
+      topics: the number of topics. words: the number of words that belong to each topic.
+      length: words in each text.
+      share: the probability that a word belongs to the text's topic; otherwise it is any word of any topic.
+      targets: "follows", as above, or "topics", the number of the text's topic for each word.
     """
     if topics < 2 or min(words, length) < 1 or not 0 <= share <= 1:
-        raise ValueError(
+        raise UserError(
             f"topics = {topics}, words = {words}, length = {length}, share = {share}: expected at least 2, 1 and 1, "
             "and a probability."
         )
     if targets not in ("follows", "topics"):
-        raise ValueError(f"targets must be 'follows' or 'topics', got {targets!r}.")
+        raise UserError(f"targets = {targets!r}: expected 'follows' or 'topics'.")
     generator, count = np.random.default_rng(0), sum(_SIZES.values())
     follows = generator.integers(2, size=count, dtype=np.int32)
     first = generator.integers(topics, size=count)
@@ -39,14 +44,14 @@ def topics(
     one = np.ones((count, 1), np.int32)
     tokens = np.hstack([_CLS * one, texts(first), _SEP * one, texts(second), _SEP * one]).astype(np.int32)
     segments = np.tile(np.arange(2 * length + 3, dtype=np.int32) >= length + 2, (count, 1)).astype(np.int32)
-    made = {"inputs": {"tokens": tokens, "segments": segments}}
+    examples: Batch = {"inputs": {"tokens": tokens, "segments": segments}}
     facts = {
         "vocab_size": _WORDS + topics * words, "context": tokens.shape[1], "mask_id": _MASK, "special_below": _WORDS,
     }  # fmt: skip
     if targets == "follows":
-        made |= {"targets": follows, "weights": np.ones(count, np.float32)}
+        examples |= {"targets": follows, "weights": np.ones(count, np.float32)}
     else:
         topic = np.where(segments, second[:, None], first[:, None]).astype(np.int32)
-        made |= {"targets": topic, "weights": (tokens >= _WORDS).astype(np.float32)}
+        examples |= {"targets": topic, "weights": (tokens >= _WORDS).astype(np.float32)}
         facts["classes"] = topics
-    return array_dataset("topics", made, _SIZES, train, evaluation, **facts)
+    return array_dataset("topics", examples, _SIZES, train, evaluation, **facts)

@@ -1,13 +1,14 @@
-"""Translation from parallel text files of the user's own: line n of one is the translation of line n of the other."""
+"""Translation from a pair of the user's text files: line n of one is the translation of line n of the other."""
 
 import itertools
 from pathlib import Path
 
 import numpy as np
 
+from core.errors import UserError
 from data.dataset import Dataset
 from data.lines import read_lines
-from data.pairs import pairs_in
+from data.source_target import source_and_facts
 from data.storage import split_parts
 from data.subwords import Subwords
 
@@ -16,23 +17,23 @@ def translation(
     *, path: str, source: str, target: str, tokenizer: str, source_length: int, length: int, train: str = "train",
     evaluation: str = "validation", form: str = "pairs",
 ) -> Dataset:  # fmt: skip
-    """Returns pairs of sentences from a folder with two UTF-8 files for each split, such as train.en and train.de.
+    """Returns pairs of sentences from a folder with two UTF-8 files per split, such as train.en and train.de.
 
     Args:
-      path: the folder. source, target: what the names of the files end with, such as "en" and "de".
-      tokenizer: file of `data.subwords.Subwords`, for both languages. To make one: python -m experiments.tokenizer.
-      source_length: tokens of the longest source to train on. length: tokens of the longest target to train on, and
-        one more for its end. Longer pairs are left out of training, and it is said how many; none is left out of the
-        evaluation, whose arrays are as long as it needs.
-      form: see `data.pairs.pairs_in`.
+      path: the folder. source, target: the endings of the file names, such as "en" and "de".
+      tokenizer: a file of `data.subwords.Subwords`, for both languages. To make one: python -m experiments.tokenizer.
+      source_length: tokens of the longest source to train on.
+      length: tokens of the longest target to train on, plus one for its end. Pairs with a longer source or target are
+        left out of training, and a message says how many. None is left out of evaluation, whose arrays are as long as
+        the longest pair needs.
+      form: "pairs" or "prompt", see `data.source_target`.
       train, evaluation: splits, and slices of them counted in lines, such as "train[:1000]".
 
-    Raises FileNotFoundError, or ValueError that names file and line.
+    Raises UserError for a missing or malformed file, with its name and line.
     """
     vocabulary = Subwords.load(tokenizer)
     texts = {split: _parallel(Path(path), split, source, target) for split in _splits(Path(path), source, target)}
-
-    made, facts = pairs_in(form)
+    make_source, facts = source_and_facts(form)
 
     def encoded(spec: str) -> list[list[np.ndarray]]:
         parts = split_parts(path, {split: len(sources) for split, (sources, _) in texts.items()}, spec)
@@ -42,12 +43,12 @@ def translation(
     sources, targets = encoded(train)
     fits = [len(s) <= source_length and len(t) < length for s, t in zip(sources, targets)]
     if not any(fits):
-        raise ValueError(
+        raise UserError(
             f"No pair of {train!r} in {path} fits source_length = {source_length} and length = {length}. Raise these."
         )
     if not all(fits):
-        left = f"{len(fits) - sum(fits):,} of {len(fits):,}"
-        print(f"{path}: {left} pairs of {train!r} are too long and left out", flush=True)
+        too_long = f"{len(fits) - sum(fits):,} of {len(fits):,}"
+        print(f"{path}: {too_long} pairs of {train!r} are too long and left out", flush=True)
     trained = [list(itertools.compress(side, fits)) for side in (sources, targets)]
     evaluated = encoded(evaluation)
     needed = [max(map(len, side), default=0) for side in evaluated]
@@ -55,8 +56,8 @@ def translation(
 
     return Dataset(
         facts=facts(len(vocabulary), *longest),
-        train=made(*trained, source_length=source_length, length=length),
-        evaluation=made(*evaluated, source_length=longest[0], length=longest[1]),
+        train=make_source(*trained, source_length=source_length, length=length),
+        evaluation=make_source(*evaluated, source_length=longest[0], length=longest[1]),
         evaluation_name=evaluation,
         vocabulary=vocabulary,
     )
@@ -66,7 +67,7 @@ def _splits(folder: Path, source: str, target: str) -> list[str]:
     splits = [file.name.removesuffix(f".{source}") for file in sorted(folder.glob(f"*.{source}"))]
     splits = [split for split in splits if (folder / f"{split}.{target}").is_file()]
     if not splits:
-        raise FileNotFoundError(f"{folder} has no pair of files such as train.{source} and train.{target}.")
+        raise UserError(f"{folder} has no pair of files such as train.{source} and train.{target}.")
     return splits
 
 
@@ -74,7 +75,7 @@ def _parallel(folder: Path, split: str, source: str, target: str) -> tuple[list[
     sources, targets = (read_lines(folder / f"{split}.{language}") for language in (source, target))
     if len(sources) != len(targets):
         shorter, longer = sorted([(len(sources), source), (len(targets), target)])
-        raise ValueError(
+        raise UserError(
             f"{folder}/{split}.{longer[1]}, line {shorter[0] + 1}, has no partner: {split}.{shorter[1]} has "
             f"{shorter[0]:,} lines, {split}.{longer[1]} has {longer[0]:,}. Line n of both must belong together."
         )

@@ -1,21 +1,35 @@
 """Architectures: one attention, a few layers, and one short file for each model.
 
-A model is a `flax.nnx.Module`: plain keywords in, named arrays through, no loss, optimizer or dataset known.
-`key` is the dropout key of a call; None, as in evaluation, turns dropout off.
+A model is a `flax.nnx.Module`. It takes plain keywords and named arrays, and knows no loss, optimizer or data set. What
+a model can do beyond being called is said by `models.protocols`. `key` is the dropout key of a call; None, as in
+evaluation, turns dropout off.
 
-Shape letters, at the end of a name: B batch, T query length, S key length, D width, H heads, G key heads, K head size,
-M MLP width, V vocabulary, N nodes, C classes, L layers, Z latent. T and S stay distinct even in self-attention. What a
-model is called with keeps the plain names of the batch (`tokens`, `images`, `mask`); its docstring gives the shape.
+Inside a computation the letters at the end of a name are the axes of the array:
+
+    B batch         T query length, or positions        S key length, or elements of an input array
+    D width         H heads         G key heads         K size of a head, or beams of a search
+    M MLP width     V vocabulary    L layers            C classes, or candidates of a beam search
+    Z latents       F features      N = B K rows        U buckets of distances
+    X any width     1 an axis of length 1
+
+T and S stay distinct even in self-attention. Arguments that a batch provides keep their plain names (`tokens`,
+`images`, `mask`). On public functions jaxtyping gives the shapes in words: `Float[Array, "batch time width"]`.
 """
 
 from models.bert import Bert
+from models.bottleneck import Variational
 from models.encoder_decoder import EncoderDecoder
 from models.gpt import GPT
 from models.in_context import InContextRegressor
 from models.perceiver import Perceiver
-from models.variational import Variational
+from models.vae import VariationalAutoencoder
 from models.vit import VisionTransformer
 from models.yardsticks import ConvolutionalNetwork, Perceptron
+
+__all__ = [
+    "GPT", "MODELS", "Bert", "ConvolutionalNetwork", "EncoderDecoder", "InContextRegressor", "Perceiver", "Perceptron",
+    "Variational", "VariationalAutoencoder", "VisionTransformer",
+]  # fmt: skip
 
 MODELS = {
     "bert": Bert,

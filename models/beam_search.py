@@ -1,12 +1,11 @@
-"""The likeliest target for a source, or continuation of a text: beam search.
+"""Beam search: the most likely target for a source, or continuation of a text.
 
-What is needed of a model is `context`, `new_cache(...)`, `reorder(cache, rows)` and `decode(tokens, cache) -> (logits,
-cache)`, see `models.encoder_decoder.EncoderDecoder` and `models.gpt.GPT`. The whole search is one compiled program.
+For any `models.protocols.Translator` or `LanguageModel`. The whole search is one compiled program.
 
-In every step the `beams` likeliest continuations that do not end go on. Those that end, by `eos` or with the last
-step, join a list of the `beams` best finished ones, ranked by log p / tokens^length_penalty, if they are among the
-likeliest `beams` of their step. The search is over when the list is full, and the best of those that go on would not
-come into it if it ended now. This is what `generate` of transformers does by default; one beam is greedy decoding.
+In every step the `beams` most likely continuations that have not ended go on. Those that end, with `eos` or at the last
+step, enter a list of the `beams` best finished ones, ranked by log p / tokens^length_penalty, provided that they are
+among the `beams` most likely of their step. The search stops when the list is full and the best continuation would not
+enter it if it ended now. This is what `generate` of transformers does by default; one beam is greedy decoding.
 """
 
 from functools import partial
@@ -14,34 +13,47 @@ from functools import partial
 from flax import nnx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+import numpy as np
+
+from core.errors import UserError
+from models.protocols import LanguageModel, Translator
+
+Beams = tuple[Int[Array, "batch beams length"], Float[Array, "batch beams"]]
 
 
 def beam_search(
-    model: nnx.Module, source_BS, source_mask_BS=None, *, bos: int, eos: int, length: int, beams: int = 1,
-    length_penalty: float = 0.0,
-):  # fmt: skip
-    """The best targets found and their scores: int32 (B, beams, length) and float32 (B, beams), best first.
+    model: Translator, source_BS: Int[Array | np.ndarray, "batch source"],
+    source_mask_BS: Bool[Array | np.ndarray, "batch source"] | None = None, *,
+    bos: int, eos: int | None, length: int, beams: int = 1, length_penalty: float = 0.0,
+) -> Beams:  # fmt: skip
+    """Returns the best targets for each source, as int32 and best first, and their scores.
 
-    What stands after `eos` is `eos` too. A place of the list that stays empty scores -inf.
+    After the first `eos` of a target all its tokens are `eos`. A place of the list that stays empty scores -inf.
 
     Args:
       source_BS: token numbers. source_mask_BS: False at padding.
-      bos: the token before the first. eos: the token that ends a target, which counts to its length; None: no such.
+      bos: the token before the first.
+      eos: the token that ends a target and counts towards its length; None if there is no such token.
       length: longest target, up to the model's `context`.
-      length_penalty: 0 ranks by log p; more favours longer targets (1: the mean over tokens).
+      length_penalty: 0 ranks by log p; larger values favour longer targets (1: the mean over tokens).
 
     Raises:
-      ValueError: a setting is out of range.
+      UserError: a setting is out of range.
     """
     prompt_B1 = jnp.full((len(source_BS), 1), bos, jnp.int32)
-    settings = dict(eos=eos, length=length, beams=beams)
-    return _checked(model, prompt_B1, (source_BS, source_mask_BS), length_penalty, **settings)
+    source = (source_BS, source_mask_BS)
+    return _checked(model, prompt_B1, source, length_penalty, eos=eos, length=length, beams=beams)
 
 
 def beam_search_on(
-    model: nnx.Module, prompt_BT, *, eos: int | None, length: int, beams: int = 1, length_penalty: float = 0.0
-):  # fmt: skip
-    """The same for a model without source: the best continuations of each prompt. Tokens of the prompt do not count."""
+    model: LanguageModel, prompt_BT: Int[Array | np.ndarray, "batch prompt"], *, eos: int | None, length: int,
+    beams: int = 1, length_penalty: float = 0.0,
+) -> Beams:  # fmt: skip
+    """Returns the best continuations of each prompt, by a model without a source; see `beam_search`.
+
+    The tokens of the prompt do not count towards the length.
+    """
     prompt_BT = jnp.asarray(prompt_BT, jnp.int32)
     return _checked(model, prompt_BT, None, length_penalty, eos=eos, length=length, beams=beams)
 
@@ -49,11 +61,11 @@ def beam_search_on(
 def _checked(model, prompt_BT, source, length_penalty, *, eos, length, beams):
     longest = model.context - prompt_BT.shape[1] + 1  # the last token is never fed back
     if beams < 1:
-        raise ValueError(f"beams = {beams}: expected at least 1")
+        raise UserError(f"beams = {beams}: expected at least 1")
     if not 1 <= length <= longest:
-        raise ValueError(f"length = {length}: expected 1 to {longest} tokens, by the context of the model")
+        raise UserError(f"length = {length}: expected 1 to {longest} tokens, the context of the model")
     if not length_penalty >= 0:
-        raise ValueError(f"length_penalty = {length_penalty}: expected at least 0")
+        raise UserError(f"length_penalty = {length_penalty}: expected at least 0")
     structure, state = nnx.split(model)
     eos = -1 if eos is None else eos
     return _search(structure, state, prompt_BT, source, float(length_penalty), eos=eos, length=length, beams=beams)
@@ -61,7 +73,7 @@ def _checked(model, prompt_BT, source, length_penalty, *, eos, length, beams):
 
 @partial(jax.jit, static_argnames=("structure", "eos", "length", "beams"))
 def _search(structure, state, prompt_BT, source, alpha, *, eos, length, beams):
-    # K beams of an example stand next to each other in N = B K rows; all but one start impossible, with log p = -inf.
+    # The K beams of an example are neighbours in N = B K rows; all but the first start impossible, with log p = -inf.
     model, (B, T), K = nnx.merge(structure, state), prompt_BT.shape, beams
     prompt_NT = jnp.repeat(prompt_BT, K, axis=0)
     first_row_B1 = jnp.arange(B)[:, None] * K
@@ -72,7 +84,7 @@ def _search(structure, state, prompt_BT, source, alpha, *, eos, length, beams):
         logits_N1V, cache = model.decode(last_N[:, None], cache)
         V = logits_N1V.shape[-1]
         next_BKV = log_p_BK[..., None] + jax.nn.log_softmax(logits_N1V).reshape(B, K, V)
-        # Of 2 K continuations at least K do not end, for each beam has one end.
+        # Of 2 K continuations at least K do not end, since a beam can end in one way only.
         log_p_BC, chosen_BC = jax.lax.top_k(next_BKV.reshape(B, -1), min(2 * K, K * V))
         parent_BC, token_BC = jnp.divmod(chosen_BC, V)
         longer_BCT = _pick(tokens_BKT, parent_BC).at[:, :, number].set(token_BC)
@@ -105,10 +117,10 @@ def _search(structure, state, prompt_BT, source, alpha, *, eos, length, beams):
 
 
 def _pick(x, index_BC):
-    """Of each example's rows (axis 1) those at these places."""
+    """Returns the rows of each example (axis 1) at these places."""
     return jnp.take_along_axis(x, index_BC.reshape(*index_BC.shape, *(1,) * (x.ndim - 2)), axis=1)
 
 
 def _fill(tokens_BCT, number, eos: int):
-    """What stands behind the newest token is `eos`."""
+    """Returns the tokens with `eos` everywhere behind the newest one."""
     return jnp.where(jnp.arange(tokens_BCT.shape[-1]) > number, eos, tokens_BCT)

@@ -1,45 +1,60 @@
-"""BERT: a stack of bidirectional blocks that fills in masked tokens and says whether one text follows another.
+"""BERT: a stack of bidirectional blocks that fills in masked tokens and tells whether one text follows another.
 
-Devlin et al. 2019. Next to GPT nothing hides the future, so the model cannot write, but every position is read in the
-light of both sides. Trained once on plain text, it is fine-tuned under another head.
+Devlin et al. 2019. Unlike GPT, each position sees the tokens on both sides, so the model cannot write text token by
+token, but its features are those of a token in its context. Trained once on plain text, it is fine-tuned with another
+head.
 """
+
+from typing import Any, Unpack
 
 from flax import nnx
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
 
-from models.layers import ACTIVATIONS, Dropout, Embedding, Positions, linear, normalisation, split_key
-from models.transformer import NO_SOURCE, Stack
+from core.errors import UserError
+from models.fields import LayerFields, Semantic, TowerFields, forwards
+from models.layers import ACTIVATIONS, Dropout, DropoutKey, Embedding, linear, normalisation, split_key
+from models.masks import over_keys
+from models.positions import Positions
+from models.transformer import Hidden, Stack
+
+Tokens = Int[Array, "batch time"]
+Segments = Int[Array, "batch time"]
+Padding = Bool[Array, "batch time"]
+
+
+class PassedOn(LayerFields, TowerFields, total=False):
+    """The fields of `Stack` and `Block` for which BERT has no defaults of its own."""
 
 
 class Bert(nnx.Module):
-    """Tokens in, what the head gives out.
+    """Reads tokens; returns what the head makes of them.
 
     Args:
       vocab_size: V. context: longest sequence. width: D. depth: L. heads: H.
-      head: "masked" gives logits `BTV` of the token at each position, "pretraining" these and `B2` of the second text
-        not following (0) or following (1) the first one, "next" the latter alone, "classification" `BC` for a
-        sequence, "tagging" `BTC` for each token, "none" the last hidden states `BTD`, "pooler" these and `BD`, the
-        first of them through a dense tanh layer.
-      classes: C, of "classification" and "tagging".
-      segments: kinds of segments. positions: "learned", "sinusoidal" or "none".
-      norm_order, epsilon, activation: see `models.transformer.Block`; these defaults are the paper's.
+      head: see `HEADS`. "masked" returns logits `BTV` of the token at each position; "next" logits `B2`, whether the
+        second text does not (0) or does (1) follow the first one; "pretraining" both; "classification" logits `BC` of a
+        sequence; "tagging" logits `BTC` of each token; "none" the last hidden states `BTD`; "pooler" these and `BD`,
+        the first of them through a dense tanh layer.
+      classes: C, for "classification" and "tagging".
+      segments: number of kinds of segments. positions: "learned", "sinusoidal" or "none".
+      norm_order, epsilon, activation: see `models.transformer.Block`; the defaults here are the paper's.
       dropout: on the embeddings, before a classifier, and in every block.
       dtype: of the computation; parameters and logits are float32.
       stack: further fields of `models.transformer.Stack` and `Block`.
     """
 
-    forwards_to, decides = Stack, NO_SOURCE
-
+    @forwards(Stack)
     def __init__(
-        self, *, vocab_size: int, context: int, width: int, depth: int, heads: int, head: str = "pretraining",
-        classes: int | None = None, segments: int = 2, positions: str = "learned", norm_order: str = "post",
-        epsilon: float = 1e-12, activation: str = "gelu", dropout: float = 0.0, dtype: str = "float32",
-        rngs: nnx.Rngs, **stack,
+        self, *, vocab_size: int, context: int, width: int, depth: int, heads: Semantic[int],
+        head: str = "pretraining", classes: int | None = None, segments: int = 2, positions: str = "learned",
+        norm_order: Semantic[str] = "post", epsilon: Semantic[float] = 1e-12, activation: Semantic[str] = "gelu",
+        dropout: float = 0.0, dtype: str = "float32", rngs: nnx.Rngs, **stack: Unpack[PassedOn],
     ):  # fmt: skip
         if head not in HEADS:
-            raise ValueError(f"head={head!r}: expected one of {', '.join(HEADS)}")
+            raise UserError(f"head={head!r}: expected one of {', '.join(HEADS)}")
         if head in ("classification", "tagging") and classes is None:
-            raise ValueError(f"the head {head!r} needs to know how many classes there are")
+            raise UserError(f"head={head!r} needs classes, the number of classes")
         self.embedding = Embedding(vocab_size, width, dtype=dtype, rngs=rngs)
         self.segments = Embedding(segments, width, dtype=dtype, rngs=rngs)
         self.positions = Positions(positions, (context,), width, rngs=rngs)
@@ -49,23 +64,29 @@ class Bert(nnx.Module):
             width=width, depth=depth, heads=heads, norm_order=norm_order, epsilon=epsilon,
             activation=activation, dropout=dropout, dtype=dtype, rngs=rngs, **stack,
         )  # fmt: skip
-        shared = dict(width=width, epsilon=epsilon, activation=activation, dtype=dtype, rngs=rngs)
-        self.head = HEADS[head](vocab_size=vocab_size, classes=classes, dropout=dropout, **shared)
+        self.head: Any = HEADS[head](
+            vocab_size=vocab_size, classes=classes, dropout=dropout, width=width, epsilon=epsilon,
+            activation=activation, dtype=dtype, rngs=rngs,
+        )  # fmt: skip
         self.context = context
 
-    def __call__(self, tokens, *, segments=None, mask=None, key=None):
-        """What the head makes of `tokens` (`BT`), of which each text begins with [CLS].
+    def __call__(
+        self, tokens: Tokens, *, segments: Segments | None = None, mask: Padding | None = None, key: DropoutKey = None
+    ) -> Any:
+        """Returns what the head makes of `tokens`, where each text begins with [CLS].
 
-        `segments` (`BT`) is 0 in the first text and 1 in the second (default: 0); `mask` (`BT`) is False at padding.
+        `segments` is 0 in the first text and 1 in the second (default: 0 everywhere); `mask` is False at padding.
         """
         first_key, blocks_key, head_key = split_key(key, 3)
         x = self._embed(tokens, segments, first_key)
-        x, _ = self.blocks(x, mask=_over_keys(mask), key=blocks_key)
+        x, _ = self.blocks(x, mask=over_keys(mask), key=blocks_key)
         return self.head(x, self.embedding, head_key)
 
-    def features(self, tokens, *, segments=None, mask=None):
-        """The embeddings and what each block gives, first to last: L + 1 arrays `BTD`. The head reads the last."""
-        return self.blocks.outputs(self._embed(tokens, segments, None), mask=_over_keys(mask))
+    def features(
+        self, tokens: Tokens, *, segments: Segments | None = None, mask: Padding | None = None
+    ) -> list[Hidden]:
+        """Returns the embeddings and the output of each block in turn, L + 1 arrays; the head reads the last one."""
+        return self.blocks.outputs(self._embed(tokens, segments, None), mask=over_keys(mask))
 
     def _embed(self, tokens, segments, key):
         segments = jnp.zeros_like(tokens) if segments is None else segments
@@ -73,8 +94,11 @@ class Bert(nnx.Module):
         return self.dropout(self.norm(x), key)
 
 
+# ---- heads: from hidden states `BTD`, the embedding and a dropout key to the output ---------------------------------
+
+
 class MaskedHead(nnx.Module):
-    """A dense layer, a norm, and inner products with the embeddings: which token stands here."""
+    """A dense layer, a norm, and inner products with the embeddings: the logits of the token at each position."""
 
     def __init__(self, *, width, vocab_size, epsilon, activation, dtype, rngs, **_):
         self.transform = linear(width, width, dtype=dtype, rngs=rngs)
@@ -82,20 +106,20 @@ class MaskedHead(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(vocab_size))
         self.activation = activation
 
-    def __call__(self, x, embedding, key):
+    def __call__(self, x: Hidden, embedding: Embedding, key: DropoutKey) -> Float[Array, "batch time vocabulary"]:
         x = self.norm(ACTIVATIONS[self.activation](self.transform(x)))
         return embedding.attend(x).astype(jnp.float32) + self.bias[...]
 
 
 class ClassificationHead(nnx.Module):
-    """The vector of [CLS] through a dense tanh layer (the pooler), then a linear classifier."""
+    """The hidden state of [CLS] through a dense tanh layer (the pooler), then a linear classifier."""
 
     def __init__(self, *, width, classes, dropout, dtype, rngs, **_):
         self.pooler = linear(width, width, dtype=dtype, rngs=rngs)
         self.dropout = Dropout(dropout)
         self.classifier = linear(width, classes, dtype=dtype, rngs=rngs)
 
-    def __call__(self, x, embedding, key):
+    def __call__(self, x: Hidden, embedding: Embedding, key: DropoutKey) -> Float[Array, "batch classes"]:
         return self.classifier(self.dropout(jnp.tanh(self.pooler(x[:, 0])), key)).astype(jnp.float32)
 
 
@@ -113,7 +137,7 @@ class PretrainingHead(nnx.Module):
         self.masked = MaskedHead(**shared)
         self.next = NextHead(**shared)
 
-    def __call__(self, x, embedding, key):
+    def __call__(self, x: Hidden, embedding: Embedding, key: DropoutKey):
         return self.masked(x, embedding, key), self.next(x, embedding, key)
 
 
@@ -124,7 +148,7 @@ class TaggingHead(nnx.Module):
         self.dropout = Dropout(dropout)
         self.classifier = linear(width, classes, dtype=dtype, rngs=rngs)
 
-    def __call__(self, x, embedding, key):
+    def __call__(self, x: Hidden, embedding: Embedding, key: DropoutKey) -> Float[Array, "batch time classes"]:
         return self.classifier(self.dropout(x, key)).astype(jnp.float32)
 
 
@@ -134,17 +158,17 @@ class NoHead(nnx.Module):
     def __init__(self, **_):
         pass
 
-    def __call__(self, x, embedding, key):
+    def __call__(self, x: Hidden, embedding: Embedding, key: DropoutKey) -> Hidden:
         return x.astype(jnp.float32)
 
 
 class PoolerHead(nnx.Module):
-    """The last hidden states, and the vector of [CLS] through a dense tanh layer."""
+    """The last hidden states, and that of [CLS] through a dense tanh layer."""
 
     def __init__(self, *, width, dtype, rngs, **_):
         self.pooler = linear(width, width, dtype=dtype, rngs=rngs)
 
-    def __call__(self, x, embedding, key):
+    def __call__(self, x: Hidden, embedding: Embedding, key: DropoutKey) -> tuple[Hidden, Float[Array, "batch width"]]:
         return x.astype(jnp.float32), jnp.tanh(self.pooler(x[:, 0])).astype(jnp.float32)
 
 
@@ -157,7 +181,3 @@ HEADS = {
     "pooler": PoolerHead,
     "none": NoHead,
 }
-
-
-def _over_keys(mask):
-    return None if mask is None else mask[:, None, None, :]

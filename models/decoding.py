@@ -1,7 +1,6 @@
-"""Sequences out of a model that predicts the next token: sampling, with a cache of keys and values.
+"""Sampling from a model that predicts the next token, with a cache of keys and values.
 
-What is needed of a model is `context`, `new_cache(batch_size, length)` and `decode(tokens, cache) -> (logits, cache)`,
-see `models.gpt.GPT`. Prefill and all later tokens are one compiled program.
+Any `models.protocols.LanguageModel` will do. Reading the prompt and sampling all tokens are one compiled program.
 """
 
 from functools import partial
@@ -9,55 +8,63 @@ from functools import partial
 from flax import nnx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Key
+import numpy as np
+
+from core.errors import UserError
+from models.protocols import LanguageModel
 
 
 def sample(
-    model: nnx.Module, prompt_BT, key, *, length: int, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0,
-):  # fmt: skip
-    """The `length` tokens that follow each prompt, int32 (B, length).
+    model: LanguageModel, prompt_BT: Int[Array | np.ndarray, "batch prompt"], key: Key[Array, ""], *, length: int,
+    temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0,
+) -> Int[Array, "batch length"]:  # fmt: skip
+    """Returns the `length` tokens that follow each prompt, as int32.
 
-    The window slides: each token depends on the `model.context` tokens before it, of a longer prompt on its last ones.
-    Up to the context the keys and values of earlier tokens are cached. Beyond it every position changes with each
-    token, so the whole window is computed anew.
+    Each token depends on the `model.context` tokens before it. Up to the context, the keys and values of earlier tokens
+    are cached. Beyond it the window slides, the position of every token changes, and the whole window is computed
+    again for each token.
 
     Args:
-      prompt_BT: token numbers, T >= 1.
+      prompt_BT: token numbers, at least one; of a prompt longer than the context the last ones are used.
       key: the same key gives the same tokens.
       temperature: divides the logits; 0 takes the most likely token.
       top_k, top_p: see `narrow`, which sees the logits after the temperature.
 
     Raises:
-      ValueError: a setting or the prompt's shape is out of range.
+      UserError: a setting or the shape of the prompt is out of range.
     """
     if prompt_BT.ndim != 2 or prompt_BT.shape[1] < 1:
-        raise ValueError(f"prompt: expected tokens of shape (B, T) with T >= 1, not {prompt_BT.shape}")
+        raise UserError(f"prompt: expected tokens of shape (B, T) with T >= 1, not {prompt_BT.shape}")
     if length < 1:
-        raise ValueError(f"length = {length}: expected at least 1 token")
+        raise UserError(f"length = {length}: expected at least 1 token")
     if not temperature >= 0:
-        raise ValueError(f"temperature = {temperature}: expected at least 0 (0 takes the most likely token)")
+        raise UserError(f"temperature = {temperature}: expected at least 0 (0 takes the most likely token)")
     if top_k < 0:
-        raise ValueError(f"top_k = {top_k}: expected at least 0 (0 keeps all tokens)")
+        raise UserError(f"top_k = {top_k}: expected at least 0 (0 keeps all tokens)")
     if not 0 < top_p <= 1:
-        raise ValueError(f"top_p = {top_p}: expected 0 < top_p <= 1 (1 keeps all tokens)")
+        raise UserError(f"top_p = {top_p}: expected 0 < top_p <= 1 (1 keeps all tokens)")
     structure, state = nnx.split(model)
     prompt_BT = jnp.asarray(prompt_BT, jnp.int32)[:, -model.context :]
     return _sample(structure, state, prompt_BT, key, (float(temperature), top_k, float(top_p)), length=length)
 
 
-def choose(key, logits_BV, temperature, top_k, top_p):
-    """One token for each row, int32 (B,), drawn from the narrowed distribution; the best one at temperature 0."""
+def choose(
+    key: Key[Array, ""], logits_BV: Float[Array, "batch vocabulary"], temperature, top_k, top_p
+) -> Int[Array, " batch"]:
+    """Returns a token for each row, drawn from the narrowed distribution; at temperature 0 the most likely one."""
     greedy = temperature == 0
     narrowed_BV = narrow(logits_BV / jnp.where(greedy, 1, temperature), top_k, top_p)
     drawn_B = jax.random.categorical(key, narrowed_BV)
     return jnp.where(greedy, logits_BV.argmax(-1), drawn_B).astype(jnp.int32)
 
 
-def narrow(logits_BV, top_k, top_p):
-    """Logits `BV`, -inf for all tokens but the most likely ones.
+def narrow(logits_BV: Float[Array, "batch vocabulary"], top_k, top_p) -> Float[Array, "batch vocabulary"]:
+    """Returns the logits with -inf for all tokens but the most likely ones.
 
-    `top_k` keeps that many, 0 all of them (Fan et al. 2018). `top_p` then keeps the fewest whose share of what is left
-    reaches it, 1 all of them (nucleus sampling, Holtzman et al. 2020). Of equal logits the lower number counts as the
-    more likely. Both may be traced, so that one program serves every setting.
+    `top_k` keeps that many tokens, 0 keeps all (Fan et al. 2018). Of those, `top_p` keeps the fewest whose joint
+    probability reaches it, 1 keeps all (nucleus sampling, Holtzman et al. 2020). Of two equal logits, that of the lower
+    token number counts as more likely. Both may be traced, so that one program serves every setting.
     """
     order_BV = jnp.argsort(logits_BV, axis=-1, descending=True, stable=True)
     sorted_BV = jnp.take_along_axis(logits_BV, order_BV, axis=-1)

@@ -1,64 +1,86 @@
-"""The encoder-decoder transformer: a source is read whole, then a target is written token by token.
+"""The encoder-decoder transformer: it reads a whole source, then writes a target token by token.
 
-Vaswani et al. 2017, figure 1. Next to GPT, each block of the decoder has a second attention, whose keys and values come
+Vaswani et al. 2017, figure 1. Unlike GPT, each block of the decoder has a second attention, whose keys and values come
 from the encoder; the encoder itself has no causal mask. Pre-norm by default, where the paper is post-norm.
 """
 
 from functools import partial
 import math
+from typing import Unpack
 
 from flax import nnx
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
 
-from models.layers import Dropout, Embedding, Positions, linear, normalisation, split_key
-from models.transformer import Stack
+from core.errors import UserError
+from models.fields import LayerFields, Semantic, SourceFields, TowerFields, forwards
+from models.layers import Dropout, DropoutKey, Embedding, linear, normalisation, split_key
+from models.masks import over_keys
+from models.positions import Positions
+from models.transformer import Cache, Stack
+
+Sources = Int[Array, "batch source"]
+SourceMask = Bool[Array, "batch source"]
+Targets = Int[Array, "batch time"]
+Logits = Float[Array, "batch time vocabulary"]
+
+
+class PassedOn(LayerFields, SourceFields, TowerFields, total=False):
+    """The fields of `Stack` and `Block` that encoder and decoder share."""
+
+    norm_order: str
+    activation: str
 
 
 class EncoderDecoder(nnx.Module):
-    """Source tokens and the target so far in, next-token logits out.
+    """Reads the source and the target so far; returns the logits of the next token of the target.
 
     Args:
-      source_vocab_size, vocab_size: of the source, and V of the target. source_context, context: longest of each.
-      width: D. depth: L, of the encoder, and of the decoder but where `decoder_depth` is given. heads: H.
+      source_vocab_size, vocab_size: of the source, and V of the target.
+      source_context, context: longest source and longest target.
+      width: D. depth: L, of the encoder. decoder_depth: of the decoder (default L). heads: H.
       shared: one embedding for source and target, which then have one vocabulary.
       tied: the output projection is the embedding of the target, transposed (Press & Wolf 2017).
-      embedding_scale: embeddings are multiplied by sqrt(D) on the way "in" (Vaswani et al. 2017, section 3.4), or what
-        meets them on the way "out" is divided by it (Raffel et al. 2020), so that one table serves both; or "none".
-      embedding_norm: a norm behind embeddings and positions (Lewis et al. 2020). logits_bias: a bias for each token.
+      embedding_scale: "in" multiplies embeddings by sqrt(D) (Vaswani et al. 2017, section 3.4); "out" divides the last
+        hidden states by it before their inner products with the embeddings (Raffel et al. 2020); "none".
+      embedding_norm: a norm behind embeddings and positions (Lewis et al. 2020).
+      logits_bias: adds a learned bias for each token.
       positions: "sinusoidal", "learned", "rotary" or "none".
+      epsilon: see `models.transformer.Block`.
       dropout: on the embeddings and in every block.
       dtype: of the computation; parameters and logits are float32.
       stack: further fields of `models.transformer.Stack` and `Block`.
     """
 
-    forwards_to, decides = Stack, ("causal", "rotary", "cross", "source_width", "self_attention")
-
+    @forwards(Stack)
     def __init__(
         self, *, source_vocab_size: int, vocab_size: int, source_context: int, context: int, width: int, depth: int,
-        heads: int, decoder_depth: int | None = None, shared: bool = True, tied: bool = True,
-        embedding_scale: str = "in", embedding_norm: bool = False, logits_bias: bool = False,
-        positions: str = "sinusoidal", epsilon: float = 1e-5, dropout: float = 0.0, dtype: str = "float32",
-        rngs: nnx.Rngs, **stack,
+        heads: Semantic[int], decoder_depth: int | None = None, shared: bool = True, tied: bool = True,
+        embedding_scale: Semantic[str] = "in", embedding_norm: bool = False, logits_bias: bool = False,
+        positions: str = "sinusoidal", epsilon: Semantic[float] = 1e-5, dropout: float = 0.0, dtype: str = "float32",
+        rngs: nnx.Rngs, **stack: Unpack[PassedOn],
     ):  # fmt: skip
-        if embedding_scale not in FIRST_SCALE:
-            raise ValueError(f"embedding_scale={embedding_scale!r}: expected 'in', 'out' or 'none'")
+        if embedding_scale not in INITIAL_SCALE:
+            raise UserError(f"embedding_scale={embedding_scale!r}: expected 'in', 'out' or 'none'")
         if shared and source_vocab_size != vocab_size:
-            raise ValueError(
+            raise UserError(
                 f"shared=True needs one vocabulary, but source_vocab_size={source_vocab_size} and "
                 f"vocab_size={vocab_size}: set shared=False"
             )
         rotary = positions == "rotary"
         absolute = "none" if rotary else positions
-        stack |= dict(width=width, heads=heads, rotary=rotary, epsilon=epsilon, dropout=dropout, dtype=dtype)
-        table = dict(width=width, scale=FIRST_SCALE[embedding_scale](width), dtype=dtype, rngs=rngs)
-        self.embedding = Embedding(vocab_size, **table)
-        self.source_embedding = None if shared else Embedding(source_vocab_size, **table)
+        make_stack = partial(
+            Stack, width=width, heads=heads, rotary=rotary, epsilon=epsilon, dropout=dropout, dtype=dtype, rngs=rngs,
+            **stack,
+        )  # fmt: skip
+        table = partial(Embedding, width=width, scale=INITIAL_SCALE[embedding_scale](width), dtype=dtype, rngs=rngs)
+        self.embedding = table(vocab_size)
+        self.source_embedding = None if shared else table(source_vocab_size)
         self.positions = Positions(absolute, (context,), width, rngs=rngs)
         self.source_positions = Positions(absolute, (source_context,), width, rngs=rngs)
         self.dropout = Dropout(dropout)
-        self.encoder = Stack(depth=depth, **stack, rngs=rngs)
-        depth = depth if decoder_depth is None else decoder_depth
-        self.decoder = Stack(depth=depth, causal=True, cross=True, **stack, rngs=rngs)
+        self.encoder = make_stack(depth=depth)
+        self.decoder = make_stack(depth=depth if decoder_depth is None else decoder_depth, causal=True, cross=True)
         self.head = None if tied else linear(width, vocab_size, bias=False, dtype=dtype, rngs=rngs)
         norm = partial(normalisation, "layer", width, epsilon=epsilon, bias=True, dtype=dtype)
         self.source_norm, self.norm = (norm(rngs), norm(rngs)) if embedding_norm else (None, None)
@@ -66,45 +88,51 @@ class EncoderDecoder(nnx.Module):
         self.width, self.context, self.source_context = width, context, source_context
         self.embedding_scale = embedding_scale
 
-    def __call__(self, source, tokens, *, source_mask=None, key=None):
-        """Logits `BTV` of the token after each of `tokens` (`BT`), given `source` (`BS`).
+    def __call__(
+        self, source: Sources, tokens: Targets, *, source_mask: SourceMask | None = None, key: DropoutKey = None
+    ) -> Logits:
+        """Returns the logits of the token after each of `tokens`, given `source`.
 
-        `tokens` is the target shifted right: a beginning-of-sequence token, then all but its last. `source_mask` (`BS`)
-        is False at padding. The target needs no mask, for its padding comes last and the past does not see it.
+        `tokens` is the target shifted right: a beginning-of-sequence token, then all but its last token. `source_mask`
+        is False at padding. The target needs no mask: its padding comes last, and no position sees what comes later.
         """
         encoder_key, decoder_key = split_key(key, 2)
         encoded = self.encode(source, source_mask=source_mask, key=encoder_key)
         return self._decode(tokens, source=encoded, source_mask=source_mask, key=decoder_key)[0]
 
-    def encode(self, source, *, source_mask=None, key=None):
-        """What the decoder attends to, `BSD`."""
+    def encode(
+        self, source: Sources, *, source_mask: SourceMask | None = None, key: DropoutKey = None
+    ) -> Float[Array, "batch source width"]:
+        """Returns the hidden states that the decoder attends to."""
         embedding = self.embedding if self.source_embedding is None else self.source_embedding
         first_key, blocks_key = split_key(key, 2)
         x = self._embed(source, embedding, self.source_positions, self.source_norm, 0, first_key)
-        return self.encoder(x, mask=_to_keys(source_mask), key=blocks_key)[0]
+        return self.encoder(x, mask=over_keys(source_mask), key=blocks_key)[0]
 
-    def new_cache(self, source, *, source_mask=None, length: int | None = None):
-        """A cache for `decode` with the source in it, for targets up to `length` tokens (default: the context)."""
+    def new_cache(
+        self, source: Sources, *, source_mask: SourceMask | None = None, length: int | None = None
+    ) -> Cache:
+        """Returns a cache for `decode` that holds the source, for up to `length` tokens (default: the context)."""
         encoded = self.encode(source, source_mask=source_mask)
         layers = self.decoder.new_cache(len(source), self.context if length is None else length, encoded)
         return {"length": jnp.zeros((), jnp.int32), "layers": layers, "source_mask": source_mask}
 
-    def decode(self, tokens, cache):
-        """Logits `BTV` for `tokens` (`BT`) that follow those in `cache`, and the cache with them added."""
+    def decode(self, tokens: Targets, cache: Cache) -> tuple[Logits, Cache]:
+        """Returns the logits for `tokens` that follow those in `cache`, and the cache with them added."""
         logits, layers = self._decode(
             tokens, source_mask=cache["source_mask"], cache=cache["layers"], start=cache["length"]
         )
         return logits, cache | {"length": cache["length"] + tokens.shape[1], "layers": layers}
 
-    def reorder(self, cache, rows_B):
-        """The cache with the target so far of row rows_B[b], which must have the same source, as that of row b."""
+    def reorder(self, cache: Cache, rows_B: Int[Array, " batch"]) -> Cache:
+        """Returns the cache in which row b has the target so far of row rows_B[b]; both must have the same source."""
         return cache | {"layers": self.decoder.reorder(cache["layers"], rows_B)}
 
     def _decode(self, tokens, *, source=None, source_mask=None, cache=None, start=0, key=None):
         first_key, blocks_key = split_key(key, 2)
         x = self._embed(tokens, self.embedding, self.positions, self.norm, start, first_key)
         x, cache = self.decoder(
-            x, source=source, source_mask=_to_keys(source_mask), cache=cache, start=start, key=blocks_key
+            x, source=source, source_mask=over_keys(source_mask), cache=cache, start=start, key=blocks_key
         )
         x = x * self.width**-0.5 if self.embedding_scale == "out" else x
         logits = self.embedding.attend(x) if self.head is None else self.head(x)
@@ -117,9 +145,5 @@ class EncoderDecoder(nnx.Module):
         return self.dropout(x if norm is None else norm(x), key)
 
 
-FIRST_SCALE = {"in": lambda width: width**-0.5, "out": lambda width: 1.0, "none": lambda width: 0.02}
-"""The standard deviation of the first embeddings, such that hidden states and logits are of the order of 1."""
-
-
-def _to_keys(mask_BS):
-    return None if mask_BS is None else mask_BS[:, None, None, :]
+INITIAL_SCALE = {"in": lambda width: width**-0.5, "out": lambda width: 1.0, "none": lambda width: 0.02}
+"""The standard deviation of the initial embeddings, such that hidden states and logits are of the order of 1."""

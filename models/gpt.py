@@ -1,18 +1,27 @@
 """GPT: a stack of causal blocks that predicts the next token at every position.
 
-Radford et al. 2018 and 2019; Brown et al. 2020. Next to BERT the mask is causal, so the model is a distribution over
-sequences: it can be sampled token by token, with a cache of keys and values.
+Radford et al. 2018 and 2019; Brown et al. 2020. Unlike BERT, each position sees the past only, so the model is a
+distribution over sequences: it can be sampled token by token, with a cache of keys and values.
 """
+
+from typing import Unpack
 
 from flax import nnx
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
 
-from models.layers import Dropout, Embedding, Positions, linear, split_key
-from models.transformer import NO_SOURCE, Stack
+from models.fields import Semantic, StackFields, forwards
+from models.layers import Dropout, DropoutKey, Embedding, linear, split_key
+from models.masks import over_keys
+from models.positions import Positions
+from models.transformer import Cache, Stack
+
+Tokens = Int[Array, "batch time"]
+Logits = Float[Array, "batch time vocabulary"]
 
 
 class GPT(nnx.Module):
-    """Tokens in, next-token logits out.
+    """Reads tokens; returns the logits of the next token at every position.
 
     Args:
       vocab_size: V. context: longest sequence. width: D. depth: L. heads: H.
@@ -23,11 +32,11 @@ class GPT(nnx.Module):
       stack: further fields of `models.transformer.Stack` and `Block`.
     """
 
-    forwards_to, decides = Stack, NO_SOURCE
-
+    @forwards(Stack)
     def __init__(
-        self, *, vocab_size: int, context: int, width: int, depth: int, heads: int, positions: str = "learned",
-        tied: bool = True, dropout: float = 0.0, dtype: str = "float32", rngs: nnx.Rngs, **stack,
+        self, *, vocab_size: int, context: int, width: int, depth: int, heads: Semantic[int],
+        positions: str = "learned", tied: bool = True, dropout: float = 0.0, dtype: str = "float32", rngs: nnx.Rngs,
+        **stack: Unpack[StackFields],
     ):  # fmt: skip
         rotary = positions == "rotary"
         self.embedding = Embedding(vocab_size, width, dtype=dtype, rngs=rngs)
@@ -40,28 +49,29 @@ class GPT(nnx.Module):
         self.head = None if tied else linear(width, vocab_size, bias=False, dtype=dtype, rngs=rngs)
         self.context = context
 
-    def __call__(self, tokens, *, mask=None, key=None):
-        """Logits `BTV` of the token after each of `tokens` (`BT`); `mask` (`BT`) is False at padding."""
+    def __call__(
+        self, tokens: Tokens, *, mask: Bool[Array, "batch time"] | None = None, key: DropoutKey = None
+    ) -> Logits:
+        """Returns the logits of the token after each of `tokens`; `mask` is False at padding."""
         return self._forward(tokens, mask=mask, key=key)[0]
 
-    def new_cache(self, batch_size: int, length: int | None = None):
-        """An empty cache for `decode`, for sequences up to `length` tokens (default: the context)."""
+    def new_cache(self, batch_size: int, length: int | None = None) -> Cache:
+        """Returns an empty cache for `decode`, for sequences of up to `length` tokens (default: the context)."""
         layers = self.blocks.new_cache(batch_size, self.context if length is None else length)
         return {"length": jnp.zeros((), jnp.int32), "layers": layers}
 
-    def decode(self, tokens, cache):
-        """Logits `BTV` for `tokens` (`BT`) that follow those in `cache`, and the cache with them added."""
+    def decode(self, tokens: Tokens, cache: Cache) -> tuple[Logits, Cache]:
+        """Returns the logits for `tokens` that follow those in `cache`, and the cache with them added."""
         logits, layers = self._forward(tokens, cache=cache["layers"], start=cache["length"])
         return logits, {"length": cache["length"] + tokens.shape[1], "layers": layers}
 
-    def reorder(self, cache, rows_B):
-        """The cache with the text so far of row rows_B[b] as that of row b."""
+    def reorder(self, cache: Cache, rows_B: Int[Array, " batch"]) -> Cache:
+        """Returns the cache in which row b has the text so far of row rows_B[b]."""
         return cache | {"layers": self.blocks.reorder(cache["layers"], rows_B)}
 
     def _forward(self, tokens, *, mask=None, cache=None, start=0, key=None):
-        mask = None if mask is None else mask[:, None, None, :]
         first_key, blocks_key = split_key(key, 2)
         x = self.dropout(self.positions(self.embedding(tokens), start), first_key)
-        x, cache = self.blocks(x, mask=mask, cache=cache, start=start, key=blocks_key)
+        x, cache = self.blocks(x, mask=over_keys(mask), cache=cache, start=start, key=blocks_key)
         logits = self.embedding.attend(x) if self.head is None else self.head(x)
         return logits.astype(jnp.float32), cache

@@ -1,18 +1,23 @@
-"""In-context regression: a causal stack that reads examples of a function and says its value at the next point.
+"""In-context regression: a causal stack that reads examples of a function and predicts its value at the next point.
 
-Garg et al. 2022. Next to GPT numbers take the place of tokens. What function it is changes from sequence to sequence,
-and the parameters do not: what is learned of it, attention learns from the examples that came before.
+Garg et al. 2022. Unlike GPT it reads numbers, not tokens. The function differs from sequence to sequence while the
+parameters stay the same: all that the model learns of a function, attention takes from the examples before.
 """
+
+from typing import Unpack
 
 from flax import nnx
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
-from models.layers import Dropout, Positions, linear, split_key
-from models.transformer import NO_SOURCE, Stack
+from models.fields import Semantic, StackFields, forwards
+from models.layers import Dropout, DropoutKey, linear, split_key
+from models.positions import Positions
+from models.transformer import Stack
 
 
 class InContextRegressor(nnx.Module):
-    """Points and the values there in; a prediction of each value, made from the examples before it, out.
+    """Reads points and the values there; returns a prediction of each value, made from the examples before it.
 
     Args:
       dimensions: of a point. context: longest sequence of points. width: D. depth: L. heads: H.
@@ -22,11 +27,11 @@ class InContextRegressor(nnx.Module):
       stack: further fields of `models.transformer.Stack` and `Block`.
     """
 
-    forwards_to, decides = Stack, NO_SOURCE
-
+    @forwards(Stack)
     def __init__(
-        self, *, dimensions: int, context: int, width: int, depth: int, heads: int, positions: str = "learned",
-        dropout: float = 0.0, dtype: str = "float32", rngs: nnx.Rngs, **stack,
+        self, *, dimensions: int, context: int, width: int, depth: int, heads: Semantic[int],
+        positions: str = "learned", dropout: float = 0.0, dtype: str = "float32", rngs: nnx.Rngs,
+        **stack: Unpack[StackFields],
     ):  # fmt: skip
         self.read = linear(2 * dimensions + 1, width, dtype=dtype, rngs=rngs)
         self.positions = Positions(positions, (context,), width, rngs=rngs)
@@ -36,12 +41,15 @@ class InContextRegressor(nnx.Module):
         )
         self.head = linear(width, 1, dtype=dtype, rngs=rngs)
 
-    def __call__(self, points, values, *, key=None):
-        """Predictions `BT` of `values` (`BT`) at `points` (B, T, dimensions); each sees earlier values only."""
+    def __call__(
+        self, points: Float[Array, "batch time dimensions"], values: Float[Array, "batch time"], *,
+        key: DropoutKey = None,
+    ) -> Float[Array, "batch time"]:  # fmt: skip
+        """Returns predictions of `values` at `points`; each sees the values before it only."""
         first_key, blocks_key = split_key(key, 2)
         examples = jnp.concatenate([points, values[..., None]], axis=-1)
-        # A place holds the point that is asked for, and the example before: point and value together, as one token
-        # each would need a layer more to find one another.
+        # One token holds the point that is asked for and the example before it. With a token for each, one more layer
+        # would be needed to bring a point and its value together.
         before = jnp.pad(examples[:, :-1], ((0, 0), (1, 0), (0, 0)))
         x = self.positions(self.read(jnp.concatenate([points, before], axis=-1)))
         x, _ = self.blocks(self.dropout(x, first_key), key=blocks_key)

@@ -1,68 +1,75 @@
 """Vision Transformer: an image is a sequence of patches, read by a stack of bidirectional blocks.
 
-Dosovitskiy et al. 2021. Next to BERT the embedding of words is a linear map of patches, which is a convolution whose
-stride is its size, or a few small convolutions; everything after it is the same.
+Dosovitskiy et al. 2021. Unlike BERT, it embeds patches instead of tokens: by a linear map of their pixels, which is a
+convolution whose stride is its size, or by a few small convolutions. Everything behind the embedding is the same.
 """
 
 from functools import partial
+from typing import Any, Unpack
 
 from einops import rearrange
 from flax import nnx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
-from models.layers import Dropout, Positions, linear, normalisation, split_key
-from models.transformer import NO_SOURCE, Stack
+from core.errors import UserError
+from models.fields import Semantic, StackFields, forwards
+from models.layers import Dropout, DropoutKey, linear, normalisation, split_key
+from models.positions import Positions
+from models.transformer import Hidden, Stack
+
+Images = Float[Array, "batch rows columns channels"]
 
 
 class VisionTransformer(nnx.Module):
-    """Images in, what the head gives out.
+    """Reads images; returns what the head makes of them.
 
     Args:
       image_shape: (rows, columns, channels). patch: side of a patch in pixels.
-      head: "classes" gives logits `BC`, "none" the last hidden states `BTD`, and "pooler" these and `BD`, a dense tanh
-        layer of what is pooled of them. classes: C, of the first.
+      head: "classes" returns logits `BC`, "none" the last hidden states `BTD`, and "pooler" these and `BD`, a dense
+        tanh layer of the pooled ones.
+      classes: C, for the head "classes".
       stem: "patch" (a linear map of each patch) or "convolution" (see `ConvolutionalStem`).
       width: D. depth: L. heads: H.
-      pooling: "cls" (a learned first token) or "mean".
+      pooling: what the head reads of the hidden states, "cls" (the one of a learned first token) or their "mean".
       positions: "learned", "sinusoidal" (on two axes) or "none".
       dropout: on the patch embeddings and in every block.
       dtype: of the computation; parameters and logits are float32.
       stack: further fields of `models.transformer.Stack` and `Block`.
     """
 
-    forwards_to, decides = Stack, NO_SOURCE
-
+    @forwards(Stack)
     def __init__(
-        self, *, image_shape: tuple[int, int, int], patch: int, head: str = "classes", classes: int | None = None,
-        width: int, depth: int, heads: int, stem: str = "patch", pooling: str = "mean", positions: str = "learned",
-        dropout: float = 0.0, dtype: str = "float32", rngs: nnx.Rngs, **stack,
+        self, *, image_shape: tuple[int, int, int], patch: Semantic[int], head: str = "classes",
+        classes: int | None = None, width: int, depth: int, heads: Semantic[int], stem: str = "patch",
+        pooling: Semantic[str] = "mean", positions: str = "learned", dropout: float = 0.0, dtype: str = "float32",
+        rngs: nnx.Rngs, **stack: Unpack[StackFields],
     ):  # fmt: skip
-        rows, columns, channels = image_shape
-        if rows % patch or columns % patch:
-            raise ValueError(f"patch={patch} must divide the image's sides, {rows} x {columns}")
+        rows, columns = patch_grid(image_shape, patch)
         if pooling not in ("cls", "mean"):
-            raise ValueError(f"pooling={pooling!r}: expected 'cls' or 'mean'")
+            raise UserError(f"pooling={pooling!r}: expected 'cls' or 'mean'")
         if head not in ("classes", "pooler", "none"):
-            raise ValueError(f"head={head!r}: expected 'classes', 'pooler' or 'none'")
+            raise UserError(f"head={head!r}: expected 'classes', 'pooler' or 'none'")
         if head == "classes" and classes is None:
-            raise ValueError("the head 'classes' needs to know how many classes there are")
+            raise UserError("head='classes' needs classes, the number of classes")
         if stem not in ("patch", "convolution"):
-            raise ValueError(f"stem={stem!r}: expected 'patch' or 'convolution'")
+            raise UserError(f"stem={stem!r}: expected 'patch' or 'convolution'")
+        channels = image_shape[2]
         if stem == "patch":
             self.embedding = linear(patch * patch * channels, width, dtype=dtype, rngs=rngs)
         else:
             self.embedding = ConvolutionalStem(channels, width, patch, dtype=dtype, rngs=rngs)
-        self.positions = Positions(positions, (rows // patch, columns // patch), width, rngs=rngs)
+        self.positions = Positions(positions, (rows, columns), width, rngs=rngs)
         self.cls = nnx.Param(0.02 * jax.random.normal(rngs.params(), (width,))) if pooling == "cls" else None
         self.dropout = Dropout(dropout)
         self.blocks = Stack(width=width, depth=depth, heads=heads, dropout=dropout, dtype=dtype, rngs=rngs, **stack)
-        outputs = {"classes": classes, "pooler": width}
-        self.head = None if head == "none" else linear(width, outputs[head], dtype=dtype, rngs=rngs)
+        outputs = width if head == "pooler" else classes
+        self.head = None if head == "none" or outputs is None else linear(width, outputs, dtype=dtype, rngs=rngs)
         self.patch, self.stem, self.output = patch, stem, head
 
-    def __call__(self, images, *, key=None):
-        """What the head makes of `images`, (B, rows, columns, channels)."""
+    def __call__(self, images: Images, *, key: DropoutKey = None) -> Any:
+        """Returns what the head makes of `images`."""
         first_key, blocks_key = split_key(key, 2)
         x, _ = self.blocks(self._embed(images, first_key), key=blocks_key)
         if self.head is None:
@@ -70,17 +77,14 @@ class VisionTransformer(nnx.Module):
         y = self.head(x[:, 0] if self.cls is not None else x.mean(axis=1)).astype(jnp.float32)
         return y if self.output == "classes" else (x.astype(jnp.float32), jnp.tanh(y))
 
-    def features(self, images):
-        """The embeddings and what each block gives, first to last: L + 1 arrays `BTD`. The head reads the last."""
+    def features(self, images: Images) -> list[Hidden]:
+        """Returns the embeddings and the output of each block in turn, L + 1 arrays; the head reads the last one."""
         return self.blocks.outputs(self._embed(images, None))
 
     def resized(self, image_shape: tuple[int, int, int]) -> "VisionTransformer":
-        """The same model for images of another size, its learned positions interpolated."""
-        rows, columns, _ = image_shape
-        if rows % self.patch or columns % self.patch:
-            raise ValueError(f"patch={self.patch} must divide the image's sides, {rows} x {columns}")
+        """Returns the same model for images of another size, with its learned positions interpolated."""
         other = nnx.clone(self)
-        other.positions = self.positions.resized((rows // self.patch, columns // self.patch))
+        other.positions = self.positions.resized(patch_grid(image_shape, self.patch))
         return other
 
     def _embed(self, images, key):
@@ -93,15 +97,15 @@ class VisionTransformer(nnx.Module):
 
 
 class ConvolutionalStem(nnx.Module):
-    """3x3 convolutions that halve the image until a patch is one pixel, with up to D channels, then a linear map.
+    """3 x 3 convolutions that halve the image until a patch is one pixel, with up to D channels, then a linear map.
 
-    Xiao et al. 2021, section 4, with layer norms over the channels in the place of batch norms.
+    Xiao et al. 2021, section 4, with layer norms over the channels instead of batch norms.
     """
 
     def __init__(self, channels: int, width: int, patch: int, *, dtype: str = "float32", rngs: nnx.Rngs):
         count = patch.bit_length() - 1
         if patch != 2**count or not count:
-            raise ValueError(f"patch={patch}: a convolutional stem halves, so it needs 2, 4, 8, 16, ...")
+            raise UserError(f"patch={patch}: stem='convolution' halves the image, so it needs 2, 4, 8, 16, ...")
         sizes = [channels, *(max(1, width >> halving) for halving in reversed(range(count)))]
         convolution = partial(nnx.Conv, kernel_size=(3, 3), strides=2, dtype=jnp.dtype(dtype), rngs=rngs)
         norm = partial(normalisation, "layer", epsilon=1e-5, bias=True, dtype=dtype)
@@ -109,14 +113,22 @@ class ConvolutionalStem(nnx.Module):
         self.norms = nnx.List([norm(size, rngs) for size in sizes[1:]])
         self.out = linear(width, width, dtype=dtype, rngs=rngs)
 
-    def __call__(self, images):
-        """Images (B, rows, columns, channels) as sequences `BTD`, row by row."""
+    def __call__(self, images: Images) -> Hidden:
+        """Returns a vector for each patch, row by row."""
         x = images
         for convolution, norm in zip(self.convolutions, self.norms):
             x = nnx.relu(norm(convolution(x)))
         return self.out(rearrange(x, "b r c d -> b (r c) d"))
 
 
-def patches(images, side: int):
-    """Images (B, rows, columns, channels) as sequences of flattened square patches, row by row."""
+def patches(images: Images, side: int) -> Float[Array, "batch patches pixels"]:
+    """Returns the square patches of images row by row, each as the flat sequence of its pixels."""
     return rearrange(images, "b (r p) (c q) d -> b (r c) (p q d)", p=side, q=side)
+
+
+def patch_grid(image_shape: tuple[int, int, int], patch: int) -> tuple[int, int]:
+    """Returns how many rows and columns of patches an image has. Raises UserError if its sides are not multiples."""
+    rows, columns, _ = image_shape
+    if rows % patch or columns % patch:
+        raise UserError(f"patch={patch} must divide the image's sides, {rows} x {columns}")
+    return rows // patch, columns // patch

@@ -1,7 +1,8 @@
-"""Two networks without attention, to measure the others by: a multilayer perceptron and a convolutional network.
+"""Two networks without attention, as baselines: a multilayer perceptron and a convolutional network.
 
-Next to ViT the perceptron knows nothing of an image, not even that two pixels are neighbours; the convolutional
-network knows that what is near belongs together, and that a shape is the same everywhere.
+Rumelhart et al. 1986; LeCun et al. 1998. Unlike ViT, the perceptron knows nothing about images, not even which pixels
+are neighbours; the convolutional network knows both that neighbours belong together and that a shape is the same
+everywhere in the image.
 """
 
 from itertools import pairwise
@@ -10,12 +11,17 @@ import math
 from einops import rearrange, reduce
 from flax import nnx
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
-from models.layers import Dropout, linear, split_key
+from core.errors import UserError
+from models.layers import Dropout, DropoutKey, linear, split_key
+
+Images = Float[Array, "batch rows columns channels"]
+Logits = Float[Array, "batch classes"]
 
 
 class Perceptron(nnx.Module):
-    """Images in, class logits out, by `depth` hidden layers with a ReLU (Rumelhart et al. 1986).
+    """Reads images; returns the logits of classes, by `depth` hidden layers with a ReLU (Rumelhart et al. 1986).
 
     Args:
       image_shape: (rows, columns, channels). classes: C. width: of a hidden layer.
@@ -33,8 +39,8 @@ class Perceptron(nnx.Module):
         self.dropout = Dropout(dropout)
         self.head = linear(width, classes, dtype=dtype, rngs=rngs)
 
-    def __call__(self, images, *, key=None):
-        """Logits `BC` of `images`, (B, rows, columns, channels)."""
+    def __call__(self, images: Images, *, key: DropoutKey = None) -> Logits:
+        """Returns the logits of `images`."""
         x = images.reshape(len(images), -1)
         for layer, layer_key in zip(self.hidden, split_key(key, len(self.hidden))):
             x = self.dropout(nnx.relu(layer(x)), layer_key)
@@ -42,10 +48,10 @@ class Perceptron(nnx.Module):
 
 
 class ConvolutionalNetwork(nnx.Module):
-    """Images in, class logits out: 3 x 3 convolutions, each with a ReLU and the largest of 2 x 2 pixels.
+    """Reads images; returns the logits of classes, by 3 x 3 convolutions, each with a ReLU and 2 x 2 max pooling.
 
-    As LeNet (LeCun et al. 1998), with the parts of today. The first convolution has `width` channels, and each further
-    one twice as many as the one before; the head sees what is left of the image.
+    LeNet (LeCun et al. 1998) with today's parts. The first convolution has `width` channels, and each further one twice
+    as many as the one before; the head is a linear map of the last, smallest image.
 
     Args:
       image_shape: (rows, columns, channels), rows and columns divisible by 2^depth. classes: C.
@@ -61,15 +67,15 @@ class ConvolutionalNetwork(nnx.Module):
         _check(depth)
         rows, columns, channels = image_shape
         if rows % 2**depth or columns % 2**depth:
-            raise ValueError(f"depth={depth}: an image of {rows} x {columns} cannot be halved that often")
+            raise UserError(f"depth={depth}: an image of {rows} x {columns} cannot be halved that often")
         sizes = [channels] + [width * 2**i for i in range(depth)]
         self.hidden = nnx.List([linear(9 * a, b, dtype=dtype, rngs=rngs) for a, b in pairwise(sizes)])
         self.dropout = Dropout(dropout)
-        left = (rows >> depth) * (columns >> depth) * sizes[-1]
-        self.head = linear(left, classes, dtype=dtype, rngs=rngs)
+        pixels = (rows >> depth) * (columns >> depth) * sizes[-1]
+        self.head = linear(pixels, classes, dtype=dtype, rngs=rngs)
 
-    def __call__(self, images, *, key=None):
-        """Logits `BC` of `images`, (B, rows, columns, channels)."""
+    def __call__(self, images: Images, *, key: DropoutKey = None) -> Logits:
+        """Returns the logits of `images`."""
         x = images
         for layer in self.hidden:
             x = nnx.relu(layer(neighbourhoods(x)))
@@ -77,18 +83,18 @@ class ConvolutionalNetwork(nnx.Module):
         return self.head(self.dropout(rearrange(x, "b r c d -> b (r c d)"), key)).astype(jnp.float32)
 
 
-def neighbourhoods(images):
-    """Each pixel with the eight around it, (B, rows, columns, 9 channels), row by row, 0 outside the image.
+def neighbourhoods(images: Images) -> Float[Array, "batch rows columns neighbours"]:
+    """Returns for each pixel the channels of the 3 x 3 pixels around it, row by row; 0 outside the image.
 
-    A linear map of these is a 3 x 3 convolution, and as one product of matrices it is also fast for many networks at
-    once, where XLA has no fast convolution on a CPU.
+    A linear map of these is a 3 x 3 convolution. Being one matrix product, it stays fast on a CPU when many networks
+    are trained at once, where XLA's grouped convolution is slow.
     """
     _, rows, columns, _ = images.shape
     padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    moved = [padded[:, i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
-    return jnp.concatenate(moved, axis=-1)
+    shifted = [padded[:, i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
+    return jnp.concatenate(shifted, axis=-1)
 
 
 def _check(depth: int) -> None:
     if depth < 1:
-        raise ValueError(f"depth={depth}: expected at least 1 layer")
+        raise UserError(f"depth={depth}: expected at least 1 layer")

@@ -1,9 +1,14 @@
 """What a model is trained for.
 
-An objective is a pure function `objective(model, batch, key, **settings) -> (loss, metrics)`. `batch` is
-{"inputs": {named as the model's arguments}, "targets": ..., "weights": ...}, in training with the number of the "step"
-too. `key` is None in evaluation. `metrics` maps names to (sum, count), so that batches of any size add up to exact
-means; `metrics["loss"]` is there, and the loss is its sum / count.
+An objective is a pure function `objective(model, batch, key, **settings) -> (loss, metrics)`:
+
+- `batch` is {"inputs": {named as the model's arguments}, "targets": ..., "weights": ...}. In training it also contains
+  the number of the "step".
+- `key` is a random key, or None in evaluation.
+- `metrics` maps names to (sum, count), so that batches of any size add up to exact means. `metrics["loss"]` is always
+  there, and the loss is its sum / count.
+
+Arguments whose numbers may be traced are marked as such (`core.traced`), so that a population can differ in them.
 """
 
 from objectives.classification import classification

@@ -1,13 +1,22 @@
 """Cross-entropy of one class for each example."""
 
+from jaxtyping import PRNGKeyArray
+
+from core.traced import TracedUnlessZero
 from objectives.cross_entropy import weighted_cross_entropy
+from objectives.interface import Batch, Loss, Metrics, Model, call
 
 
-def classification(model, batch, key, *, label_smoothing: float = 0.0):
-    """Mean negative log-likelihood in nats an example, and accuracy.
+def classification(
+    model: Model, batch: Batch, key: PRNGKeyArray | None, *, label_smoothing: TracedUnlessZero = 0.0
+) -> tuple[Loss, Metrics]:  # fmt: skip
+    """Returns the mean negative log-likelihood in nats per example, and "loss" and "accuracy".
 
-    The model gives logits `BC`; targets are `B` class numbers, weights `B` (0 for padding of a last batch).
-    `label_smoothing` moves that share of the target's probability to all classes evenly (Szegedy et al. 2016).
+    The model returns logits `BC`. Targets are class numbers `B`, weights are `B` (0 for padding of a last batch).
+
+    Args:
+      label_smoothing: the share of the target's probability that is distributed evenly to all classes (Szegedy et al.
+        2016).
     """
-    logits_BC = model(**batch["inputs"], key=key)
+    logits_BC = call(model, batch["inputs"], key)
     return weighted_cross_entropy(logits_BC, batch["targets"], batch["weights"], label_smoothing)

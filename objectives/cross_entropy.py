@@ -1,11 +1,24 @@
 """Weighted cross-entropy and accuracy, for logits with any leading axes."""
 
 import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, Shaped
 import optax
 
+from core.errors import UserError
+from objectives.interface import Loss, Metrics
 
-def weighted_cross_entropy(logits, targets, weights, label_smoothing=0.0):
-    """(loss, {"loss": (sum, count), "accuracy": (sum, count)}) for logits (..., C), targets (...) and weights (...)."""
+
+def weighted_cross_entropy(
+    logits: Float[Array, "*axes C"], targets: Int[Array, "*axes"], weights: Shaped[Array, "*axes"],
+    label_smoothing: float = 0.0,
+) -> tuple[Loss, Metrics]:  # fmt: skip
+    """Returns the weighted mean of the cross-entropy in nats, and "loss" and "accuracy".
+
+    Raises:
+      UserError: the shapes of logits and targets do not fit together.
+    """
+    if logits.shape[:-1] != targets.shape:
+        raise UserError(f"the model gives logits {logits.shape}, but the targets have the shape {targets.shape}")
     nll = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
     if not (isinstance(label_smoothing, (int, float)) and label_smoothing == 0):
         # Against the uniform distribution the cross-entropy is logsumexp - mean; nll is logsumexp - target.

@@ -1,13 +1,21 @@
 """Cross-entropy of the next token at every position."""
 
+from jaxtyping import PRNGKeyArray
+
+from core.traced import TracedUnlessZero
 from objectives.cross_entropy import weighted_cross_entropy
+from objectives.interface import Batch, Loss, Metrics, Model, call
 
 
-def language_modeling(model, batch, key, *, label_smoothing: float = 0.0):
-    """Mean negative log-likelihood in nats a token, and accuracy.
+def language_modeling(
+    model: Model, batch: Batch, key: PRNGKeyArray | None, *, label_smoothing: TracedUnlessZero = 0.0
+) -> tuple[Loss, Metrics]:  # fmt: skip
+    """Returns the mean negative log-likelihood in nats per token, and "loss" and "accuracy".
 
-    The model gives logits `BTV`; targets are the `BT` tokens that come next, weights `BT` (0 where nothing comes).
-    `label_smoothing` moves that share of the target's probability to the whole vocabulary evenly.
+    The model returns logits `BTV`. Targets are the next tokens `BT`, weights are `BT` (0 where there is no next token).
+
+    Args:
+      label_smoothing: the share of the target's probability that is distributed evenly to the whole vocabulary.
     """
-    logits_BTV = model(**batch["inputs"], key=key)
+    logits_BTV = call(model, batch["inputs"], key)
     return weighted_cross_entropy(logits_BTV, batch["targets"], batch["weights"], label_smoothing)

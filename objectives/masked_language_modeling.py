@@ -1,23 +1,32 @@
-"""Cross-entropy of tokens that were hidden, and of one text following another where the model says so."""
+"""Cross-entropy of tokens that were hidden, and of one text following another if the model predicts that."""
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
+from core.traced import Traced
 from objectives.cross_entropy import weighted_cross_entropy
+from objectives.interface import Batch, Loss, Metrics, Model, call
 
 
 def masked_language_modeling(
-    model, batch, key, *, mask_id: int, vocab_size: int, special_below: int = 0, rate: float = 0.15
-):  # fmt: skip
-    """Mean negative log-likelihood in nats a hidden token, and accuracy (Devlin et al. 2019, section 3.1).
+    model: Model, batch: Batch, key: PRNGKeyArray | None, *, mask_id: int, vocab_size: int, special_below: int = 0,
+    rate: Traced = 0.15,
+) -> tuple[Loss, Metrics]:  # fmt: skip
+    """Returns the mean negative log-likelihood in nats per hidden token, and "loss" and "accuracy".
 
-    Tokens are hidden anew at every step, see `corrupt`; in evaluation the same ones each time, which depend on nothing
-    but the tokens of the example. weights `BT` are 0 where nothing may be hidden, as at padding.
+    This is the objective of BERT (Devlin et al. 2019, section 3.1). At every training step other tokens are hidden (see
+    `corrupt`). In evaluation they are always the same, and depend only on the tokens of the example.
 
-    Of a model that gives two arrays the second are logits `B2` of the second text following the first, and targets `B`
-    say whether it does (1) or not (0). The loss is then the sum of both means; over several batches the second mean
-    counts in it by hidden tokens, while `next_loss` counts by examples. Of a model that gives logits `BTV` alone
-    targets are not looked at.
+    The input "tokens" is `BT`, weights are `BT` (0 where nothing may be hidden, as at padding). If the model returns
+    logits `BTV` alone, the targets are ignored.
+
+    A model that returns two arrays also predicts whether the second text follows the first: the second array is logits
+    `B2`, and the targets `B` are 1 if it does, else 0. The loss is then the sum of both means. Over several batches the
+    second mean counts in the loss by hidden tokens, while the metric "next_loss" counts by examples.
+
+    Args:
+      mask_id, vocab_size, special_below, rate: see `corrupt`.
     """
     tokens_BT = batch["inputs"]["tokens"]
     if key is None:
@@ -29,27 +38,32 @@ def masked_language_modeling(
         key, tokens_T, mask_id=mask_id, vocab_size=vocab_size, special_below=special_below, rate=rate
     )
     corrupted_BT, hidden_BT = jax.vmap(hide)(keys_B, tokens_BT)
-    out = model(**(batch["inputs"] | {"tokens": corrupted_BT}), key=model_key)
+    out = call(model, batch["inputs"] | {"tokens": corrupted_BT}, model_key)
     logits_BTV, next_B2 = out if isinstance(out, tuple) else (out, None)
     loss, metrics = weighted_cross_entropy(logits_BTV, tokens_BT, hidden_BT * batch["weights"])
     if next_B2 is None:
         return loss, metrics
-    next_loss, following = weighted_cross_entropy(next_B2, batch["targets"], batch["weights"].max(axis=1))
+    next_loss, next_metrics = weighted_cross_entropy(next_B2, batch["targets"], batch["weights"].max(axis=1))
     count = metrics["loss"][1]
     return loss + next_loss, {
         "loss": ((loss + next_loss) * count, count),
         "accuracy": metrics["accuracy"],
         "masked_loss": metrics["loss"],
-        "next_loss": following["loss"],
-        "next_accuracy": following["accuracy"],
+        "next_loss": next_metrics["loss"],
+        "next_accuracy": next_metrics["accuracy"],
     }
 
 
-def corrupt(key, tokens_T, *, mask_id: int, vocab_size: int, special_below: int = 0, rate: float = 0.15):
-    """One sequence with tokens hidden, and where: (int `T`, bool `T`).
+def corrupt(
+    key: PRNGKeyArray, tokens_T: Int[Array, " T"], *, mask_id: int, vocab_size: int, special_below: int = 0,
+    rate: float = 0.15,
+) -> tuple[Int[Array, " T"], Bool[Array, " T"]]:  # fmt: skip
+    """Returns one sequence with tokens hidden, and where they are hidden.
 
-    Each token is chosen with probability `rate`, unless its number is below `special_below`. Of those chosen 80 %
-    become `mask_id`, 10 % any token of the vocabulary, and 10 % stay as they are, but are asked for too.
+    Args:
+      rate: the probability with which each token is chosen. Of the chosen tokens 80 % become `mask_id`, 10 % become any
+        token of the vocabulary, and 10 % stay as they are but count as hidden too.
+      special_below: tokens with smaller numbers are never chosen.
     """
     choose_key, way_key, token_key = jax.random.split(key, 3)
     hidden_T = jax.random.bernoulli(choose_key, rate, tokens_T.shape) & (tokens_T >= special_below)
@@ -59,7 +73,7 @@ def corrupt(key, tokens_T, *, mask_id: int, vocab_size: int, special_below: int 
     return jnp.where(hidden_T, changed_T, tokens_T).astype(tokens_T.dtype), hidden_T
 
 
-def _key_of(tokens_T):
-    """A key that follows from the tokens and their order, so that evaluation does not depend on how it is batched."""
+def _key_of(tokens_T: Int[Array, " T"]) -> PRNGKeyArray:
+    """A key that follows from the tokens and their order, so that evaluation does not depend on the batches."""
     odd_T = 2 * jnp.arange(tokens_T.size, dtype=jnp.uint32) + 1
     return jax.random.fold_in(jax.random.key(0), jnp.sum((tokens_T.astype(jnp.uint32) + 1) * odd_T * odd_T))

@@ -1,17 +1,25 @@
-"""Squared error of a number."""
+"""Squared error of numbers."""
 
 import jax.numpy as jnp
+from jaxtyping import PRNGKeyArray
+
+from core.errors import UserError
+from objectives.interface import Batch, Loss, Metrics, Model, call
 
 
-def regression(model, batch, key):
-    """Mean squared error.
+def regression(model: Model, batch: Batch, key: PRNGKeyArray | None) -> tuple[Loss, Metrics]:
+    """Returns the mean squared error, also as "loss".
 
-    The model gives predictions of the shape of the targets; weights are of the same shape (0 where none is asked for).
+    The model returns predictions. Targets and weights have the same shape (weights are 0 for numbers that do not
+    count).
+
+    Raises:
+      UserError: predictions and targets have different shapes.
     """
-    predictions = model(**batch["inputs"], key=key)
+    predictions = call(model, batch["inputs"], key)
     targets, weights = batch["targets"], batch["weights"]
     if predictions.shape != targets.shape:
-        raise ValueError(f"the model predicts {predictions.shape}, but the targets have the shape {targets.shape}")
+        raise UserError(f"the model predicts {predictions.shape}, but the targets have the shape {targets.shape}")
     count = weights.sum()
     total = (weights * (predictions - targets) ** 2).sum()
     return total / jnp.maximum(count, 1), {"loss": (total, count)}

@@ -1,20 +1,28 @@
 """Cross-entropy of the next target token at every position, given the source and the true target before it."""
 
 import jax.numpy as jnp
+from jaxtyping import PRNGKeyArray
 
+from core.traced import TracedUnlessZero
 from objectives.cross_entropy import weighted_cross_entropy
+from objectives.interface import Batch, Loss, Metrics, Model, call
 
 
-def seq2seq(model, batch, key, *, label_smoothing: float = 0.0):
-    """Mean negative log-likelihood in nats a token, accuracy, and "exact", the share of targets without any error.
+def seq2seq(
+    model: Model, batch: Batch, key: PRNGKeyArray | None, *, label_smoothing: TracedUnlessZero = 0.0
+) -> tuple[Loss, Metrics]:  # fmt: skip
+    """Returns the mean negative log-likelihood in nats per token, and "loss", "accuracy" and "exact".
 
-    The model gives logits `BTV`; targets are the `BT` tokens that come next, weights `BT` (0 at padding).
-    `label_smoothing` moves that share of the target's probability to the whole vocabulary evenly.
+    "exact" is the share of targets without any error. The model reads the true target and not its own (teacher forcing,
+    Williams & Zipser 1989). Still, "exact" is also the share that greedy decoding gets right: as long as it makes no
+    error, it reads the same tokens.
 
-    The model reads the true target, not its own (teacher forcing, Williams & Zipser 1989). Yet "exact" is also the
-    share that greedy decoding gets right: as long as it is right, it reads the same.
+    The model returns logits `BTV`. Targets are the next tokens `BT`, weights are `BT` (0 at padding).
+
+    Args:
+      label_smoothing: the share of the target's probability that is distributed evenly to the whole vocabulary.
     """
-    logits_BTV = model(**batch["inputs"], key=key)
+    logits_BTV = call(model, batch["inputs"], key)
     targets, weights = batch["targets"], batch["weights"]
     loss, metrics = weighted_cross_entropy(logits_BTV, targets, weights, label_smoothing)
     right_B = ((logits_BTV.argmax(-1) == targets) | (weights == 0)).all(-1)

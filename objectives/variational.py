@@ -1,49 +1,77 @@
 """The evidence lower bound, and the information bottleneck, which is the same loss with another target.
 
-Two numbers in nats an example: what the latent costs, KL(q(z | x~) || p(z)) with p(z) = N(0, I), and how badly it
-explains the target, -E_q log p(x | z). The first bounds I(x~; z) from above. H(x) minus the second bounds I(z; x)
-from below (Alemi et al. 2017, section 3). Where x = x~ their sum is the negative evidence lower bound (Kingma &
-Welling 2014, eq. 3).
+The loss has two terms, in nats per example: the KL divergence KL(q(z | x~) || p(z)) with p(z) = N(0, I), which is what
+the latent costs, and the reconstruction term -E_q log p(x | z), which is how badly it explains the target. The first is
+an upper bound on I(x~; z). H(x) minus the second is a lower bound on I(z; x) (Alemi et al. 2017, section 3). If x = x~,
+their sum is the negative evidence lower bound (Kingma & Welling 2014, eq. 3).
 """
 
+from collections.abc import Callable, Sequence
 import math
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 import optax
+
+from core.errors import UserError
+from core.traced import Traced
+from objectives.interface import Batch, Loss, Metrics, call
 
 WEIGHED = ("kl", "likelihood")
 
+Decoded = dict[str, Float[Array, "B ..."]]
+"""{"mean", "log_variance"} or {"logits"}; see `log_likelihood`."""
+
+
+@runtime_checkable
+class EncoderAndDecoder(Protocol):
+    """What this objective needs of a model."""
+
+    @property
+    def encode(self) -> Callable[..., Sequence[Float[Array, "B Z"]]]:
+        """Takes named inputs and `key`; returns mean and log variance of q(z | x~)."""
+        ...
+
+    @property
+    def decode(self) -> Callable[[Float[Array, "B Z"]], Decoded]:
+        """Takes latents; returns the parameters of p(x | z)."""
+        ...
+
 
 def variational(
-    model, batch, key, *, beta: float = 1.0, beta_weighs: str = "kl", kl_warmup: int = 0, free_bits: float = 0.0,
-    samples: int = 1, evaluation_samples: int = 1, target_entropy: float | None = None,
-):  # fmt: skip
-    """The weighed sum of KL and negative log-likelihood, in nats an example.
+    model: EncoderAndDecoder, batch: Batch, key: PRNGKeyArray | None, *, beta: Traced = 1.0, beta_weighs: str = "kl",
+    kl_warmup: int = 0, free_bits: Traced = 0.0, samples: int = 1, evaluation_samples: int = 1,
+    target_entropy: float | None = None,
+) -> tuple[Loss, Metrics]:  # fmt: skip
+    """Returns the weighted sum of KL and negative log-likelihood in nats per example, and metrics.
 
-    The model has `encode` (inputs to mean and log variance, `BZ`) and `decode` (latents `BZ` to what the likelihood is
-    made of, see `log_likelihood`). Weights are `B`. Evaluation draws from a fixed key, so that it can be repeated.
+    Weights are `B`. Evaluation draws z from a fixed key, so that it can be repeated.
 
     Args:
-      beta: with `beta_weighs` "kl", the loss is beta KL - log p (Higgins et al. 2017: large beta, small KL); with
-        "likelihood" it is KL - beta log p (the bottleneck's Lagrangian, Tishby et al. 1999: small beta, small KL).
-      kl_warmup: steps in which the weight of the KL rises linearly to its full value (Bowman et al. 2016).
-      free_bits: nats, not bits: in the loss the KL of a latent dimension, averaged over the batch, counts as at least
-        that much (Kingma et al. 2016). Where a step splits its batch, the average is over a part.
-      samples: draws of z an example in training. evaluation_samples: in evaluation.
-      target_entropy: H(x) in nats, if it is known.
+      beta: with `beta_weighs` "kl", the loss is beta KL - log p (Higgins et al. 2017: a large beta gives a small KL);
+        with "likelihood" it is KL - beta log p (the Lagrangian of the bottleneck, Tishby et al. 1999: a small beta
+        gives a small KL).
+      kl_warmup: the number of steps in which the weight of the KL rises linearly to its full value (Bowman et al.
+        2016).
+      free_bits: in nats, not bits. In the loss, the KL of a latent dimension, averaged over the batch, counts as at
+        least this much (Kingma et al. 2016). If a step computes its batch in parts, the average is over a part.
+      samples, evaluation_samples: draws of z for each example, in training and in evaluation.
+      target_entropy: H(x) in nats, or None if it is not known.
 
     Metrics:
-      kl, reconstruction: the two numbers, as they are. elbo: minus their sum.
-      information: target_entropy - reconstruction, the bound on I(z; x), where the entropy is known.
+      kl, reconstruction: the two terms, without weights.
+      elbo: minus their sum.
+      information: target_entropy - reconstruction, the lower bound on I(z; x), if the entropy is known.
       importance_bound: in evaluation, the importance-weighted bound on log p(x) with `evaluation_samples` draws (Burda
-        et al. 2016), never below the elbo in expectation, and tighter with each draw more.
-      accuracy: of the classes that are likeliest on average over the draws, where the targets are classes.
+        et al. 2016). In expectation it is never below the elbo, and it is tighter with more draws.
+      accuracy: of the classes with the highest average probability over the draws, if the targets are classes.
     """
     _check(model, beta_weighs, samples, evaluation_samples)
     training, targets, weights = key is not None, batch["targets"], batch["weights"]
-    dropout_key, draw_key = jax.random.split(key) if training else (None, jax.random.key(0))
-    mean_BZ, log_variance_BZ = model.encode(**batch["inputs"], key=dropout_key)
+    dropout_key, draw_key = (None, jax.random.key(0)) if key is None else jax.random.split(key)
+    mean_BZ, log_variance_BZ = call(model.encode, batch["inputs"], dropout_key)
 
     def draw(key):
         noise_BZ = jax.random.normal(key, mean_BZ.shape)
@@ -54,7 +82,7 @@ def variational(
         probabilities = jax.nn.softmax(decoded["logits"]) if _are_classes(decoded, targets) else None
         return log_p_B, log_p_B + prior_minus_posterior_BZ.sum(-1), probabilities
 
-    # One draw after the other: a hundred of them take no more memory than one.
+    # Draws are made one after the other: a hundred take no more memory than one.
     count = samples if training else evaluation_samples
     log_p, log_weight, probabilities = jax.lax.map(draw, jax.random.split(draw_key, count))
 
@@ -77,22 +105,29 @@ def variational(
     return loss, {name: (value * total, total) for name, value in means.items()}
 
 
-def kl_to_standard_normal(mean_BZ, log_variance_BZ):
-    """KL(N(mean, diag exp(log_variance)) || N(0, I)) of each dimension, `BZ` (Kingma & Welling 2014, appendix B)."""
+def kl_to_standard_normal(
+    mean_BZ: Float[Array, "B Z"], log_variance_BZ: Float[Array, "B Z"]
+) -> Float[Array, "B Z"]:  # fmt: skip
+    """Returns KL(N(mean, diag exp(log_variance)) || N(0, I)) of each dimension (Kingma & Welling 2014, appendix B)."""
     return (mean_BZ**2 + jnp.exp(log_variance_BZ) - log_variance_BZ - 1) / 2
 
 
-def log_likelihood(decoded, targets):
-    """log p(x | z) in nats, `B`.
+def log_likelihood(decoded: Decoded, targets: Shaped[Array, "B ..."]) -> Float[Array, " B"]:
+    """Returns log p(x | z) in nats.
 
-    `decoded` is {"mean", "log_variance"} for a Gaussian; {"logits"} of the shape of the targets for Bernoullis, where
-    targets between 0 and 1 stand for that share of ones; or {"logits"} `BC` for `B` class numbers.
+    Args:
+      decoded: {"mean", "log_variance"} of a Gaussian, each of the shape of the targets; {"logits"} of Bernoullis, of
+        the shape of the targets, where a target between 0 and 1 stands for this share of ones; or {"logits"} `BC` of
+        classes, where the targets are class numbers `B`.
+
+    Raises:
+      UserError: the shapes do not fit together.
     """
     if _are_classes(decoded, targets):
         return -optax.softmax_cross_entropy_with_integer_labels(decoded["logits"], targets)
     if any(x.shape != targets.shape for x in decoded.values()):
         shapes = ", ".join(f"{name} {x.shape}" for name, x in decoded.items())
-        raise ValueError(f"the model decodes {shapes}, but the targets have the shape {targets.shape}")
+        raise UserError(f"the model decodes {shapes}, but the targets have the shape {targets.shape}")
     if "logits" in decoded:
         log_p = -optax.sigmoid_binary_cross_entropy(decoded["logits"], targets)
     else:
@@ -101,14 +136,14 @@ def log_likelihood(decoded, targets):
     return log_p.reshape(len(targets), -1).sum(-1)
 
 
-def _are_classes(decoded, targets) -> bool:
+def _are_classes(decoded: Decoded, targets: Shaped[Array, "B ..."]) -> bool:
     return "logits" in decoded and decoded["logits"].ndim == targets.ndim + 1
 
 
-def _check(model, beta_weighs: str, samples: int, evaluation_samples: int) -> None:
+def _check(model: object, beta_weighs: str, samples: int, evaluation_samples: int) -> None:
     if min(samples, evaluation_samples) < 1:
-        raise ValueError(f"samples={samples}, evaluation_samples={evaluation_samples}: expected at least 1 of each")
+        raise UserError(f"samples = {samples}, evaluation_samples = {evaluation_samples}: expected at least 1 of each")
     if beta_weighs not in WEIGHED:
-        raise ValueError(f"beta_weighs={beta_weighs!r}: expected 'kl' or 'likelihood'")
-    if not (hasattr(model, "encode") and hasattr(model, "decode")):
-        raise ValueError("the objective 'variational' needs a model that can encode and decode, such as 'variational'")
+        raise UserError(f"beta_weighs = {beta_weighs!r}: expected 'kl' or 'likelihood'")
+    if not isinstance(model, EncoderAndDecoder):
+        raise UserError("the objective 'variational' needs a model that can encode and decode, such as 'variational'")

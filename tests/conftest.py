@@ -1,4 +1,4 @@
-"""How tests compile: with one cache for them and the runs that they start, and in a hurry."""
+"""How tests compile: quickly, with one cache for them and for the runs that they start."""
 
 import os
 from pathlib import Path
@@ -11,12 +11,12 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 def pytest_configure():
     import jax
 
-    # Tests compile hundreds of tiny programs and run each once or twice: optimising them takes most of the time. The
-    # whole runs that tests start are processes of their own and compile as usual, so the flags are taken back.
+    # Tests compile hundreds of tiny programs and run each once or twice: optimising them would take most of the time.
+    # The complete runs that tests start are processes of their own and compile as usual, so the flags are removed.
     jax.config.update("jax_disable_most_optimizations", True)
     flags = os.environ.get("XLA_FLAGS")
     os.environ["XLA_FLAGS"] = f"{flags or ''} --xla_cpu_use_fusion_emitters=false"
-    jax.devices()  # reads them
+    jax.devices()  # reads the flags
     if flags is None:
         del os.environ["XLA_FLAGS"]
     else:

@@ -1,8 +1,9 @@
-"""The smallest whole runs, with everything on that a resumed run could get wrong; and how tests start them.
+"""The smallest complete runs, with everything that a continued run could get wrong; and how tests start them.
 
 As a config file: --config=tests/tiny.py:gpt, or :vit.
 """
 
+from collections.abc import Callable
 import json
 from pathlib import Path
 import subprocess
@@ -37,24 +38,24 @@ def get_config(model: str = "vit") -> ConfigDict:
 
 
 def start(config: str, workdir: Path, *flags: str) -> subprocess.Popen:
-    """A run in a process of its own. `config`: a name for `get_config`, or a path."""
+    """Starts a run in a process of its own. `config` is a name for `get_config`, or a path."""
     config = config if "/" in config else f"{Path(__file__)}:{config}"
     command = [sys.executable, ROOT / "train.py", f"--config={config}", f"--workdir={workdir}", *flags]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def finish(process: subprocess.Popen, code: int = 0) -> str:
-    """What the run printed. It must end with this exit code, and without a stack trace."""
+    """Returns what the run printed. It must end with this exit code, and without a stack trace."""
     out, err = process.communicate(timeout=120)
     assert process.returncode == code, out + err
     assert "Traceback" not in err, err
     return out + err
 
 
-def until(happened, process: subprocess.Popen) -> None:
-    """Waits for something that a run does. The run must not end before."""
+def until(condition: Callable[[], bool], process: subprocess.Popen) -> None:
+    """Waits for a condition. The run must not end before."""
     deadline = time.monotonic() + 120
-    while not happened():
+    while not condition():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.001)
@@ -70,12 +71,12 @@ def losses(workdir: Path) -> list[float]:
     return [record["loss"] for record in records if record["split"] == "train"]
 
 
-def logged(workdir: Path, step: int):
-    """Whether the training loss of `step` is on record; for `until`."""
+def logged(workdir: Path, step: int) -> Callable[[], bool]:
+    """Whether the training loss of `step` is in the log; for `until`."""
     path = workdir / "metrics.jsonl"
     return lambda: path.exists() and f'{{"step": {step}, "split": "train"' in path.read_text()
 
 
-def saving(workdir: Path):
-    """Whether a checkpoint is being written at this moment; for `until`."""
+def saving(workdir: Path) -> Callable[[], bool]:
+    """Whether a checkpoint is being written; for `until`."""
     return lambda: any((workdir / "checkpoints").glob("*.orbax-checkpoint-tmp*"))

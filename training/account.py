@@ -1,28 +1,33 @@
-"""The folder of a run from its opening to its summary: who has it, what is in it already, what is written into it."""
+"""The folder of a run from its opening to its summary: which process has it, and what is read and written there."""
 
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 import functools
-import json
 import os
 from pathlib import Path
 
 import jax
 
+from core import files
+from core.errors import UserError
 from training import workdir as workdirs
-from training.checkpoints import Checkpoints, digest
+from training.checkpoints import Checkpoints
 from training.fields import Fields
+from training.fingerprints import digest
 from training.log import Log
 from training.loop import Record
 from training.state import TrainState
 
 
 class Account:
-    """Takes a workdir for the run of a complete config, until `stack` ends. Every process of the run makes one.
+    """Takes a workdir for the run of a complete config, until `stack` is closed. Every process of the run makes one.
 
-    `checkpoints` are those of the run; `summary` is what `summary.json` holds if the run is complete, else None.
+    Attributes:
+      checkpoints: those of the run.
+      summary: the content of `summary.json` if the run is complete, else None.
 
-    Raises BlockingIOError where another process has the folder, and ValueError where it holds another run.
+    Raises:
+      UserError: another process has the folder, or it holds another run, or a damaged one.
     """
 
     def __init__(self, workdir: str | Path, config: dict, stack: ExitStack):
@@ -32,32 +37,41 @@ class Account:
             stack.callback(os.close, workdirs.lock(self.workdir))
         better = "min" if self.fields.best == "loss" else "max"
         self.checkpoints = Checkpoints(self.workdir / "checkpoints", keep=self.fields.keep, better=better)
-        stack.enter_context(closing(self.checkpoints))  # also after an error: a save may be under way
+        stack.enter_context(closing(self.checkpoints))  # also after an error: a checkpoint may still be being written
         if earlier := self.checkpoints.about():
             workdirs.refuse_difference(self.workdir, earlier["config"], config, free=["steps"])
         newest, summary = max(self.checkpoints.steps(), default=0), self.workdir / "summary.json"
         complete = newest == self.fields.steps and summary.exists()
-        self.summary = json.loads(summary.read_text()) if complete else None
+        self.summary: dict | None = files.read_json(summary) if complete else None
 
     def record(
         self, about: dict, *, start: int, unit: str, split: str, learning_rate: Callable, shown: bool = True
     ) -> Record:
-        """Writes what the folder says of its run, and opens the log at step `start`. See `loop.Record`."""
+        """Writes `config.json` and `environment.json`, opens the log at step `start`, and returns the run's record.
+
+        Args:
+          about: what the checkpoint that the run continues from says about itself; see `loop.Record`.
+          unit, shown: see `log.Log`.
+          split, learning_rate: see `loop.Record`.
+
+        Raises:
+          UserError: the run is already beyond its number of steps.
+        """
         steps = self.fields.steps
         if start > steps:
-            raise ValueError(f"steps = {steps:,}, but {self.workdir} holds a run of {start:,} already")
+            raise UserError(f"steps = {steps:,}, but the run in {self.workdir} is already at step {start:,}")
         log = Log(self.workdir, steps=steps, unit=unit, start_step=start, enabled=self._main, shown=shown)
         self._stack.enter_context(closing(log))
         if self._main:
-            workdirs.write_json(self.workdir / "config.json", self.config)
-            workdirs.write_json(self.workdir / "environment.json", _environment())
+            files.write_json(self.workdir / "config.json", self.config)
+            files.write_json(self.workdir / "environment.json", _environment())
         return Record(
             start=start, steps=steps, log=log, log_every=self.fields.log_every, split=split,
             learning_rate=learning_rate, checkpoints=self.checkpoints, about=about, best=self.fields.best,
         )  # fmt: skip
 
     def summarise(self, record: Record, state: TrainState, seconds: float) -> dict:
-        """Writes `summary.json`, and gives what it holds. `seconds`: those of this process for the run."""
+        """Writes `summary.json` and returns its content. `seconds` is how long this process took for the run."""
         about = record.about
         summary = {
             "metrics": about["results"] | record.results,
@@ -68,8 +82,8 @@ class Account:
             "state_digest": digest({"parameters": state.parameters, "optimizer": state.optimizer}),
         }
         if self._main:
-            workdirs.write_json(self.workdir / "summary.json", summary)
+            files.write_json(self.workdir / "summary.json", summary)
         return summary
 
 
-_environment = functools.cache(workdirs.environment)  # the same for all runs of a process; asking git takes time
+_environment = functools.cache(workdirs.environment)  # the same for all runs of a process; calling git takes time

@@ -1,62 +1,51 @@
-"""Checkpoints: the whole state of a run on disk, written beside the training, restored to the bit.
+"""Checkpoints: the complete state of a run on disk, written beside the training, restored to the bit.
 
-Orbax writes the arrays. What is added here:
+Orbax writes the arrays. This module adds:
 
-- Each checkpoint describes itself in `about.json`: the caller's own dict, and the path, dtype, shape and
-  fingerprint of every array. So a mismatch is named before anything is loaded, and damage that the file
-  format does not notice (a flipped byte) is found.
-- A damaged checkpoint is set aside and the one before it is used.
-- A state that holds NaN or infinity is never written.
+- Each checkpoint describes itself in `about.json`: a dictionary of the caller's, and the path, dtype, shape and
+  fingerprint of every array. So a mismatch is named before anything is loaded, and damage that the file format does not
+  notice (a flipped bit) is found.
+- A damaged checkpoint is set aside, and the one before it is used.
+- A state with NaN or infinity is never written.
 
-Every method is called by every process of a run, in the same order.
+All processes of a run must call the same methods in the same order.
 """
 
+from collections.abc import Callable
 import errno
 import hashlib
 import json
-import logging
 import math
 import os
 from pathlib import Path
 import shutil
-import sys
+from typing import Any
 
-from etils import epy
+from etils import epath, epy
 import jax
 from jax.experimental import multihost_utils
 import jax.numpy as jnp
 import numpy as np
 
-with epy.lazy_imports():  # what is wrong with a config is said before this loads
+from core.errors import UserError
+from training.fingerprints import by_path, describe, digest, examine, is_key, plain_arrays
+
+with epy.lazy_imports():  # takes long to load, and mistakes in a config are reported before
     import orbax.checkpoint as ocp
+
+__all__ = ["CheckpointFailed", "Checkpoints", "NonFiniteState", "digest"]
 
 LAYOUT = 2  # raise it when the meaning of what is saved changes
 
-# Orbax logs a failed save with several stack traces. CheckpointFailed says it once.
-logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
-# After a failed save Orbax leaves tasks and callbacks behind, and each would print a trace.
-logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-logging.getLogger("concurrent.futures").setLevel(logging.CRITICAL)
-
-
-def _without_late_writes(unraisable, hook=sys.unraisablehook):
-    if str(unraisable.exc_value) != "Event loop is closed":
-        hook(unraisable)
-
-
-# A write of TensorStore that ends after its save was given up says so to a loop that is gone.
-sys.unraisablehook = _without_late_writes
-
-
-def _array_handlers():
-    # Orbax cuts an array with copies on several devices, so that each writes a part. For small arrays the cutting takes
-    # most of a save.
-    handler = ocp.type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=2**20)
-    return ocp.type_handlers.create_type_handler_registry((jax.Array, handler))
-
 
 class NonFiniteState(FloatingPointError):
-    """The arrays `paths` hold NaN or infinity: `step` is not saved. `newest`: the last good step, or None."""
+    """A state holds NaN or infinity, and was not saved.
+
+    Attributes:
+      step: of the state.
+      paths: the arrays that are not finite.
+      newest: the step of the last good checkpoint, or None.
+    """
 
     def __init__(self, step: int, paths: list[str], newest: int | None):
         self.step, self.paths, self.newest = step, paths, newest
@@ -64,27 +53,41 @@ class NonFiniteState(FloatingPointError):
 
 
 class CheckpointFailed(OSError):
-    """`step` could not be written, because of `reason`. `newest`: the last good step, or None."""
+    """A checkpoint could not be written.
 
-    def __init__(self, step: int, reason: str, newest: int | None):
+    Attributes:
+      step: the step of the checkpoint.
+      reason: one line.
+      newest: the step of the last good checkpoint, or None.
+      errno: that of `reason`, or None if the operating system has none for it.
+    """
+
+    def __init__(self, step: int | None, reason: str, newest: int | None):
         self.step, self.reason, self.newest = step, reason, newest
         super().__init__(f"step {step}: its checkpoint could not be written ({reason}); {_last_good(newest)}.")
         self.errno = next((code for code in errno.errorcode if os.strerror(code) == reason), None)
 
 
 class Checkpoints:
-    """The checkpoints of one run, one folder a step.
+    """The checkpoints of one run, each in a folder named by its step.
 
-    Keeps the last `keep` and the one with the best metric (`better`: "max" or "min"). Folders that a killed
-    save left behind are removed. `say` takes one line of text: a damaged checkpoint is named there. With `read_only`
-    nothing in the folder is changed, so that a run may go on in it.
+    Folders that a killed save left behind are removed.
+
+    Args:
+      keep: how many of the newest checkpoints are kept, in addition to the one with the best metric.
+      better: "max" or "min": which metric is the best.
+      read_only: changes nothing in the folder, so that the run may go on at the same time.
+      say: is called with a line of text about each damaged checkpoint.
     """
 
-    def __init__(self, directory, *, keep: int = 2, better: str = "max", read_only: bool = False, say=print):
+    def __init__(
+        self, directory: str | Path, *, keep: int = 2, better: str = "max", read_only: bool = False,
+        say: Callable[[str], Any] = print,
+    ):  # fmt: skip
         self.directory = Path(directory).absolute()
         self._read_only = read_only
         self._say = say
-        self._saving = None
+        self._saving: int | None = None
         self._keep = _LastAndBest(keep, better)
         self._manager = ocp.CheckpointManager(
             self.directory,
@@ -103,32 +106,38 @@ class Checkpoints:
             try:
                 self._keep.metrics[step] = self._read_record(step)["metric"]
             except (_Damaged, _Unfit):
-                pass  # named by restore, which is where it matters
+                pass  # reported by `restore`, where it matters
 
-    def save(self, step: int, state, about: dict, metric: float | None = None) -> None:
-        """Starts to write `state`, a pytree of JAX arrays, and `about`, a dict that JSON can hold.
+    def save(self, step: int, state: Any, about: dict, metric: float | None = None) -> None:
+        """Starts to write a checkpoint, and returns as soon as `state` may be donated.
 
-        Returns as soon as `state` may be donated; the writing goes on beside the training. A step that is on disk
-        already is left as it is. A metric of NaN counts as none.
+        A step that is already on disk is left as it is.
 
-        Raises NonFiniteState (nothing is written) and CheckpointFailed (for this save, or for the one before).
+        Args:
+          state: a pytree of JAX arrays.
+          about: anything that JSON can hold.
+          metric: decides whether this checkpoint is the best; None and NaN do not count.
+
+        Raises:
+          NonFiniteState: nothing is written.
+          CheckpointFailed: this checkpoint, or the one before it, could not be written.
         """
         steps = self.steps()
         if step in steps:
             return
         if steps and step < steps[-1]:
             raise ValueError(f"step {step} comes before checkpoint {steps[-1]} in {self.directory}: restore that first")
-        arrays = _arrays(state)
-        fingerprints, finite = _examine(arrays)
-        if bad := [path for path, fine in finite.items() if not fine]:
-            self.wait()  # the save before may be the last good one
+        arrays = plain_arrays(state)
+        fingerprints, finite = examine(arrays)
+        if bad := [path for path, is_finite in finite.items() if not is_finite]:
+            self.wait()  # the checkpoint before may be the last good one
             raise NonFiniteState(step, bad, self._newest())
         metric = None if metric is None or math.isnan(metric) else float(metric)
         record = {
             "layout": LAYOUT,
             "about": about,
             "metric": metric,
-            "arrays": {path: _describe(leaf) for path, leaf in _by_path(state).items()},
+            "arrays": {path: describe(leaf) for path, leaf in by_path(state).items()},
             "fingerprints": fingerprints,
         }
         self.wait()
@@ -142,9 +151,10 @@ class Checkpoints:
         )
 
     def about(self) -> dict | None:
-        """The `about` of the newest readable checkpoint, without its arrays; None if there is no checkpoint.
+        """Returns the `about` of the newest readable checkpoint, or None if there is no checkpoint.
 
-        Raises ValueError for another layout, OSError if no checkpoint is readable.
+        Raises:
+          UserError: the checkpoint has another layout, or no checkpoint is readable.
         """
         damaged = {}
         for step in reversed(self.steps()):
@@ -152,17 +162,21 @@ class Checkpoints:
                 return self._read_record(step)["about"]
             except _Damaged as error:
                 damaged[step] = str(error)
-        self._refuse_if_any(damaged)
+        self._refuse_if_all_are(damaged)
+        return None
 
-    def restore(self, state_like) -> tuple | None:
-        """The newest good checkpoint as (step, state, about); None if there is no checkpoint.
+    def restore(self, state_like: Any) -> tuple[int, Any, dict] | None:
+        """Returns (step, state, about) of the newest good checkpoint, or None if there is no checkpoint.
 
-        `state_like` is a pytree of arrays or `jax.ShapeDtypeStruct`s. Each array is placed by the sharding found
-        there, or on the first device where there is none, whatever mesh or number of processes wrote it. A
-        damaged checkpoint is named through `say`, and kept as `damaged-<step>` once one before it is restored.
+        A damaged checkpoint is reported through `say`, and renamed to `damaged-<step>` once one before it is restored.
 
-        Raises ValueError if the arrays on disk are not those of `state_like` (all are named) or the layout is
-        another one, and OSError if every checkpoint is damaged.
+        Args:
+          state_like: a pytree of arrays or `jax.ShapeDtypeStruct`s. Each array is placed by the sharding given there,
+            or else on the first device, whatever mesh or number of processes wrote it.
+
+        Raises:
+          UserError: the arrays on disk are not those of `state_like` (all differences are named), the checkpoint has
+            another layout, or every checkpoint is damaged.
         """
         damaged = {}
         for step in reversed(self.steps()):
@@ -175,24 +189,33 @@ class Checkpoints:
                 if not self._read_only:
                     self._set_aside(list(damaged))
                 return step, state, about
-        self._refuse_if_any(damaged)
+        self._refuse_if_all_are(damaged)
+        return None
 
     def steps(self) -> list[int]:
-        """The steps that are saved or being saved, in order."""
+        """Returns the steps that are saved or being saved, in order."""
         return sorted(self._manager.all_steps())
 
     def wait(self) -> None:
-        """Returns when nothing is being written. Raises CheckpointFailed."""
+        """Returns when nothing is being written.
+
+        Raises:
+          CheckpointFailed: the checkpoint could not be written.
+        """
         self._watched(self._manager.wait_until_finished)
 
     def close(self) -> None:
-        """Finishes the writing and ends. Raises CheckpointFailed."""
+        """Waits, and releases everything that Orbax holds.
+
+        Raises:
+          CheckpointFailed: the checkpoint could not be written.
+        """
         self._watched(self._manager.close)
 
-    def _watched(self, work):
+    def _watched(self, work: Callable[[], Any]) -> None:
         try:
             work()
-        except Exception as error:  # Orbax and TensorStore raise many kinds for a disk that takes no more
+        except Exception as error:  # for a full disk, Orbax and TensorStore raise exceptions of many kinds
             self._manager.reload()
             raise CheckpointFailed(self._saving, _reason(error), self._newest()) from error
 
@@ -203,10 +226,10 @@ class Checkpoints:
         try:
             sealed = json.loads((self.directory / str(step) / "about" / "about.json").read_text())
             record = sealed["record"]
-            whole = sealed["sha256"] == _sealed(record)["sha256"]
+            intact = sealed["sha256"] == _sealed(record)["sha256"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise _Damaged(f"about.json: {_reason(error)}") from error
-        if not whole:
+        if not intact:
             raise _Damaged("about.json was changed after it was written")
         if record["layout"] != LAYOUT:
             raise _Unfit(
@@ -215,45 +238,45 @@ class Checkpoints:
             )
         return record
 
-    def _load(self, step: int, state_like):
-        leaves = _by_path(state_like)
-        problem = None
+    def _load(self, step: int, state_like: Any) -> tuple[Any, dict]:
+        leaves = by_path(state_like)
+        record, arrays, problem = {}, {}, None
         try:
             record = self._read_record(step)
             self._refuse_mismatch(step, record["arrays"], leaves)
-            # The handler and not the manager, whose restore ends in a barrier: processes would wait there for one
+            # The handler and not the manager, whose restore ends in a barrier: all processes would wait there for one
             # that met a damaged file.
-            handler = ocp.PyTreeCheckpointHandler()
-            arrays = handler.restore(self.directory / str(step) / "state", args=_restore_args(leaves))
+            folder = epath.Path(self.directory) / str(step) / "state"
+            arrays = ocp.PyTreeCheckpointHandler().restore(folder, args=_restore_args(leaves))
         except (_Unfit, jax.errors.JaxRuntimeError):  # the latter: out of memory, which is no damage
             raise
-        except Exception as error:  # Orbax, TensorStore and JSON raise many kinds for bytes that they cannot read
+        except Exception as error:  # for unreadable bytes, Orbax, TensorStore and JSON raise exceptions of many kinds
             problem = _reason(error)
-        if not _everywhere(problem is None):
+        if not _on_all_processes(problem is None):
             raise _Damaged(problem or "another process could not read it")
         for path, leaf in leaves.items():
             if not math.prod(leaf.shape):
                 arrays[path] = jnp.zeros(leaf.shape, leaf.dtype, device=_placement(leaf))
-        fingerprints, _ = _examine(dict(sorted(arrays.items())))
+        fingerprints, _ = examine(dict(sorted(arrays.items())))
         if wrong := [path for path, value in fingerprints.items() if value != record["fingerprints"][path]]:
             raise _Damaged(f"not what was saved: {_some(wrong)}")
         state = [_like(leaf, arrays[path]) for path, leaf in leaves.items()]
         return jax.tree.unflatten(jax.tree.structure(state_like), state), record["about"]
 
-    def _refuse_mismatch(self, step: int, saved: dict, leaves: dict) -> None:
-        wanted = {path: _describe(leaf) for path, leaf in leaves.items()}
+    def _refuse_mismatch(self, step: int, saved: dict[str, str], leaves: dict[str, Any]) -> None:
+        expected = {path: describe(leaf) for path, leaf in leaves.items()}
         lines = [
-            f"  {path}: {saved.get(path, 'not')} in the checkpoint, {wanted.get(path, 'not')} in the state"
-            for path in sorted(saved | wanted)
-            if saved.get(path) != wanted.get(path)
+            f"  {path}: {saved.get(path, 'not')} in the checkpoint, {expected.get(path, 'not')} in the state"
+            for path in sorted(saved | expected)
+            if saved.get(path) != expected.get(path)
         ]
         if lines:
             raise _Unfit(f"checkpoint {step} in {self.directory} does not fit this state:\n" + "\n".join(lines))
 
-    def _refuse_if_any(self, damaged: dict) -> None:
+    def _refuse_if_all_are(self, damaged: dict[int, str]) -> None:
         if damaged:
             lines = "".join(f"\n  {step}: {reason}" for step, reason in damaged.items())
-            raise OSError(
+            raise UserError(
                 f"every checkpoint in {self.directory} is damaged. To begin anew, move this folder away.{lines}"
             )
 
@@ -265,92 +288,67 @@ class Checkpoints:
                 aside = self.directory / f"damaged-{step}"
                 shutil.rmtree(aside, ignore_errors=True)
                 (self.directory / str(step)).rename(aside)
-        _everywhere(True)
+        _on_all_processes(True)
         self._manager.reload()
 
 
-def digest(state) -> str:
-    """SHA-256, in hex, over path, dtype, shape and bytes of every array of a pytree, in the order of the paths.
-
-    Equal for equal values, however the arrays are sharded. Every process must call it.
-    """
-    total = hashlib.sha256()
-    described = {path: _describe(leaf) for path, leaf in _by_path(state).items()}
-    for path, array in _arrays(state).items():
-        if not (array.is_fully_addressable or array.is_fully_replicated):
-            array = multihost_utils.process_allgather(array, tiled=True)
-        total.update(f"{path} {described[path]}\n".encode())
-        total.update(np.asarray(array).tobytes())
-    return total.hexdigest()
-
-
 class _Damaged(Exception):
-    """A checkpoint is not what was written. Its text is the reason."""
+    """A checkpoint is not what was written. The message is the reason."""
 
 
-class _Unfit(ValueError):
-    """A whole checkpoint, but of another state or layout."""
+class _Unfit(UserError):
+    """An undamaged checkpoint, but of another state or layout."""
 
 
 class _LastAndBest:
     """A preservation policy for Orbax: keeps the last `keep` steps and the best one.
 
-    Orbax's own BestN reads a metrics file of its own for each step, and refuses to start when one is damaged.
+    Orbax's own BestN reads a file of metrics for each step, and refuses to start when one is damaged.
     """
 
     def __init__(self, keep: int, better: str):
         if better not in ("max", "min"):
             raise ValueError(f'better is "{better}", expected "max" or "min"')
-        self.keep, self.better, self.metrics = keep, better, {}
+        self.keep, self.better = keep, better
+        self.metrics: dict[int, float | None] = {}
 
-    def should_preserve(self, checkpoints, *, context):
+    def should_preserve(self, checkpoints, *, context) -> list[bool]:
         steps = [checkpoint.step for checkpoint in checkpoints]
-        measured = [step for step in steps if self.metrics.get(step) is not None]
+        measured = {step: metric for step in steps if (metric := self.metrics.get(step)) is not None}
         pick = max if self.better == "max" else min
-        kept = steps[-self.keep :] + ([pick(measured, key=self.metrics.get)] if measured else [])
+        kept = steps[-self.keep :] + ([pick(measured, key=lambda step: measured[step])] if measured else [])
         return [step in kept for step in steps]
 
 
-def _by_path(tree) -> dict:
-    leaves = jax.tree.leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+def _array_handlers():
+    # Orbax cuts an array that several devices have copies of, so that each writes a part. For small arrays this takes
+    # most of the time of a save.
+    handler = ocp.type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=2**20)
+    return ocp.type_handlers.create_type_handler_registry((jax.Array, handler))
 
 
-def _is_key(leaf) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def _arrays(state) -> dict:
-    """Path -> array, in the order of the paths, random keys as their data."""
-    leaves = sorted(_by_path(state).items())
-    return {path: jax.random.key_data(leaf) if _is_key(leaf) else leaf for path, leaf in leaves}
-
-
-def _like(leaf, array):
-    """The saved form of a leaf, turned back."""
-    if not _is_key(leaf):
+def _like(leaf: Any, array: jax.Array) -> jax.Array:
+    """Turns a saved array back into what it was: random keys, if `leaf` is those."""
+    if not is_key(leaf):
         return array
-    kinds = []  # key_impl takes no ShapeDtypeStruct, but what traces one
-    jax.eval_shape(lambda key: kinds.append(jax.random.key_impl(key)), leaf)
-    return jax.random.wrap_key_data(array, impl=kinds[0])
+    implementations = []  # key_impl does not take a ShapeDtypeStruct, but the tracer of one
+    jax.eval_shape(lambda key: implementations.append(jax.random.key_impl(key)), leaf)
+    return jax.random.wrap_key_data(array, impl=implementations[0])
 
 
-def _describe(leaf) -> str:
-    return f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
-
-
-def _placement(leaf):
+def _placement(leaf: Any) -> jax.sharding.Sharding:
     return leaf.sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
 
 
-def _restore_args(leaves: dict):
-    data = {path: jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf for path, leaf in leaves.items()}
-    filled = {path: leaf for path, leaf in data.items() if math.prod(leaf.shape)}
-    how = {
+def _restore_args(leaves: dict[str, Any]):
+    plain = lambda leaf: jax.eval_shape(jax.random.key_data, leaf) if is_key(leaf) else leaf
+    arrays = {path: plain(leaf) for path, leaf in leaves.items()}
+    filled = {path: leaf for path, leaf in arrays.items() if math.prod(leaf.shape)}
+    restore_args = {
         path: ocp.ArrayRestoreArgs(sharding=_placement(leaves[path]), global_shape=leaf.shape, dtype=leaf.dtype)
         for path, leaf in filled.items()
     }
-    return ocp.args.PyTreeRestore(item=filled, restore_args=how)
+    return ocp.args.PyTreeRestore(item=filled, restore_args=restore_args)
 
 
 def _sealed(record: dict) -> dict:
@@ -358,46 +356,18 @@ def _sealed(record: dict) -> dict:
     return {"record": json.loads(text), "sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
-def _examine(arrays: dict) -> tuple[dict, dict]:
-    """From one compiled program, for every array: its fingerprint, and whether all of it is finite."""
-    fingerprints, finite = map(np.asarray, _examine_all(arrays))
-    return dict(zip(arrays, fingerprints.tolist())), dict(zip(arrays, finite.tolist()))
-
-
-@jax.jit
-def _examine_all(arrays: dict):
-    values = [arrays[path] for path in sorted(arrays)]
-    finite = [jnp.isfinite(x).all() if jnp.issubdtype(x.dtype, jnp.inexact) else jnp.array(True) for x in values]
-    return jnp.stack([_fingerprint(x) for x in values]), jnp.stack(finite)
-
-
-def _fingerprint(x):
-    """Sum of the array's words, each times an odd number that depends on its position, modulo 2^32.
-
-    A sum has no order, so the result is the same for every sharding. An odd weight loses no bit, so one changed
-    word always shows.
-    """
-    if x.dtype == bool:
-        x = x.astype(jnp.uint8)
-    if jnp.iscomplexobj(x):
-        x = jnp.stack([x.real, x.imag])
-    words = jax.lax.bitcast_convert_type(x, f"uint{8 * min(x.dtype.itemsize, 4)}").astype(jnp.uint32)
-    position = jnp.uint32(0)
-    for axis, size in enumerate(words.shape):
-        position = position * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, words.shape, axis)
-    return jnp.sum(words * (2 * position + 1), dtype=jnp.uint32)
-
-
-def _everywhere(fine: bool) -> bool:
-    """Whether `fine` holds on every process. Every process must call it."""
-    return fine if jax.process_count() == 1 else bool(multihost_utils.process_allgather(np.array(fine)).all())
+def _on_all_processes(condition: bool) -> bool:
+    """Returns whether `condition` holds on every process. Every process must call this function."""
+    if jax.process_count() == 1:
+        return condition
+    return bool(np.all(multihost_utils.process_allgather(np.array(condition))))
 
 
 def _reason(error: BaseException) -> str:
-    """One short line: what the operating system said if that is in the text, else how the text begins."""
+    """One short line: the text of the operating system if the error contains it, else the error's first sentence."""
     text = str(error).strip() or type(error).__name__
-    said = (os.strerror(code) for code in errno.errorcode)
-    return next((words for words in said if words in text), text.splitlines()[0].split(". ")[0][:160])
+    of_the_system = (os.strerror(code) for code in errno.errorcode)
+    return next((words for words in of_the_system if words in text), text.splitlines()[0].split(". ")[0][:160])
 
 
 def _some(paths: list[str]) -> str:

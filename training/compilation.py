@@ -7,7 +7,10 @@ import jax
 
 
 def use_compilation_cache() -> None:
-    """Turns JAX's cache on, in $JAX_COMPILATION_CACHE_DIR, or ~/.cache/lectern/compiled where that is not set."""
+    """Turns on JAX's cache of compiled programs.
+
+    Its folder is $JAX_COMPILATION_CACHE_DIR, or $XDG_CACHE_HOME/lectern/compiled, or ~/.cache/lectern/compiled.
+    """
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lectern" / "compiled"
     jax.config.update("jax_compilation_cache_dir", os.environ.get("JAX_COMPILATION_CACHE_DIR", str(cache)))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -3,20 +3,27 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from core.errors import UserError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fields:
-    """The fields of every config. Sections: `name` chooses from the table of that name, the rest are its arguments.
+    """The fields of every config. In a section, `name` chooses from a table; the other entries are its arguments.
 
     Attributes:
       seed: fixes parameters, data order, augmentation and dropout.
-      steps: optimizer steps. batch_size: examples a step, over all devices.
-      log_every, eval_every, checkpoint_every: in steps; evaluation and checkpoint also come after the last one.
-      accumulate: parts that a batch is computed in, one after the other, to save memory.
-      ema: decay of the moving average of the parameters that is evaluated; 0 evaluates the parameters themselves.
-      init_from: a workdir, the newest parameters of which this run begins with, wherever path and shape agree; or the
-        folder of a published model, see `models.pretrained`.
-      keep: checkpoints kept, besides the best. best: the metric that decides which one that is ("loss": lowest).
+      steps: the number of optimizer steps.
+      batch_size: examples in one step, over all devices.
+      log_every, eval_every, checkpoint_every: in steps. The last step is always logged, evaluated and saved.
+      model, objective, data: sections; each names a model, an objective or a data set and gives its arguments.
+      optimizer: the arguments of `training.optimizer.make_optimizer`.
+      mesh: the arguments of `training.mesh.make_mesh`.
+      accumulate: the number of parts that a batch is computed in, one after the other, to save memory.
+      ema: decay of the moving average of the parameters, which is then evaluated in their place; 0 keeps no average.
+      init_from: where to take initial parameters from, for those that agree in path and shape: the workdir of a run
+        (its newest checkpoint), or the folder of a published model (see `models.pretrained`). Empty: all are random.
+      keep: how many of the newest checkpoints are kept, in addition to the best one.
+      best: the metric that decides which checkpoint is the best: the lowest "loss", the highest of any other metric.
     """
 
     seed: int
@@ -40,8 +47,8 @@ class Fields:
         counts = ("steps", "batch_size", "eval_every", "checkpoint_every", "log_every", "accumulate", "keep")
         for name in counts:
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: expected at least 1")
+                raise UserError(f"{name} = {getattr(self, name)}: expected at least 1")
         if not 0 <= self.ema < 1:
-            raise ValueError(f"ema = {self.ema}: expected 0 <= ema < 1")
+            raise UserError(f"ema = {self.ema}: expected 0 <= ema < 1")
         if self.batch_size % self.accumulate:
-            raise ValueError(f"accumulate = {self.accumulate} must divide batch_size = {self.batch_size}")
+            raise UserError(f"accumulate = {self.accumulate} must divide batch_size = {self.batch_size}")

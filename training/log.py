@@ -1,27 +1,33 @@
 """What a run shows and writes while it trains: progress, `metrics.jsonl` and TensorBoard events.
 
-A line of `metrics.jsonl` is one JSON object: `step`, `split`, `time` in seconds since the run began (a
-resumed run counts on), and one number for each metric. JSON has no NaN and no infinity: both become null.
+A line of `metrics.jsonl` is one JSON object: `step`, `split`, `time` in seconds since the run began (a run that is
+continued counts on), and one number for each metric. JSON has no NaN and no infinity: both become null.
 """
 
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 import json
 import math
 from pathlib import Path
-import threading
 import time
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from tensorboardX import SummaryWriter
 
+from core import files
+from core.errors import UserError
+
 
 class Display:
-    """The progress of `steps` steps from `start_step` on: a bar on a terminal, elsewhere a plain line a record."""
+    """The progress of a run of `steps` steps from `start_step` on.
+
+    On a terminal this is a bar; elsewhere one line is printed each time that metrics are logged.
+    """
 
     def __init__(self, steps: int, start_step: int = 0):
         self._steps = steps
-        self._first = None  # (step, time) of the first record: what came before it is compilation
+        self._first: tuple[int, float] | None = None  # step and time of the first line: compilation comes before it
         self._console = Console()
         self._bar = _bar(self._console) if self._console.is_terminal else None
         if self._bar:
@@ -34,19 +40,19 @@ class Display:
             self._bar.update(self._task, completed=step)
 
     def progress(self, step: int, text: str) -> None:
-        """Shows `text` and the time left: beside the bar, or as a line."""
+        """Shows `text` and the remaining time, beside the bar or as a line."""
         text += f"  left {self._time_left(step, time.monotonic())}"
         if self._bar:
             self._bar.update(self._task, shown=text)
         else:
-            print(f"{self._place(step)}  {text}", flush=True)
+            print(f"{self._position(step)}  {text}", flush=True)
 
     def line(self, step: int, text: str) -> None:
-        """Shows a line that stays."""
-        self.say(f"{self._place(step)}  {text}")
+        """Prints a line about a step, which stays above the bar."""
+        self.say(f"{self._position(step)}  {text}")
 
     def say(self, text: str) -> None:
-        """Shows a line that belongs to no step."""
+        """Prints a line that is not about a step."""
         if self._bar:
             self._console.print(text, highlight=False, markup=False)
         else:
@@ -57,7 +63,7 @@ class Display:
         if self._bar:
             self._bar.stop()
 
-    def _place(self, step: int) -> str:
+    def _position(self, step: int) -> str:
         return f"step {step:>{len(str(self._steps))}}/{self._steps}"
 
     def _time_left(self, step: int, now: float) -> str:
@@ -72,15 +78,18 @@ class Display:
 
 
 class Log:
-    """The record of one run of `steps` steps in the folder `workdir`.
+    """The log of one run of `steps` steps in the folder `workdir`.
 
-    `unit` is what is counted each second, "examples" or "tokens". A run that continues from `start_step` drops
-    what was recorded after that step; at 0 it begins anew. With `enabled=False` nothing is shown or written, as
-    the processes other than the first want it; with `shown=False` it is written and not shown.
+    A run that continues from `start_step` drops all records after that step; from step 0 it begins again.
+
+    Args:
+      unit: what is counted per second, "examples" or "tokens".
+      enabled: False shows and writes nothing, for all processes but the first.
+      shown: False writes everything but shows nothing.
     """
 
     def __init__(
-        self, workdir, *, steps: int, unit: str = "examples", start_step: int = 0, enabled: bool = True,
+        self, workdir: str | Path, *, steps: int, unit: str = "examples", start_step: int = 0, enabled: bool = True,
         shown: bool = True,
     ):  # fmt: skip
         self._enabled = enabled
@@ -91,8 +100,8 @@ class Log:
         workdir = Path(workdir)
         workdir.mkdir(parents=True, exist_ok=True)
         path = workdir / "metrics.jsonl"
-        kept = [(line, record) for line, record in _whole_lines(path) if start_step and record["step"] <= start_step]
-        _replace(path, [line for line, _ in kept])
+        kept = [(line, record) for line, record in _complete_lines(path) if start_step and record["step"] <= start_step]
+        files.write_text(path, "".join(line for line, _ in kept))
         earlier = kept[-1][1]["time"] if kept else 0.0
         self._began = time.monotonic() - earlier
         self._file = path.open("a")
@@ -105,9 +114,10 @@ class Log:
             self._display.step(step)
 
     def train(self, step: int, metrics: dict[str, float], amount: float) -> None:
-        """Records training metrics at `step`. `amount`: units since the last call of this method.
+        """Records training metrics at `step`, and `<unit>_per_second`. Shows `loss` and `learning_rate`.
 
-        `loss` and `learning_rate` are shown; `<unit>_per_second` is added to what is written.
+        Args:
+          amount: the number of units since the last call of this method.
         """
         if not self._enabled:
             return
@@ -126,23 +136,23 @@ class Log:
             return
         self._write(step, split, metrics)
         if self._display:
-            shown = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-            self._display.line(step, f"{split}  {shown}")
+            text = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+            self._display.line(step, f"{split}  {text}")
 
     @contextmanager
-    def pause(self):
-        """A block, such as an evaluation, whose time does not count against the units a second."""
+    def pause(self) -> Iterator[None]:
+        """A context, such as for an evaluation, whose time does not count in the units per second."""
         began = time.monotonic()
         yield
         self._counted_since += time.monotonic() - began
 
     def close(self) -> None:
-        """Ends the display and the files."""
+        """Ends the display and closes the files."""
         if not self._enabled:
             return
         if self._display:
             self._display.close()
-        with suppress(OSError):  # a full disk: what goes wrong here must not hide why the run ended
+        with suppress(OSError):  # a full disk: an error here must not hide the reason why the run ended
             self._events.flush()
             self._events.close()
         with suppress(OSError):
@@ -162,15 +172,16 @@ class Log:
                 self._events.add_scalar(f"{split}/{name}", value, step)
 
 
-def read(path) -> list[dict]:
-    """The records of a `metrics.jsonl`, in order. null becomes NaN; a torn last line is left out.
+def read(path: str | Path) -> list[dict]:
+    """Returns the records of a `metrics.jsonl`, in order. null becomes NaN; an incomplete last line is left out.
 
-    Raises FileNotFoundError, and ValueError for another line that is not JSON.
+    Raises:
+      UserError: there is no such file, or another line is not JSON.
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist: is this the workdir of a run?")
-    records = [record for _, record in _whole_lines(path)]
+        raise UserError(f"{path} does not exist: is this the workdir of a run?")
+    records = [record for _, record in _complete_lines(path)]
     return [{name: math.nan if value is None else value for name, value in record.items()} for record in records]
 
 
@@ -179,30 +190,18 @@ def _bar(console: Console) -> Progress:
     return Progress(*columns, console=console, refresh_per_second=4)
 
 
-def _whole_lines(path: Path) -> list[tuple[str, dict]]:
-    """The lines of a JSON-lines file that need not exist, each with what it says. One without end was torn."""
+def _complete_lines(path: Path) -> list[tuple[str, dict]]:
+    """The lines of a JSON-lines file, each with its record; none if there is no file.
+
+    A last line without a line break was cut off by a crash, and is left out.
+    """
     if not path.exists():
         return []
-    found = []
+    lines = []
     for number, line in enumerate(path.read_text().splitlines(keepends=True), start=1):
         try:
             if line.endswith("\n"):
-                found.append((line, json.loads(line)))
+                lines.append((line, json.loads(line)))
         except ValueError as error:
-            raise ValueError(f"{path}, line {number}, is not JSON: {error}") from None
-    return found
-
-
-def _replace(path: Path, lines: list[str]) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text("".join(lines))
-    temporary.replace(path)
-
-
-def _without_a_full_disk(failure) -> None:
-    """TensorBoard's thread dies of a full disk with a stack trace. The next record says the same in one line."""
-    if not issubclass(failure.exc_type, OSError):
-        threading.__excepthook__(failure)
-
-
-threading.excepthook = _without_a_full_disk
+            raise UserError(f"{path}, line {number}, is not JSON: {error}") from None
+    return lines

@@ -1,54 +1,116 @@
-"""The loop around the compiled step: what is fetched, logged, evaluated and saved when, and how a run ends early."""
+"""The loop around the compiled step: when metrics are fetched, logged and saved, and how a run ends early."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 import math
 import signal
+from typing import Any, Protocol
 
 import jax
 import numpy as np
 
-from training.checkpoints import Checkpoints, NonFiniteState
-from training.log import Log
+from core.errors import Stopped, UserError
+from training.checkpoints import NonFiniteState
 from training.state import Parameters, TrainState
+from training.step import Batch
 
 
-class NonFinite(ArithmeticError):
-    """A loss or gradient was not a number; nothing of that step was saved."""
+class NonFinite(UserError):
+    """A loss or gradient is NaN or infinite. Nothing of that step is saved."""
 
 
-class Interrupted(Exception):
-    """The run was asked to stop, finished its step and saved. `code` is the exit code that shells expect."""
+class Interrupted(Stopped):
+    """The run was asked to stop, finished its step and saved it.
+
+    Attributes:
+      step: the last step.
+      code: the exit code that shells expect, 128 + the signal's number.
+    """
 
     def __init__(self, step: int, code: int):
-        super().__init__(f"stopped after step {step:,}")
-        self.step, self.code = step, code
+        super().__init__(f"stopped after step {step:,}; saved. To go on, run the same command again.", code)
+        self.step = step
+
+
+class RunLog(Protocol):
+    """What a record needs of a log: see `training.log.Log`."""
+
+    def step(self, step: int) -> None: ...
+
+    def train(self, step: int, metrics: dict[str, float], amount: float) -> None: ...
+
+    def evaluation(self, step: int, split: str, metrics: dict[str, float]) -> None: ...
+
+    def pause(self) -> AbstractContextManager[None]: ...
+
+
+class RunCheckpoints(Protocol):
+    """What a record needs of checkpoints: see `training.checkpoints.Checkpoints`."""
+
+    def save(self, step: int, state: Any, about: dict, metric: float | None = None) -> None: ...
+
+    def steps(self) -> list[int]: ...
+
+    def wait(self) -> None: ...
+
+
+class Recorder(Protocol):
+    """What `fit` reports to: the record of one run, or of several that share their steps."""
+
+    start: int
+
+    def step(self, number: int) -> None: ...
+
+    def train(self, number: int, metrics: dict, amount: int) -> Any: ...
+
+    def pause(self) -> AbstractContextManager[None]: ...
+
+    def evaluation(self, number: int, means: Any) -> Any: ...
+
+    def save(self, number: int, state: TrainState, place: Any, *, improved: Any, due: bool) -> None: ...
+
+    def wait(self) -> None: ...
+
+
+class Batches(Iterator[Batch], Protocol):
+    """An iterator over batches that can say where it is."""
+
+    def get_state(self) -> Any: ...
 
 
 class Record:
-    """What one run notes and keeps on its way: its log, its checkpoints, its last metrics by "split/name".
+    """The record of one run: its log, its checkpoints, and its last metrics by "split/name" (`results`).
 
     Args:
-      start: the step that the run goes on from. steps: of the whole run.
-      split: what the evaluation split is called.
-      learning_rate: at each step, for the log.
-      about: what each checkpoint says of itself, updated here with "data", "results" and "best".
-      best: the metric whose best checkpoint is kept; "loss" is best when low, any other when high.
+      start: the step that the run continues from.
+      steps: the number of steps of the whole run.
+      split: the name of the evaluation split.
+      learning_rate: as a function of the step, for the log.
+      about: what each checkpoint says about itself. Its "data", "results", "best" and "best_step" are updated here.
+      best: the metric whose best checkpoint is kept: the lowest "loss", the highest of any other metric.
     """
 
     def __init__(
-        self, *, start: int, steps: int, log: Log, log_every: int, split: str, learning_rate: Callable,
-        checkpoints: Checkpoints, about: dict, best: str,
+        self, *, start: int, steps: int, log: RunLog, log_every: int, split: str, learning_rate: Callable,
+        checkpoints: RunCheckpoints, about: dict, best: str,
     ):  # fmt: skip
-        self.start, self.log, self.about, self.results = start, log, about, {}
+        self.start, self.log, self.about = start, log, about
+        self.results: dict[str, float] = {}
         self._steps, self._log_every, self._split, self._best = steps, log_every, split, best
         self._learning_rate, self._checkpoints, self._totals = learning_rate, checkpoints, Totals()
 
     def step(self, number: int) -> None:
-        """A step was given to the devices."""
+        """Notes that the devices were given this step."""
         self.log.step(number)
 
-    def train(self, number: int, metrics: dict, amount: int) -> dict | None:
-        """Adds what a step of `amount` units measured; gives the means when they are logged. Raises NonFinite."""
+    def train(self, number: int, metrics: Mapping, amount: int) -> dict[str, float] | None:
+        """Adds the (sum, count) metrics of a step over `amount` units (examples or tokens).
+
+        Returns the means since the last line of the log if a line is due, else None.
+
+        Raises:
+          NonFinite: the loss or the gradient norm is not finite.
+        """
         means = self._totals.add(metrics, amount)
         if not (math.isfinite(means["loss"]) and math.isfinite(means["grad_norm"])):
             raise NonFinite(_non_finite(number, means, self._rate(number), self._checkpoints.steps()))
@@ -60,12 +122,12 @@ class Record:
         self.results |= {f"train/{name}": value for name, value in means.items()}
         return means
 
-    def pause(self):
-        """A block whose time does not count against the speed."""
+    def pause(self) -> AbstractContextManager[None]:
+        """Returns a context whose time does not count in the speed."""
         return self.log.pause()
 
-    def evaluation(self, number: int, means: dict) -> bool:
-        """Notes the metrics of the whole split; whether they are the best so far."""
+    def evaluation(self, number: int, means: dict[str, float]) -> bool:
+        """Notes the metrics of the whole evaluation split. Returns whether they are the best so far."""
         self.log.evaluation(number, self._split, means)
         self.results |= {f"{self._split}/{name}": value for name, value in means.items()}
         value, before = means[self._best], self.about["best"]
@@ -74,10 +136,11 @@ class Record:
             self.about |= {"best": value, "best_step": number}
         return improved
 
-    def save(self, number: int, state: TrainState, place, *, improved: bool, due: bool) -> None:
-        """Starts to write a checkpoint if it is `due` or the run improved; `place` is that of the batches.
+    def save(self, number: int, state: TrainState, place: Any, *, improved: bool, due: bool) -> None:
+        """Starts to write a checkpoint if it is `due` or the run improved. `place` is the state of the batches.
 
-        Raises NonFinite, and nothing is written.
+        Raises:
+          NonFinite: the state is not finite; nothing is written.
         """
         if not (due or improved):
             return
@@ -96,26 +159,28 @@ class Record:
 
 
 def fit(
-    state: TrainState, batches, record: Record, *, step: Callable, put: Callable,
-    evaluate: Callable[[Parameters], dict], steps: int, eval_every: int, checkpoint_every: int,
+    state: TrainState, batches: Batches, record: Recorder, *, step: Callable[[TrainState, Any], tuple[TrainState, Any]],
+    put: Callable[[Batch], Any], evaluate: Callable[[Parameters], Any], steps: int, eval_every: int,
+    checkpoint_every: int,
 ) -> TrainState:  # fmt: skip
-    """Trains from `record.start` to `steps`; gives the last state.
+    """Trains from step `record.start` to `steps`, and returns the last state.
 
     The metrics of a step are fetched while the next one runs, so that the device never waits for Python.
 
     Args:
-      batches: iterator with `get_state()`, the place of which goes into each checkpoint.
+      batches: their state goes into each checkpoint.
       record: of one run, or of several that share their steps (`training.population.Group`).
-      step: compiled `(state, batch) -> (state, metrics)`, which may give the state's memory away.
+      step: the compiled train step; it may donate the state.
       put: places a batch of this process on the devices.
-      evaluate: metrics over the whole evaluation split.
+      evaluate: returns the metrics over the whole evaluation split.
 
     Raises:
-      NonFinite, Interrupted.
+      NonFinite: the run diverged.
+      Interrupted: SIGTERM or Ctrl-C; the step was finished and saved.
     """
     done, pending = record.start, None
 
-    def fetch():
+    def fetch() -> None:
         nonlocal pending
         if pending is not None:
             (number, metrics, amount), pending = pending, None
@@ -129,81 +194,81 @@ def fit(
             record.step(done)
             fetch()
             pending = (done, metrics, batch["weights"].size)
-            asked = stop.asked(done)
+            stop_signal = stop.requested(done)
             improved = False
             if done % eval_every == 0 or done == steps:
                 fetch()
                 with record.pause():
                     means = evaluate(state.evaluated)
                 improved = record.evaluation(done, means)
-            due = bool(asked) or done % checkpoint_every == 0 or done == steps
+            due = bool(stop_signal) or done % checkpoint_every == 0 or done == steps
             if due or improved:
                 fetch()
                 record.save(done, state, batches.get_state(), improved=improved, due=due)
-            if asked and done < steps:
+            if stop_signal and done < steps:
                 record.wait()
-                raise Interrupted(done, 128 + asked)
+                raise Interrupted(done, 128 + stop_signal)
     record.wait()
     return state
 
 
 class Totals:
-    """Adds up (sum, count) metrics and the amount of data behind them."""
+    """Adds up (sum, count) metrics, and the amount of data behind them."""
 
     def __init__(self):
-        self._sums: dict[str, np.ndarray] = {}
+        self._sums: dict[str, Any] = {}
         self._amount = 0
 
-    def add(self, metrics: dict, amount: int = 0) -> dict[str, float]:
-        """Adds one step's metrics and gives its means."""
+    def add(self, metrics: Mapping, amount: int = 0) -> dict[str, float]:
+        """Adds the metrics of one step, and returns their means."""
         for name, pair in metrics.items():
             self._sums[name] = self._sums.get(name, 0) + np.asarray(pair, np.float64)
         self._amount += amount
         return {name: _mean(pair) for name, pair in metrics.items()}
 
     def take(self) -> tuple[dict[str, float], int]:
-        """The means and the amount since the last time."""
+        """Returns the means and the amount since the last call, and starts again from zero."""
         means, amount = {name: _mean(pair) for name, pair in self._sums.items()}, self._amount
-        self.__init__()
+        self._sums, self._amount = {}, 0
         return means, amount
 
 
-def evaluate(step: Callable, put: Callable, batches: Iterable, parameters: Parameters) -> dict[str, float]:
-    """Exact means over all of `batches`, each example counted once."""
+def evaluate(step: Callable, put: Callable, batches: Iterable, parameters: Any) -> dict[str, float]:
+    """Returns exact means over all of `batches`, with each example counted once."""
     return means_over(jax.device_get([step(parameters, put(batch)) for batch in batches]))
 
 
-def means_over(measured: Iterable[dict]) -> dict[str, float]:
-    """The means of the (sum, count) metrics of several batches."""
+def means_over(metrics_of_batches: Iterable[Mapping]) -> dict[str, float]:
+    """Returns the means of the (sum, count) metrics of several batches."""
     totals = Totals()
-    for metrics in measured:
+    for metrics in metrics_of_batches:
         totals.add(metrics)
     return totals.take()[0]
 
 
 class _Stop:
-    """Notes SIGTERM and SIGINT instead of dying in the middle of a step; a second one kills as usual."""
+    """Notes SIGTERM and SIGINT instead of ending the process in the middle of a step. A second signal ends it."""
 
-    def __enter__(self):
+    def __enter__(self) -> "_Stop":
         self._signal = 0
-        # Where several processes train together the runtime listens for SIGTERM, so that all stop at the same step.
+        # Where several processes train one model, JAX listens for SIGTERM, so that all stop at the same step.
         watched = (signal.SIGINT,) if jax.process_count() > 1 else (signal.SIGTERM, signal.SIGINT)
         self._before = {number: signal.signal(number, self._note) for number in watched}
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _note(self, number, _):
+    def _note(self, number, _) -> None:
         signal.signal(number, self._before[number])
         if jax.process_count() > 1:
-            signal.raise_signal(signal.SIGTERM)  # one process alone must not stop: the others would wait for it
+            signal.raise_signal(signal.SIGTERM)  # one process must not stop alone: the others would wait for it
         else:
             self._signal = number
 
-    def asked(self, step: int) -> int:
-        """The signal that asks to stop, or 0."""
+    def requested(self, step: int) -> int:
+        """Returns the signal that asks to stop after `step`, or 0."""
         if jax.process_count() > 1:
             from jax.experimental import multihost_utils
 
@@ -217,7 +282,7 @@ def _mean(pair) -> float:
     return float(total) / max(float(count), 1e-30)
 
 
-def _non_finite(step: int, means: dict, learning_rate: float, saved: list[int]) -> str:
+def _non_finite(step: int, means: dict[str, float], learning_rate: float, saved: list[int]) -> str:
     last = f"the last good checkpoint is of step {max(saved):,}" if saved else "no checkpoint was saved before"
     return (
         f"step {step:,}: loss {means['loss']}, gradient norm {means['grad_norm']}, at learning rate "

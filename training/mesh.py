@@ -1,4 +1,4 @@
-"""Where arrays live: a mesh of devices with axes data, fsdp and tensor, and rules from parameter paths to shardings.
+"""How arrays are divided over devices: a mesh with axes data, fsdp and tensor, and rules from paths to shardings.
 
 "data" splits the batch; "fsdp" splits the batch and stores each parameter in pieces (ZeRO, Rajbhandari et al. 2020);
 "tensor" splits heads, MLP columns and the vocabulary (Shoeybi et al. 2019). XLA inserts the communication.
@@ -8,12 +8,14 @@ import re
 from typing import Any
 
 import jax
-from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 import numpy as np
 
-# The first rule whose pattern is found in the path holds. A spec speaks of the last axes of an array (scanned layers
-# have one more in front); an axis that the mesh does not divide stays whole.
+from core.errors import UserError
+
+# The first rule whose pattern occurs in the path applies. A spec is about the last axes of an array, as scanned layers
+# have a further axis in front. An axis whose size the mesh does not divide is not split.
 RULES = (
     (r"\.(query|key|value|up|linear)\.kernel$", P("fsdp", "tensor")),
     (r"\.(query|key|value|up|linear)\.bias$", P("tensor")),
@@ -25,53 +27,60 @@ RULES = (
 
 
 def make_mesh(*, data: int = -1, fsdp: int = 1, tensor: int = 1) -> Mesh:
-    """A mesh over all devices; one axis may be -1, "all that are left"."""
+    """Returns a mesh of all devices. At most one axis may be -1: it takes all devices that remain.
+
+    Raises:
+      UserError: the sizes do not fit the number of devices.
+    """
     shape = {"data": data, "fsdp": fsdp, "tensor": tensor}
     devices = jax.device_count()
     open_axes = [name for name, size in shape.items() if size == -1]
-    given = int(np.prod([size for size in shape.values() if size != -1]))
+    product = int(np.prod([size for size in shape.values() if size != -1]))
     if any(size < 1 and size != -1 for size in shape.values()) or len(open_axes) > 1:
-        raise ValueError(f"mesh {shape}: expected sizes of at least 1, and at most one -1")
-    if devices % given or (not open_axes and devices != given):
-        raise ValueError(f"mesh {shape} does not fit {devices} device(s): their product must be the number of devices")
+        raise UserError(f"mesh {shape}: expected sizes of at least 1, and at most one -1")
+    if devices % product or (not open_axes and devices != product):
+        raise UserError(f"mesh {shape} does not fit {devices} device(s): their product must be the number of devices")
     if open_axes:
-        shape[open_axes[0]] = devices // given
+        shape[open_axes[0]] = devices // product
     return jax.make_mesh(tuple(shape.values()), tuple(shape), axis_types=(AxisType.Auto,) * 3)
 
 
-def state_shardings(mesh: Mesh, state: Any) -> Any:
-    """A sharding for each array of a state, by its path; optimizer moments follow their parameters."""
+def state_shardings(mesh: Mesh | AbstractMesh, state: Any) -> Any:
+    """Returns a sharding for each array of a state, by its path. Optimizer moments are split as their parameters."""
 
     def sharding(path, x) -> NamedSharding:
         names = [str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", "")))) for k in path]
         spec = next((spec for pattern, spec in RULES if re.search(pattern, names[-1])), P())
         if x.ndim < len(spec):  # a factored moment, or a scalar
             spec = P()
-        spec = (None,) * (x.ndim - len(spec)) + tuple(spec)
-        fits = (axis if axis and size % mesh.shape[axis] == 0 else None for axis, size in zip(spec, x.shape))
+        axes = (None,) * (x.ndim - len(spec)) + tuple(spec)
+        fits = (axis if axis and size % mesh.shape[axis] == 0 else None for axis, size in zip(axes, x.shape))
         return NamedSharding(mesh, P(*fits))
 
     return jax.tree_util.tree_map_with_path(sharding, state)
 
 
-def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Examples split over data and fsdp."""
+def batch_sharding(mesh: Mesh | AbstractMesh) -> NamedSharding:
+    """Returns the sharding of a batch: the examples are split over data and fsdp."""
     return NamedSharding(mesh, P(("data", "fsdp")))
 
 
-def local_rows(mesh: Mesh, batch_size: int) -> slice:
-    """The examples of a global batch that this process's devices hold."""
+def local_rows(mesh: Mesh | AbstractMesh, batch_size: int) -> slice:
+    """Returns which examples of a global batch are on the devices of this process.
+
+    Raises:
+      UserError: the mesh does not divide `batch_size`.
+    """
     parts = mesh.shape["data"] * mesh.shape["fsdp"]
     if batch_size % parts:
-        raise ValueError(f"batch_size={batch_size} must be divisible by mesh.data x mesh.fsdp = {parts}")
-    rows = [
-        i[0].indices(batch_size) for i in batch_sharding(mesh).addressable_devices_indices_map((batch_size,)).values()
-    ]
+        raise UserError(f"batch_size = {batch_size} must be divisible by mesh.data x mesh.fsdp = {parts}")
+    indices = batch_sharding(mesh).addressable_devices_indices_map((batch_size,)).values()
+    rows = [index[0].indices(batch_size) for index in indices if index]
     return slice(min(start for start, _, _ in rows), max(stop for _, stop, _ in rows))
 
 
 def put(mesh: Mesh, batch: Any, batch_size: int) -> Any:
-    """This process's rows of a batch as global arrays on the devices."""
+    """Returns this process's rows of a batch as global arrays of `batch_size` examples on the devices."""
     sharding = batch_sharding(mesh)
     place = lambda x: jax.make_array_from_process_local_data(sharding, x, (batch_size, *x.shape[1:]))
     return jax.tree.map(place, batch)

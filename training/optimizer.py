@@ -1,8 +1,12 @@
 """Optimizers and learning-rate schedules, all from Optax, behind one set of fields."""
 
+from typing import Any, cast
+
 import jax.numpy as jnp
 import optax
 
+from core.errors import UserError
+from core.traced import Traced, TracedUnlessZero
 from training.state import Parameters
 
 OPTIMIZERS = ("adamw", "sgd", "lion", "adafactor", "muon")
@@ -10,22 +14,29 @@ SCHEDULES = ("constant", "cosine", "linear", "rsqrt", "wsd")
 
 
 def make_optimizer(
-    *, steps: int, learning_rate: float, name: str = "adamw", schedule: str = "cosine", warmup: int = 0,
-    final: float = 0.0, decay_share: float = 0.2, weight_decay: float = 0.0, clip: float = 0.0, beta1: float = 0.9,
-    beta2: float = 0.999, epsilon: float = 1e-8, momentum: float = 0.9,
+    *, steps: int, learning_rate: Traced, name: str = "adamw", schedule: str = "cosine", warmup: int = 0,
+    final: float = 0.0, decay_share: float = 0.2, weight_decay: Traced = 0.0, clip: TracedUnlessZero = 0.0,
+    beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8, momentum: float = 0.9,
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:  # fmt: skip
-    """An optimizer over flat parameters, and its learning rate at each step.
+    """Returns an optimizer over flat parameters, and its learning rate as a function of the step.
 
     Args:
-      steps: of the whole run. learning_rate: the peak.
+      steps: the number of steps of the run.
+      learning_rate: the highest learning rate.
       name: "adamw"; "sgd" with Nesterov `momentum`; "lion" (Chen et al. 2023); "adafactor" (Shazeer & Stern 2018); or
-        "muon" (Jordan et al. 2024) for the matrices inside blocks, with Nesterov's AdamW for the rest.
-      schedule: after a linear rise over the first `warmup` steps, "cosine" and "linear" fall to `final` times the peak,
-        "constant" stays, "rsqrt" falls as sqrt(warmup / step), and "wsd" (warm-up, stable, decay; Hu et al. 2024)
-        stays, then falls linearly to `final` times the peak over the last `decay_share` of the steps.
-      weight_decay: decoupled and times the learning rate, on the matrices only: not on biases, norms, embeddings.
-      clip: largest global norm of the gradient; 0 leaves it alone.
-      beta1, beta2: of AdamW and Lion, epsilon: of AdamW.
+        "muon" (Jordan et al. 2024) for the matrices inside blocks, with Nesterov's AdamW for all other parameters.
+      schedule: what follows the linear rise over the first `warmup` steps. "cosine" and "linear" fall to `final` times
+        the highest rate, "constant" stays, "rsqrt" falls as sqrt(warmup / step), and "wsd" (warm-up, stable, decay; Hu
+        et al. 2024) stays, then falls linearly to `final` times the highest rate over the last `decay_share` of the
+        steps.
+      warmup: the number of steps in which the rate rises; less than `steps`.
+      weight_decay: decoupled, times the learning rate, and only for matrices: not for biases, norms and embeddings.
+      clip: the largest global norm of the gradient; 0 does not clip.
+      beta1, beta2: of AdamW, Lion and Muon's AdamW.
+      epsilon: of AdamW.
+
+    Raises:
+      UserError: `name` or `schedule` is unknown, or `warmup` is out of range.
     """
     learning_rates = _schedule(learning_rate, steps, schedule, warmup, final, decay_share)
     if name == "adamw":
@@ -35,11 +46,11 @@ def make_optimizer(
     elif name == "lion":
         scale = optax.scale_by_lion(beta1, beta2)
     elif name == "adafactor":
-        scale = optax.chain(optax.adafactor(learning_rate=None), optax.scale(-1))  # Optax's own one ends with a minus
+        scale = optax.chain(optax.adafactor(learning_rate=None), optax.scale(-1))  # Optax's own ends with a minus
     elif name == "muon":
         scale = _muon(beta1, beta2, epsilon)
     else:
-        raise ValueError(f"optimizer.name={name!r}: expected one of {', '.join(OPTIMIZERS)}")
+        raise UserError(f"optimizer.name = {name!r}: expected one of {', '.join(OPTIMIZERS)}")
     parts = [
         scale,
         optax.add_decayed_weights(weight_decay, decayed),
@@ -51,51 +62,51 @@ def make_optimizer(
 
 
 def decayed(parameters: Parameters) -> dict[str, bool]:
-    """Which parameters decay: the kernels of linear maps."""
+    """Returns which parameters decay: the kernels of linear maps."""
     return {path: path.endswith("kernel") for path in parameters}
 
 
-def _schedule(peak, steps, kind, warmup, final, decay_share) -> optax.Schedule:
+def _schedule(peak: float, steps: int, kind: str, warmup: int, final: float, decay_share: float) -> optax.Schedule:
     if kind not in SCHEDULES:
-        raise ValueError(f"optimizer.schedule={kind!r}: expected one of {', '.join(SCHEDULES)}")
+        raise UserError(f"optimizer.schedule = {kind!r}: expected one of {', '.join(SCHEDULES)}")
     if not 0 <= warmup < steps:
-        raise ValueError(f"optimizer.warmup={warmup}: expected 0 <= warmup < steps, which is {steps}")
-    left = steps - warmup
+        raise UserError(f"optimizer.warmup = {warmup}: expected 0 <= warmup < steps, which is {steps}")
+    remaining = steps - warmup
     if kind == "cosine":
-        after = optax.cosine_decay_schedule(peak, left, alpha=final)
+        after = optax.cosine_decay_schedule(peak, remaining, alpha=final)
     elif kind == "linear":
-        after = optax.linear_schedule(peak, final * peak, left)
+        after = optax.linear_schedule(peak, final * peak, remaining)
     elif kind == "rsqrt":
         rise = max(warmup, 1)
-        after = lambda step: peak * (rise / jnp.maximum(step + rise, 1)) ** 0.5  # also asked during the rise
+        after = lambda step: peak * (rise / jnp.maximum(step + rise, 1)) ** 0.5  # called during the rise too
     elif kind == "wsd":
-        decay = max(1, round(decay_share * left))
+        decay = max(1, round(decay_share * remaining))
         fall = optax.linear_schedule(peak, final * peak, decay)
-        after = optax.join_schedules([optax.constant_schedule(peak), fall], [left - decay])
+        after = optax.join_schedules([optax.constant_schedule(peak), fall], [remaining - decay])
     else:
         after = optax.constant_schedule(peak)
     if not warmup:
         return after
-    # The first step already moves: the rise ends at the peak after `warmup` steps.
+    # Step 0 already has a rate above 0, and step `warmup` - 1 has the highest one.
     return optax.join_schedules([optax.linear_schedule(peak / warmup, peak, max(1, warmup - 1)), after], [warmup])
 
 
-def _muon(beta1, beta2, epsilon) -> optax.GradientTransformation:
-    def matrices(parameters: Parameters):
-        # Scanned layers have one more axis in front of their matrices: each layer is orthogonalised on its own.
+def _muon(beta1: float, beta2: float, epsilon: float) -> optax.GradientTransformation:
+    def matrices(parameters: Parameters) -> dict[str, optax.contrib.MuonDimensionNumbers | None]:
+        # Scanned layers have a further axis in front of their matrices: each layer is orthogonalised on its own.
         matrix = lambda path, x: optax.contrib.MuonDimensionNumbers(x.ndim - 2, x.ndim - 1) if _in_block(path) else None
         return {path: matrix(path, x) for path, x in parameters.items()}
 
-    # 0.2 sqrt(longer side) gives updates of Adam's size, so that one learning rate serves both (Liu et al. 2025).
+    # 0.2 sqrt(longer side) gives updates as large as Adam's, so that both can have one learning rate (Liu et al. 2025).
     muon = optax.contrib.muon(
         1.0,
         adam_b1=beta1,
         adam_b2=beta2,
         eps=epsilon,
-        muon_weight_dimension_numbers=matrices,
+        muon_weight_dimension_numbers=cast(Any, matrices),  # Optax's annotation leaves functions out
         consistent_rms=0.2,
     )
-    return optax.chain(muon, optax.scale(-1))  # Optax's own one ends with a minus
+    return optax.chain(muon, optax.scale(-1))  # Optax's own ends with a minus
 
 
 def _in_block(path: str) -> bool:

@@ -1,12 +1,12 @@
-"""Several runs as one program: what one run has, they have stacked along a first axis, "members".
+"""Several runs as one program: everything that one run has, all members have, stacked along a first axis "members".
 
-The step is a pure function, so `jax.vmap` makes of the step of one run the step of all of them. The axis is shared out
-over the devices, and no member needs anything of another.
+The train step is a pure function, so `jax.vmap` turns the step of one run into the step of all of them. The axis is
+divided over the devices. No member needs anything of another.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -14,77 +14,117 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 import numpy as np
 
-from training.log import Display
-from training.loop import NonFinite, Record
+from training.loop import NonFinite
 
 AXIS = "members"
 
 
 def make_mesh(members: int) -> tuple[Mesh, int]:
-    """The devices that the members are shared out over, and the places they have: each device has equally many, some
-    of them may stay empty."""
+    """Returns the mesh that the members are divided over, and its number of places, at least `members`.
+
+    Each device has equally many places. Some of them may stay empty.
+    """
     each = -(-members // jax.device_count())
     used = -(-members // each)
     return Mesh(np.array(jax.devices()[:used]), (AXIS,), axis_types=(AxisType.Auto,)), used * each
 
 
 def placement(mesh: Mesh, *, shared: bool = False) -> NamedSharding:
-    """Of arrays with an axis of members, or of what every member shares."""
+    """Returns the sharding of arrays with an axis of members, or of arrays that all members share."""
     return NamedSharding(mesh, P() if shared else P(AXIS))
 
 
-def together(program: Callable, mesh: Mesh, axes: tuple[int | None, ...]) -> Callable:
-    """`program` for all members at once. `axes`: 0 for each argument that has the axis of members, None for one that
-    all members share."""
+def for_all_members(program: Callable, mesh: Mesh, axes: tuple[int | None, ...]) -> Callable:
+    """Returns `program`, which is for one member, as a function for all members at once.
+
+    Args:
+      axes: one entry for each argument: 0 if it has an axis of members, None if all members share it.
+    """
     specs = tuple(P() if axis is None else P(AXIS) for axis in axes)
 
     def local(*arguments):
         own = [argument for argument, axis in zip(arguments, axes) if axis == 0]
         if len(jax.tree.leaves(own)[0]) > 1:
             return jax.vmap(program, in_axes=axes)(*arguments)
-        # A member that has its device for itself needs no product of stacked matrices, which are slower.
+        # With one member on a device there is no need for products of stacked matrices, which are slower.
         alone = (_first(argument) if axis == 0 else argument for argument, axis in zip(arguments, axes))
         return jax.tree.map(lambda x: x[None], program(*alone))
 
-    # Not left to XLA's partitioner, which might let members talk, and then their numbers depend on the devices.
+    # XLA's partitioner might exchange data between members, and the numbers would depend on the devices.
     return jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=P(AXIS), check_vma=False)
 
 
 def stack(members: Sequence[Any], mesh: Mesh) -> Any:
-    """One pytree from one for each member."""
+    """Returns one pytree with an axis of members from one pytree for each member."""
     return jax.device_put(jax.tree.map(lambda *x: jnp.stack(x), *members), placement(mesh))
 
 
-def taker(mesh: Mesh) -> Callable[[Any, int], Any]:
-    """The compiled function that takes the pytree of one member out of that of all."""
-    take = lambda members, index: jax.tree.map(lambda x: x[index], members)
-    return jax.jit(take, out_shardings=placement(mesh, shared=True))
+def member_getter(mesh: Mesh) -> Callable[[Any, int], Any]:
+    """Returns the compiled function `get(members, index)`, which gives the pytree of one member."""
+    get = lambda members, index: jax.tree.map(lambda x: x[index], members)
+    return jax.jit(get, out_shardings=placement(mesh, shared=True))
 
 
-def putter(mesh: Mesh) -> Callable[[Any, int, Any], Any]:
-    """The compiled function that puts the pytree of one member in; the memory of the old one is given away."""
-    put = lambda members, index, one: jax.tree.map(lambda all_, x: all_.at[index].set(x), members, one)
-    put = jax.jit(put, donate_argnums=0, out_shardings=placement(mesh))
-    return lambda members, index, one: put(members, index, jax.device_put(one, placement(mesh, shared=True)))
+def member_setter(mesh: Mesh) -> Callable[[Any, int, Any], Any]:
+    """Returns the compiled function `set(members, index, member)`, which replaces one member. It donates `members`."""
+    replace = lambda members, index, member: jax.tree.map(lambda all_, x: all_.at[index].set(x), members, member)
+    replace = jax.jit(replace, donate_argnums=0, out_shardings=placement(mesh))
+    return lambda members, index, member: replace(
+        members, index, jax.device_put(member, placement(mesh, shared=True))
+    )  # fmt: skip
+
+
+together, taker, putter = for_all_members, member_getter, member_setter  # the former names
 
 
 def _first(members):
     return jax.tree.map(lambda x: x[0], members)
 
 
-class Group:
-    """The records of several runs, for `loop.fit`: what it asks of one run is asked of each.
+class Member(Protocol):
+    """What a group needs of the record of each run: see `training.loop.Record`."""
 
-    A member takes part from the step on that its own state is of. One whose numbers are no longer finite is left out
-    from then on: `leave` is told its place and the reason. Raises NonFinite when none is left.
+    start: int
+
+    def train(self, number: int, metrics: Mapping, amount: int) -> dict[str, float] | None: ...
+
+    def pause(self) -> AbstractContextManager[None]: ...
+
+    def evaluation(self, number: int, means: dict[str, float]) -> bool: ...
+
+    def save(self, number: int, state: Any, place: Any, *, improved: bool, due: bool) -> None: ...
+
+    def wait(self) -> None: ...
+
+
+class GroupDisplay(Protocol):
+    """What a group needs of a display: see `training.log.Display`."""
+
+    def step(self, step: int) -> None: ...
+
+    def progress(self, step: int, text: str) -> None: ...
+
+    def line(self, step: int, text: str) -> None: ...
+
+
+class Group:
+    """The records of several runs, for `loop.fit`: what it reports of one run is passed on to each.
+
+    A member takes part from the step after its own `start`. A member whose numbers are no longer finite is left out
+    from then on, and `leave` is called with its place and the reason.
 
     Args:
-      records: by place on the axis of members, of `places` places. take: see `taker`.
+      records: by place on the axis of members.
+      places: the size of that axis.
+      take: gives the state of one member, see `member_getter`.
+
+    Raises:
+      NonFinite: in every method that trains or saves, when no member is left.
     """
 
     def __init__(
-        self, records: Mapping[int, Record], *, places: int, take: Callable, leave: Callable[[int, str], None],
-        display: Display,
+        self, records: Mapping[int, Member], *, places: int, take: Callable[[Any, int], Any],
+        leave: Callable[[int, str], None], display: GroupDisplay,
     ):  # fmt: skip
         self.records = dict(records)
         self.start = min(record.start for record in records.values())
@@ -94,51 +134,56 @@ class Group:
         """Moves the bar."""
         self._display.step(number)
 
-    def train(self, number: int, metrics: dict, amount: int) -> None:
-        """Gives each member its part of what a step measured."""
-        logged = []
+    def train(self, number: int, metrics: Mapping, amount: int) -> None:
+        """Passes each member its part of the metrics of a step."""
+        losses = []
         for place, record in self._taking_part(number):
             own = {name: (total[place], count[place]) for name, (total, count) in metrics.items()}
-            with self._left_if_not_finite(place):
+            with self._without_if_not_finite(place):
                 means = record.train(number, own, amount // self._places)
-                logged += [means["loss"]] if means else []
-        if logged:
-            self._display.progress(number, f"loss {min(logged):.4f} to {max(logged):.4f} in {len(logged)} runs")
+                losses += [means["loss"]] if means else []
+        if losses:
+            self._display.progress(number, f"loss {min(losses):.4f} to {max(losses):.4f} in {len(losses)} runs")
 
     @contextmanager
-    def pause(self):
-        """A block whose time does not count against the speed."""
+    def pause(self) -> Iterator[None]:
+        """A context whose time does not count in the speed."""
         with ExitStack() as stack:
             for record in self.records.values():
                 stack.enter_context(record.pause())
             yield
 
-    def evaluation(self, number: int, means: Sequence[dict]) -> set[int]:
-        """Notes the metrics of each place; the places of those that are better than before."""
+    def evaluation(self, number: int, means: Sequence[dict[str, float]]) -> set[int]:
+        """Notes the metrics of each place. Returns the places of the members that improved."""
         taking_part = self._taking_part(number)
         ranges = {name: [means[place][name] for place, _ in taking_part] for name in means[0]}
-        shown = "  ".join(f"{name} {min(values):.4f} to {max(values):.4f}" for name, values in ranges.items())
-        self._display.line(number, f"evaluation  {shown}")
+        text = "  ".join(f"{name} {min(values):.4f} to {max(values):.4f}" for name, values in ranges.items())
+        self._display.line(number, f"evaluation  {text}")
         return {place for place, record in taking_part if record.evaluation(number, means[place])}
 
-    def save(self, number: int, state: Any, position: Any, *, improved: set[int] | bool, due: bool) -> None:
-        """Starts to write a checkpoint of each member if it is `due`, else of those that improved."""
-        improved = improved or set()  # False: nothing was evaluated
-        for place, record in self._taking_part(number):
-            if due or place in improved:
-                with self._left_if_not_finite(place):
-                    record.save(number, self._take(state, place), position, improved=place in improved, due=due)
+    def save(self, number: int, state: Any, place: Any, *, improved: set[int] | bool, due: bool) -> None:
+        """Starts to write a checkpoint of each member if it is `due`, else of the members that improved.
+
+        Args:
+          place: the state of the batches.
+          improved: what `evaluation` returned, or False if nothing was evaluated.
+        """
+        better = improved if isinstance(improved, set) else set()
+        for member, record in self._taking_part(number):
+            if due or member in better:
+                with self._without_if_not_finite(member):
+                    record.save(number, self._take(state, member), place, improved=member in better, due=due)
 
     def wait(self) -> None:
         """Returns when nothing is being written."""
         for record in self.records.values():
             record.wait()
 
-    def _taking_part(self, number: int) -> list[tuple[int, Record]]:
+    def _taking_part(self, number: int) -> list[tuple[int, Member]]:
         return [(place, record) for place, record in self.records.items() if record.start < number]
 
     @contextmanager
-    def _left_if_not_finite(self, place: int):
+    def _without_if_not_finite(self, place: int) -> Iterator[None]:
         try:
             yield
         except NonFinite as error:

@@ -1,13 +1,18 @@
-"""What a run tells before its first step and after its last one."""
+"""What a run prints before its first step and after its last one."""
+
+from pathlib import Path
 
 import jax
+from jax.sharding import Mesh
 from rich.console import Console
 from rich.table import Table
 
 from training.state import Parameters
 
 
-def start_report(parameters: Parameters, compiled, mesh, workdir, start_step: int) -> None:
+def start_report(
+    parameters: Parameters, compiled: jax.stages.Compiled, mesh: Mesh, workdir: str | Path, start_step: int
+) -> None:
     """Prints parameters by part, FLOPs and memory of the compiled step, devices, mesh, and where results go."""
     console = Console(highlight=False, markup=False, soft_wrap=True)
     table = Table(box=None)
@@ -26,8 +31,8 @@ def start_report(parameters: Parameters, compiled, mesh, workdir, start_step: in
     console.print(f"workdir   {workdir}" + (f", continued after step {start_step:,}" if start_step else ""))
 
 
-def summary_table(summary: dict, workdir) -> None:
-    """Prints the end of a run."""
+def summary_table(summary: dict, workdir: str | Path) -> None:
+    """Prints the summary of a run, as in its `summary.json`, and where its results are."""
     table = Table(show_header=False, box=None)
     for name, value in summary["metrics"].items():
         table.add_row(name, f"{value:.5g}")
@@ -36,24 +41,30 @@ def summary_table(summary: dict, workdir) -> None:
     table.add_row("steps", f"{summary['steps']:,} in {summary['seconds']:,} s")
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(table)
-    # Not in the table, which would cut a long path.
+    # Not in the table, which would cut a long path off.
     console.print(f"results   {workdir}: summary.json, metrics.jsonl, checkpoints/, tensorboard/")
 
 
-def flops(compiled) -> float:
-    """Floating-point operations of a compiled program, as XLA counts them: the body of a loop once."""
+def flops(compiled: jax.stages.Compiled) -> float:
+    """Returns the floating-point operations of a compiled program. XLA counts the body of a loop once."""
     cost = compiled.cost_analysis() or {}
     return float(cost.get("flops", float("nan")))
 
 
-def memory(compiled) -> int:
-    """Bytes on a device: what goes in and out (once where memory is given away), and what lies between."""
-    found = compiled.memory_analysis()
-    inside = found.argument_size_in_bytes + found.output_size_in_bytes - found.alias_size_in_bytes
-    return inside + found.temp_size_in_bytes
+def memory(compiled: jax.stages.Compiled) -> int:
+    """Returns the bytes that a compiled program takes on a device: arguments, results and temporary arrays.
+
+    Donated arguments are counted once. 0 if the backend does not tell.
+    """
+    sizes = compiled.memory_analysis()
+    if sizes is None:
+        return 0
+    outside = sizes.argument_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes
+    return outside + sizes.temp_size_in_bytes
 
 
 def _parts(parameters: Parameters) -> dict[str, tuple[int, int]]:
+    """The number of parameters and of bytes, by the first name in the path, and in total."""
     parts: dict[str, tuple[int, int]] = {}
     for path, x in parameters.items():
         for part in (path.split(".")[0], "total"):

@@ -1,7 +1,7 @@
-"""What training changes, as plain arrays: parameters, their average, optimizer, step and random key.
+"""What training changes, as plain arrays: parameters, their average, optimizer state, step and random key.
 
 Parameters are one flat dictionary from a path ("blocks.blocks.0.attention.query.kernel") to an array. Sharding rules,
-weight decay, checkpoints and loaders of other formats all speak of parameters by that path.
+weight decay, checkpoints and loaders of other formats all refer to a parameter by that path.
 """
 
 from collections.abc import Callable
@@ -11,62 +11,50 @@ from typing import Any
 from flax import nnx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Int, PRNGKeyArray
 import numpy as np
 import optax
 
-Parameters = dict[str, jax.Array]
+from core.parameters import Parameters, merge, split
+
+__all__ = ["Parameters", "TrainState", "begin_with", "initialise", "merge", "split"]
 
 
 @jax.tree_util.register_dataclass
 @dataclass
 class TrainState:
-    """A pytree.
+    """The state of a run, a pytree.
 
-    `average` is the moving average of the parameters, None without one. `key` never changes: what a step draws comes
-    from the key folded with the step.
+    Attributes:
+      step: the number of steps done.
+      parameters: by path.
+      average: the moving average of the parameters, or None if none is kept.
+      optimizer: the state of the optimizer.
+      key: never changes; the random numbers of a step come from this key folded with the step.
     """
 
-    step: jax.Array
+    step: Int[Array, ""]
     parameters: Parameters
     average: Parameters | None
     optimizer: Any
-    key: jax.Array
+    key: PRNGKeyArray
 
     @property
     def evaluated(self) -> Parameters:
-        """The parameters to evaluate with: the average where there is one."""
+        """The parameters to evaluate with: the average if there is one."""
         return self.parameters if self.average is None else self.average
-
-
-def split(model: nnx.Module) -> tuple[nnx.GraphDef, Parameters]:
-    """The static structure of a model, and its parameters."""
-    structure, state = nnx.split(model)
-    flat = nnx.traversals.flatten_mapping(nnx.to_pure_dict(state)).items()
-    return structure, {".".join(map(str, path)): value for path, value in flat}
-
-
-def merge(structure: nnx.GraphDef, parameters: Parameters) -> nnx.Module:
-    """The model again."""
-    nested: dict = {}
-    for path, value in parameters.items():
-        *parents, name = (int(part) if part.isdigit() else part for part in path.split("."))
-        inside = nested
-        for parent in parents:
-            inside = inside.setdefault(parent, {})
-        inside[name] = value
-    return nnx.merge(structure, nested)
 
 
 def initialise(
     make_model: Callable[[nnx.Rngs], nnx.Module], optimizer: optax.GradientTransformation, *, average: bool
-) -> tuple[nnx.GraphDef, Callable[[jax.Array], TrainState]]:
-    """The structure of the model, and the pure function from a random key to the state at step 0."""
+) -> tuple[nnx.GraphDef, Callable[[PRNGKeyArray], TrainState]]:
+    """Returns the structure of the model, and the pure function from a random key to the state at step 0."""
     structure = nnx.graphdef(nnx.eval_shape(lambda: make_model(nnx.Rngs(0))))
 
-    def create(key) -> TrainState:
+    def create(key: PRNGKeyArray) -> TrainState:
         model_key, step_key = jax.random.split(key)
         _, parameters = split(make_model(nnx.Rngs(model_key)))
-        # jnp.copy: the state is donated, and one buffer must not be given away twice.
+        # jnp.copy: the state is donated, and the same buffer must not be donated twice.
         return TrainState(
             step=jnp.zeros((), jnp.int32),
             parameters=parameters,
@@ -78,14 +66,16 @@ def initialise(
     return structure, create
 
 
-def begin_with(state: TrainState, found: Parameters) -> tuple[TrainState, list[str], list[str]]:
-    """The state with the parameters that are in `found` too, with the same path and shape, and both lists of paths:
-    those taken from there, and those left as they were."""
-    fits = lambda path, x: path in found and found[path].shape == x.shape
-    taken = [path for path, x in state.parameters.items() if fits(path, x)]
-    new = [path for path in state.parameters if path not in taken]
+def begin_with(state: TrainState, source: Parameters) -> tuple[TrainState, list[str], list[str]]:
+    """Replaces the parameters of `state` by those of `source` that have the same path and shape.
+
+    Returns the new state, the paths of the replaced parameters, and the paths of all others.
+    """
+    fits = lambda path, x: path in source and source[path].shape == x.shape
+    replaced = [path for path, x in state.parameters.items() if fits(path, x)]
+    others = [path for path in state.parameters if path not in replaced]
     parameters = state.parameters | {
-        path: jax.device_put(np.asarray(found[path]), state.parameters[path].sharding) for path in taken
+        path: jax.device_put(np.asarray(source[path]), state.parameters[path].sharding) for path in replaced
     }
     average = None if state.average is None else jax.tree.map(jnp.copy, parameters)
-    return replace(state, parameters=parameters, average=average), taken, new
+    return replace(state, parameters=parameters, average=average), replaced, others

@@ -1,32 +1,41 @@
 """The train step: a pure function of the state and a batch, the same for every model, objective and optimizer."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from flax import nnx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, PRNGKeyArray, Shaped
 import optax
 
-from training.state import TrainState, merge
+from training.state import Parameters, TrainState, merge
 
-Loss = Callable[..., tuple[jax.Array, dict[str, tuple[jax.Array, jax.Array]]]]
+Metrics = dict[str, tuple[Shaped[Array, ""], Shaped[Array, ""]]]
+"""(sum, count) by name."""
+
 Batch = dict[str, Any]
+"""{"inputs": {name: array}, "targets": array, "weights": array}, each array with the examples along its first axis."""
+
+Objective = Callable[..., tuple[Shaped[Array, ""], Metrics]]
+"""`objective(model, batch, key) -> (loss, metrics)`; see `objectives`."""
 
 
 def make_train_step(
-    structure: nnx.GraphDef, objective: Loss, optimizer: optax.GradientTransformation, *, accumulate: int = 1,
+    structure: nnx.GraphDef, objective: Objective, optimizer: optax.GradientTransformation, *, accumulate: int = 1,
     ema: float = 0.0,
-) -> Callable[[TrainState, Batch], tuple[TrainState, dict]]:  # fmt: skip
-    """`step(state, batch) -> (state, metrics)`; metrics are (sum, count) pairs by name, and "grad_norm" (x, 1).
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:  # fmt: skip
+    """Returns `step(state, batch) -> (state, metrics)`. The metrics also contain "grad_norm".
 
-    `accumulate` splits the batch into that many parts, one after the other, for the memory of one part; the gradient is
-    that of the whole batch. `ema` is the decay of the average of the parameters; 0 keeps none.
+    Args:
+      accumulate: the number of parts that a batch is split into. They are computed one after the other, in the memory
+        of one part; the gradient is that of the whole batch.
+      ema: decay of the moving average of the parameters, where the state has one.
     """
 
-    def step(state: TrainState, batch: Batch):
-        def loss(parameters, batch, key):
-            # The step's number is for what changes over a run, such as a weight that rises; evaluation has none.
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        def loss(parameters: Parameters, batch: Batch, key: PRNGKeyArray):
+            # "step" is for what changes during a run, such as a weight that rises. There is none in evaluation.
             return objective(merge(structure, parameters), batch | {"step": state.step}, key)
 
         key = jax.random.fold_in(state.key, state.step)
@@ -35,39 +44,41 @@ def make_train_step(
         else:
             gradients, metrics = _accumulated(jax.grad(loss, has_aux=True), state.parameters, batch, key, accumulate)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.parameters)
-        parameters = optax.apply_updates(state.parameters, updates)
+        parameters = cast(Parameters, optax.apply_updates(state.parameters, updates))
         average = state.average
         if average is not None:
-            average = optax.incremental_update(parameters, average, 1 - ema)
+            average = cast(Parameters, optax.incremental_update(parameters, average, 1 - ema))
         metrics = metrics | {"grad_norm": (optax.global_norm(gradients), jnp.ones(()))}
         return TrainState(state.step + 1, parameters, average, optimizer_state, state.key), metrics
 
     return step
 
 
-def make_evaluation_step(structure: nnx.GraphDef, objective: Loss) -> Callable[..., dict]:
-    """`evaluate(parameters, batch) -> metrics` as (sum, count) pairs, without dropout."""
+def make_evaluation_step(structure: nnx.GraphDef, objective: Objective) -> Callable[[Parameters, Batch], Metrics]:
+    """Returns `evaluate(parameters, batch) -> metrics`, without dropout."""
 
-    def evaluate(parameters, batch: Batch):
+    def evaluate(parameters: Parameters, batch: Batch) -> Metrics:
         return objective(merge(structure, parameters), batch, None)[1]
 
     return evaluate
 
 
-def _accumulated(gradient, parameters, batch, key, parts: int):
-    """The gradient of the whole batch from its parts, each weighted by its count: means of means would be wrong where
-    parts hold different numbers of tokens."""
+def _accumulated(gradient: Callable, parameters: Parameters, batch: Batch, key: PRNGKeyArray, parts: int):
+    """Returns the gradient and metrics of a batch, computed in parts.
 
-    def part(carry, inputs):
-        index, piece = inputs
-        gradients, metrics = gradient(parameters, piece, jax.random.fold_in(key, index))
+    Each part counts by the number of its examples or tokens: a mean of means would be wrong where they differ.
+    """
+
+    def add_part(sums, indexed_part):
+        index, part = indexed_part
+        gradients, metrics = gradient(parameters, part, jax.random.fold_in(key, index))
         count = metrics["loss"][1]
-        return jax.tree.map(jnp.add, carry, (jax.tree.map(lambda g: g * count, gradients), metrics)), None
+        return jax.tree.map(jnp.add, sums, (jax.tree.map(lambda g: g * count, gradients), metrics)), None
 
-    # Part i takes the examples i, i + parts, ...: every device keeps its own examples.
-    pieces = jax.tree.map(lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), batch)
-    first = jax.tree.map(lambda x: x[0], pieces)
+    # Part i takes the examples i, i + parts, ..., so that every device keeps its own examples.
+    split_batch = jax.tree.map(lambda x: x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1), batch)
+    first = jax.tree.map(lambda x: x[0], split_batch)
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(gradient, parameters, first, key))
-    (gradients, metrics), _ = jax.lax.scan(part, zeros, (jnp.arange(parts), pieces))
+    (gradients, metrics), _ = jax.lax.scan(add_part, zeros, (jnp.arange(parts), split_batch))
     total = jnp.maximum(metrics["loss"][1], 1)
     return jax.tree.map(lambda g: g / total, gradients), metrics

@@ -1,5 +1,6 @@
-"""The folder of a run: one run at a time, what it ran on, and JSON files that are whole or absent."""
+"""The folder of a run: one run at a time, what it ran on, and its config."""
 
+from collections.abc import Iterable
 from datetime import datetime
 import fcntl
 import importlib.metadata
@@ -15,17 +16,24 @@ import sys
 
 import jax
 
-ROOT = Path(__file__).resolve().parents[1]
+from core import files
+from core.errors import UserError
+from core.files import ROOT as ROOT  # re-exported, as is write_json
+from core.files import write_json as write_json
 
 
-def lock(workdir) -> int:
-    """Takes the folder for this process, until the process ends in whatever way. Creates it if needed.
+def lock(workdir: str | Path) -> int:
+    """Takes the folder for this process until the process ends, in whatever way. Creates it if needed.
 
-    Returns a file descriptor; closing it gives the folder back. Raises BlockingIOError, naming the holder.
+    Returns:
+      A file descriptor; closing it releases the folder.
+
+    Raises:
+      UserError: another process has the folder (it is named), or the path is a file.
     """
     workdir = Path(workdir)
     if workdir.exists() and not workdir.is_dir():
-        raise NotADirectoryError(f"{workdir} is a file: a workdir must be a folder, or not be there yet")
+        raise UserError(f"{workdir} is a file: a workdir must be a folder, or not exist yet")
     workdir.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(workdir / ".lock", os.O_RDWR | os.O_CREAT, 0o644)  # a plain number: no collector closes it
     try:
@@ -33,7 +41,7 @@ def lock(workdir) -> int:
     except BlockingIOError:
         holder = os.read(descriptor, 1000).decode() or "another process"
         os.close(descriptor)
-        raise BlockingIOError(f"{workdir} is in use by {holder}: wait for it, or take another workdir") from None
+        raise UserError(f"{workdir} is in use by {holder}: wait for it, or take another workdir") from None
     started = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()} (started {started})".encode())
@@ -41,9 +49,9 @@ def lock(workdir) -> int:
 
 
 def environment() -> dict:
-    """What this run runs on: Python, packages of requirements.txt, git commit, devices and command line.
+    """Returns what this run runs on: Python, packages of requirements.txt, git commit, devices and command line.
 
-    Outside a git checkout, or without git, commit and dirty are None. A new file makes it dirty too.
+    Outside a git checkout, or without git, "commit" and "dirty" are None. A new file makes the checkout dirty too.
     """
     devices = jax.devices()
     return {
@@ -61,26 +69,22 @@ def environment() -> dict:
     }
 
 
-def write_json(path, obj) -> None:
-    """Writes `obj` as JSON, whole or not at all. NaN and infinity become null. Raises OSError if it cannot."""
-    path = Path(path)
-    strict = json.loads(json.dumps(obj), parse_constant=lambda _: None)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("w") as file:
-            file.write(json.dumps(strict, indent=2) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OSError(error.errno, f"{path} could not be written ({error.strerror}); what was there is kept") from error
+def read_config(workdir: str | Path) -> dict:
+    """Returns the complete config of the run in a workdir.
+
+    Raises:
+      UserError: there is no run, or its config is damaged.
+    """
+    path = Path(workdir) / "config.json"
+    if not path.exists():
+        raise UserError(f"{workdir} is not the workdir of a run: it has no config.json")
+    return files.read_json(path)
 
 
 def config_difference(old: dict, new: dict) -> list[str]:
-    """The fields in which two nested configs differ, as lines: "model.depth: 4 in the workdir, 8 now".
+    """Returns the fields in which two nested configs differ, as lines: "model.depth: 4 in the workdir, 8 now".
 
-    Tuples and lists count as equal, since JSON knows lists alone.
+    Tuples and lists are equal here, since JSON has only lists.
     """
     old, new = _flat(old), _flat(new)
     return [
@@ -88,6 +92,20 @@ def config_difference(old: dict, new: dict) -> list[str]:
         for name in sorted(old | new)
         if old.get(name) != new.get(name)
     ]
+
+
+def refuse_difference(workdir: str | Path, old: dict, new: dict, *, free: Iterable[str]) -> None:
+    """Checks that a run is continued with the config it began with, except for the fields `free`.
+
+    Raises:
+      UserError: names all fields that differ.
+    """
+    fixed = ({name: value for name, value in config.items() if name not in free} for config in (old, new))
+    if differences := config_difference(*fixed):
+        raise UserError(
+            f"{workdir} holds a run with another config; take another workdir, or set these as they were:\n  "
+            + "\n  ".join(differences)
+        )
 
 
 def _flat(config: dict, prefix: str = "") -> dict[str, str]:
@@ -103,7 +121,7 @@ def _flat(config: dict, prefix: str = "") -> dict[str, str]:
 
 def _packages(requirements: Path) -> dict[str, str]:
     names = re.findall(r"^[A-Za-z0-9][\w.-]*", requirements.read_text(), re.MULTILINE) if requirements.exists() else []
-    versions = {}
+    versions: dict[str, str] = {}
     for name in names:
         try:
             versions[name] = importlib.metadata.version(name)
@@ -119,25 +137,7 @@ def _dirty() -> bool | None:
 
 def _git(*arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True, timeout=5, check=True)
+        result = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True, timeout=5, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
-
-
-def refuse_difference(workdir, old: dict, new: dict, *, free: list[str]) -> None:
-    """Raises ValueError with the fields in which a run's config differs from the one it began with, but for `free`."""
-    fixed = ({name: value for name, value in config.items() if name not in free} for config in (old, new))
-    if differences := config_difference(*fixed):
-        raise ValueError(
-            f"{workdir} holds a run with another config; take another workdir, or set these as they were:\n  "
-            + "\n  ".join(differences)
-        )
-
-
-def read_config(workdir) -> dict:
-    """The config of the run in a workdir. Raises FileNotFoundError where there is none."""
-    path = Path(workdir) / "config.json"
-    if not path.exists():
-        raise FileNotFoundError(f"{workdir} is not the workdir of a run: it has no config.json")
-    return json.loads(path.read_text())
+    return result.stdout.strip()

@@ -1,17 +1,17 @@
-"""One figure of a lecture: a run, a plot of it, and the numbers that it must show.
+"""The engine of the figures: it runs one, draws it, checks what it shows, and tells when it has to be made again.
 
-A figure is a file `experiments/figures/<id>.py`. Its docstring says in one line what is shown, then what to know, and
-has one line each for "Formula:", "Source:" and "Look at:". It defines
+A figure is a file `experiments/figures/<topic>/<id>.py`. Its docstring is the caption: one line that says what is
+shown, then what to know about it, then one line each for "Formula:", "Source:" and "Look at:". The file defines
 
-  run(seed, **switches) -> dict   computes everything, with the project's own models, objectives and data
-  check(found) -> [Criterion]     what must hold of it
-  plot(figure, found)             draws it into an empty matplotlib figure, see `experiments.figures.style`
+    run(seed, **switches) -> dict        computes everything, with the project's own models, objectives and data
+    check(results) -> list[Criterion]    what must hold of the results
+    plot(figure, results)                draws the results into an empty matplotlib figure, see `style`
 
-The switches of `run` break what is claimed (positions put back, a scale left out), so that a test sees `check` fail.
+The switches of `run` break what is claimed (positions put back, a scale left out), so that a test can see `check` fail.
 
-A figure of trained models takes a second argument, `run(seed, train, **switches)`, a `Trainer` of
-`experiments/figures/trained.py`. Where no config in `configs/` fits, its file is a config too: it defines
-`get_config()`, and is given to `train` as CONFIG. A figure of sets that are only on disk names them in NEEDS.
+A figure of trained models takes a second argument, `run(seed, train, **switches)`, a `Trainer`. If no config in
+`configs/` fits, the figure's file is a config as well: it defines `get_config()`, and CONFIG is its own path. A figure
+that needs data sets from disk names them in NEEDS.
 """
 
 import ctypes
@@ -24,13 +24,17 @@ import os
 from pathlib import Path
 import signal
 import time
+import traceback
+from types import ModuleType
 
-from data.storage import open_official
+from core import files, provenance
+from core.errors import UserError
+from data.storage import MissingData, open_official
 from experiments.figures.style import draw
-from experiments.figures.trained import Trainer, digest_of, machinery
+from experiments.figures.trained import Trainer
 from training.compilation import use_compilation_cache
 from training.loop import Interrupted
-from training.workdir import environment, write_json
+from training.workdir import environment
 
 FOLDER = Path(__file__).parent
 LINES = ("Formula", "Source", "Look at")
@@ -38,7 +42,7 @@ LINES = ("Formula", "Source", "Look at")
 
 @dataclass(frozen=True)
 class Criterion:
-    """A number that was measured, and where it must lie, bounds included."""
+    """A measured number and the bounds that it has to lie within, bounds included."""
 
     name: str
     measured: float
@@ -47,10 +51,12 @@ class Criterion:
 
     @property
     def passed(self) -> bool:
+        """Whether the number lies within the bounds; NaN never does."""
         return self.low <= self.measured <= self.high
 
     @property
     def expected(self) -> str:
+        """The bounds in words."""
         if self.low == -math.inf:
             return f"at most {self.high:g}"
         if self.high == math.inf:
@@ -62,95 +68,116 @@ class Criterion:
 
 
 def at_most(name: str, measured, bound: float) -> Criterion:
+    """Returns the criterion `measured` <= `bound`."""
     return Criterion(name, float(measured), high=bound)
 
 
 def at_least(name: str, measured, bound: float) -> Criterion:
+    """Returns the criterion `measured` >= `bound`."""
     return Criterion(name, float(measured), low=bound)
 
 
 def near(name: str, measured, value: float, tolerance: float) -> Criterion:
-    """`value` +- `tolerance`."""
+    """Returns the criterion |`measured` - `value`| <= `tolerance`."""
     return Criterion(name, float(measured), float(value - tolerance), float(value + tolerance))
 
 
+# ---- which figures there are ----------------------------------------------------------------------------------------
+
+
 def names() -> list[str]:
-    """The ids of all figures."""
+    """Returns the ids of all figures, sorted."""
     return sorted(path.stem for path in FOLDER.glob("*/[!_]*.py"))
 
 
 def path_of(name: str) -> Path:
-    """The file of a figure."""
+    """Returns the file of a figure."""
     return next(FOLDER.glob(f"*/{name}.py"))
 
 
-def load(name: str):
-    """The module of a figure."""
+def load(name: str) -> ModuleType:
+    """Imports a figure and returns its module."""
     return importlib.import_module(f"experiments.figures.{path_of(name).parent.name}.{name}")
 
 
 def caption(name: str) -> dict[str, str]:
-    """What the docstring of a figure says: "title", "text", and the lines of `LINES`."""
-    title, *rest = load(name).__doc__.strip().split("\n\n")
+    """Returns the parts of a figure's docstring: "title", "text", and the three in `LINES`."""
+    title, *paragraphs = (load(name).__doc__ or "").strip().split("\n\n")
     marked = {}
-    for line in rest.pop().splitlines():
+    mark = ""
+    for line in paragraphs.pop().splitlines():
         if line.startswith(tuple(f"{mark}: " for mark in LINES)):
             mark, line = line.split(": ", 1)
             marked[mark] = line
         else:
             marked[mark] += " " + line.strip()
-    return {"title": title, "text": "\n\n".join(rest)} | marked
+    return {"title": title, "text": "\n\n".join(paragraphs)} | marked
+
+
+def missing(name: str) -> str | None:
+    """Returns which data set a figure needs but is not on disk, and how to prepare it; None if nothing is missing."""
+    for data_set in getattr(load(name), "NEEDS", ()):
+        try:
+            open_official(data_set)
+        except MissingData as error:
+            return str(error)
+    return None
+
+
+# ---- making one -----------------------------------------------------------------------------------------------------
 
 
 def make(name: str, folder: str | Path, seed: int = 0) -> dict:
-    """Makes a figure; gives what `<id>.json` holds. Any error of its own is in there too, under "error".
+    """Makes a figure, and returns its record, which is also what `<id>.json` holds.
 
-    Leaves `<id>.png` and `<id>.svg`, both again with `_dark`, and at last `<id>.json`, so that a figure that was
-    stopped counts as not made. Raises `Interrupted` where its training was asked to stop; it goes on next time.
+    Writes `<id>.png` and `<id>.svg`, each once more with `_dark`, and `<id>.json` last, so that a figure that was
+    stopped counts as not made. An error in the figure does not keep others from being made: it is part of the record,
+    under "error", and a bug also with its "traceback".
+
+    Raises:
+      Interrupted: training was asked to stop. It continues when the figure is made again.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    record = folder / f"{name}.json"
-    record.unlink(missing_ok=True)
-    identity, began, error, criteria = digest(name, seed), time.monotonic(), None, []
+    path = folder / f"{name}.json"
+    path.unlink(missing_ok=True)
+    identity, start, criteria, error, trace = digest(name, seed), time.monotonic(), [], None, None
     try:
         module = load(name)
-        found = found_by(module, folder, seed)
-        criteria = module.check(found)
-        draw(module.plot, found, folder / name)
+        results = results_of(name, folder, seed)
+        criteria = module.check(results)
+        draw(module.plot, results, folder / name)
     except Interrupted:
         raise
-    except Exception as problem:  # whatever goes wrong in one figure, the others are made
-        error = f"{type(problem).__name__}: {problem}"
-    about = {
+    except UserError as problem:
+        error = str(problem)
+    except Exception as problem:
+        error, trace = f"{type(problem).__name__}: {problem}", traceback.format_exc()
+    record = {
         "figure": name,
         "passed": error is None and all(criterion.passed for criterion in criteria),
         "criteria": [asdict(c) | {"expected": c.expected, "passed": c.passed} for c in criteria],
         "error": error,
+        "traceback": trace,
         "failures": [str(criterion) for criterion in criteria if not criterion.passed],
         "seed": seed,
-        "seconds": round(time.monotonic() - began, 2),
+        "seconds": round(time.monotonic() - start, 2),
         "digest": identity,
         "environment": environment(),
     }
-    write_json(record, about)
-    return about
+    files.write_json(path, record)
+    return record
 
 
-def found_by(module, folder: str | Path, seed: int, **switches) -> dict:
-    """What the run of a figure computes, its models trained in `folder`."""
-    trains = "train" in inspect.signature(module.run).parameters
-    return module.run(seed, *([Trainer(folder, seed)] if trains else []), **switches)
+def results_of(name: str, folder: str | Path, seed: int, **switches) -> dict:
+    """Returns what the `run` of a figure computes. Its models are trained below `folder`."""
+    run = load(name).run
+    if "train" in inspect.signature(run).parameters:
+        return run(seed, Trainer(folder, seed, provenance.closure(*entries(name))), **switches)
+    return run(seed, **switches)
 
 
-def missing(name: str) -> str | None:
-    """Which set a figure needs that is not on disk, and how to prepare it; None where nothing is missing."""
-    for needed in getattr(load(name), "NEEDS", ()):
-        try:
-            open_official(needed)
-        except FileNotFoundError as error:
-            return str(error)
-    return None
+# ---- processes ------------------------------------------------------------------------------------------------------
 
 
 def begin_process() -> None:
@@ -193,8 +220,14 @@ def _lose_parent(number, frame):
     signal.raise_signal(signal.SIGTERM)
 
 
+# ---- when it has to be made again -----------------------------------------------------------------------------------
+
+
 def state(name: str, folder: str | Path, seed: int | None = None) -> tuple[str, dict]:
-    """ "not made", "out of date", "passed" or "failed", and the record. Without `seed`, that of the record is right."""
+    """Returns the state of a figure, "not made", "out of date", "passed" or "failed", and its record.
+
+    A record of another seed is out of date; without `seed`, that of the record is the right one.
+    """
     path = Path(folder) / f"{name}.json"
     if not path.exists():
         return "not made", {}
@@ -205,18 +238,20 @@ def state(name: str, folder: str | Path, seed: int | None = None) -> tuple[str, 
 
 
 def digest(name: str, seed: int) -> str:
-    """SHA-256 of all that a figure depends on: its file, the code and configs of the project, packages, seed and sets.
-
-    A set on disk counts as its name, version and size; where it is missing, as that.
-    """
-    own = [Path(__file__), FOLDER / f"{name}.py"]
-    own += [Path(__file__).with_name(file) for file in ("slides.py", "trained.py", "population.py")]
-    return digest_of(own, str(seed), machinery(), *(_set(needed) for needed in getattr(load(name), "NEEDS", ())))
+    """Returns a SHA-256 of all that a figure depends on: code, configs, packages, data sets on disk, and the seed."""
+    data_sets = (_identity(data_set) for data_set in getattr(load(name), "NEEDS", ()))
+    return provenance.digest(entries(name), str(seed), *data_sets)
 
 
-def _set(name: str) -> str:
+def entries(name: str) -> list[str]:
+    """Returns the files that a figure starts from, relative to the root: its own, and the engine that makes it."""
+    return [str(path.relative_to(files.ROOT)) for path in (path_of(name), Path(__file__))]
+
+
+def _identity(data_set: str) -> str:
+    """The name, version and sizes of a data set on disk."""
     try:
-        info = open_official(name).info
-    except FileNotFoundError:
-        return f"{name} missing"
+        info = open_official(data_set).info
+    except MissingData:
+        return f"{data_set} missing"
     return f"{info.full_name} {sorted((split, part.num_examples) for split, part in info.splits.items())}"

@@ -1,8 +1,9 @@
-"""One page of all figures, `index.html` beside them: caption, formula, what was measured, and the command."""
+"""The page of all figures, `index.html` beside them: caption, formula, measured numbers, and the command."""
 
 from html import escape
 from pathlib import Path
 
+from core import files
 from experiments.figures.engine import LINES, caption, names, state
 
 STYLE = """
@@ -20,7 +21,7 @@ code { font-size: .95em; overflow-wrap: anywhere; }
 
 
 def write_page(folder: str | Path) -> Path:
-    """Writes the page for the figures in a folder, made or not; gives its path."""
+    """Writes the page for the figures in a folder, and returns its path. Figures that are not made are on it too."""
     states = {name: state(name, folder) for name in names()}
     words = [word for word, _ in states.values()]
     counts = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
@@ -32,11 +33,12 @@ def write_page(folder: str | Path) -> Path:
     ]
     parts += [_article(name, word, record, Path(folder)) for name, (word, record) in states.items()]
     page = Path(folder) / "index.html"
-    page.write_text("\n".join(parts) + "\n</html>\n", encoding="utf-8")
+    files.write_text(page, "\n".join(parts) + "\n</html>\n")
     return page
 
 
 def _article(name: str, word: str, record: dict, folder: Path) -> str:
+    """One figure on the page; `word` is its state."""
     about = caption(name)
     lines = "".join(f"<dt>{line}</dt><dd>{escape(about[line])}</dd>" for line in LINES)
     picture = ""
@@ -47,23 +49,24 @@ def _article(name: str, word: str, record: dict, folder: Path) -> str:
         )
     rows = "".join(
         f"<tr><td>{escape(c['name'])}</td><td>{_number(c['measured'])}</td><td>{escape(c['expected'])}</td>"
-        f'<td class="{_class(c["passed"])}">{_class(c["passed"])}</td></tr>'
+        f'<td class="{_outcome(c["passed"])}">{_outcome(c["passed"])}</td></tr>'
         for c in record.get("criteria", [])
     )
     header = "<tr><th>criterion</th><th>measured</th><th>expected</th><th></th></tr>"
     table = f"<table>{header}{rows}</table>" if rows else ""
     error = f'<p class="failed">{escape(record["error"])}</p>' if record.get("error") else ""
-    made = f", seed {record['seed']}, {record['seconds']} s" if record else ""
+    details = f", seed {record['seed']}, {record['seconds']} s" if record else ""
     return (
         f'<article id="{name}">\n<h2>{escape(about["title"])}</h2>\n{picture}\n<p>{escape(about["text"])}</p>\n'
-        f'<dl>{lines}</dl>\n{table}{error}\n<p><span class="{word}">{word}</span>{made}: '
+        f'<dl>{lines}</dl>\n{table}{error}\n<p><span class="{word}">{word}</span>{details}: '
         f"<code>python -m experiments.figures {name}</code></p>\n</article>"
     )
 
 
 def _number(value: float | None) -> str:
+    """A measured number; None stands for NaN and infinity, which JSON lacks."""
     return "not a number" if value is None else f"{value:.6g}"
 
 
-def _class(passed: bool) -> str:
+def _outcome(passed: bool) -> str:
     return "passed" if passed else "failed"

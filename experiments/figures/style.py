@@ -1,15 +1,22 @@
-"""How the figures of lectures look: one style for all, readable from the back row, on light and on dark slides.
+"""The look of all figures: one style, readable from the back row, for light and for dark slides.
 
-Colours are the theme's: a plot names them "C0", "C1", ... and `ink()`. They are those of Okabe & Ito 2008, which people
-with any colour vision tell apart; on dark, lighter ones. Maps are viridis.
+A plot names the colours of the theme: "C0", "C1", ... and `ink()`. Those of the light theme are by Okabe & Ito (2008),
+which can be told apart with any kind of colour vision; the dark theme has lighter ones. Colour maps are viridis.
 """
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Literal, TypeVar
 
+from cycler import cycler
 import matplotlib
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.image import AxesImage
 import numpy as np
+from numpy.typing import ArrayLike
+
+Results = TypeVar("Results")
 
 SIZE = (10, 5.625)  # inches, 16:9
 _SHARED = {
@@ -21,30 +28,40 @@ _SHARED = {
 }  # fmt: skip
 
 
-def _theme(ink: str, ground: str, faint: str, colours: list[str]) -> dict:
-    inked = ("text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor", "xtick.color", "ytick.color")
-    grounds = ("figure.facecolor", "axes.facecolor", "savefig.facecolor")
+def _theme(ink: str, background: str, faint: str, colours: list[str]) -> dict[Any, Any]:
+    texts = ("text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor", "xtick.color", "ytick.color")
+    backgrounds = ("figure.facecolor", "axes.facecolor", "savefig.facecolor")
     return (
         _SHARED
-        | dict.fromkeys(inked, ink)
-        | dict.fromkeys(grounds, ground)
-        | {"grid.color": faint, "axes.prop_cycle": matplotlib.cycler(color=colours)}
+        | dict.fromkeys(texts, ink)
+        | dict.fromkeys(backgrounds, background)
+        | {"grid.color": faint, "axes.prop_cycle": cycler(color=colours)}
     )
 
 
+# The themes by the ending of their files' names.
 THEMES = {
     "": _theme("#222222", "#FFFFFF", "#E3E3E3", ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"]),
     "_dark": _theme("#EEEEEE", "#15181C", "#3A4047", ["#56B4E9", "#E69F00", "#2FBF94", "#DE9BC1", "#F0E442"]),
 }
 
 
-def draw(plot: Callable[[Figure, dict], None], found: dict, stem: Path) -> list[Path]:
-    """Calls `plot(figure, found)` for every theme and saves PNG and SVG; gives the paths."""
+def draw(plot: Callable[[Figure, Results], None], results: Results, stem: Path) -> list[Path]:
+    """Calls `plot(figure, results)` in each theme, and saves the figures as PNG and SVG.
+
+    Args:
+      plot: draws into an empty figure.
+      results: what it draws.
+      stem: the path of the files without their endings.
+
+    Returns:
+      The paths of all files.
+    """
     paths = []
     for suffix, theme in THEMES.items():
         with matplotlib.rc_context(theme):
             figure = Figure(figsize=SIZE, layout="constrained")
-            plot(figure, found)
+            plot(figure, results)
             for kind in ("png", "svg"):
                 paths.append(stem.with_name(f"{stem.name}{suffix}.{kind}"))
                 figure.savefig(paths[-1], metadata={"Date": None} if kind == "svg" else None)
@@ -52,45 +69,64 @@ def draw(plot: Callable[[Figure, dict], None], found: dict, stem: Path) -> list[
 
 
 def ink() -> str:
-    """The colour of text in the theme being drawn."""
+    """Returns the colour of text in the current theme."""
     return matplotlib.rcParams["text.color"]
 
 
-def matrix(axes, values, form: str | None = None, *, size: float = 14, **image):
-    """A matrix as an image, its entries written on it in the format `form`, such as ".2f". Gives the image."""
+def split(figure: Figure | SubFigure, rows: int, columns: int, **ratios) -> list[SubFigure]:
+    """Splits a figure into subfigures, row by row; `ratios` are `width_ratios` and `height_ratios`."""
+    return list(figure.subfigures(rows, columns, squeeze=False, **ratios).flat)
+
+
+def matrix(axes: Axes, values: ArrayLike, form: str | None = None, *, size: float = 14, **image) -> AxesImage:
+    """Draws a matrix as an image.
+
+    Args:
+      axes: where to draw.
+      values: (rows, columns).
+      form: the format in which entries are written on the image, such as ".2f"; None leaves them out.
+      size: of the entries' font, in points.
+      image: arguments of `imshow`.
+    """
     values = np.asarray(values)
-    shown = axes.imshow(values, aspect=image.pop("aspect", "equal"), **image)
+    drawn = axes.imshow(values, aspect=image.pop("aspect", "equal"), **image)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     if form is not None:
         for (row, column), value in np.ndenumerate(values):
-            red, green, blue, _ = shown.cmap(shown.norm(value))
+            red, green, blue, _ = np.asarray(drawn.cmap(drawn.norm(value)))
             colour = "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else "white"
             axes.text(column, row, format(value, form), ha="center", va="center", color=colour, fontsize=size)
-    return shown
+    return drawn
 
 
-def tiles(axes, images, **image):
-    """Images (rows, columns, height, width) beside and below one another, with a gap. Gives the image, see `matrix`."""
+def tiles(axes: Axes, images: ArrayLike, **image) -> AxesImage:
+    """Draws a grid of images (rows, columns, height, width) with gaps; `image` are arguments of `imshow`.
+
+    The ticks are at the middles of the rows and columns, without labels.
+    """
     rows, columns, height, width = np.shape(images)
-    whole = np.full((rows, height + 1, columns, width + 1), np.nan)
-    whole[:, :height, :, :width] = np.moveaxis(np.asarray(images), 2, 1)
-    shown = axes.imshow(whole.reshape(rows * (height + 1), -1)[:-1, :-1], **image)
+    tiled = np.full((rows, height + 1, columns, width + 1), np.nan)
+    tiled[:, :height, :, :width] = np.moveaxis(np.asarray(images), 2, 1)
+    drawn = axes.imshow(tiled.reshape(rows * (height + 1), -1)[:-1, :-1], **image)
     axes.spines[:].set_visible(False)
     axes.set_xticks((width + 1) * np.arange(columns) + (width - 1) / 2, [""] * columns)
     axes.set_yticks((height + 1) * np.arange(rows) + (height - 1) / 2, [""] * rows)
     axes.tick_params(length=0)
-    return shown
+    return drawn
 
 
-def bars(axes, labels: list[str], values, form: str = ".3g", color: list[str] | None = None) -> None:
-    """Horizontal bars, first at the top, each with its number behind it and, without `color`, a colour of its own."""
+def bars(axes: Axes, labels: list[str], values, form: str = ".3g", color: list[str] | None = None) -> None:
+    """Draws horizontal bars, the first one at the top, with their values in the format `form`.
+
+    Without `color`, each bar has its own.
+    """
     drawn = axes.barh(labels, values, color=color or [f"C{i}" for i in range(len(labels))])
     axes.bar_label(drawn, [f" {value:{form}}" for value in values], color=ink(), fontsize=14)
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)
 
 
-def grid(axes, axis: str = "both") -> None:
-    """Faint lines behind the plot, along "x", "y" or "both"."""
+def grid(axes: Axes, axis: Literal["both", "x", "y"] = "both") -> None:
+    """Draws faint lines behind the plot, along one axis or both."""
     axes.grid(axis=axis, linewidth=1)

@@ -1,56 +1,77 @@
-"""Runs that figures are drawn from: whole runs of `train.py`, kept beside the figures and trained once.
+"""Trains the models that figures are drawn from: runs of `train.py`, kept beside the figures.
 
-A run's folder is named by its config, the code and the packages, so a figure drawn anew trains nothing, two figures
-that want the same run share it, one that was stopped goes on, and a change of code begins anew.
+A run's folder is named after its config, the code and the packages. So a figure that is drawn again trains nothing, two
+figures that need the same run share it, a run that was stopped continues, and a change of the code starts anew.
 """
 
+from collections.abc import Collection
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 import hashlib
-import importlib.metadata
 import json
 from pathlib import Path
 import shutil
+from typing import Any
 
 from filelock import FileLock
-from flax import nnx
 
+from core import files, provenance
+from core.errors import UserError
 from experiments.sweep import population
 import train
-from training.workdir import ROOT
 
 FOLDER = "trained"
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A run that came to its end: its model, what it was made from, and its last metrics by "split/name"."""
+    """A complete run: its model, what the model was built from, and its last metrics by "split/name"."""
 
-    model: nnx.Module
+    model: Any  # of the class that the config names
     run: train.Run
     metrics: dict[str, float]
 
 
 class Trainer:
-    """Trains, in the folder `trained` of `folder`, what a figure of this seed asks for."""
+    """Trains what a figure needs, with the figure's seed.
 
-    def __init__(self, folder: str | Path, seed: int):
-        self.folder, self.seed = Path(folder) / FOLDER, seed
+    Args:
+      folder: where the figures go; runs go into its folder `trained`.
+      seed: the seed of every run.
+      sources: the files that the figure depends on. A config that is not among them is refused: the figure would not
+        be made again if that config changed.
+    """
+
+    def __init__(self, folder: str | Path, seed: int, sources: Collection[Path]):
+        self.folder, self.seed, self.sources = Path(folder) / FOLDER, seed, sources
 
     def __call__(self, config: str, overrides: dict[str, dict]) -> dict[str, Trained]:
-        """Trains a config file, relative to the root of the project, once for each of the named overrides.
+        """Trains a config once for each of the named overrides, and returns the runs by these names.
 
-        Overrides are fields by dotted name. Runs that differ in numbers only are trained as one program, see
-        `experiments.population`. What a run says goes to a file, `<config>.log`. Raises as `train.run` does, and
-        ValueError with the reason where a run failed.
+        Runs that differ in numbers only are trained as one program, see `experiments.sweep.population`. The output of
+        the runs goes to `<config>.log`.
+
+        Args:
+          config: a config file, by its path from the root of the project.
+          overrides: fields by their dotted names, for each run.
+
+        Raises:
+          ValueError: the config is not one of the `sources`.
+          UserError: a run failed, and why. Others as `train.run`.
         """
+        path = files.ROOT / config.split(":")[0]
+        if path not in self.sources:
+            raise ValueError(
+                f"the figure does not depend on {config}: its file, or one that it imports, has to contain the path as "
+                'one string, such as CONFIG = "configs/vae.py"'
+            )
         self.folder.mkdir(parents=True, exist_ok=True)
-        stem, code = Path(config).stem, machinery()[:8]
+        stem, code = path.stem, machinery()[:8]
         trials = {}
         for name, fields in overrides.items():
-            trial = {"config": str(ROOT / config), "overrides": {"seed": self.seed} | fields, "workdir": ""}
-            whole = json.dumps(population.read(trial).to_dict(), sort_keys=True, default=str)
-            identity = hashlib.sha256(whole.encode()).hexdigest()[:8]
+            trial = {"config": str(files.ROOT / config), "overrides": {"seed": self.seed} | fields, "workdir": ""}
+            complete = json.dumps(population.read(trial).to_dict(), sort_keys=True, default=str)
+            identity = hashlib.sha256(complete.encode()).hexdigest()[:8]
             trials[name] = trial | {"workdir": str(self.folder / f"{stem}-{code}-{identity}")}
         with (
             FileLock(self.folder / f"{stem}.lock"),
@@ -60,45 +81,30 @@ class Trainer:
             for old in self.folder.glob(f"{stem}-*"):
                 if not old.name.startswith(f"{stem}-{code}-"):
                     shutil.rmtree(old)
-            different = {trial["workdir"]: trial for trial in trials.values()}  # two names may ask for one run
-            for group in population.groups(list(different.values())):
+            distinct = {trial["workdir"]: trial for trial in trials.values()}  # two names may ask for one run
+            for group in population.groups(list(distinct.values())):
                 _train(group)
             return {name: _load(trial["workdir"]) for name, trial in trials.items()}
 
 
 def machinery() -> str:
-    """SHA-256 of all that a run depends on besides its config: the code of the project below `experiments`, packages.
+    """Returns a SHA-256 of all that a run depends on besides its config: everything below `experiments`, and packages.
 
-    The sets that come with the project are code and packages too.
+    The data sets that come with the project are code and packages too.
     """
-    rooms = ("models", "objectives", "data", "training", "configs")
-    files = sorted(path for room in rooms for path in (ROOT / room).rglob("*.py")) + [ROOT / "train.py"]
-    return digest_of(files, _versions())
-
-
-def digest_of(files: list[Path], *words: str) -> str:
-    """SHA-256 of files, by name and content, and of words."""
-    sha = hashlib.sha256(" ".join(words).encode())
-    for path in files:
-        sha.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return sha.hexdigest()
+    return provenance.digest(["train.py"])
 
 
 def _train(group: list) -> None:
     if len(group) == 1:
-        train.run(population.read(group[0]), group[0]["workdir"])
+        train.run(population.read(group[0]).to_dict(), group[0]["workdir"])
         return
     for trial, summary in zip(group, population.run(group)):
         if summary is None:
             reason = (Path(trial["workdir"]) / population.FAILED).read_text().strip()
-            raise ValueError(f"the run with {trial['overrides']} failed: {reason}")
+            raise UserError(f"the run with {trial['overrides']} failed: {reason}")
 
 
 def _load(workdir: str) -> Trained:
     model, run = train.load(workdir)
     return Trained(model, run, json.loads((Path(workdir) / "summary.json").read_text())["metrics"])
-
-
-def _versions() -> str:
-    packages = ("jax", "jaxlib", "flax", "numpy", "scipy", "optax", "scikit-learn", "matplotlib")
-    return " ".join(f"{package}=={importlib.metadata.version(package)}" for package in packages)

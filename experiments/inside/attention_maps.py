@@ -1,44 +1,107 @@
-"""The attention weights of a whole model, and what can be measured of them."""
+"""The attention weights of a model, what can be measured of them, and a picture of them.
 
-from collections.abc import Mapping
+Six lines show one attention of an untrained model, in a notebook or a script:
+
+    from flax import nnx
+    from experiments.inside.attention_maps import attention_maps, draw_map
+    from models import GPT
+    model = GPT(vocab_size=128, context=32, width=64, depth=2, heads=4, rngs=nnx.Rngs(0))
+    maps = attention_maps(model, tokens=[list(b"the man drove the woman")])
+    draw_map(maps["blocks.0.attention"][0, 0], "the man drove the woman").figure.savefig("attention.png")
+
+`maps` has the weights of every attention by its path in the model, here of two blocks. Each is an array (batch, heads,
+queries, keys), so that `[0, 0]` is the first head for the first text. For the model of a run see
+`train.load("runs/gpt")`, and for all pictures of it `python -m experiments.inspect`.
+"""
+
+from collections.abc import Mapping, Sequence
 
 from flax import nnx
 import jax
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 import numpy as np
 
 from models.attention import AttentionWeights
 from training.state import merge, split
 
 
-def attention_maps(model: nnx.Module, inputs: Mapping) -> dict[str, np.ndarray]:
-    """The weights `BHTS` of every attention for inputs named as the model's arguments, in the order of their paths.
+def attention_maps(model: nnx.Module, inputs: Mapping | None = None, /, **more) -> dict[str, np.ndarray]:
+    """Returns the weights `BHTS` of every attention in a model, by path, in the order of the model's modules.
 
-    A path is as in "decoder.blocks.1.cross". One that is called several times has its number behind it: "crosses.0 #2".
+    Args:
+      model: any model of this project. With `scan=True` its blocks keep no weights, and the result lacks them.
+      inputs, more: the arguments to call the model with, as a dictionary such as the "inputs" of a batch or by name.
+
+    A path is as in "decoder.blocks.1.cross". An attention that is called several times has the number of the call
+    after its path, as in "crosses.0 #2".
     """
     structure, parameters = split(model)
 
     @jax.jit
-    def look(parameters, inputs):
-        _, seen = nnx.capture(merge(structure, parameters), AttentionWeights)(**inputs)
-        return {path: variable.get_value() for path, variable in nnx.to_flat_state(seen)}
+    def weights(parameters, inputs):
+        _, captured = nnx.capture(merge(structure, parameters), AttentionWeights)(**inputs)
+        return {path: variable.get_value() for path, variable in nnx.to_flat_state(captured)}
 
+    inputs = {name: np.asarray(value) for name, value in {**(inputs or {}), **more}.items()}
     maps = {}
-    for path, calls in look(parameters, dict(inputs)).items():
+    for path, calls in weights(parameters, inputs).items():
         name = ".".join(map(str, path[:-1])).replace("blocks.blocks", "blocks")
         maps |= {f"{name} #{n}" if len(calls) > 1 else name: np.array(x) for n, x in enumerate(calls, 1)}
     return maps
 
 
+def draw_map(
+    weights_TS: np.ndarray, queries: Sequence[str] | None = None, keys: Sequence[str] | None = None, *,
+    axes: Axes | None = None,
+) -> Axes:  # fmt: skip
+    """Draws one head's weights, queries down and keys across, and returns the axes.
+
+    Colours follow the square root of the weights, so that many small weights beside a large one can still be seen.
+
+    Args:
+      weights_TS: the weights of one head for one example.
+      queries, keys: a label for each row and each column; a text is one label per character. Without `keys`, those of
+        `queries` where there are as many; without any, the first and the last place are numbered.
+      axes: where to draw; pyplot's current axes by default.
+    """
+    if axes is None:
+        from matplotlib import pyplot  # only here: it chooses a window system
+
+        axes = pyplot.gca()
+    rows, columns = weights_TS.shape
+    keys = queries if keys is None and queries is not None and rows == columns else keys
+    for name, labels, count in (("queries", queries, rows), ("keys", keys, columns)):
+        if labels is not None and len(labels) != count:
+            raise ValueError(f"{len(labels)} labels for {count} {name}: expected one for each")
+    norm = PowerNorm(0.5, vmin=0, vmax=float(weights_TS.max()))
+    axes.imshow(weights_TS, norm=norm, aspect=cell_aspect(weights_TS.shape), cmap="cividis")
+    for name, labels, count in (("x", keys, columns), ("y", queries, rows)):
+        if labels is None:
+            axis_ticks, options = ([0, count - 1], ["1", str(count)]), {"fontsize": 11}
+        else:
+            axis_ticks, options = (range(count), list(labels)), {"fontsize": max(6, min(11, 140 // count))}
+            options |= {"rotation": 90} if name == "x" and max(map(len, labels)) > 1 else {}
+        getattr(axes, f"set_{name}ticks")(*axis_ticks, **options)
+    return axes
+
+
+def cell_aspect(shape: tuple[int, ...]) -> str:
+    """Returns matplotlib's aspect for a matrix: square cells, unless it would then be a narrow strip."""
+    return "equal" if max(shape) <= 4 * min(shape) else "auto"
+
+
 def grid_distances(rows: int, columns: int) -> np.ndarray:
-    """Distances between the places of a grid, read row by row, in steps of the grid: `TS`."""
+    """Returns the distances `TS` between all places of a grid, numbered row by row, in steps of the grid."""
     places_TX = np.indices((rows, columns)).reshape(2, -1).T
     return np.linalg.norm(places_TX[:, None] - places_TX[None], axis=-1)
 
 
 def attention_distance(weights_BHTS: np.ndarray, distances_TS: np.ndarray) -> np.ndarray:
-    """How far each head looks on average, `H`, where the places have these distances (Dosovitskiy et al. 2021, fig. 7).
+    """Returns the mean distance `H` at which each head looks (Dosovitskiy et al. 2021, figure 7).
 
-    Rows without weight, as those of padding, do not count.
+    A query's distance is the mean of `distances_TS` weighted by its attention. Queries without any weight, such as
+    padding, do not count.
     """
     shares_BHT = weights_BHTS.sum(-1)
     far_BHT = (weights_BHTS * distances_TS).sum(-1) / np.where(shares_BHT > 0, shares_BHT, 1)
@@ -46,6 +109,6 @@ def attention_distance(weights_BHTS: np.ndarray, distances_TS: np.ndarray) -> np
 
 
 def similarity(vectors_TD: np.ndarray) -> np.ndarray:
-    """Cosines between all pairs of vectors, `TT`."""
+    """Returns the cosine of the angle between every two of the vectors, `TT`."""
     unit_TD = vectors_TD / np.linalg.norm(vectors_TD, axis=-1, keepdims=True)
     return unit_TD @ unit_TD.T

@@ -12,7 +12,8 @@ from flax import nnx
 import jax
 
 from models.attention import Attention
-from models.layers import MLP, Embedding, Positions
+from models.layers import MLP, Embedding
+from models.positions import Positions
 from models.transformer import Stack
 from training.state import merge, split
 

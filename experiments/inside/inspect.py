@@ -21,11 +21,11 @@ from experiments.inside import latent
 from experiments.inside.attention_maps import attention_distance, attention_maps, grid_distances, similarity
 from experiments.inside.block_diagram import draw as draw_blocks
 from experiments.inside.block_diagram import parts_of
-from models.layers import Positions, sinusoids
+from models.bottleneck import Variational
 from models.perceiver import Perceiver
-from models.variational import Variational
+from models.positions import Positions, sinusoids
 import train
-from training.settings import read_command_line
+from training.command_line import read_command_line
 
 MOST = 40  # tokens whose names are written on a map
 
@@ -117,7 +117,7 @@ def open_workdir(workdir: str, number: int) -> Inside:
 
 def open_config(config: str, number: int) -> Inside:
     """A config's model as it is before training; `config` is a file."""
-    run = train.Run.of(read_command_line(["", f"--config={config}", "--workdir=none"]).config)
+    run = train.Run.of(read_command_line([f"--config={config}", "--workdir=none"]).config)
     model = run.make_model(nnx.Rngs(run.fields.seed))
     return Inside(f"{config}: {type(model).__name__}, untrained", model, run, number)
 

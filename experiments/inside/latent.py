@@ -21,7 +21,7 @@ from scipy.stats import norm
 
 from data import DATASETS
 from data.two_views import gaussian_bottleneck
-from models.variational import Variational
+from models.bottleneck import Variational
 from objectives.variational import kl_to_standard_normal
 import train
 from training.loop import NonFinite

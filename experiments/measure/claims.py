@@ -32,7 +32,7 @@ import jax
 from rich.console import Console
 from rich.table import Table
 
-from data.storage import open_official
+from data.storage import MissingData, open_official
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPARE = {">=": operator.ge, "<=": operator.le}
@@ -181,7 +181,7 @@ def _here(need: str) -> bool:
         return (ROOT / need).exists()
     try:
         open_official(need)
-    except FileNotFoundError:
+    except MissingData:
         return False
     return True
 

@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data.pipeline import train_batches
+from data.storage import MissingData
 from experiments.measure.claims import Claim
 from experiments.measure.race import measure_population
 from experiments.sweep import runner
@@ -53,7 +54,7 @@ def measure_input(configs: list[str], *, seconds: float = 3.0) -> None:
     for config in configs:
         try:
             given, taken = _rates(config, seconds)
-        except FileNotFoundError as error:
+        except MissingData as error:
             table.add_row(Path(config).name, "", "", "", f"skipped: {str(error).split('. ')[0]}")
         else:
             ratio = given / taken

@@ -32,6 +32,7 @@ from models.layers import Dropout
 import train
 from train import Run, begin, errors_in_one_line
 from training.account import Account
+from training.command_line import read_command_line
 from training.compilation import use_compilation_cache
 from training.log import Display
 from training.loop import NonFinite, fit, means_over
@@ -39,7 +40,6 @@ from training.memory import keep_memory, room
 from training.optimizer import make_optimizer
 from training.population import Group, make_mesh, placement, putter, stack, taker, together
 from training.report import memory, start_report
-from training.settings import read_command_line
 from training.step import make_evaluation_step, make_train_step
 
 # The fields that one program can have many numbers for. True: where the code asks whether it is 0, to leave a part out,
@@ -76,7 +76,7 @@ def read(trial: Mapping) -> ConfigDict:
     if wrong := {"config", "workdir"} - set(trial):
         raise ValueError(f"a trial needs {' and '.join(sorted(wrong))}: {json.dumps(trial)}")
     overrides = (f"--config.{name}={value}" for name, value in trial.get("overrides", {}).items())
-    return read_command_line(["", f"--config={trial['config']}", f"--workdir={trial['workdir']}", *overrides]).config
+    return read_command_line([f"--config={trial['config']}", f"--workdir={trial['workdir']}", *overrides]).config
 
 
 def run(trials: Sequence[Mapping]) -> list[dict | None]:

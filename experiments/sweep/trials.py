@@ -15,7 +15,7 @@ import sys
 
 from ml_collections import ConfigDict
 
-from training.settings import read_command_line
+from training.command_line import read_command_line
 from training.workdir import write_json
 
 DONE, FAILED, PRUNED, RUNNING, STOPPED, WAITING = "done", "failed", "pruned", "running", "stopped", "waiting"
@@ -51,7 +51,7 @@ class Trial:
     def read_config(self) -> dict:
         """The config as `train.py` will read it. Raises ValueError that names the trial and what is wrong."""
         try:
-            read = read_command_line(["train.py", *self.flags()]).config
+            read = read_command_line(self.flags()).config
         except ValueError as error:
             raise ValueError(f"trial {self.name}: {error}") from error
         for name, value in self.fields.items():

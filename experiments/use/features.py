@@ -11,8 +11,9 @@ import jax
 import numpy as np
 
 from data.lines import read_lines
-from data.pretraining import frame
+from data.sentence_pairs import frame
 from data.subwords import Subwords
+from models.protocols import Features
 import train
 
 
@@ -28,7 +29,7 @@ def features(workdir: str, texts: list[str], layers: list[int], *, batch_size: i
     """
     model, run = train.load(workdir)
     vocabulary = run.dataset.vocabulary
-    if not (hasattr(model, "features") and isinstance(vocabulary, Subwords)):
+    if not (isinstance(model, Features) and isinstance(vocabulary, Subwords)):
         name, data = run.fields.model["name"], run.fields.data["name"]
         raise ValueError(f"{workdir} holds the model {name!r} of the data {data!r}, which gives no features of a text")
     depth = model.blocks.depth

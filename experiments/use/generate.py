@@ -16,6 +16,7 @@ import numpy as np
 from experiments.use import published
 from models.decoding import sample
 from models.pretrained import is_published
+from models.protocols import LanguageModel, Translator
 import train
 
 
@@ -34,7 +35,7 @@ def generate(
     if samples < 1:
         raise ValueError(f"samples = {samples}: expected at least 1")
     model, vocabulary = published.load(folder) if is_published(folder) else _load(folder)
-    if hasattr(model, "encode"):
+    if isinstance(model, Translator):
         raise ValueError(f"{folder} holds an encoder-decoder: it goes on from no prompt, see experiments.translate")
     if not prompt:
         raise ValueError("the prompt is empty: give at least one character to go on from")
@@ -73,7 +74,7 @@ def _load(workdir: str):
         raise ValueError(
             f"{workdir} cannot be rebuilt here: {error}. What it ran on is in {workdir}/environment.json"
         ) from error
-    if not hasattr(model, "decode") or run.dataset.vocabulary is None:
+    if not isinstance(model, (LanguageModel, Translator)) or run.dataset.vocabulary is None:
         name, data = run.fields.model["name"], run.fields.data["name"]
         raise ValueError(f"{workdir} holds the model {name!r} of the data {data!r}, which cannot write text")
     return model, run.dataset.vocabulary

@@ -8,6 +8,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from models import pretrained
+from models.protocols import LanguageModel, Translator
 
 
 class Vocabulary:
@@ -56,7 +57,7 @@ class Vocabulary:
 def load(folder: str | Path) -> tuple[nnx.Module, Vocabulary]:
     """The model and its vocabulary. Raises as `pretrained.load` and `Vocabulary` do, ValueError where they differ."""
     model = pretrained.load(folder, dropout=0.0)
-    if not hasattr(model, "decode"):
+    if not isinstance(model, (LanguageModel, Translator)):
         raise ValueError(f"{folder} holds a {type(model).__name__}, which cannot write text")
     vocabulary, count = Vocabulary(folder), len(model.embedding.embedding)
     if len(vocabulary) > count:

@@ -22,6 +22,7 @@ from data.subwords import BOS, EOS, PAD
 from experiments.use import published
 from models.beam_search import beam_search
 from models.pretrained import is_published
+from models.protocols import Translator
 import train
 
 
@@ -59,7 +60,7 @@ def translate(
 
 def _load(workdir: str):
     model, run = train.load(workdir)
-    if not hasattr(model, "encode"):
+    if not isinstance(model, Translator):
         name, data = run.fields.model["name"], run.fields.data["name"]
         raise ValueError(f"{workdir} holds the model {name!r} of the data {data!r}, which does not translate")
     return model, run.dataset.vocabulary, {"bos": BOS, "eos": EOS}
@@ -67,7 +68,7 @@ def _load(workdir: str):
 
 def _published(folder: str):
     model, vocabulary = published.load(folder)
-    if not hasattr(model, "encode"):
+    if not isinstance(model, Translator):
         raise ValueError(f"{folder} holds a {type(model).__name__}, which does not translate")
     if vocabulary.bos is None:
         raise ValueError(f"{folder}/config.json lacks decoder_start_token_id, the token before the first of a target")

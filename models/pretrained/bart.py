@@ -1,11 +1,12 @@
 """BART (Lewis et al. 2020), as `BartForConditionalGeneration` and `BartModel` of transformers write it.
 
-Their tables of positions begin with two rows that nothing reads. Their embedding of the padding token gets no gradient
-from where it is read; ours is trained like any other.
+Their tables of positions begin with two rows that nothing reads. They pass no gradient to the embedding of the padding
+token where it is looked up; ours is trained like any other.
 """
 
 import jax.numpy as jnp
 
+from core.errors import UserError
 from models.encoder_decoder import EncoderDecoder
 from models.pretrained.reference import Head, Reference, Row, linear, norm, same
 from models.pretrained.t5 import describe
@@ -14,7 +15,7 @@ UNREAD = 2
 
 
 def rows(fields: dict) -> list[Row]:
-    """All but the head, which is the embedding."""
+    """Returns the rows of everything but the head, which is the embedding."""
     return [
         *same("model.shared.weight", "embedding.embedding"),
         positions("model.encoder.embed_positions.weight", "source_positions.table"),
@@ -27,19 +28,19 @@ def rows(fields: dict) -> list[Row]:
 
 
 def positions(theirs: str, ours: str) -> Row:
-    """A table of positions, without the rows that they do not read."""
+    """Returns the row of a table of positions, without the two that they do not read."""
     return Row((theirs,), (ours,), lambda x: (x[UNREAD:],), lambda x: (jnp.pad(x, ((UNREAD, 0), (0, 0))),))
 
 
 def blocks(theirs: str, ours: str, cross: bool = False) -> list[Row]:
-    """The blocks of the encoder or the decoder."""
-    found = []
+    """Returns the rows of the blocks of the encoder or the decoder."""
+    attentions = []
     for a, b in {"self_attn": "attention", "encoder_attn": "cross"}.items() if cross else [("self_attn", "attention")]:
         for part, name in {"q_proj": "query", "k_proj": "key", "v_proj": "value", "out_proj": "out"}.items():
-            found += linear(f"{theirs}.{a}.{part}", f"{ours}.{b}.{name}")
-        found += norm(f"{theirs}.{a}_layer_norm", f"{ours}.{b}_norm")
+            attentions += linear(f"{theirs}.{a}.{part}", f"{ours}.{b}.{name}")
+        attentions += norm(f"{theirs}.{a}_layer_norm", f"{ours}.{b}_norm")
     return [
-        *found,
+        *attentions,
         *linear(f"{theirs}.fc1", f"{ours}.mlp.up"),
         *linear(f"{theirs}.fc2", f"{ours}.mlp.down"),
         *norm(f"{theirs}.final_layer_norm", f"{ours}.mlp_norm"),
@@ -47,11 +48,11 @@ def blocks(theirs: str, ours: str, cross: bool = False) -> list[Row]:
 
 
 def to_fields(config: dict) -> dict:
-    """What encoder and decoder share, which they say twice. Raises ValueError where they differ."""
+    """Returns fields that are more than another name. Raises UserError if encoder and decoder differ in their sizes."""
     for key in ("ffn_dim", "attention_heads"):
         here, there = config[f"encoder_{key}"], config.get(f"decoder_{key}", config[f"encoder_{key}"])
         if here != there:
-            raise ValueError(f"encoder_{key} = {here}, decoder_{key} = {there}: here both are the same")
+            raise UserError(f"encoder_{key} = {here}, decoder_{key} = {there}: expected the same for both")
     return {
         "source_vocab_size": config["vocab_size"],
         "decoder_depth": config.get("decoder_layers", config["encoder_layers"]),
@@ -64,7 +65,7 @@ def to_fields(config: dict) -> dict:
 
 
 def to_config(fields: dict) -> dict:
-    """The same, the other way. The special tokens are those of the published models, in so far as there are so many."""
+    """Returns the inverse of `to_fields`, with the published special tokens if the vocabulary has them."""
     ends = {} if fields["vocab_size"] > 2 else {"pad_token_id": 0, "eos_token_id": 0, "decoder_start_token_id": 0}
     return {
         "decoder_layers": fields["decoder_depth"],

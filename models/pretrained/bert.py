@@ -1,11 +1,11 @@
 """BERT (Devlin et al. 2019), as `BertModel` and the `BertFor...` of transformers write it."""
 
-from models.bert import HEADS, Bert
+from models.bert import HEADS, Bert, ClassificationHead, TaggingHead
 from models.pretrained.reference import Head, Reference, Row, describe_blocks, linear, norm, same
 
 
 def rows(fields: dict) -> list[Row]:
-    """All but the head."""
+    """Returns the rows of everything but the head."""
     theirs, ours = "bert.encoder.layer.{layer}", "blocks.blocks.{layer}"
     return [
         *same("bert.embeddings.word_embeddings.weight", "embedding.embedding"),
@@ -24,7 +24,7 @@ def rows(fields: dict) -> list[Row]:
 
 
 def masked(ours: str) -> list[Row]:
-    """The head that says which token stands at each position."""
+    """Returns the rows of the head for masked tokens."""
     return [
         *linear("cls.predictions.transform.dense", f"{ours}.transform"),
         *norm("cls.predictions.transform.LayerNorm", f"{ours}.norm"),
@@ -33,18 +33,31 @@ def masked(ours: str) -> list[Row]:
 
 
 def pooled(ours: str, classifier: list[Row]) -> list[Row]:
-    """A head that classifies by the first position."""
+    """Returns the rows of a head that classifies by the first position."""
     return [*linear("bert.pooler.dense", f"{ours}.pooler"), *classifier]
 
 
 def following(ours: str) -> list[Row]:
-    """Whether the second text follows the first: their first class is "it does", which is our second."""
+    """Returns the rows of the classifier of the next text. Their first class is "it follows", which is our second."""
     matrix, bias = linear("cls.seq_relationship", ours)
     swapped = lambda x: (x[..., ::-1],)
     return [
         Row(matrix.theirs, matrix.ours, lambda x: (x[::-1].T,), lambda x: (x.T[::-1],)),
         Row(bias.theirs, bias.ours, swapped, swapped),
     ]
+
+
+def describe(model: Bert) -> dict:
+    """Returns the fields that a BERT was built with."""
+    classifies = isinstance(model.head, (ClassificationHead, TaggingHead))
+    return describe_blocks(model.blocks) | {
+        "positions": model.positions.kind,
+        "vocab_size": model.embedding.embedding.shape[0],
+        "context": model.context,
+        "segments": model.segments.embedding.shape[0],
+        "head": next(name for name, head in HEADS.items() if type(model.head) is head),
+        "classes": model.head.classifier.kernel.shape[-1] if classifies else None,
+    }
 
 
 BERT = Reference(
@@ -89,13 +102,5 @@ BERT = Reference(
         "cls.predictions.decoder.bias": ("cls.predictions.bias",),
     },
     ignored=r"\.position_ids$",
-    describe=lambda model: describe_blocks(model.blocks)
-    | {
-        "positions": model.positions.kind,
-        "vocab_size": model.embedding.embedding.shape[0],
-        "context": model.context,
-        "segments": model.segments.embedding.shape[0],
-        "head": next(name for name, head in HEADS.items() if type(model.head) is head),
-        "classes": model.head.classifier.kernel.shape[-1] if hasattr(model.head, "classifier") else None,
-    },
+    describe=describe,
 )  # fmt: skip

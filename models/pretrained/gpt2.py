@@ -7,7 +7,7 @@ from models.pretrained.reference import Head, Reference, Row, describe_blocks, m
 
 
 def rows(fields: dict) -> list[Row]:
-    """All but the head, which is the embedding where it is tied."""
+    """Returns the rows of everything but the head, which is the embedding if it is tied."""
     theirs, ours = "transformer.h.{layer}", "blocks.blocks.{layer}"
     return [
         *same("transformer.wte.weight", "embedding.embedding"),
@@ -23,12 +23,12 @@ def rows(fields: dict) -> list[Row]:
 
 
 def untransposed(theirs: str, ours: str) -> list[Row]:
-    """Their "Conv1D": a linear map whose matrix is (inputs, outputs), as ours."""
+    """Returns the rows of their "Conv1D": a linear map whose matrix is (inputs, outputs), like ours."""
     return [*same(f"{theirs}.weight", f"{ours}.kernel"), *same(f"{theirs}.bias", f"{ours}.bias")]
 
 
 def fused(theirs: str, ours: list[str]) -> list[Row]:
-    """Several linear maps side by side in one."""
+    """Returns the rows of one linear map of theirs that is several of ours side by side."""
     part = lambda x, number: x[..., number * x.shape[-1] // len(ours) : (number + 1) * x.shape[-1] // len(ours)]
     read = lambda x: tuple(part(x, number) for number in range(len(ours)))
     write = lambda *parts: (jnp.concatenate(parts, axis=-1),)
@@ -37,8 +37,18 @@ def fused(theirs: str, ours: list[str]) -> list[Row]:
 
 
 def to_config(fields: dict) -> dict:
-    """Without these a reader assumes the end-of-text token of the published vocabulary, which a smaller one lacks."""
+    """Returns no special tokens for a vocabulary without the published one, which readers assume by default."""
     return {} if fields["vocab_size"] > 50256 else {"bos_token_id": None, "eos_token_id": None}
+
+
+def describe(model: GPT) -> dict:
+    """Returns the fields that a GPT was built with."""
+    return describe_blocks(model.blocks) | {
+        "positions": model.positions.kind,
+        "vocab_size": model.embedding.embedding.shape[0],
+        "context": model.context,
+        "tied": model.head is None,
+    }
 
 
 GPT2 = Reference(
@@ -66,14 +76,6 @@ GPT2 = Reference(
     outside=("lm_head.",),
     copies={"lm_head.weight": ("transformer.wte.weight",)},
     ignored=r"\.attn\.(masked_)?bias$",  # the causal mask
-    describe=lambda model: (
-        describe_blocks(model.blocks)
-        | {
-            "positions": model.positions.kind,
-            "vocab_size": model.embedding.embedding.shape[0],
-            "context": model.context,
-            "tied": model.head is None,
-        }
-    ),
+    describe=describe,
     to_config=to_config,
 )

@@ -1,7 +1,7 @@
 """Marian's translators (Junczys-Dowmunt et al. 2018), as `MarianMTModel` of transformers writes them.
 
-Next to BART positions are sinusoidal, and nothing is normalised before the first block. Source and target may have a
-vocabulary each.
+Unlike BART, positions are sinusoidal, and there is no norm before the first block. Source and target may have different
+vocabularies.
 """
 
 from models.encoder_decoder import EncoderDecoder
@@ -11,32 +11,32 @@ from models.pretrained.t5 import describe
 
 
 def rows(fields: dict) -> list[Row]:
-    """All but the head, which is the embedding of the target."""
-    apart = [
+    """Returns the rows of everything but the head, which is the embedding of the target."""
+    separate = [
         *same("model.decoder.embed_tokens.weight", "embedding.embedding"),
         *same("model.encoder.embed_tokens.weight", "source_embedding.embedding"),
     ]
     return [
-        *(same("model.shared.weight", "embedding.embedding") if fields["shared"] else apart),
+        *(same("model.shared.weight", "embedding.embedding") if fields["shared"] else separate),
         *bart.blocks("model.encoder.layers.{layer}", "encoder.blocks.{layer}"),
         *bart.blocks("model.decoder.layers.{decoder_layer}", "decoder.blocks.{decoder_layer}", cross=True),
     ]
 
 
 def to_fields(config: dict) -> dict:
-    """Whether source and target have one vocabulary, and what the models of this kind have in common."""
+    """Returns the vocabularies, and what all models of this kind have in common."""
     shared = config.get("share_encoder_decoder_embeddings", True)
-    own = config.get("decoder_vocab_size") or config["vocab_size"]
+    target_size = config.get("decoder_vocab_size") or config["vocab_size"]
     return bart.to_fields(config) | {
         "shared": shared,
-        "vocab_size": config["vocab_size"] if shared else own,
+        "vocab_size": config["vocab_size"] if shared else target_size,
         "embedding_norm": False,
         "positions": "sinusoidal",
     }
 
 
 def to_config(fields: dict) -> dict:
-    """The same, the other way. The last token is padding and stands before the first, as in the published models."""
+    """Returns the inverse of `to_fields`. As in the published models, the last token is padding and begins a target."""
     last = min(fields["vocab_size"], fields["source_vocab_size"]) - 1
     return bart.to_config(fields) | {
         "vocab_size": fields["source_vocab_size"],

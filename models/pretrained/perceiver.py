@@ -1,14 +1,15 @@
 """Perceiver IO (Jaegle et al. 2021b), as five of the `PerceiverFor...` of transformers write it, for text and images.
 
-Theirs has one attention to the input, then a tower that is passed `num_blocks` times. Which of the five a folder holds,
-and so what the input is, only `architectures` in config.json says; the sizes that they have in code are here too. The
-batch norm behind the convolution becomes part of it, with the statistics that evaluation uses; it stays so while it is
-trained. They drop attention weights alone; here the rate holds for what is added to the residual too.
+Theirs has one attention to the input, then a tower that is applied `num_blocks` times. Only `architectures` in
+config.json says which of the five classes a folder holds, and so what the input is; sizes that are constants in their
+code are constants here. The batch norm behind the convolution becomes part of the convolution, with the statistics of
+evaluation, and stays so in training. They drop attention weights only; our rate also holds for the residuals.
 """
 
 import jax.numpy as jnp
 import numpy as np
 
+from core.errors import UserError
 from models.perceiver import Perceiver
 from models.pretrained.reference import Head, Reference, Row, describe_blocks, linear, norm, same
 
@@ -19,27 +20,25 @@ KINDS = (MASKED, TEXT, LEARNED, FOURIER, CONVOLUTION)
 COLOURS, CHANNELS, BANDS, RESOLUTION = 3, 256, 64, 224
 CONVOLVED, CONVOLVED_RESOLUTION, BATCH_NORM_EPSILON = 64, 56, 1e-5
 MASKED_HEADS, MASKED_HEAD_SIZE = 8, 32
-
-
 BEFORE = "perceiver.input_preprocessor"
 
 
 def rows(fields: dict) -> list[Row]:
-    """All but the head."""
+    """Returns the rows of everything but the head."""
     decoder = "perceiver.decoder"
-    found = same("perceiver.embeddings.latents", "latents")
+    body = same("perceiver.embeddings.latents", "latents")
     if fields["image_shape"] is None:
-        found += same(f"{BEFORE}.embeddings.weight", "embedding.embedding")
-        found += same(f"{BEFORE}.position_embeddings.weight", "positions.table")
+        body += same(f"{BEFORE}.embeddings.weight", "embedding.embedding")
+        body += same(f"{BEFORE}.position_embeddings.weight", "positions.table")
     elif fields["positions"] == "learned":
-        found += [pixels(f"{BEFORE}.convnet_1x1.weight"), *same(f"{BEFORE}.convnet_1x1.bias", "pixels.bias")]
-        found += same(f"{BEFORE}.position_embeddings.position_embeddings", "positions.table")
-        found += linear(f"{BEFORE}.positions_projection", "projection")
+        body += [pixels(f"{BEFORE}.convnet_1x1.weight"), *same(f"{BEFORE}.convnet_1x1.bias", "pixels.bias")]
+        body += same(f"{BEFORE}.position_embeddings.position_embeddings", "positions.table")
+        body += linear(f"{BEFORE}.positions_projection", "projection")
     elif fields["stem"] == "convolution":
-        found.append(convolution(f"{BEFORE}.convnet"))
+        body.append(convolution(f"{BEFORE}.convnet"))
     decoder += "" if fields["output"] == "dense" else ".decoder"
     return [
-        *found,
+        *body,
         *attention("perceiver.encoder.cross_attention", "crosses.0", fourier_order(fields)),
         *block("perceiver.encoder.self_attends.{layer}", "towers.0.blocks.{layer}", "attention"),
         *same(f"{decoder}.output_position_encodings.position_embeddings", "query"),
@@ -48,7 +47,7 @@ def rows(fields: dict) -> list[Row]:
 
 
 def block(theirs: str, ours: str, kind: str) -> list[Row]:
-    """A block but for keys and values of a source."""
+    """Returns the rows of a block, without the keys and values of a source."""
     parts = [("key", "key"), ("value", "value")] if kind == "attention" else []
     return [
         *norm(f"{theirs}.attention.self.layernorm1", f"{ours}.{kind}_norm"),
@@ -65,21 +64,21 @@ def block(theirs: str, ours: str, kind: str) -> list[Row]:
 
 
 def attention(theirs: str, ours: str, order: np.ndarray | slice = slice(None)) -> list[Row]:
-    """A block that attends to a source, of which our column c is their column order[c]."""
+    """Returns the rows of a block that attends to a source, of which our column c is their column order[c]."""
     back = order if isinstance(order, slice) else np.argsort(order)
-    theirs_of, found = f"{theirs}.attention.self", block(theirs, ours, "cross")
+    theirs_of, table = f"{theirs}.attention.self", block(theirs, ours, "cross")
     vector = dict(read=lambda x: (x[order],), write=lambda x: (x[back],))
     for a, b in (("weight", "scale"), ("bias", "bias")):
-        found.append(Row((f"{theirs_of}.layernorm2.{a}",), (f"{ours}.source_norm.{b}",), **vector))
+        table.append(Row((f"{theirs_of}.layernorm2.{a}",), (f"{ours}.source_norm.{b}",), **vector))
     matrix = dict(read=lambda x: (x.T[order],), write=lambda x: (x[back].T,))
     for part in ("key", "value"):
-        found.append(Row((f"{theirs_of}.{part}.weight",), (f"{ours}.cross.{part}.kernel",), **matrix))
-        found += same(f"{theirs_of}.{part}.bias", f"{ours}.cross.{part}.bias")
-    return found
+        table.append(Row((f"{theirs_of}.{part}.weight",), (f"{ours}.cross.{part}.kernel",), **matrix))
+        table += same(f"{theirs_of}.{part}.bias", f"{ours}.cross.{part}.bias")
+    return table
 
 
 def fourier_order(fields: dict) -> np.ndarray | slice:
-    """Theirs has places, sines, cosines, in each of them both axes; ours has them one axis after the other."""
+    """Returns their column for each of ours. Theirs alternates the two axes; ours has one axis, then the other."""
     if fields["positions"] != "fourier":
         return slice(None)
     content, bands = fields["channels"] or COLOURS, np.arange(fields["bands"])
@@ -91,12 +90,12 @@ def fourier_order(fields: dict) -> np.ndarray | slice:
 
 
 def pixels(weight: str) -> Row:
-    """Their convolution of single pixels (channels, colours, 1, 1) and our linear map."""
+    """Returns the row of their convolution of single pixels (channels, colours, 1, 1) and our linear map."""
     return Row((weight,), ("pixels.kernel",), lambda x: (x[..., 0, 0].T,), lambda x: (x.T[..., None, None],))
 
 
 def convolution(theirs: str) -> Row:
-    """Their convolution (channels, colours, 7, 7) and batch norm, and our convolution with a bias."""
+    """Returns the row of their convolution (channels, colours, 7, 7) with its batch norm, and ours with a bias."""
 
     def read(weight, scale, bias, mean, variance):
         factor = scale / (variance + BATCH_NORM_EPSILON) ** 0.5
@@ -112,13 +111,13 @@ def convolution(theirs: str) -> Row:
 
 
 def counters(fields: dict) -> dict:
-    """How many batches the statistics are from: none."""
+    """Returns the number of batches that the statistics of a batch norm are from: none."""
     count = np.zeros((), np.int64)
     return {f"{BEFORE}.convnet.batchnorm.num_batches_tracked": count} if fields["stem"] == "convolution" else {}
 
 
 def input_fields(kind: str, config: dict) -> dict:
-    """What the five classes differ in."""
+    """Returns the fields in which the five classes differ."""
     if kind in (MASKED, TEXT):
         width = config.get("d_model", 768)
         return {
@@ -133,7 +132,7 @@ def input_fields(kind: str, config: dict) -> dict:
         return fields | {"resolution": CONVOLVED_RESOLUTION, "channels": CONVOLVED, "stem": "convolution"}
     side = config.get("image_size", 56)
     if not isinstance(side, int):
-        raise ValueError(f"image_size = {side}: expected one side, of square images")
+        raise UserError(f"image_size = {side}: expected one number, the side of square images")
     return {
         "image_shape": (side, side, COLOURS), "channels": CHANNELS, "positions": "learned",
         "position_width": CHANNELS, "project_positions": True,
@@ -141,7 +140,7 @@ def input_fields(kind: str, config: dict) -> dict:
 
 
 def array_width(fields: dict) -> int:
-    """The width of what the latents read."""
+    """Returns the width of what the latents read."""
     if fields["image_shape"] is None:
         return fields["channels"]
     if fields["positions"] == "fourier":
@@ -150,10 +149,10 @@ def array_width(fields: dict) -> int:
 
 
 def to_fields(config: dict) -> dict:
-    """Inputs, widths and decoder. Raises ValueError for a class that is none of `KINDS`, or heads that do not fit."""
+    """Returns inputs, widths and decoder. Raises UserError for a class not in `KINDS`, or heads that do not divide."""
     kinds = config.get("architectures")
     if not kinds or kinds[0] not in KINDS:
-        raise ValueError(f"architectures = {kinds}: expected one of {', '.join(KINDS)}")
+        raise UserError(f"architectures = {kinds}: expected one of {', '.join(KINDS)}")
     kind = kinds[0]
     fields = input_fields(kind, config)
     width, common, values = config.get("d_latents", 1280), config.get("qk_channels"), config.get("v_channels")
@@ -172,7 +171,7 @@ def to_fields(config: dict) -> dict:
         mixed["decoder_"] = query_width
     for place, count in heads.items():
         if channels[place] % count or mixed[place] % count:
-            raise ValueError(f"{count} heads do not divide {channels[place]} channels, or {mixed[place]} of the values")
+            raise UserError(f"{count} heads must divide {channels[place]} channels, and {mixed[place]} of the values")
         fields |= {f"{place}head_size": channels[place] // count, f"{place}value_size": mixed[place] // count}
     return fields | {
         "reads": 1,
@@ -192,7 +191,7 @@ def to_fields(config: dict) -> dict:
 
 
 def to_config(fields: dict) -> dict:
-    """The same, the other way."""
+    """Returns the inverse of `to_fields`."""
     sizes = {
         kind: [fields[f"{place}heads"] * fields[f"{place}{kind}_size"] for place in ("", "cross_")]
         for kind in ("head", "value")
@@ -212,19 +211,23 @@ def to_config(fields: dict) -> dict:
 
 
 def describe(model: Perceiver) -> dict:
-    """What a Perceiver was built with."""
-    positions, tokens, query = model.positions, model.embedding is not None, model.query
+    """Returns the fields that a Perceiver was built with."""
+    positions, table, query = model.positions, model.embedding, model.query
     once = len(model.crosses) == len(model.towers) == 1
+    if table is not None:
+        channels = table.embedding.shape[-1]
+    else:
+        channels = None if model.pixels is None else model.pixels.out_features
     return describe_blocks(model.towers[0]) | describe_cross(model.crosses[0], "cross_") | {
         "latents": len(model.latents),
         "repeats": model.repeats,
         "reads": model.reads,
         "sharing": "all" if once else model.sharing,
         "image_shape": model.image_shape,
-        "vocab_size": len(model.embedding.embedding) if tokens else None,
-        "context": positions.shape[0] if tokens else None,
+        "vocab_size": None if table is None else len(table.embedding),
+        "context": None if table is None else positions.shape[0],
         "stem": model.stem,
-        "channels": model.embedding.embedding.shape[-1] if tokens else model.pixels and model.pixels.out_features,
+        "channels": channels,
         "positions": positions.kind,
         "position_width": positions.columns,
         "bands": positions.bands if positions.kind == "fourier" else None,
@@ -234,12 +237,12 @@ def describe(model: Perceiver) -> dict:
         "output": model.output,
         "dense_queries": None if model.output != "dense" else "positions" if query is None else "learned",
         "tied": model.head is None,
-        "classes": None if model.output == "dense" else model.head.out_features,
+        "classes": None if model.output == "dense" or model.head is None else model.head.out_features,
     } | ({} if model.decoder is None else describe_cross(model.decoder, "decoder_"))  # fmt: skip
 
 
 def describe_cross(block, place: str) -> dict:
-    """The fields of an attention to a source, under the names that begin with its place."""
+    """Returns the fields of an attention to a source, under names that begin with `place`."""
     return {
         f"{place}heads": block.cross.heads,
         f"{place}head_size": block.cross.head_size,

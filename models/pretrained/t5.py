@@ -1,7 +1,7 @@
 """T5 v1.0 (Raffel et al. 2020) and v1.1, as `T5ForConditionalGeneration` of transformers writes them.
 
-v1.0 has ReLU, and one table for embeddings and head; v1.1 has gated GELU and a head of its own. Distances have a bias
-instead of positions, so that no length is too long; `context` is that of their training.
+v1.0 has ReLU, and one table for embeddings and head; v1.1 has gated GELU and a separate head. Attention scores have a
+bias by distance instead of positions, so that no text is too long; `context` is the length that they were trained on.
 """
 
 from models.encoder_decoder import EncoderDecoder
@@ -9,7 +9,7 @@ from models.pretrained.reference import Head, Reference, Row, describe_blocks, m
 
 
 def rows(fields: dict) -> list[Row]:
-    """All but the head, which is the embedding where it is tied."""
+    """Returns the rows of everything but the head, which is the embedding if it is tied."""
     gated = fields["activation"] == "geglu"
     return [
         *same("shared.weight", "embedding.embedding"),
@@ -19,24 +19,24 @@ def rows(fields: dict) -> list[Row]:
 
 
 def stack(side: str, layer: str, attentions: list[str], gated: bool) -> list[Row]:
-    """The encoder or the decoder: a table of biases, blocks, a norm."""
+    """Returns the rows of the encoder or the decoder: a table of biases, blocks, a norm."""
     theirs, ours = f"{side}.block.{layer}.layer", f"{side}.blocks.{layer}"
     names = {"attention": "SelfAttention", "cross": "EncDecAttention"}
     bias = f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
-    found = [*same(bias, f"{side}.relative.table"), *same(f"{side}.final_layer_norm.weight", f"{side}.norm.scale")]
+    table = [*same(bias, f"{side}.relative.table"), *same(f"{side}.final_layer_norm.weight", f"{side}.norm.scale")]
     for number, kind in enumerate([*attentions, "mlp"]):
-        found += same(f"{theirs}.{number}.layer_norm.weight", f"{ours}.{kind}_norm.scale")
+        table += same(f"{theirs}.{number}.layer_norm.weight", f"{ours}.{kind}_norm.scale")
     for number, kind in enumerate(attentions):
         for a, b in {"q": "query", "k": "key", "v": "value", "o": "out"}.items():
-            found += matrix(f"{theirs}.{number}.{names[kind]}.{a}", f"{ours}.{kind}.{b}")
+            table += matrix(f"{theirs}.{number}.{names[kind]}.{a}", f"{ours}.{kind}.{b}")
     parts = {"wi_0": "up", "wi_1": "linear", "wo": "down"} if gated else {"wi": "up", "wo": "down"}
     for a, b in parts.items():
-        found += matrix(f"{theirs}.{len(attentions)}.DenseReluDense.{a}", f"{ours}.mlp.{b}")
-    return found
+        table += matrix(f"{theirs}.{len(attentions)}.DenseReluDense.{a}", f"{ours}.mlp.{b}")
+    return table
 
 
 def to_fields(config: dict) -> dict:
-    """What v1.0 scales is said by `scale_decoder_outputs`, and in older files by whether the head is tied."""
+    """Returns fields that are more than another name. In older files a tied head implies `scale_decoder_outputs`."""
     scaled = config.get("scale_decoder_outputs", config.get("tie_word_embeddings", True))
     depth, context = config["num_layers"], config.get("n_positions", 512)
     return {
@@ -49,7 +49,7 @@ def to_fields(config: dict) -> dict:
 
 
 def to_config(fields: dict) -> dict:
-    """The same, the other way, with the special tokens that all T5 have."""
+    """Returns the inverse of `to_fields`, with the special tokens that all T5 models have."""
     scaled = fields["embedding_scale"] == "out"
     return {
         "num_decoder_layers": fields["decoder_depth"],
@@ -60,8 +60,8 @@ def to_config(fields: dict) -> dict:
 
 
 def describe(model: EncoderDecoder) -> dict:
-    """What an encoder-decoder was built with."""
-    block = model.decoder.blocks if model.decoder.scan else model.decoder.blocks[0]
+    """Returns the fields that an encoder-decoder was built with."""
+    block = model.decoder.prototype
     return describe_blocks(model.encoder) | {
         "source_norm": block.source_norm is not None,
         "cross_residual": block.cross_residual,

@@ -1,17 +1,18 @@
 """Vision Transformer (Dosovitskiy et al. 2021), as `ViTForImageClassification` and `ViTModel` of transformers write it.
 
-Theirs gives the first, learned token a position too. It is a sum of two vectors that do not depend on the image: ours
-has it as one, so that what is saved has the sum, and a position of zeros. Their images are (channels, rows, columns).
+In theirs the learned first token has a position too. Both are vectors that do not depend on the image, so ours keeps
+their sum only: what is saved has the sum, and zeros for that position. Their images are (channels, rows, columns).
 """
 
 import jax.numpy as jnp
 
+from core.errors import UserError
 from models.pretrained.reference import Head, Reference, Row, describe_blocks, linear, matrix, norm, same
-from models.vit import VisionTransformer
+from models.vit import ConvolutionalStem, VisionTransformer
 
 
 def rows(fields: dict) -> list[Row]:
-    """All but the head."""
+    """Returns the rows of everything but the head."""
     theirs, ours = "vit.encoder.layer.{layer}", "blocks.blocks.{layer}"
     qkv = linear if fields["qkv_bias"] else matrix
     projection = "vit.embeddings.patch_embeddings.projection"
@@ -32,7 +33,7 @@ def rows(fields: dict) -> list[Row]:
 
 
 def first_token(token: str, positions: str) -> Row:
-    """The learned token with its position, and the positions of the patches."""
+    """Returns the row of the learned token with its position, and of the positions of the patches."""
     read = lambda token_11D, positions_1TD: (token_11D[0, 0] + positions_1TD[0, 0], positions_1TD[0, 1:])
     write = lambda cls_D, table_TD: (
         cls_D[None, None],
@@ -42,35 +43,33 @@ def first_token(token: str, positions: str) -> Row:
 
 
 def patches(weight: str, side: int) -> Row:
-    """Their convolution (D, channels, rows, columns) and our linear map of the pixels of a patch, channels last."""
+    """Returns the row of their convolution (D, channels, rows, columns) and our linear map of pixels, channels last."""
     read = lambda x: (x.transpose(2, 3, 1, 0).reshape(-1, x.shape[0]),)
     write = lambda x: (x.reshape(side, side, -1, x.shape[-1]).transpose(3, 2, 0, 1),)
     return Row((weight,), ("embedding.kernel",), read, write)
 
 
 def to_fields(config: dict) -> dict:
-    """Shape and patches of the images, which are given there as a side or as both."""
+    """Returns the shape of images and patches; theirs may be one number. Raises UserError if patches are oblong."""
     sides = lambda x: (x, x) if isinstance(x, int) else tuple(x)
     patch, channels = sides(config.get("patch_size", 16)), config.get("num_channels", 3)
     if patch[0] != patch[1]:
-        raise ValueError(f"patch_size = {list(patch)}: only square patches are known here")
+        raise UserError(f"patch_size = {list(patch)}: only square patches are supported here")
     return {"image_shape": (*sides(config.get("image_size", 224)), channels), "patch": patch[0], "pooling": "cls"}
 
 
 def to_config(fields: dict) -> dict:
-    """The same, the other way."""
+    """Returns the inverse of `to_fields`."""
     rows, columns, channels = fields["image_shape"]
     side = rows if rows == columns else [rows, columns]
     return {"image_size": side, "num_channels": channels, "patch_size": fields["patch"]}
 
 
 def describe(model: VisionTransformer) -> dict:
-    """What a module was built with."""
-    patch, embedding = model.patch, model.embedding
-    if model.stem == "patch":
-        channels = embedding.in_features // patch**2
-    else:
-        channels = embedding.convolutions[0].in_features
+    """Returns the fields that a Vision Transformer was built with."""
+    patch, stem = model.patch, model.embedding
+    convolutional = isinstance(stem, ConvolutionalStem)
+    channels = stem.convolutions[0].in_features if convolutional else stem.in_features // patch**2
     return describe_blocks(model.blocks) | {
         "positions": model.positions.kind,
         "image_shape": (*(side * patch for side in model.positions.shape), channels),
@@ -78,7 +77,7 @@ def describe(model: VisionTransformer) -> dict:
         "stem": model.stem,
         "pooling": "mean" if model.cls is None else "cls",
         "head": model.output,
-        "classes": model.head.kernel.shape[-1] if model.output == "classes" else None,
+        "classes": model.head.out_features if model.head is not None and model.output == "classes" else None,
     }
 
 

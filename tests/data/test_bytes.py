@@ -28,7 +28,7 @@ def test_the_file_says_what_a_token_is(tmp_path):
     assert content["type"] == "bytes" and content["special"][6] == "[MASK]" and len(content["special"]) == 7
 
 
-def test_half_a_character_is_shown_as_such():
+def test_half_a_character_becomes_the_replacement_character():
     assert Bytes().decode(Bytes().encode("aé")[:-1]) == "a\ufffd"
 
 
@@ -40,8 +40,8 @@ def test_a_token_outside_the_vocabulary_is_named(token):
 
 def test_any_text_set_can_be_read_as_bytes():
     texts = {"train": "né" * 5, "validation": "é?"}
-    found = text_dataset("a", texts, "train", "validation", context=3, jitter=False, tokenizer="bytes")
-    assert found.facts == {"vocab_size": 263, "context": 3, "mask_id": 6, "special_below": 7}
-    batch = found.evaluation.examples(np.array([0]))
+    dataset = text_dataset("a", texts, "train", "validation", context=3, jitter=False, tokenizer="bytes")
+    assert dataset.facts == {"vocab_size": 263, "context": 3, "mask_id": 6, "special_below": 7}
+    batch = dataset.evaluation.examples(np.array([0]))
     assert batch["inputs"]["tokens"][0, :2].tolist() == [7 + 0xC3, 7 + 0xA9]
-    assert len(found.train) == 5  # 15 bytes, the first of which is not predicted
+    assert len(dataset.train) == 5  # 15 bytes, the first of which is not predicted

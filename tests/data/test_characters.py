@@ -1,4 +1,4 @@
-"""The vocabulary of characters: there and back, on disk, and what it refuses."""
+"""The vocabulary of characters: encoding and decoding, on disk, and what it refuses."""
 
 import json
 
@@ -15,7 +15,7 @@ def test_symbols_are_sorted_over_all_texts_and_numbered_by_place():
     assert tokens.dtype == np.int32 and tokens.tolist() == [4, 1, 2]
 
 
-def test_there_and_back_also_beyond_ascii_and_for_nothing():
+def test_decoding_restores_the_text_also_beyond_ascii_and_for_no_text():
     text = "Größe – “π” 🙂\n\t"
     vocabulary = Characters.of(text)
     assert vocabulary.decode(vocabulary.encode(text)) == text

@@ -1,15 +1,15 @@
-"""The forms of labelled examples, by hand: what goes in, what must come out, and what counts."""
+"""The forms of labelled examples, by hand: inputs, targets and weights."""
 
 import numpy as np
 import pytest
 
 from data.dataset import Dataset
-from data.decoded import row_type
-from data.forms import formed
+from data.forms import in_form
+from data.image_cache import row_type
 from data.images import Images
 from data.sequences import Sequences, sequence_dataset
 
-MADE = Sequences.of([np.array(x, np.uint8) for x in ([3, 1], [2, 4, 0])], [1, 2])
+SEQUENCES = Sequences.of([np.array(x, np.uint8) for x in ([3, 1], [2, 4, 0])], [1, 2])
 
 
 # Two images of 2x3 pixels with intensities 0..4, of classes 5 and 6.
@@ -20,14 +20,14 @@ ROWS = np.array([(5 + n, np.reshape(PIXELS[n], (2, 3, 1))) for n in (0, 1)], row
 def images(form: str, **settings):
     source = Images(ROWS, peak=4, **settings)
     plain = Dataset({"image_shape": (2, 3, 1), "classes": 7}, source, source, "test")
-    found = formed(plain, form, levels=settings.get("levels", 5))
-    return found.facts, found.train.examples(np.array([1, 0]))
+    dataset = in_form(plain, form, levels=settings.get("levels", 5))
+    return dataset.facts, dataset.train.examples(np.array([1, 0]))
 
 
 def sequences(form: str):
-    plain = sequence_dataset("x", MADE, {"a": 2}, "a", "a", context=4, classes=3, vocab_size=5)
-    found = formed(plain, form)
-    return found.facts, found.evaluation.examples(np.array([0, 1]))
+    plain = sequence_dataset("x", SEQUENCES, {"a": 2}, "a", "a", context=4, classes=3, vocab_size=5)
+    dataset = in_form(plain, form)
+    return dataset.facts, dataset.evaluation.examples(np.array([0, 1]))
 
 
 def test_an_encoder_gets_a_token_in_front():
@@ -54,7 +54,7 @@ def test_an_encoder_decoder_writes_the_class():
     assert batch["inputs"]["tokens"].tolist() == [[3], [3]] and batch["targets"].tolist() == [[1], [2]]
 
 
-def test_an_image_is_a_line_of_intensities():
+def test_an_image_is_a_sequence_of_intensities():
     facts, batch = images("class")
     assert facts == {"context": 7, "vocab_size": 6, "classes": 7}
     assert batch["inputs"]["tokens"].tolist() == [[5, 4, 4, 0, 0, 1, 1], [5, 0, 1, 2, 3, 4, 0]]
@@ -92,13 +92,13 @@ def test_levels_move_each_pixel_to_the_nearest():
     assert coarse.dtype == np.float32
 
 
-def test_what_cannot_be_is_named():
-    with pytest.raises(ValueError, match="form must be one of plain, class, .* got 'tokens'"):
+def test_impossible_forms_are_named():
+    with pytest.raises(ValueError, match="form = 'tokens': expected one of plain, class, "):
         sequences("tokens")
     with pytest.raises(ValueError, match="'density' is for images"):
         sequences("density")
-    with pytest.raises(ValueError, match="levels must be at least 2"):
+    with pytest.raises(ValueError, match="levels = 1: expected at least 2"):
         images("class", levels=1)
     with pytest.raises(ValueError, match="needs the labels"):
         source = Images(ROWS, peak=4, targets="images")
-        formed(Dataset({"image_shape": (2, 3, 1), "target_shape": (2, 3, 1)}, source, source, "test"), "class", 5)
+        in_form(Dataset({"image_shape": (2, 3, 1), "target_shape": (2, 3, 1)}, source, source, "test"), "class", 5)

@@ -1,12 +1,13 @@
-"""Lines of a user's file: what ends a line, and which line is at fault."""
+"""Lines of a user's file: what ends a line, and how a malformed line is reported."""
 
 import pytest
 
+from core.errors import UserError
 from data.lines import read_lines
 
 
 @pytest.mark.parametrize("content", [b"a b\n\xc3\xa4\n", b"a b\r\n\xc3\xa4", b"\xef\xbb\xbfa b\n\xc3\xa4"])
-def test_line_ends_and_a_byte_order_mark_are_no_text(content, tmp_path):
+def test_line_ends_and_a_byte_order_mark_are_not_part_of_the_text(content, tmp_path):
     (tmp_path / "x").write_bytes(content)
     assert read_lines(tmp_path / "x") == ["a b", "ä"]
 
@@ -32,5 +33,5 @@ def test_a_malformed_line_is_named(content, words, tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="There is no file .*nothing"):
+    with pytest.raises(UserError, match="There is no file .*nothing"):
         read_lines(tmp_path / "nothing")

@@ -1,8 +1,9 @@
-"""ListOps: the values against an evaluator of its own, the rules of Long Range Arena, lengths, splits, messages."""
+"""ListOps: values against an independent evaluator, the rules of Long Range Arena, lengths, splits, messages."""
 
 from functools import lru_cache
 from importlib import import_module
 import statistics
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from data.listops import SYMBOLS, grow, listops
 
 module = import_module("data.listops")  # data.listops is the function
-SHORT = dict(max_depth=4, max_args=5, longer_than=9, shorter_than=42, examples=3_000)
+SHORT: dict[str, Any] = dict(max_depth=4, max_args=5, longer_than=9, shorter_than=42, examples=3_000)
 APPLY = {
     "[MIN": min,
     "[MAX": max,
@@ -48,7 +49,7 @@ def value_and_depth(symbols):
     return value, deepest
 
 
-def test_the_evaluator_knows_what_is_right():
+def test_the_evaluator_is_right():
     assert value_and_depth("[MAX 2 9 [MIN 4 7 X 0 X".split()) == (9, 3)
     assert value_and_depth("[SM 8 [MED 1 4 X 7 X".split()) == (7, 3)  # the median 2.5 counts 2
     assert value_and_depth("[MED 5 9 1 X".split()) == (5, 2)
@@ -56,25 +57,25 @@ def test_the_evaluator_knows_what_is_right():
 
 def test_every_value_is_right_and_no_list_too_deep_or_too_long():
     expressions, values = everything(short().train)
-    found = [value_and_depth(expression) for expression in expressions]
-    assert [value for value, _ in found] == values
-    assert max(depth for _, depth in found) == SHORT["max_depth"]
+    evaluated = [value_and_depth(expression) for expression in expressions]
+    assert [value for value, _ in evaluated] == values
+    assert max(depth for _, depth in evaluated) == SHORT["max_depth"]
     lengths = {len(expression) for expression in expressions}
     assert (min(lengths), max(lengths)) == (10, 41)
 
 
 def test_facts_sizes_and_shapes():
-    found = short()
-    assert found.facts == {"classes": 10, "vocab_size": 16, "context": 41}
-    assert (len(found.train), len(found.evaluation), found.evaluation_name) == (3_000, 2_000, "validation")
-    batch = found.train.examples(np.array([2, 1]))
+    dataset = short()
+    assert dataset.facts == {"classes": 10, "vocab_size": 16, "context": 41}
+    assert (len(dataset.train), len(dataset.evaluation), dataset.evaluation_name) == (3_000, 2_000, "validation")
+    batch = dataset.train.examples(np.array([2, 1]))
     tokens, mask = batch["inputs"]["tokens"], batch["inputs"]["mask"]
     assert tokens.shape == mask.shape == (2, 41) and tokens.dtype == np.int32 and mask.dtype == bool
     np.testing.assert_array_equal(tokens != 0, mask)
     assert batch["targets"].dtype == np.int32 and batch["weights"].tolist() == [1, 1]
 
 
-def test_no_expression_comes_twice_and_each_start_makes_the_same():
+def test_all_expressions_are_different_and_the_same_at_each_start():
     splits = [everything(listops(**SHORT, evaluation=name).evaluation)[0] for name in ("train", "validation", "test")]
     different = {tuple(expression) for split in splits for expression in split}
     assert len(different) == 7_000
@@ -82,7 +83,7 @@ def test_no_expression_comes_twice_and_each_start_makes_the_same():
     assert everything(listops(**SHORT).train)[0] == splits[0]
 
 
-def test_runs_of_one_process_make_them_once(monkeypatch):
+def test_a_process_generates_expressions_once(monkeypatch):
     first = everything(listops(**SHORT).train)
     monkeypatch.setattr(module, "grow", None)  # a call would fail
     assert everything(listops(**SHORT, evaluation="test").train) == first
@@ -110,13 +111,13 @@ def test_long_range_arena_lengths():
     "settings, message",
     [
         ({"max_args": 1}, "max_args = 1, .* expected"),
-        ({"max_depth": 0}, "max_depth = 0, .* at least 1, 2 and 1"),
+        ({"max_depth": 0}, "max_depth = 0, .* max_depth >= 1"),
         ({"examples": 0}, "examples = 0: expected"),
         ({"longer_than": 41}, "longer_than = 41, shorter_than = 42"),
-        ({"max_depth": 1, "longer_than": 0}, r"^10 expressions .* 7,000 are needed"),
+        ({"max_depth": 1, "longer_than": 0}, r"^10 different expressions .* 7,000 are needed"),
         ({"evaluation": "dev"}, "no split 'dev'"),
     ],
 )
-def test_what_cannot_be_is_named(settings, message):
+def test_impossible_settings_are_named(settings, message):
     with pytest.raises(ValueError, match=message):
         listops(**SHORT | settings)

@@ -1,16 +1,16 @@
-"""Order, randomness, shares and resumption of batches, over a source that tells what it was asked for."""
+"""Order, randomness, shares and resumption of batches, over a source that returns the indices it is given."""
 
 import json
 
 import numpy as np
 import pytest
 
-from data.decoded import row_type
+from data.image_cache import row_type
 from data.images import Images
 from data.pipeline import CHUNK, evaluation_batches, population_batches, train_batches
 
 
-class Asked:
+class IndexSource:
     """A source of 11 examples, each being its own index and random numbers."""
 
     draws = 3
@@ -23,8 +23,8 @@ class Asked:
         return {"inputs": inputs, "targets": indices.copy(), "weights": np.ones(len(indices), np.float32)}
 
 
-def take(count, **settings):
-    batches = train_batches(Asked(), **{"batch_size": 5, "seed": 0} | settings)
+def take(count, seed=0, rows=slice(None)):
+    batches = train_batches(IndexSource(), batch_size=5, seed=seed, rows=rows)
     return [next(batches) for _ in range(count)]
 
 
@@ -36,7 +36,7 @@ def assert_equal(left, right):
     np.testing.assert_equal([batch for batch in left], [batch for batch in right])
 
 
-def test_every_example_comes_once_an_epoch_though_batches_straddle_epochs():
+def test_every_example_occurs_once_per_epoch_though_batches_cross_epochs():
     indices = column(take(11), "indices")
     epochs = indices.reshape(5, 11)
     for epoch in epochs:
@@ -58,31 +58,31 @@ def test_draws_are_uniform_and_never_repeat():
 
 @pytest.mark.parametrize("done", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK])
 def test_set_state_continues_exactly_in_spite_of_prefetching(done):
-    first = train_batches(Asked(), batch_size=5, seed=2)
+    first = train_batches(IndexSource(), batch_size=5, seed=2)
     for _ in range(done):
         next(first)
     state = json.loads(json.dumps(first.get_state()))
     expected = [next(first) for _ in range(CHUNK + 2)]
-    second = train_batches(Asked(), batch_size=5, seed=2)
+    second = train_batches(IndexSource(), batch_size=5, seed=2)
     next(second)
     second.set_state(state)
     assert_equal([next(second) for _ in range(CHUNK + 2)], expected)
 
 
-def test_processes_see_together_what_one_sees():
-    whole = take(9)
+def test_the_batches_of_several_processes_are_those_of_one():
+    single = take(9)
     first, second = take(9, rows=slice(0, 3)), take(9, rows=slice(3, 5))
     for name in ("indices", "draws"):
-        together = [np.concatenate([a["inputs"][name], b["inputs"][name]]) for a, b in zip(first, second)]
-        np.testing.assert_equal(together, [batch["inputs"][name] for batch in whole])
+        joined = [np.concatenate([a["inputs"][name], b["inputs"][name]]) for a, b in zip(first, second)]
+        np.testing.assert_equal(joined, [batch["inputs"][name] for batch in single])
 
 
 def test_augmented_images_do_not_depend_on_how_rows_are_shared():
-    made = np.zeros(13, row_type((7, 5, 3)))
-    made["image"] = np.random.default_rng(0).integers(0, 256, (13, 7, 5, 3))
+    images = np.zeros(13, row_type((7, 5, 3)))
+    images["image"] = np.random.default_rng(0).integers(0, 256, (13, 7, 5, 3))
 
     def batches(rows):
-        source = Images(made, peak=255, shift=2, crop=0.6, flip=True)
+        source = Images(images, peak=255, shift=2, crop=0.6, flip=True)
         iterator = train_batches(source, batch_size=6, seed=1, rows=rows)
         return [next(iterator)["inputs"]["images"] for _ in range(5)]
 
@@ -92,13 +92,13 @@ def test_augmented_images_do_not_depend_on_how_rows_are_shared():
 
 @pytest.mark.parametrize("batch_size", [0, 12])
 def test_a_batch_that_does_not_fit_names_both_sizes(batch_size):
-    with pytest.raises(ValueError, match=rf"batch_size is {batch_size}, .* 11 examples"):
-        train_batches(Asked(), batch_size=batch_size, seed=0)
+    with pytest.raises(ValueError, match=rf"batch_size = {batch_size}: expected between 1 and the 11 examples"):
+        train_batches(IndexSource(), batch_size=batch_size, seed=0)
 
 
 @pytest.mark.parametrize("batch_size", [3, 11, 17])
 def test_evaluation_sees_each_example_once_in_order_and_pads_with_weight_zero(batch_size):
-    batches = list(evaluation_batches(Asked(), batch_size=batch_size))
+    batches = list(evaluation_batches(IndexSource(), batch_size=batch_size))
     indices, weights = column(batches, "indices"), np.concatenate([batch["weights"] for batch in batches])
     assert {len(batch["weights"]) for batch in batches} == {batch_size}
     assert indices[weights == 1].tolist() == list(range(11))
@@ -107,31 +107,31 @@ def test_evaluation_sees_each_example_once_in_order_and_pads_with_weight_zero(ba
 
 
 def test_evaluation_can_be_repeated_and_shared():
-    whole = evaluation_batches(Asked(), batch_size=4)
-    assert_equal(whole, whole)
+    batches = evaluation_batches(IndexSource(), batch_size=4)
+    assert_equal(batches, batches)
     # The second process's part of the last batch (rows 8 to 11 of 11) is example 10 and one of padding.
-    last = list(evaluation_batches(Asked(), batch_size=4, rows=slice(2, 4)))[-1]
+    last = list(evaluation_batches(IndexSource(), batch_size=4, rows=slice(2, 4)))[-1]
     assert last["inputs"]["indices"].tolist() == [10, 10] and last["weights"].tolist() == [1, 0]
 
 
 def test_an_evaluation_batch_needs_a_size():
-    with pytest.raises(ValueError, match="at least 1, got 0"):
-        evaluation_batches(Asked(), batch_size=0)
+    with pytest.raises(ValueError, match="batch_size = 0: expected at least 1"):
+        evaluation_batches(IndexSource(), batch_size=0)
 
 
-def test_a_population_gets_the_batches_of_each_seed_and_has_their_place():
+def test_a_population_gets_the_batches_of_each_seed_and_has_their_state():
     """Also where two members share a seed, and over the border of an epoch."""
     seeds = [3, 0, 3]
-    together, alone = population_batches(Asked(), batch_size=5, seeds=seeds), {}
+    population, alone = population_batches(IndexSource(), batch_size=5, seeds=seeds), {}
     for seed in seeds:
-        alone[seed] = train_batches(Asked(), batch_size=5, seed=seed)
+        alone[seed] = train_batches(IndexSource(), batch_size=5, seed=seed)
     for _ in range(4):
-        batch, own = next(together), {seed: next(batches) for seed, batches in alone.items()}
+        batch, own = next(population), {seed: next(batches) for seed, batches in alone.items()}
         for member, seed in enumerate(seeds):
             for name in ("indices", "draws"):
                 np.testing.assert_array_equal(batch["inputs"][name][member], own[seed]["inputs"][name])
             np.testing.assert_array_equal(batch["weights"][member], own[seed]["weights"])
-    assert together.get_state() == alone[0].get_state()
-    later = population_batches(Asked(), batch_size=5, seeds=seeds)
+    assert population.get_state() == alone[0].get_state()
+    later = population_batches(IndexSource(), batch_size=5, seeds=seeds)
     later.set_state(alone[0].get_state())
-    np.testing.assert_equal(next(later), next(together))
+    np.testing.assert_equal(next(later), next(population))

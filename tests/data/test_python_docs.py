@@ -1,10 +1,11 @@
-"""The embedded documentation of Python: its text, its splits, its vocabulary."""
+"""The documentation of Python: its text, its splits, its vocabulary."""
 
 import pydoc_data.topics
 
 import numpy as np
 import pytest
 
+from data.characters import Characters
 from data.pipeline import evaluation_batches
 from data.python_docs import python_docs
 
@@ -27,22 +28,23 @@ def test_the_splits_are_the_sorted_topics_cut_at_nine_tenths():
     topics = pydoc_data.topics.topics
     expected = "\n\n".join(topics[name] for name in sorted(topics))
     border = len(expected) * 9 // 10
-    found = python_docs(context=61)
+    dataset = python_docs(context=61)
     # The last character of a split is only ever a target.
-    assert text(found, found.train) == expected[: border - 1]
-    assert text(found, found.evaluation) == expected[border:-1]
-    assert found.vocabulary.symbols == "".join(sorted(set(expected)))
-    assert found.facts["vocab_size"] == len(set(expected))
-    assert found.evaluation_name == "validation"
+    assert text(dataset, dataset.train) == expected[: border - 1]
+    assert text(dataset, dataset.evaluation) == expected[border:-1]
+    assert isinstance(dataset.vocabulary, Characters)
+    assert dataset.vocabulary.symbols == "".join(sorted(set(expected)))
+    assert dataset.facts["vocab_size"] == len(set(expected))
+    assert dataset.evaluation_name == "validation"
 
 
 def test_slices_count_characters():
-    found = python_docs(context=61, train="train[:1000]", evaluation="train[1000:1500]+validation[:7]")
-    whole = python_docs(context=61)
-    assert text(found, found.train) == text(whole, whole.train)[:999]
-    expected = text(whole, whole.train)[1000:1500] + text(whole, whole.evaluation)[:6]
-    assert text(found, found.evaluation) == expected
-    assert found.vocabulary == whole.vocabulary
+    dataset = python_docs(context=61, train="train[:1000]", evaluation="train[1000:1500]+validation[:7]")
+    complete = python_docs(context=61)
+    assert text(dataset, dataset.train) == text(complete, complete.train)[:999]
+    expected = text(complete, complete.train)[1000:1500] + text(complete, complete.evaluation)[:6]
+    assert text(dataset, dataset.evaluation) == expected
+    assert dataset.vocabulary == complete.vocabulary
 
 
 def test_jitter_is_for_training_only_and_can_be_turned_off():

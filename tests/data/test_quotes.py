@@ -1,4 +1,4 @@
-"""The tagging task: quotes are gone from the text, and found again in the targets."""
+"""The tagging task: the texts have no quotes, and the targets tell where they were."""
 
 import numpy as np
 import pytest
@@ -14,23 +14,29 @@ def folder(tmp_path_factory):
         yield
 
 
-def test_what_stood_between_quotes_is_tagged_and_no_quote_is_left():
-    found = python_docs_quotes(context=61, evaluation="train[:600]")
-    batch = found.evaluation.examples(np.arange(len(found.evaluation)))
+def test_words_that_were_in_quotes_are_tagged_and_no_quote_remains():
+    dataset = python_docs_quotes(context=61, evaluation="train[:600]")
+    assert dataset.vocabulary is not None
+    batch = dataset.evaluation.examples(np.arange(len(dataset.evaluation)))
     tokens, mask, targets, weights = *batch["inputs"].values(), batch["targets"], batch["weights"]
-    assert found.facts == {"vocab_size": 2048, "context": 61, "classes": 2}
-    quote = found.vocabulary.encode('"')[0]
+    assert dataset.facts == {"vocab_size": 2048, "context": 61, "classes": 2}
+    quote = dataset.vocabulary.encode('"')[0]
     assert not (tokens == quote).any()
     np.testing.assert_array_equal(weights == 1, mask & (tokens != CLS) & (tokens != SEP))
     assert not (targets * (1 - weights)).any()
-    # 'The "assert" statement' opens the text: its heading, then this sentence.
-    assert found.vocabulary.decode(tokens[0][weights[0] == 1]).startswith("The assert statement")
-    assert found.vocabulary.decode(tokens[0][targets[0] == 1]) == "assert"
+    # The text begins with the heading 'The "assert" statement'.
+    assert dataset.vocabulary.decode(tokens[0][weights[0] == 1]).startswith("The assert statement")
+    assert dataset.vocabulary.decode(tokens[0][targets[0] == 1]) == "assert"
 
 
 def test_slices_and_splits_hold_different_examples():
-    found = python_docs_quotes(context=61, train="train[:5000]")
+    dataset = python_docs_quotes(context=61, train="train[:5000]")
     rows = lambda source: {row.tobytes() for row in source.examples(np.arange(len(source)))["inputs"]["tokens"]}
-    assert not rows(found.train) & rows(found.evaluation)
+    assert not rows(dataset.train) & rows(dataset.evaluation)
     with pytest.raises(ValueError, match="no split 'test'"):
         python_docs_quotes(context=61, train="test")
+
+
+def test_a_context_that_is_too_short_is_named():
+    with pytest.raises(ValueError, match="context = 2: expected at least 3"):
+        python_docs_quotes(context=2)

@@ -1,15 +1,16 @@
-"""Padded sequences with a class: places, masks, slices and sums of splits."""
+"""Sequences with a class: padding, masks, slices and sums of splits."""
 
 import numpy as np
 import pytest
 
 from data.sequences import LabelledSequences, Sequences, sequence_dataset
 
-MADE = Sequences.of([np.array(x, np.uint8) for x in ([11], [21, 22, 23], [31, 32], [41, 42, 43, 44, 45])], [3, 1, 0, 2])
+TOKENS = ([11], [21, 22, 23], [31, 32], [41, 42, 43, 44, 45])
+SEQUENCES = Sequences.of([np.array(tokens, np.uint8) for tokens in TOKENS], [3, 1, 0, 2])
 
 
 def test_sequences_are_padded_and_masked():
-    batch = LabelledSequences(MADE, np.array([0, 1, 2, 3]), 4).examples(np.array([1, 0]))
+    batch = LabelledSequences(SEQUENCES, np.array([0, 1, 2, 3]), 4).examples(np.array([1, 0]))
     assert batch["inputs"]["tokens"].tolist() == [[21, 22, 23, 0], [11, 0, 0, 0]]
     assert batch["inputs"]["mask"].tolist() == [[True, True, True, False], [True, False, False, False]]
     assert batch["targets"].tolist() == [1, 3] and batch["weights"].tolist() == [1, 1]
@@ -17,7 +18,7 @@ def test_sequences_are_padded_and_masked():
 
 
 def test_a_sequence_longer_than_the_context_is_cut():
-    batch = LabelledSequences(MADE, np.array([2, 3]), 4).examples(np.array([1]))
+    batch = LabelledSequences(SEQUENCES, np.array([2, 3]), 4).examples(np.array([1]))
     assert batch["inputs"]["tokens"].tolist() == [[41, 42, 43, 44]] and batch["inputs"]["mask"].all()
 
 
@@ -26,14 +27,14 @@ def test_a_sequence_longer_than_the_context_is_cut():
 )
 def test_slices_and_sums_of_splits(split, expected):
     sizes = {"a": 3, "b": 1}
-    found = sequence_dataset("x", MADE, sizes, split, "a", context=4, classes=5, vocab_size=47)
-    targets = found.train.examples(np.arange(len(found.train)))["targets"].tolist()
+    dataset = sequence_dataset("x", SEQUENCES, sizes, split, "a", context=4, classes=5, vocab_size=47)
+    targets = dataset.train.examples(np.arange(len(dataset.train)))["targets"].tolist()
     assert targets == expected
-    assert found.facts == {"context": 4, "classes": 5, "vocab_size": 47} and found.evaluation_name == "a"
+    assert dataset.facts == {"context": 4, "classes": 5, "vocab_size": 47} and dataset.evaluation_name == "a"
 
 
 def test_the_caller_may_change_a_batch():
-    source = LabelledSequences(MADE, np.arange(4), 4)
+    source = LabelledSequences(SEQUENCES, np.arange(4), 4)
     for array in (batch := source.examples(np.array([1])))["inputs"].values():
         array[:] = 0
     batch["targets"][:] = 9
@@ -43,4 +44,4 @@ def test_the_caller_may_change_a_batch():
 
 def test_an_unknown_split_is_named():
     with pytest.raises(ValueError, match=r"x has no split 'c'. It has a \(3\), b \(1\)"):
-        sequence_dataset("x", MADE, {"a": 3, "b": 1}, "a", "c", context=4)
+        sequence_dataset("x", SEQUENCES, {"a": 3, "b": 1}, "a", "c", context=4)

@@ -1,4 +1,4 @@
-"""Finding and preparing sets: messages for what is missing, recovery, several processes at once."""
+"""Opening and preparing sets: messages for missing ones, recovery, several processes at once."""
 
 from functools import partial
 import json
@@ -10,9 +10,10 @@ import time
 
 import pytest
 
+from core.errors import UserError
 from data.digits import digits
 from data.python_docs import PythonDocs, python_docs
-from data.storage import open_embedded, open_official, split_parts
+from data.storage import MissingData, open_embedded, open_official, records, split_parts
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 def test_a_set_that_is_not_on_disk_is_explained_at_once(name, tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     start = time.monotonic()
-    with pytest.raises(FileNotFoundError) as error:
+    with pytest.raises(MissingData) as error:
         open_official(name)
     assert time.monotonic() - start < 2
     message = str(error.value)
@@ -30,10 +31,10 @@ def test_a_set_that_is_not_on_disk_is_explained_at_once(name, tmp_path, monkeypa
     assert "download_and_prepare()" in message and "TensorFlow is needed only for this" in message
 
 
-def test_the_home_folder_is_searched_where_no_other_is_named(tmp_path, monkeypatch):
+def test_the_home_folder_is_searched_by_default(tmp_path, monkeypatch):
     monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match=str(tmp_path / "tensorflow_datasets" / "mnist")):
+    with pytest.raises(MissingData, match=str(tmp_path / "tensorflow_datasets" / "mnist")):
         open_official("mnist")
 
 
@@ -42,7 +43,16 @@ def test_a_set_in_another_format_is_explained(tmp_path, monkeypatch):
     folder = tmp_path / "mnist" / "3.0.1"
     folder.mkdir(parents=True)
     (folder / "dataset_info.json").write_text(json.dumps({"name": "mnist", "fileFormat": "tfrecord"}))
-    with pytest.raises(FileNotFoundError, match=f"{folder} holds mnist as tfrecord"):
+    with pytest.raises(MissingData, match=f"{folder} holds mnist as tfrecord"):
+        open_official("mnist")
+
+
+def test_a_set_with_a_damaged_description_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    folder = tmp_path / "mnist" / "3.0.1"
+    folder.mkdir(parents=True)
+    (folder / "dataset_info.json").write_text('{"name": "mn')
+    with pytest.raises(UserError, match=f"{folder}/dataset_info.json is damaged .* Move {folder} away"):
         open_official("mnist")
 
 
@@ -68,7 +78,7 @@ def test_a_preparation_that_was_killed_is_done_again(tmp_path, monkeypatch):
         half.mkdir(parents=True)
         (half / "python_docs-train.array_record-00000-of-00001").write_bytes(b"half a rec")
     builder = open_embedded(PythonDocs)
-    [record] = builder.as_data_source("train")
+    [record] = records(builder, "train")
     assert len(record["text"]) > 100_000 and not leftover.exists()
 
 
@@ -85,7 +95,7 @@ def test_a_prepared_set_is_left_as_it_is(tmp_path, monkeypatch, capsys):
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("LECTERN_DATA", str(tmp_path / "file"))
-    with pytest.raises(OSError, match="Cannot prepare python_docs in .*file: .* Set LECTERN_DATA"):
+    with pytest.raises(UserError, match="Cannot prepare python_docs in .*file: .* Set LECTERN_DATA"):
         open_embedded(PythonDocs)
 
 
@@ -102,6 +112,11 @@ def test_a_damaged_set_is_named_with_what_to_do(load, damage, embedded):
     load()
 
 
+def test_importing_the_sets_leaves_the_loggers_alone():
+    program = "import logging; import data; assert not logging.getLogger('absl').filters + logging.root.filters"
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
 @pytest.fixture
 def embedded(tmp_path, monkeypatch):
     monkeypatch.setenv("LECTERN_DATA", str(tmp_path))
@@ -116,7 +131,7 @@ def test_splits_can_be_sliced_and_added():
 
 
 @pytest.mark.parametrize("split", ["", "tests", "train[:", "train[2000:]", "all[:5%]"])
-def test_an_unknown_split_is_answered_with_the_known_ones(split):
+def test_the_message_about_an_unknown_split_lists_the_splits(split):
     with pytest.raises(ValueError) as error:
         split_parts("digits", {"train": 1_000, "test": 17}, split)
     assert f"digits has no split {split!r}. It has train (1,000), test (17)" in str(error.value)

@@ -1,4 +1,4 @@
-"""The vocabulary of subwords: there and back, the same each time, on disk, and what it refuses."""
+"""The vocabulary of subwords: encoding and decoding, the same each time, on disk, and what it refuses."""
 
 import subprocess
 import sys
@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from core.errors import UserError
 from data.subwords import BOS, CLS, EOS, KINDS, MASK, PAD, SEP, SPECIALS, UNK, Subwords
 
 TEXTS = ["aaab aab", "ab ba, Zebra zoo", "aaab Größe"] * 3
@@ -19,20 +20,20 @@ def test_special_tokens_come_first():
 
 
 def test_bpe_merges_the_most_frequent_pair_of_bytes():
-    # 7 special tokens and 256 bytes come before the one that there is room for.
+    # 7 special tokens and 256 bytes leave one token to learn.
     vocabulary = Subwords.train(["aaa aa aa"], kind="bpe", vocab_size=7 + 256 + 1)
     assert len(vocabulary) == 264
     tokens = vocabulary.encode("aaaa")
     assert tokens.dtype == np.int32 and tokens.tolist() == [263, 263]
 
 
-def test_bpe_gives_every_text_back_unchanged():
+def test_bpe_restores_every_text_unchanged():
     vocabulary = Subwords.train(TEXTS, kind="bpe", vocab_size=280)
     for text in ("", "  aaab\n\taab ", "Größe – “π” 🙂", "[MASK] [PAD]", "\x00"):
         assert vocabulary.decode(vocabulary.encode(text)) == text
 
 
-def test_wordpiece_splits_words_and_knows_what_it_does_not_know():
+def test_wordpiece_splits_words_and_marks_unknown_characters():
     vocabulary = Subwords.train(TEXTS, kind="wordpiece", vocab_size=60)
     assert vocabulary.decode(vocabulary.encode("ab  zoo,\nGröße")) == "ab zoo, Größe"
     assert vocabulary.encode("π").tolist() == [UNK]
@@ -40,7 +41,7 @@ def test_wordpiece_splits_words_and_knows_what_it_does_not_know():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_special_tokens_are_never_in_a_text_and_never_shown(kind):
+def test_encoding_never_gives_special_tokens_and_decoding_skips_them(kind):
     vocabulary = Subwords.train(TEXTS, kind=kind, vocab_size=280)
     assert MASK not in vocabulary.encode("[MASK]")
     tokens = [BOS, *vocabulary.encode("aab ab"), SEP, EOS, PAD, PAD]
@@ -77,7 +78,7 @@ def test_save_and_load(kind, tmp_path):
 
 
 def test_another_file_is_refused_by_name(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nothing.json. To make one: python -m experiments.tokenizer"):
+    with pytest.raises(UserError, match="nothing.json. To make one: python -m experiments.tokenizer"):
         Subwords.load(tmp_path / "nothing.json")
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ValueError, match="config.json does not hold a tokenizer"):

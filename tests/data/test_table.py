@@ -1,4 +1,4 @@
-"""The table of sets: every entry can be called from a config, and checked before it is."""
+"""The table of sets: a config can choose every entry, and its fields can be checked before it is called."""
 
 import inspect
 

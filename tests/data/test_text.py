@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.errors import UserError
 from data.pipeline import evaluation_batches
 from data.subwords import Subwords
 from data.text import Windows, text_dataset, text_file, tiny_shakespeare
@@ -66,9 +67,9 @@ def test_the_caller_may_change_a_batch():
 
 @pytest.mark.parametrize(
     "tokens, context, message",
-    [(TOKENS, 0, "context .* got 0"), (TOKENS[:1], 7, "2 tokens or more .* got 1")],
+    [(TOKENS, 0, "context = 0: expected at least 1"), (TOKENS[:1], 7, "has 1 tokens: expected 2 or more")],
 )
-def test_windows_that_cannot_be_are_named(tokens, context, message):
+def test_a_context_or_text_that_is_too_short_is_named(tokens, context, message):
     with pytest.raises(ValueError, match=message):
         Windows(tokens, context=context)
 
@@ -78,57 +79,58 @@ def test_tiny_shakespeare_has_its_known_sizes():
     folder = root / "tiny_shakespeare"
     if not folder.exists():
         pytest.skip(f"{folder} is not there")
-    found = tiny_shakespeare(context=64)
-    assert found.facts["vocab_size"] == 65 == len(found.vocabulary)
-    batches = list(evaluation_batches(found.evaluation, batch_size=97))
+    dataset = tiny_shakespeare(context=64)
+    assert dataset.vocabulary is not None
+    assert dataset.facts["vocab_size"] == 65 == len(dataset.vocabulary)
+    batches = list(evaluation_batches(dataset.evaluation, batch_size=97))
     assert sum(batch["weights"].sum() for batch in batches) == 55_770 - 1
-    start = found.train.examples(np.array([0]))["inputs"]["tokens"][0]
-    assert found.vocabulary.decode(start).startswith("First Citizen:\nBefore we proceed")
+    start = dataset.train.examples(np.array([0]))["inputs"]["tokens"][0]
+    assert dataset.vocabulary.decode(start).startswith("First Citizen:\nBefore we proceed")
 
 
 def test_a_text_file_of_ones_own(tmp_path):
     path = tmp_path / "text.txt"
     path.write_text("0123456789" * 10, encoding="utf-8")
-    found = text_file(path=str(path), context=7)
-    assert found.facts == {"vocab_size": 10, "context": 7} and found.evaluation_name == "validation"
+    dataset = text_file(path=str(path), context=7)
+    assert dataset.facts == {"vocab_size": 10, "context": 7} and dataset.evaluation_name == "validation"
     counted = [
         sum(batch["weights"].sum() for batch in evaluation_batches(s, batch_size=3))
-        for s in (found.train, found.evaluation)
+        for s in (dataset.train, dataset.evaluation)
     ]
     assert counted == [90 - 1, 10 - 1]
 
 
-def test_a_tokenizer_gives_pieces_of_words_and_slices_still_count_characters(tmp_path):
+def test_a_tokenizer_gives_word_pieces_and_slices_still_count_characters(tmp_path):
     text = "the cat and the dog – " * 30
     (tmp_path / "text.txt").write_text(text, encoding="utf-8")
     Subwords.train([text], kind="bpe", vocab_size=280).save(tmp_path / "tokenizer.json")
-    found = text_file(
+    dataset = text_file(
         path=str(tmp_path / "text.txt"), tokenizer=str(tmp_path / "tokenizer.json"), context=5, train="train[:44]"
     )
-    assert isinstance(found.vocabulary, Subwords) and found.facts["vocab_size"] == len(found.vocabulary)
-    first = found.train.examples(np.arange(len(found.train)))
+    assert isinstance(dataset.vocabulary, Subwords) and dataset.facts["vocab_size"] == len(dataset.vocabulary)
+    first = dataset.train.examples(np.arange(len(dataset.train)))
     tokens = np.append(first["inputs"]["tokens"][first["weights"] == 1], first["targets"][first["weights"] == 1][-1])
-    assert found.vocabulary.decode(tokens) == text[:44] and len(tokens) < 44
+    assert dataset.vocabulary.decode(tokens) == text[:44] and len(tokens) < 44
 
 
 def test_a_bad_text_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no text file .*absent.txt"):
+    with pytest.raises(UserError, match="no text file .*absent.txt"):
         text_file(path=str(tmp_path / "absent.txt"), context=7)
     (tmp_path / "latin.txt").write_bytes("eins\nzwei\ndrei ä\n".encode("latin-1"))
     with pytest.raises(ValueError, match="latin.txt, line 3: not UTF-8"):
         text_file(path=str(tmp_path / "latin.txt"), context=7)
     (tmp_path / "short.txt").write_text("abcdefghij")
-    with pytest.raises(ValueError, match="2 tokens or more .* got 1"):
+    with pytest.raises(ValueError, match="has 1 tokens: expected 2 or more"):
         text_file(path=str(tmp_path / "short.txt"), context=7)
 
 
 def test_another_vocabulary_than_that_of_the_run_is_refused(tmp_path):
     path = tmp_path / "vocabulary.json"
-    made = text_dataset(
+    ours = text_dataset(
         "ours", {"train": "abc abc", "validation": "cab"}, "train", "validation", context=2, jitter=False
     )
-    made.keep_vocabulary(path, write=True)
-    made.keep_vocabulary(path, write=False)
+    ours.keep_vocabulary(path, write=True)
+    ours.keep_vocabulary(path, write=False)
     other = text_dataset(
         "ours", {"train": "abd abd", "validation": "dab"}, "train", "validation", context=2, jitter=False
     )

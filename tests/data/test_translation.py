@@ -1,8 +1,9 @@
-"""Translation from the user's files: splits by name, and which line of which file is at fault."""
+"""Translation from the user's files: splits by name, and how a malformed line is reported."""
 
 import numpy as np
 import pytest
 
+from core.errors import UserError
 from data.subwords import Subwords
 from data.translation import translation
 
@@ -25,40 +26,40 @@ def load(folder, **more):
     return translation(path=str(folder), tokenizer=str(folder / "tokenizer.json"), **fields | more)
 
 
-def text(found, batch, row):
+def text(dataset, batch, row):
     source = batch["inputs"]["source"][row][batch["inputs"]["source_mask"][row]]
-    return found.vocabulary.decode(source), found.vocabulary.decode(batch["targets"][row])
+    return dataset.vocabulary.decode(source), dataset.vocabulary.decode(batch["targets"][row])
 
 
-def test_lines_belong_together(folder):
-    found = load(folder)
-    batch = found.train.examples(np.arange(3))
-    assert [text(found, batch, row) for row in range(3)] == list(zip(ENGLISH, GERMAN))
-    assert found.facts == {"source_vocab_size": 263, "vocab_size": 263, "source_context": 17, "context": 24}
-    assert (len(found.evaluation), found.evaluation_name) == (1, "validation")
+def test_line_n_of_one_file_is_translated_by_line_n_of_the_other(folder):
+    dataset = load(folder)
+    batch = dataset.train.examples(np.arange(3))
+    assert [text(dataset, batch, row) for row in range(3)] == list(zip(ENGLISH, GERMAN))
+    assert dataset.facts == {"source_vocab_size": 263, "vocab_size": 263, "source_context": 17, "context": 24}
+    assert (len(dataset.evaluation), dataset.evaluation_name) == (1, "validation")
 
 
-def test_splits_are_files_and_can_be_cut_and_turned_around(folder):
-    found = load(folder, source="de", target="en", source_length=23, length=18, train="train[1:]+test_2016")
-    batch = found.train.examples(np.arange(4))
-    assert text(found, batch, 3) == ("zwei Katzen", "two cats") and text(found, batch, 1) == (GERMAN[2], ENGLISH[2])
+def test_splits_are_files_and_can_be_sliced_and_reversed(folder):
+    dataset = load(folder, source="de", target="en", source_length=23, length=18, train="train[1:]+test_2016")
+    batch = dataset.train.examples(np.arange(4))
+    assert text(dataset, batch, 3) == ("zwei Katzen", "two cats") and text(dataset, batch, 1) == (GERMAN[2], ENGLISH[2])
 
 
 def test_long_pairs_are_left_out_of_training_and_counted(folder, capsys):
-    found = load(folder, source_length=11)
-    assert len(found.train) == 2 and "1 of 3 pairs of 'train' are too long and left out" in capsys.readouterr().out
+    dataset = load(folder, source_length=11)
+    assert len(dataset.train) == 2 and "1 of 3 pairs of 'train' are too long and left out" in capsys.readouterr().out
     assert len(load(folder, length=23).train) == 2  # 23 bytes and the end are 24
     load(folder)
     assert "too long" not in capsys.readouterr().out.splitlines()[-1:]
 
 
 def test_no_pair_is_left_out_of_the_evaluation(folder):
-    found = load(folder, source_length=11, length=13, evaluation="train[1:]")
-    batch, evaluated = found.train.examples(np.arange(1)), found.evaluation.examples(np.arange(2))
+    dataset = load(folder, source_length=11, length=13, evaluation="train[1:]")
+    batch, evaluated = dataset.train.examples(np.arange(1)), dataset.evaluation.examples(np.arange(2))
     assert (batch["inputs"]["source"].shape, batch["targets"].shape) == ((1, 11), (1, 13))
     assert (evaluated["inputs"]["source"].shape, evaluated["targets"].shape) == ((2, 17), (2, 24))
-    assert [text(found, evaluated, row) for row in range(2)] == list(zip(ENGLISH, GERMAN))[1:]
-    assert (found.facts["source_context"], found.facts["context"]) == (17, 24)  # what a model must have room for
+    assert [text(dataset, evaluated, row) for row in range(2)] == list(zip(ENGLISH, GERMAN))[1:]
+    assert (dataset.facts["source_context"], dataset.facts["context"]) == (17, 24)  # lengths that a model must allow
 
 
 def test_a_length_that_fits_nothing_is_an_error(folder):
@@ -82,10 +83,10 @@ def test_a_malformed_file_is_named_with_the_line(folder, name, content, words):
 
 
 def test_missing_files_and_splits_are_named(folder, tmp_path):
-    with pytest.raises(FileNotFoundError, match="no pair of files such as train.en and train.fr"):
+    with pytest.raises(UserError, match="no pair of files such as train.en and train.fr"):
         load(folder, target="fr")
     with pytest.raises(ValueError, match="has no split 'val'. It has test_2016 .2., train .3., validation .1."):
         load(folder, evaluation="val")
     (folder / "tokenizer.json").unlink()
-    with pytest.raises(FileNotFoundError, match="To make one: python -m experiments.tokenizer"):
+    with pytest.raises(UserError, match="To make one: python -m experiments.tokenizer"):
         load(folder)

@@ -13,9 +13,9 @@ import shutil
 import sys
 
 from safetensors.torch import load_file, save_file
-import torch
-import transformers
-from transformers import BartConfig, BertConfig, GPT2Config, MarianConfig, PerceiverConfig, T5Config, ViTConfig
+import torch  # pyright: ignore[reportMissingImports] # it runs in an environment of its own
+import transformers  # pyright: ignore[reportMissingImports] # it runs in an environment of its own
+from transformers import BartConfig, BertConfig, GPT2Config, MarianConfig, PerceiverConfig, T5Config, ViTConfig  # pyright: ignore[reportMissingImports] # it runs in an environment of its own
 
 
 def gpt2(vocab, context, width, depth, heads, **more):
@@ -247,42 +247,42 @@ PAIR_NAMES = {"source": "input_ids", "source_mask": "attention_mask", "tokens": 
 def outputs(model, inputs):
     """The logits, one array a head, and every hidden state."""
     names = PAIR_NAMES if "source" in inputs else NAMES
-    given = {names[name]: x for name, x in inputs.items()}
-    if "pixel_values" in given:
-        given["pixel_values"] = given["pixel_values"].permute(0, 3, 1, 2)
-    if "attention_mask" in given:
-        given["attention_mask"] = given["attention_mask"].long()
+    arguments = {names[name]: x for name, x in inputs.items()}
+    if "pixel_values" in arguments:
+        arguments["pixel_values"] = arguments["pixel_values"].permute(0, 3, 1, 2)
+    if "attention_mask" in arguments:
+        arguments["attention_mask"] = arguments["attention_mask"].long()
     if "source" in inputs:
-        return of_pairs(model, given)
+        return of_pairs(model, arguments)
     if isinstance(model.config, PerceiverConfig):
-        found = model(**given, output_hidden_states=True)
-        logits = found.logits[:, : given["input_ids"].shape[1]] if found.logits.ndim == 3 else found.logits
-        return [logits], found.hidden_states
+        output = model(**arguments, output_hidden_states=True)
+        logits = output.logits[:, : arguments["input_ids"].shape[1]] if output.logits.ndim == 3 else output.logits
+        return [logits], output.hidden_states
     body = getattr(model, model.base_model_prefix, model)
-    hidden = body(**given, output_hidden_states=True)
+    hidden = body(**arguments, output_hidden_states=True)
     hidden = [*hidden.hidden_states[:-1], hidden.last_hidden_state]
-    found = model(**given)
+    output = model(**arguments)
     if isinstance(model, BODIES):
-        pooled = model(**given).pooler_output
+        pooled = model(**arguments).pooler_output
         return [hidden[-1]] if pooled is None else [hidden[-1], pooled], hidden
     if body is model:
         return [hidden[-1] @ model.get_input_embeddings().weight.T], hidden
-    names = ["prediction_logits", "seq_relationship_logits"] if "prediction_logits" in found else ["logits"]
-    return [found[name] for name in names], hidden
+    names = ["prediction_logits", "seq_relationship_logits"] if "prediction_logits" in output else ["logits"]
+    return [output[name] for name in names], hidden
 
 
-def of_pairs(model, given):
+def of_pairs(model, arguments):
     """The same for an encoder-decoder: the hidden states of the encoder, then those of the decoder."""
-    source = {"input_ids": given["input_ids"], "attention_mask": given["attention_mask"]}
+    source = {"input_ids": arguments["input_ids"], "attention_mask": arguments["attention_mask"]}
     encoder = model.get_encoder()(**source, output_hidden_states=True)
     decoder = model.get_decoder()(
-        input_ids=given["decoder_input_ids"], encoder_hidden_states=encoder.last_hidden_state,
-        encoder_attention_mask=given["attention_mask"], output_hidden_states=True,
+        input_ids=arguments["decoder_input_ids"], encoder_hidden_states=encoder.last_hidden_state,
+        encoder_attention_mask=arguments["attention_mask"], output_hidden_states=True,
     )  # fmt: skip
-    hidden = [x for found in (encoder, decoder) for x in (*found.hidden_states[:-1], found.last_hidden_state)]
-    found = model(**given)
-    if "logits" in found:
-        return [found.logits], hidden
+    hidden = [x for output in (encoder, decoder) for x in (*output.hidden_states[:-1], output.last_hidden_state)]
+    output = model(**arguments)
+    if "logits" in output:
+        return [output.logits], hidden
     return [hidden[-1] @ model.get_input_embeddings().weight.T], hidden
 
 
@@ -310,7 +310,7 @@ def generate(model, inputs) -> dict[str, torch.Tensor]:
 
 def loss(logits, targets, mask):
     """The sum over heads of the mean cross-entropy, in nats, where there is no padding."""
-    total = 0
+    total = torch.zeros(())
     for x, target in zip(logits, targets):
         nll = -x.log_softmax(-1).gather(-1, target[..., None])[..., 0]
         weight = torch.ones(x.shape[:-1]) if x.ndim < 3 or mask is None else mask.float()
@@ -349,16 +349,16 @@ def write(folder: Path, sizes: str) -> None:
 
 def gradients(model, folder: Path) -> dict[str, torch.Tensor]:
     """The gradients under the names that they have in files, which are not those in memory; statistics have none."""
-    known = {name: x.detach().clone() for name, x in weights(model).items()}
+    originals = {name: x.detach().clone() for name, x in weights(model).items()}
     with torch.no_grad():
         for x in weights(model).values():
             x.copy_(torch.zeros_like(x) if x.grad is None else x.grad)
         model.save_pretrained(folder / "gradients")
         for name, x in weights(model).items():
-            x.copy_(known[name])
-    found = load_file(folder / "gradients" / "model.safetensors")
+            x.copy_(originals[name])
+    stored = load_file(folder / "gradients" / "model.safetensors")
     shutil.rmtree(folder / "gradients")
-    return {name: x for name, x in found.items() if not name.endswith(STATISTICS)}
+    return {name: x for name, x in stored.items() if not name.endswith(STATISTICS)}
 
 
 def curve(model, inputs, targets, rate: float = 0.1, steps: int = 7) -> torch.Tensor:
@@ -383,7 +383,7 @@ def check(folder: Path) -> None:
         bare = model_class in BODIES and not any("pooler" in name for name in load_file(path / "model.safetensors"))
         more = {"add_pooling_layer": False} if bare else {}
         model, about = model_class.from_pretrained(path, config=config, output_loading_info=True, **more)
-        if wrong := {name: found for name, found in about.items() if found}:
+        if wrong := {name: names for name, names in about.items() if names}:
             sys.exit(f"{path}: the reference says {wrong}")
         expected = load_file(path.parent / "expected.safetensors")
         inputs = {name.removeprefix("inputs."): x for name, x in expected.items() if name.startswith("inputs.")}
@@ -396,11 +396,11 @@ def check(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Writes what transformers computes, or reads what we saved.")
     parser.add_argument("do", choices=["write", "check"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sizes", choices=["small", "all"], default="small")
-    given = parser.parse_args()
+    args = parser.parse_args()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    write(given.folder, given.sizes) if given.do == "write" else check(given.folder)
+    write(args.folder, args.sizes) if args.do == "write" else check(args.folder)

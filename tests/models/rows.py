@@ -1,5 +1,7 @@
 """A small model of every architecture, with inputs, an objective and targets for it, and its number of parameters."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -12,7 +14,7 @@ VALUES = jax.random.normal(jax.random.key(6), (8, 11))
 IMAGES = jax.random.uniform(jax.random.key(2), (8, 15, 10, 3))
 
 # name: (fields, inputs, (objective, targets), parameters)
-ROWS = {
+ROWS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, Any], int]] = {
     "bert": (
         dict(
             vocab_size=23, context=13, width=14, depth=3, heads=7, mlp_width=17, head="masked", norm_order="pre"

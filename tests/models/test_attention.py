@@ -1,5 +1,7 @@
 """Every row of the table in `models/attention.py`, against hand-computed values or another way to the same result."""
 
+from typing import Any
+
 from flax import nnx
 import jax
 import jax.numpy as jnp
@@ -41,9 +43,9 @@ def test_a_query_finds_its_key():
     values = jnp.array([[1.0, 0, 0], [10, 0, 0], [100, 5, 0], [1000, 6, 0]]).reshape(1, 4, 1, 3)
     query = jnp.array([[0.0, 10, 0], [0, 0, 10]]).reshape(1, 2, 1, 3)
     weights = softargmax(dot_product(query, keys, scale=1 / 8))
-    found = mix(weights, values)[0, :, 0]
-    np.testing.assert_allclose(found[0], [10.004, 4.1e-5, 0], rtol=1e-3, atol=1e-7)
-    np.testing.assert_allclose(found[1], [549.998, 5.49998, 0], rtol=1e-5, atol=1e-6)
+    mixed = mix(weights, values)[0, :, 0]
+    np.testing.assert_allclose(mixed[0], [10.004, 4.1e-5, 0], rtol=1e-3, atol=1e-7)
+    np.testing.assert_allclose(mixed[1], [549.998, 5.49998, 0], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("groups", [1, 2, 3, 6])
@@ -88,7 +90,7 @@ def test_a_row_without_keys_gives_zeros_and_finite_gradients(monkeypatch, backen
     np.testing.assert_allclose(weights[0].sum(-1), 1, rtol=1e-6)
 
 
-def test_masked_keys_cannot_be_felt():
+def test_masked_keys_have_no_influence():
     query, key, value = draw(B, T, H, K), draw(B, S, H, K, seed=1), draw(B, S, H, K, seed=2)
     mask = jnp.arange(S)[None, None, None, :] < 8
     gradients = jax.grad(lambda k, v: attend(query, k, v, mask=mask).sum(), (0, 1))(key, value)
@@ -141,9 +143,10 @@ def test_kernel_ridge_regression_agrees_with_scikit_learn():
         kernel = lambda a, b: jnp.exp(gaussian(a[None, :, None], b[None, :, None], bandwidth=1 / np.sqrt(2)))
         weights = ridge(kernel(x, x)[0, 0], 0.1)(kernel(new, x))
         mine = mix(weights, jnp.asarray(y)[None, :, None, None])[0, :, 0, 0]
-        theirs = KernelRidge(alpha=0.1, kernel="rbf", gamma=1.0).fit(x, y).predict(new)
+        regression: Any = KernelRidge(kernel="rbf", gamma=1.0).set_params(alpha=0.1)
+        theirs = regression.fit(x, y).predict(new)
         np.testing.assert_allclose(mine, theirs, atol=1e-12)
-    assert (weights < 0).any()  # which no attention's are
+    assert (weights < 0).any()  # unlike those of any attention
     with pytest.raises(ValueError, match="takes no mask"):
         ridge(jnp.eye(3), 0.1)(jnp.ones((1, 1, 2, 3)), jnp.ones(3, bool))
 
@@ -155,13 +158,19 @@ def test_equal_norm_keys_make_attention_a_kernel_smoother():
     np.testing.assert_allclose(attend(query, key, value), smoother, atol=1e-5)
 
 
-def flax_twin(mine: Attention, width: int) -> nnx.MultiHeadAttention:
+def watch(module: Attention) -> Any:
+    """Called like the module; returns the weights too."""
+    return nnx.capture(module, AttentionWeights)
+
+
+def flax_twin(mine: Attention, width: int) -> Any:
     """Flax's own module with the same weights."""
-    twin = nnx.MultiHeadAttention(H, width, decode=False, rngs=nnx.Rngs(1))
+    twin: Any = nnx.MultiHeadAttention(H, width, decode=False, rngs=nnx.Rngs(1))
     for name in ("query", "key", "value"):
         layer = getattr(mine, name)
         getattr(twin, name).kernel[...] = layer.kernel[...].reshape(width, H, -1)
         getattr(twin, name).bias[...] = layer.bias[...].reshape(H, -1)
+    assert mine.out.bias is not None
     twin.out.kernel[...] = mine.out.kernel[...].reshape(H, -1, width)
     twin.out.bias[...] = mine.out.bias[...]
     return twin
@@ -171,7 +180,7 @@ def flax_twin(mine: Attention, width: int) -> nnx.MultiHeadAttention:
 def test_agrees_with_flax_on_shared_weights(causal):
     mine = Attention(width=D, heads=H, causal=causal, rngs=nnx.Rngs(0))
     for path, x in nnx.to_flat_state(nnx.state(mine)):
-        x[...] = 0.2 * draw(*x[...].shape, seed=len(path[0]))  # biases too
+        x[...] = 0.2 * draw(*x[...].shape, seed=len(str(path[0])))  # biases too
     x, mask = draw(B, T, D), jnp.arange(T)[None, None, None, :] < jnp.array([T, 4])[:, None, None, None]
     full = mask & jnp.tril(jnp.ones((T, T), bool)) if causal else mask
     theirs = flax_twin(mine, D)(x, mask=full)
@@ -188,7 +197,7 @@ def test_cross_attention_agrees_with_flax():
 def test_watching_changes_nothing(fields):
     mine = Attention(width=60, heads=H, rngs=nnx.Rngs(0), **fields)
     x = draw(B, T, 60)
-    (watched, _), seen = nnx.capture(mine, AttentionWeights)(x)
+    (watched, _), seen = watch(mine)(x)
     np.testing.assert_allclose(watched, mine(x)[0], atol=1e-5)
     (weights,) = seen["weights"].get_value()
     assert weights.shape == (B, H, T, T)
@@ -200,7 +209,7 @@ def test_watching_changes_nothing(fields):
 def test_rotary_scores_depend_on_offsets_only():
     mine = Attention(width=60, heads=H, rotary=True, rngs=nnx.Rngs(0))
     x = jnp.broadcast_to(draw(1, 1, 60), (1, T, 60))  # the same content everywhere
-    _, seen = nnx.capture(mine, AttentionWeights)(x)
+    _, seen = watch(mine)(x)
     scores = jnp.log(seen["weights"].get_value()[0])[0]
     differences = scores[:, 1:, 1:] - scores[:, 1:, :-1]  # a row's constant drops out
     np.testing.assert_allclose(differences[:, 1:, 1:], differences[:, :-1, :-1], atol=1e-4)
@@ -230,7 +239,8 @@ def test_a_gate_starts_closed_and_can_open():
 def test_variants_of_score_and_weigh_are_used():
     x = draw(B, T, D)
     outs = {}
-    for fields in ({}, {"score": "additive"}, {"weigh": "hard"}, {"beta": 0.0}):
+    choices: list[dict[str, Any]] = [{}, {"score": "additive"}, {"weigh": "hard"}, {"beta": 0.0}]
+    for fields in choices:
         outs[str(fields)] = Attention(width=D, heads=H, rngs=nnx.Rngs(0), **fields)(x)[0]
     a, b, c, d = outs.values()
     for other in (b, c, d):

@@ -1,6 +1,7 @@
-"""Beam search: against a plain search, and against the scores of all targets that there are."""
+"""Beam search: against a plain search, and against the scores of all possible targets."""
 
 from itertools import product
+from typing import Any
 
 from flax import nnx
 import jax
@@ -16,11 +17,13 @@ SOURCE = jax.random.randint(jax.random.key(1), (3, 7), 0, 11)
 MASK = jnp.arange(7) < jnp.array([7, 4, 2])[:, None]
 RELATIVE = {"positions": "none", "relative_buckets": 6, "relative_farthest": 5, "scan": True}
 CHOICES = [{}, RELATIVE, {"positions": "rotary", "kv_heads": 1, "norm_order": "post"}]
+FIELDS: dict[str, Any] = dict(
+    source_vocab_size=11, vocab_size=V, source_context=7, context=13, width=28, depth=2, heads=7, shared=False
+)
 
 
-def build(**more):
-    fields = dict(source_vocab_size=11, vocab_size=V, source_context=7, context=13, width=28, depth=2, heads=7)
-    return EncoderDecoder(**fields | {"shared": False} | more, rngs=nnx.Rngs(0))
+def build(**more: Any) -> Any:
+    return EncoderDecoder(**FIELDS | more, rngs=nnx.Rngs(0))
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +47,10 @@ def without_cache(model):
 
 
 def plain_search(log_p, row: int, *, length: int, beams: int, length_penalty: float):
-    """What `beam_search` says that it does, with lists: targets, and their scores."""
+    """What the docstring of `models.beam_search` describes, with lists: targets, and their scores."""
     score = lambda item: item[1] / len(item[0]) ** length_penalty
-    going, finished = [((), 0.0)], []
+    going: list[tuple[tuple[int, ...], float]] = [((), 0.0)]
+    finished: list[tuple[tuple[int, ...], float]] = []
     for number in range(1, length + 1):
         longer = [
             ((*target, token), total + p) for target, total in going for token, p in enumerate(log_p(row, target))
@@ -90,7 +94,7 @@ def test_a_few_beams_do_as_a_plain_search_without_cache(more):
 @pytest.mark.parametrize("length_penalty", [0.0, 0.6, 3.0])
 def test_enough_beams_find_all_targets_in_their_order(model, length_penalty):
     open_ = [token for token in range(V) if token != EOS]
-    # Of 0, 1 or 2 tokens and then the end, or of 3 tokens.
+    # All targets: 0, 1 or 2 tokens and then the end, or 3 tokens.
     targets = [(*start, EOS) for size in range(3) for start in product(open_, repeat=size)] + [
         *product(open_, repeat=3)
     ]
@@ -101,9 +105,9 @@ def test_enough_beams_find_all_targets_in_their_order(model, length_penalty):
         total = sum(log_p(1, target[:place])[token] for place, token in enumerate(target))
         filled = (*target, *[EOS] * (3 - len(target)))
         expected[filled] = total / len(target) ** length_penalty
-    found = dict(zip(map(tuple, tokens[0, :-2].tolist()), scores[0, :-2].tolist()))
-    assert found.keys() == expected.keys()
-    assert all(found[target] == pytest.approx(expected[target], rel=1e-4) for target in expected)
+    scored = dict(zip(map(tuple, tokens[0, :-2].tolist()), scores[0, :-2].tolist()))
+    assert scored.keys() == expected.keys()
+    assert all(scored[target] == pytest.approx(expected[target], rel=1e-4) for target in expected)
     assert (np.diff(scores[0, :-2]) <= 0).all() and (scores[0, -2:] == -np.inf).all()
 
 
@@ -133,11 +137,10 @@ def test_it_stops_when_all_have_ended(model):
         def decode(self, tokens, cache):
             jax.debug.callback(lambda: calls.append(1))
             logits, cache = super().decode(tokens, cache)
-            # The end is nearly sure in the third step.
+            # In the third step the target almost certainly ends.
             return logits + jnp.where(cache["length"] == 3, 50.0, -50.0) * (jnp.arange(V) == EOS), cache
 
-    fields = dict(source_vocab_size=11, vocab_size=V, source_context=7, context=13, width=28, depth=2, heads=7)
-    tokens, _ = search(Counting(**fields, shared=False, rngs=nnx.Rngs(0)), length=13, beams=2)
+    tokens, _ = search(Counting(**FIELDS, rngs=nnx.Rngs(0)), length=13, beams=2)
     jax.effects_barrier()
     assert len(calls) == 3
     assert (tokens[..., 2:] == EOS).all() and (tokens[..., :2] != EOS).all()

@@ -1,4 +1,6 @@
-"""What makes a BERT: both sides are seen, padding is not, and one encoder serves four heads."""
+"""What makes a BERT: it sees both sides but no padding, and one encoder serves all heads."""
+
+from typing import Any
 
 from flax import nnx
 import jax
@@ -9,15 +11,15 @@ import pytest
 from models import Bert
 from training.state import split
 
-FIELDS = dict(vocab_size=23, context=13, width=28, depth=2, heads=7)
+FIELDS: dict[str, Any] = dict(vocab_size=23, context=13, width=28, depth=2, heads=7)
 TOKENS = jax.random.randint(jax.random.key(1), (3, 11), 0, 23)
 SEGMENTS = (jnp.arange(11) > jnp.array([4, 6, 9])[:, None]).astype(int)
 MASK = jnp.arange(11) < jnp.array([11, 7, 2])[:, None]
 STACKS = [{}, {"scan": True}, {"norm_order": "pre"}, {"norm_order": "pre", "scan": True}]
 
 
-def bert(head="masked", **more):
-    return Bert(**(FIELDS | {"head": head} | more), rngs=nnx.Rngs(0))
+def bert(head: str = "masked", **more: Any) -> Any:
+    return Bert(**FIELDS | more, head=head, rngs=nnx.Rngs(0))
 
 
 def test_every_position_sees_both_sides():
@@ -28,10 +30,10 @@ def test_every_position_sees_both_sides():
 
 
 @pytest.mark.parametrize("more", STACKS, ids=str)
-def test_padding_is_not_felt_by_gradient(more):
+def test_padding_has_no_influence_by_gradient(more):
     model = bert(**more)
     x = jax.random.normal(jax.random.key(2), (3, 11, 28))
-    # The sum of squares behind a norm would have no gradient.
+    # Cubed: behind a norm, the sum of squares has no gradient.
     counted = lambda x: ((model.blocks(x, mask=MASK[:, None, None, :])[0] ** 3) * MASK[..., None]).sum()
     felt = jnp.abs(jax.jit(jax.grad(counted))(x)).max(axis=2) > 0
     np.testing.assert_array_equal(felt, MASK)
@@ -58,7 +60,7 @@ def test_padding_changes_no_output(head):
         np.testing.assert_allclose(a[1, :7] if a.ndim == 3 else a[1], short[0], atol=1e-5)
 
 
-def test_a_row_of_padding_gives_numbers():
+def test_a_row_of_padding_gives_finite_numbers():
     out = jax.jit(bert())(TOKENS, mask=jnp.zeros((3, 11), bool))
     assert jnp.isfinite(out).all()
 
@@ -112,7 +114,7 @@ def test_defaults_are_those_of_the_paper():
     "wrong, words",
     [
         ({"head": "nsp"}, "head='nsp': expected one of masked, pretraining, next, classification, tagging"),
-        ({"head": "tagging"}, "'tagging' needs to know how many classes"),
+        ({"head": "tagging"}, "head='tagging' needs classes, the number of classes"),
     ],
     ids=str,
 )

@@ -1,4 +1,4 @@
-"""Sampling: the right tokens are kept, and what is written is what the model says, with the cache or without."""
+"""Sampling: the right tokens are kept, and the text follows the model's logits, with the cache or without."""
 
 from functools import partial
 

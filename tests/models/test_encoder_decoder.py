@@ -1,4 +1,6 @@
-"""What makes an encoder-decoder: it sees all of the source and the past of the target, and padding is not felt."""
+"""What makes an encoder-decoder: it sees all of the source and the past of the target, and padding has no influence."""
+
+from typing import Any
 
 from flax import nnx
 import jax
@@ -10,7 +12,9 @@ from models import EncoderDecoder
 from models.attention import AttentionWeights
 from training.state import merge, split
 
-FIELDS = dict(source_vocab_size=23, vocab_size=23, source_context=7, context=13, width=28, depth=2, heads=7)
+FIELDS: dict[str, Any] = dict(
+    source_vocab_size=23, vocab_size=23, source_context=7, context=13, width=28, depth=2, heads=7
+)
 SOURCE = jax.random.randint(jax.random.key(1), (3, 7), 0, 23)
 TOKENS = jax.random.randint(jax.random.key(2), (3, 11), 0, 23)
 MASK = jnp.arange(7) < jnp.array([7, 4, 2])[:, None]
@@ -22,7 +26,7 @@ CHOICES = [
 ]
 
 
-def build(**more):
+def build(**more: Any) -> Any:
     return EncoderDecoder(**(FIELDS | more), rngs=nnx.Rngs(0))
 
 
@@ -31,16 +35,16 @@ def logits_of(model):
 
 
 def behind_tables(model, source_BSD, tokens_BTD, source_mask):
-    """What is behind the embeddings, to take gradients by them."""
+    """The model without its embeddings, for gradients with respect to embedded tokens."""
     mask = source_mask[:, None, None]
     return model.decoder(tokens_BTD, source=model.encoder(source_BSD, mask=mask)[0], source_mask=mask)[0]
 
 
 @pytest.mark.parametrize("more", CHOICES, ids=str)
-def test_what_is_felt_by_gradient(more):
+def test_what_has_influence_by_gradient(more):
     model = build(**more)
     x, y = (jax.random.normal(jax.random.key(seed), (3, n, 28)) for seed, n in ((3, 7), (4, 11)))
-    # The sum over features alone would have no gradient behind a norm.
+    # Cubed: behind a norm, the sum over features alone has no gradient.
     cubed = lambda x, y, t: (behind_tables(model, x, y, MASK)[:, t] ** 3).sum()
     gradients = jax.jit(jax.grad(cubed, (0, 1)))
     for t in (0, 4, 10):
@@ -105,7 +109,7 @@ def test_cross_attention_can_be_captured():
     assert shapes == [(3, 7, 7, 7), (3, 7, 11, 7), (3, 7, 11, 11)]
 
 
-def test_order_is_felt_only_through_positions():
+def test_order_matters_only_through_positions():
     swapped = SOURCE[:, ::-1]
     without, positioned = logits_of(build(positions="none")), logits_of(build())
     np.testing.assert_allclose(without(swapped, TOKENS), without(SOURCE, TOKENS), atol=1e-5)
@@ -120,7 +124,7 @@ def test_tables_are_shared_and_tied_or_not():
 
 
 def test_what_scales_embeddings():
-    """One table of another scale makes up for where it is scaled."""
+    """A table of another scale compensates for the scaling."""
     models = {scale: build(embedding_scale=scale, positions="none") for scale in ("in", "out", "none")}
     before, after, none = (models[scale] for scale in ("in", "out", "none"))
     after.embedding.embedding[...] = before.embedding.embedding[...] * 28**0.5

@@ -31,7 +31,7 @@ def build(name, fields, **more):
 
 
 def value_and_gradients(loss, model):
-    """As one program: operation by operation each would be compiled by itself."""
+    """As one program, which compiles faster than each operation by itself."""
     structure, parameters = split(model)
     return jax.jit(jax.value_and_grad(lambda parameters: loss(merge(structure, parameters))))(parameters)
 
@@ -53,7 +53,7 @@ def test_split_and_merge_give_the_same_model(row):
 
 @functools.cache
 def trained_on(name, **more):
-    """The loss of two dropped-out layers, and the norm of its gradient."""
+    """The loss of a model of two layers with dropout, and the norm of its gradient."""
     fields, inputs, *_ = ROWS[name]
     loss = lambda model: (model(**inputs, key=jax.random.key(3)) ** 2).sum()
     value, gradients = value_and_gradients(loss, build(name, fields, depth=2, dropout=0.1, **more))
@@ -109,7 +109,7 @@ def test_choices_train_together(transformer, numbers):
     _, gradients = value_and_gradients(loss, model)
     assert all(jnp.isfinite(g).all() for g in gradients.values())
     idle = [path for path, g in gradients.items() if not g.any()]
-    assert all(path.endswith("key.bias") for path in idle)  # a softmax does not feel a constant added to all scores
+    assert all(path.endswith("key.bias") for path in idle)  # a constant added to all scores does not change a softmax
 
 
 def test_bfloat16_computes_close_to_float32_and_keeps_float32_parameters(row):

@@ -1,5 +1,7 @@
 """What makes a GPT a GPT: it cannot see the future, and its cache gives the same numbers as a full pass."""
 
+from typing import Any
+
 from flax import nnx
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,7 @@ import pytest
 
 from models import GPT
 
-FIELDS = dict(vocab_size=23, context=13, width=28, depth=2, heads=7)
+FIELDS: dict[str, Any] = dict(vocab_size=23, context=13, width=28, depth=2, heads=7)
 TOKENS = jax.random.randint(jax.random.key(1), (3, 11), 0, 23)
 CHOICES = [
     {},
@@ -19,11 +21,15 @@ CHOICES = [
 ]
 
 
+def build(**more: Any) -> Any:
+    return GPT(**(FIELDS | more), rngs=nnx.Rngs(0))
+
+
 @pytest.mark.parametrize("more", CHOICES, ids=str)
 def test_causal_by_gradient(more):
-    model = GPT(**(FIELDS | more), rngs=nnx.Rngs(0))
+    model = build(**more)
     x = jax.random.normal(jax.random.key(2), (3, 11, 28))
-    # The sum over features alone would have no gradient behind a norm.
+    # Cubed: behind a norm, the sum over features alone has no gradient.
     gradient = jax.jit(jax.grad(lambda x, t: (model.blocks(x)[0][:, t] ** 3).sum()))
     for t in (0, 4, 10):
         felt = jnp.abs(gradient(x, t)).max(axis=(0, 2))
@@ -32,14 +38,14 @@ def test_causal_by_gradient(more):
 
 @pytest.mark.parametrize("more", CHOICES, ids=str)
 def test_later_tokens_change_no_earlier_logits(more):
-    model = jax.jit(GPT(**(FIELDS | more), rngs=nnx.Rngs(0)))
+    model = jax.jit(build(**more))
     changed = model(TOKENS.at[:, 6].set(22 - TOKENS[:, 6])) != model(TOKENS)
     assert not changed[:, :6].any() and changed[:, 6:].any(axis=-1).all()
 
 
 @pytest.mark.parametrize("more", CHOICES, ids=str)
 def test_cached_equals_uncached(more):
-    model = GPT(**(FIELDS | more), rngs=nnx.Rngs(0))
+    model = build(**more)
     cache, parts, decode = model.new_cache(3), [], jax.jit(model.decode)
     for piece in (TOKENS[:, :4], TOKENS[:, 4:5], TOKENS[:, 5:6], TOKENS[:, 6:]):
         logits, cache = decode(piece, cache)
@@ -48,8 +54,8 @@ def test_cached_equals_uncached(more):
     np.testing.assert_allclose(jnp.concatenate(parts, axis=1), jax.jit(model)(TOKENS), atol=1e-5)
 
 
-def test_padding_is_not_felt():
-    model = jax.jit(GPT(**FIELDS, rngs=nnx.Rngs(0)))
+def test_padding_has_no_influence():
+    model = jax.jit(build())
     mask = jnp.arange(11) < jnp.array([11, 7, 2])[:, None]
     other = jnp.where(mask, TOKENS, 22 - TOKENS)
     a, b = model(TOKENS, mask=mask), model(other, mask=mask)
@@ -58,11 +64,11 @@ def test_padding_is_not_felt():
 
 
 def test_tied_head_is_the_embedding():
-    tied, untied = GPT(**FIELDS, rngs=nnx.Rngs(0)), GPT(**FIELDS, tied=False, rngs=nnx.Rngs(0))
+    tied, untied = build(), build(tied=False)
     assert tied.head is None
     assert untied.head.kernel[...].shape == (28, 23)
 
 
 def test_a_sequence_longer_than_the_context_is_refused():
     with pytest.raises(ValueError, match="14 is longer than the 13 positions"):
-        GPT(**FIELDS, rngs=nnx.Rngs(0))(jnp.zeros((1, 14), int))
+        build()(jnp.zeros((1, 14), int))

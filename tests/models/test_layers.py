@@ -1,28 +1,21 @@
 """Norms, MLP, dropout and positions, against their formulas."""
 
+from typing import Any
+
 from flax import nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.layers import (
-    MLP,
-    Dropout,
-    Embedding,
-    RelativePositions,
-    distance_buckets,
-    interpolate,
-    normalisation,
-    rotate,
-    sinusoids,
-)  # fmt: skip
+from models.layers import MLP, Dropout, Embedding, normalisation
+from models.positions import RelativePositions, distance_buckets, interpolate, rotate, sinusoids
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(3, 7, 10)), jnp.float32)
 
 
 def test_norms_by_hand():
-    settings = dict(epsilon=0.1, bias=True, dtype="float32", rngs=nnx.Rngs(0))
+    settings: dict[str, Any] = dict(epsilon=0.1, bias=True, dtype="float32", rngs=nnx.Rngs(0))
     layer = (X - X.mean(-1, keepdims=True)) / np.sqrt(X.var(-1, keepdims=True) + 0.1)
     np.testing.assert_allclose(normalisation("layer", 10, **settings)(X), layer, atol=1e-5)
     rms = X / np.sqrt((X**2).mean(-1, keepdims=True) + 0.1)
@@ -45,11 +38,11 @@ def test_geglu_by_hand():
 
 
 def test_buckets_of_distances_by_hand():
-    # Of 16 buckets a side, 8 are for the distances below 8, and 8 grow by 2^(1/2) each: 8, 11.3, 16, 22.6, 32, ...
+    # 16 buckets for each side: 8 for the distances below 8, and 8 that grow by 2^(1/2): 8, 11.3, 16, 22.6, 32, ...
     distance = np.array([0, -1, -7, -8, -11, -12, -16, -31, -32, -64, -90, -91, -500, 1, 7, 12, 32, 200])
     expected = [0, 1, 7, 8, 8, 9, 10, 11, 12, 14, 14, 15, 15, 17, 23, 25, 28, 31]
     assert distance_buckets(distance, 32, 128, causal=False).tolist() == expected
-    # Without a future 16 of 32 are for the distances below 16, and 16 grow by 8^(1/16).
+    # Causal: 16 of the 32 buckets are for the distances below 16, and 16 grow by 8^(1/16).
     distance = np.array([-15, -16, -32, -64, -127, -128, 0, 5])
     assert distance_buckets(distance, 32, 128, causal=True).tolist() == [15, 16, 21, 26, 31, 31, 0, 0]
 
@@ -122,7 +115,7 @@ def test_rotation_keeps_lengths_and_turns_by_the_position():
 def test_interpolation_of_positions_by_hand():
     table = jnp.array([[0.0], [2.0], [10.0], [12.0]])  # a grid of 2 x 2
     np.testing.assert_array_equal(interpolate(table, (2, 2), (2, 2)), table)
-    # Cell centres of a row of 4 lie at -1/4, 1/4, 3/4, 5/4 of the old ones; beyond the outermost nothing changes.
+    # The centres of 4 new cells lie at -1/4, 1/4, 3/4, 5/4 between those of 2 old ones; outside them it is constant.
     np.testing.assert_allclose(interpolate(table, (2, 2), (1, 4))[:, 0], [5, 5.5, 6.5, 7], atol=1e-6)
     wider = interpolate(table, (2, 2), (2, 4))[:, 0]
     np.testing.assert_allclose(wider, [0, 0.5, 1.5, 2, 10, 10.5, 11.5, 12], atol=1e-6)
@@ -132,5 +125,5 @@ def test_interpolation_of_a_plane_is_the_plane():
     plane = lambda rows, columns: np.stack(
         [a.reshape(-1) for a in np.meshgrid((np.arange(rows) + 0.5) / rows, (np.arange(columns) + 0.5) / columns)], -1
     )
-    found = np.asarray(interpolate(jnp.asarray(plane(5, 5)), (5, 5), (10, 10))).reshape(10, 10, 2)
-    np.testing.assert_allclose(found[1:-1, 1:-1], plane(10, 10).reshape(10, 10, 2)[1:-1, 1:-1], atol=1e-6)
+    finer = np.asarray(interpolate(jnp.asarray(plane(5, 5)), (5, 5), (10, 10))).reshape(10, 10, 2)
+    np.testing.assert_allclose(finer[1:-1, 1:-1], plane(10, 10).reshape(10, 10, 2)[1:-1, 1:-1], atol=1e-6)

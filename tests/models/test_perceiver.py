@@ -1,5 +1,7 @@
 """What makes a Perceiver: latents that read a set at linear cost, rounds that share weights, output queries."""
 
+from typing import Any, cast
+
 from flax import nnx
 import jax
 import jax.numpy as jnp
@@ -8,21 +10,23 @@ import optax
 import pytest
 
 from models import Perceiver
-from models.position_features import fourier_features
+from models.positions import fourier_features
 from objectives.masked_language_modeling import masked_language_modeling
-from training.state import merge, split
+from training.state import Parameters, merge, split
 
 IMAGES = jax.random.uniform(jax.random.key(2), (2, 7, 5, 3))
 TOKENS = jax.random.randint(jax.random.key(1), (8, 11), 0, 23)
-SIZES = dict(latents=3, width=14, depth=2, heads=7)
+SIZES: dict[str, Any] = dict(latents=3, width=14, depth=2, heads=7)
 
 
-def of_images(**fields):
-    return Perceiver(**(SIZES | dict(image_shape=(7, 5, 3), classes=19) | fields), rngs=nnx.Rngs(0))
+def of_images(**fields: Any) -> Any:
+    fields = {"image_shape": (7, 5, 3), "classes": 19} | fields
+    return Perceiver(**SIZES | fields, rngs=nnx.Rngs(0))
 
 
-def of_tokens(**fields):
-    return Perceiver(**(SIZES | dict(vocab_size=23, context=13, classes=19) | fields), rngs=nnx.Rngs(0))
+def of_tokens(**fields: Any) -> Any:
+    fields = {"vocab_size": 23, "context": 13, "classes": 19} | fields
+    return Perceiver(**SIZES | fields, rngs=nnx.Rngs(0))
 
 
 def test_fourier_features_by_hand():
@@ -52,10 +56,11 @@ def test_the_array_is_tokens_beside_their_positions(positions, columns):
 
 def test_cost_is_linear_in_the_input():
     def flops(side):
-        make = lambda: Perceiver(**(SIZES | dict(image_shape=(side, side, 3), classes=19)), rngs=nnx.Rngs(0))
+        make = lambda: of_images(image_shape=(side, side, 3))
         structure, state = nnx.split(nnx.eval_shape(make))
         images = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
-        return jax.jit(lambda s, x: nnx.merge(structure, s)(x)).lower(state, images).compile().cost_analysis()["flops"]
+        cost: Any = jax.jit(lambda s, x: nnx.merge(structure, s)(x)).lower(state, images).compile().cost_analysis()
+        return cost["flops"]
 
     counts = np.array([flops(side) for side in (32, 64, 128)])
     slopes = np.diff(np.log(counts)) / np.log(4)
@@ -103,12 +108,12 @@ def test_only_the_first_rounds_need_to_read_the_input():
 def test_features_are_those_of_every_round():
     model = of_tokens(repeats=2, sharing="none")
     mask = jnp.arange(11) < jnp.array([11, 7, 1, 5, 3, 2, 11, 4])[:, None]
-    found = jax.jit(lambda: model.features(tokens=TOKENS, mask=mask))()
-    assert len(found) == 2 * 3
-    np.testing.assert_allclose(found[-1], model.read(model.array(tokens=TOKENS), mask), atol=1e-5)
+    layers = jax.jit(lambda: model.features(tokens=TOKENS, mask=mask))()
+    assert len(layers) == 2 * 3
+    np.testing.assert_allclose(layers[-1], model.read(model.array(tokens=TOKENS), mask), atol=1e-5)
 
 
-def test_images_of_any_size_are_read_where_the_frequencies_are_those_of_a_resolution():
+def test_images_of_any_size_are_read_if_a_resolution_fixes_the_frequencies():
     model = of_images(resolution=13)
     np.testing.assert_array_equal(model.array(IMAGES)[0, :, 3:], fourier_features((7, 5), 8, 13))
     wide = jnp.concatenate([IMAGES, IMAGES], axis=2)
@@ -122,7 +127,7 @@ def test_a_stem_convolves_and_keeps_the_largest_of_each_neighbourhood():
     array = np.asarray(model.array(images))[0]
     assert array.shape == (2 * 3, 4 + 10)
     np.testing.assert_array_equal(array[:, 4:], fourier_features((2, 3), 2))
-    # By hand: the first of 2 x 3 elements sees the middles (0, 2, 4) x (0, 2, 4) of squares of 7 x 7 pixels.
+    # By hand: the first of 2 x 3 elements is the maximum over 3 x 3 squares of 7 x 7 pixels, 2 pixels apart.
     padded = np.pad(np.asarray(images)[0], ((3, 3), (3, 3), (0, 0)))
     kernel, bias = np.asarray(model.pixels.kernel[...]), np.asarray(model.pixels.bias[...])
     squares = [padded[r : r + 7, c : c + 7] for r in (0, 2, 4) for c in (0, 2, 4)]
@@ -130,10 +135,10 @@ def test_a_stem_convolves_and_keeps_the_largest_of_each_neighbourhood():
     np.testing.assert_allclose(array[0, :4], np.maximum(expected, 0), atol=1e-5)
 
 
-def test_images_of_any_size_are_read_behind_a_stem_too():
+def test_with_a_stem_too_images_of_any_size_are_read():
     model = of_images(image_shape=(11, 13, 3), stem="convolution", resolution=5)
     wide = model.array(jnp.ones((2, 11, 29, 3)))
-    assert wide.shape == (2, 2 * 7, 14 + 34)  # as wide as the latents where nothing else is said
+    assert wide.shape == (2, 2 * 7, 14 + 34)  # by default as wide as the latents
     np.testing.assert_array_equal(wide[0, :, 14:], fourier_features((2, 7), 8, 5))
 
 
@@ -191,15 +196,15 @@ def test_output_queries_give_one_answer_each():
     dense = of_tokens(output="dense", classes=None)
     logits = dense(tokens=TOKENS)
     assert logits.shape == (8, 11, 23) and logits.dtype == jnp.float32
-    # Each position asks for itself and hears of every token, before and after it.
+    # Each position has a query of its own, and its answer depends on every token before and after it.
     array = dense.array(tokens=TOKENS)
-    heard = jax.grad(lambda array: dense.answer(dense.read(array), 11)[:, 5].sum())(array)
-    assert (heard != 0).any(-1).all()
+    influence = jax.grad(lambda array: dense.answer(dense.read(array), 11)[:, 5].sum())(array)
+    assert (influence != 0).any(-1).all()
     assert jnp.abs(logits[:, 5] - logits[:, 6]).max() > 1e-3
 
 
-def test_hidden_tokens_are_told_from_the_others():
-    # Each sequence counts upwards in a circle of 13, so that any token left tells all of them; 0 and 1 are special.
+def test_hidden_tokens_are_predicted_from_the_others():
+    # Each sequence counts upwards modulo 13, so that one visible token determines all others; 0 and 1 are special.
     batches = 2 + (jax.random.randint(jax.random.key(7), (300, 32, 1), 0, 13) + jnp.arange(11)) % 13
     settings = dict(mask_id=1, vocab_size=15, special_below=2)
     as_batch = lambda tokens: {"inputs": {"tokens": tokens}, "targets": tokens, "weights": jnp.ones(tokens.shape)}
@@ -214,7 +219,7 @@ def test_hidden_tokens_are_told_from_the_others():
             tokens, key = inputs
             loss = lambda p: masked_language_modeling(merge(structure, p), as_batch(tokens), key, **settings)[0]
             updates, state = optimizer.update(jax.grad(loss)(parameters), state)
-            return (optax.apply_updates(parameters, updates), state), None
+            return (cast(Parameters, optax.apply_updates(parameters, updates)), state), None
 
         keys = jax.random.split(jax.random.key(8), len(batches))
         (parameters, _), _ = jax.lax.scan(step, (parameters, optimizer.init(parameters)), (batches, keys))

@@ -1,8 +1,9 @@
-"""Folders of published models: every form that they come in, and what is said of those that cannot be read."""
+"""Folders of published models: all their forms, and the messages for those that cannot be read."""
 
 import json
 from pathlib import Path
 import re
+from typing import Any
 
 from flax import nnx
 import jax
@@ -12,27 +13,28 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from models import GPT, Bert, Perceiver, Perceptron, VisionTransformer
-from models.pretrained import load, load_for, save
+from core.errors import UserError
+from models import GPT, Bert, Perceiver, Perceptron, VisionTransformer, pretrained
+from models.pretrained import load_for, save
 from training.state import split
 
-SIZES = dict(width=6, depth=2, heads=2, mlp_width=7)
-GPT_FIELDS = dict(vocab_size=13, context=5, activation="gelu_tanh") | SIZES
-VIT_FIELDS = dict(image_shape=(6, 4, 1), patch=2, classes=3, pooling="cls", epsilon=1e-12) | SIZES
+SIZES: dict[str, Any] = dict(width=6, depth=2, heads=2, mlp_width=7)
+GPT_FIELDS: dict[str, Any] = dict(vocab_size=13, context=5, activation="gelu_tanh") | SIZES
+VIT_FIELDS: dict[str, Any] = dict(image_shape=(6, 4, 1), patch=2, classes=3, pooling="cls", epsilon=1e-12) | SIZES
 TOKENS = jnp.array([[1, 12, 3, 4, 0], [5, 6, 7, 8, 9]])
 
 
-def gpt(**more):
+def gpt(**more: Any) -> Any:
     return GPT(**(GPT_FIELDS | more), rngs=nnx.Rngs(0))
 
 
-def bert(**more):
-    return Bert(**({"vocab_size": 13, "context": 5, "head": "masked"} | SIZES | more), rngs=nnx.Rngs(0))
+def bert(**more: Any) -> Any:
+    return Bert(**(SIZES | {"vocab_size": 13, "context": 5, "head": "masked"} | more), rngs=nnx.Rngs(0))
 
 
-def perceiver(**more):
-    """As `PerceiverForMaskedLM` of 8 channels: what it reads with 3 latents, and the queries."""
-    fields = dict(
+def perceiver(**more: Any) -> Any:
+    """A `PerceiverForMaskedLM` with 8 channels of input and of queries, and 3 latents."""
+    fields: dict[str, Any] = dict(
         vocab_size=13, context=5, channels=8, positions="learned", position_width=8, join="added", output="dense",
         dense_queries="learned", query_width=8, tied=True, latents=3, width=6, depth=2, heads=3, mlp_width=6, reads=1,
         sharing="all", cross_heads=1, cross_head_size=6, decoder_heads=8, decoder_head_size=32,
@@ -41,15 +43,20 @@ def perceiver(**more):
     return Perceiver(**(fields | more), rngs=nnx.Rngs(0))
 
 
-def vit(**more):
+def vit(**more: Any) -> Any:
     return VisionTransformer(**(VIT_FIELDS | more), rngs=nnx.Rngs(0))
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """A GPT-2, to be changed."""
+    """The folder of a GPT-2, for a test to change."""
     save(gpt(), tmp_path / "gpt2")
     return tmp_path / "gpt2"
+
+
+def load(folder: Path, **settings: Any) -> Any:
+    """The model of a folder, any part of which the tests may look into."""
+    return pretrained.load(folder, **settings)
 
 
 def change(folder, change_tensors=None, **config):
@@ -73,7 +80,7 @@ def same_parameters(a, b):
 
 
 def test_a_table_by_hand(folder):
-    """Where a number is in their file and where in our module, without the code of the tables."""
+    """The same number in their file and in our module, found without the code of the tables."""
     tensors, model = load_file(folder / "model.safetensors"), load(folder)
     attention = model.blocks.blocks[1].attention
     fused = tensors["transformer.h.1.attn.c_attn.weight"]
@@ -104,7 +111,7 @@ def test_patches_and_the_first_position_by_hand(tmp_path):
 
 
 def test_fourier_features_of_a_perceiver_have_another_order():
-    """Theirs: 3 colours, 2 places, 64 sines and 64 more, then the cosines; ours has one axis before the other."""
+    """Theirs: 3 colours, 2 positions, 2 x 64 sines, 2 x 64 cosines; ours has all of one axis, then the other."""
     folder = Path(__file__).with_name("pretrained") / "perceiver_fourier"
     tensors, model = load_file(folder / "model.safetensors"), load(folder)
     theirs = tensors["perceiver.encoder.cross_attention.attention.self.key.weight"]
@@ -114,7 +121,7 @@ def test_fourier_features_of_a_perceiver_have_another_order():
         np.testing.assert_array_equal(ours[our_column], theirs[:, theirs_column])
 
 
-def test_a_perceiver_passes_its_tower_as_often_as_it_is_said(tmp_path):
+def test_a_perceiver_applies_its_tower_as_often_as_config_json_says(tmp_path):
     save(perceiver(repeats=3), tmp_path / "model")
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     assert (config["num_blocks"], config["num_self_attends_per_block"]) == (3, 2)
@@ -122,7 +129,7 @@ def test_a_perceiver_passes_its_tower_as_often_as_it_is_said(tmp_path):
     assert same_parameters(load(tmp_path / "model"), perceiver(repeats=3))
 
 
-def test_norms_of_a_perceiver_are_not_left_behind(tmp_path):
+def test_norms_of_a_perceiver_cannot_be_lost(tmp_path):
     save(perceiver(), tmp_path / "model")
     assert same_parameters(load_for(lambda rngs: perceiver(), tmp_path / "model"), perceiver())
     with pytest.raises(ValueError, match="set model.source_norm=True, not False, model.final_norm=False, not True"):
@@ -130,7 +137,7 @@ def test_norms_of_a_perceiver_are_not_left_behind(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["PerceiverForOpticalFlow", "PerceiverModel", None])
-def test_kinds_of_perceiver_that_are_not_read_are_named(kind, tmp_path):
+def test_unknown_classes_of_perceiver_are_named(kind, tmp_path):
     save(perceiver(), tmp_path / "model")
     change(tmp_path / "model", architectures=kind and [kind])
     with pytest.raises(
@@ -171,12 +178,12 @@ def test_parts_with_an_index(folder):
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": where}))
     assert same_parameters(load(folder), whole)
     (folder / "model-00002-of-00002.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match="lacks model-00002-of-00002.safetensors, which .*index.json names"):
+    with pytest.raises(UserError, match="lacks model-00002-of-00002.safetensors, which .*index.json names"):
         load(folder)
 
 
-def test_what_old_files_call_it_and_repeat(folder, tmp_path):
-    """Names without the prefix, the causal mask among the weights, a repeated embedding; gamma and beta."""
+def test_names_and_copies_in_old_files(folder, tmp_path):
+    """Files without the prefix, with the causal mask among the weights, a repeated embedding, or gamma and beta."""
     whole = load(folder)
     bare = lambda t: {name.removeprefix("transformer."): x for name, x in t.items()}
     change(folder, lambda t: bare(t) | {"h.0.attn.bias": np.ones((1, 1, 5, 5), np.float32)})
@@ -198,7 +205,7 @@ def test_half_precision_is_read_as_float32(folder, kind):
         np.testing.assert_array_equal(x, whole[path].astype(kind).astype(np.float32))
 
 
-def test_computation_is_chosen_when_it_is_loaded(folder):
+def test_dtype_and_remat_are_chosen_when_loading(folder):
     half, same = load(folder, dtype="bfloat16"), load(folder, remat=True)
     assert same.blocks.remat and {x.dtype for x in split(half)[1].values()} == {jnp.dtype("float32")}
     assert 0 < np.abs(logits(half) - logits(load(folder))).max() < 0.1
@@ -223,7 +230,7 @@ def test_every_wrong_tensor_is_named_at_once(folder):
     ]
 
 
-def test_a_head_that_should_be_the_embedding_and_is_not(folder):
+def test_a_head_that_differs_from_the_embedding_is_named(folder):
     change(folder, lambda t: t | {"lm_head.weight": t["transformer.wte.weight"] + 1})
     with pytest.raises(ValueError, match="lm_head.weight should equal transformer.wte.weight, and does not"):
         load(folder)
@@ -237,14 +244,14 @@ def test_half_a_head_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("size", [0, 5, 300, -1])
-def test_a_truncated_file_is_said_to_be_so(folder, size):
+def test_a_truncated_file_is_named(folder, size):
     whole = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(whole[:size])
     with pytest.raises(ValueError, match=r"model.safetensors is cut short or damaged at .* bytes"):
         load(folder)
 
 
-def test_a_pointer_of_git_lfs_is_said_to_be_so(folder):
+def test_a_pointer_of_git_lfs_is_recognised(folder):
     (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
     with pytest.raises(ValueError, match="only says where Git LFS keeps the weights"):
         load(folder)
@@ -258,16 +265,16 @@ def test_a_pickle_is_refused_with_the_reason(folder, name):
 
 
 def test_folders_that_hold_no_model(folder):
-    with pytest.raises(FileNotFoundError, match="There is no folder"):
+    with pytest.raises(UserError, match="there is no folder"):
         load(folder / "absent")
     (folder / "model.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match="neither model.safetensors nor model.safetensors.index.json"):
+    with pytest.raises(UserError, match="neither model.safetensors nor model.safetensors.index.json"):
         load(folder)
     (folder / "config.json").write_text("{")
     with pytest.raises(ValueError, match="config.json is not JSON"):
         load(folder)
     (folder / "config.json").unlink()
-    with pytest.raises(FileNotFoundError, match="has no config.json: expected the folder of a published model"):
+    with pytest.raises(UserError, match="has no config.json: expected the folder of a published model"):
         load(folder)
 
 
@@ -275,13 +282,13 @@ def test_folders_that_hold_no_model(folder):
     "config, words",
     [
         ({"model_type": "llama"}, "model_type = 'llama': expected one of bart, bert, gpt2, marian, perceiver, t5, vit"),
-        ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx = True: only False is known"),
+        ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx = True: only False is supported"),
         ({"activation_function": "elu"}, "activation_function = 'elu': expected one of gelu, gelu_new"),
         ({"resid_pdrop": 0.2}, r"resid_pdrop = 0.2, embd_pdrop = 0.0.*say which, as in load\(folder, dropout=0.1\)"),
     ],
     ids=str,
 )
-def test_settings_that_ours_cannot_have_are_named(folder, config, words):
+def test_unsupported_settings_are_named(folder, config, words):
     change(folder, **config)
     with pytest.raises(ValueError, match=f"config.json: {words}"):
         load(folder)
@@ -301,10 +308,10 @@ def test_a_missing_size_is_named(folder):
 @pytest.mark.parametrize(
     "model, words",
     [
-        (lambda: gpt(norm="rms"), r"the format 'gpt2' cannot say norm='rms' \(only 'layer'\)"),
+        (lambda: gpt(norm="rms"), r"the format 'gpt2' cannot express norm='rms' \(only 'layer'\)"),
         (
             lambda: gpt(width=8, qk_norm=True, positions="rotary"),
-            "cannot say .*rotary=True.*qk_norm=True.*positions='none'",
+            "cannot express .*rotary=True.*qk_norm=True.*positions='none'",
         ),
         (lambda: gpt(bias=False), "bias=False"),
         (lambda: gpt(activation="swiglu"), "activation_function = 'swiglu'"),
@@ -321,7 +328,7 @@ def test_a_missing_size_is_named(folder):
         ),
     ],
 )
-def test_models_that_no_reference_can_be_are_refused(model, words, tmp_path):
+def test_models_that_no_format_can_express_are_refused(model, words, tmp_path):
     with pytest.raises(ValueError, match=words):
         save(model(), tmp_path / "model")
     assert not (tmp_path / "model").exists()
@@ -329,6 +336,6 @@ def test_models_that_no_reference_can_be_are_refused(model, words, tmp_path):
 
 def test_another_model_is_not_overwritten(folder):
     before = (folder / "model.safetensors").read_bytes()
-    with pytest.raises(FileExistsError, match="holds config.json, model.safetensors already"):
+    with pytest.raises(UserError, match="holds config.json, model.safetensors already"):
         save(gpt(), folder)
     assert (folder / "model.safetensors").read_bytes() == before

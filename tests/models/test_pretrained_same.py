@@ -24,6 +24,7 @@ from models.beam_search import beam_search, beam_search_on
 from models.bert import PretrainingHead
 from models.decoding import sample
 from models.pretrained import REFERENCES, load, save, table
+from models.protocols import Features, LanguageModel
 from training.state import merge, split
 
 LIVE = os.environ.get("LECTERN_REFERENCE")
@@ -36,18 +37,17 @@ def expected(case):
     return load_file(FOLDER / case / "expected.safetensors")
 
 
-def inputs_of(found):
-    return {name.removeprefix("inputs."): x for name, x in found.items() if name.startswith("inputs.")}
+def inputs_of(reference):
+    return {name.removeprefix("inputs."): x for name, x in reference.items() if name.startswith("inputs.")}
 
 
-def numbered(found, kind):
-    names = sorted((name for name in found if name.startswith(f"{kind}.")), key=lambda name: int(name.split(".")[1]))
-    return [found[name] for name in names]
+def numbered(reference, kind):
+    numbers = sorted(int(name.split(".")[1]) for name in reference if name.startswith(f"{kind}."))
+    return [reference[f"{kind}.{number}"] for number in numbers]
 
 
 def logits_of(case, model, inputs):
-    """One array a head, with the classes in the reference's order, which is ours but for the next sentence: there 0
-    follows."""
+    """One array for each head, with the classes in the reference's order: for the next sentence, 0 is "it follows"."""
     out = model(**inputs)
     if case.startswith("bert_next"):
         return [out[:, ::-1]]
@@ -59,7 +59,7 @@ def logits_of(case, model, inputs):
 def hidden_of(model, inputs):
     if isinstance(model, EncoderDecoder):
         return hidden_of_pairs(model, inputs)
-    if hasattr(model, "features"):
+    if isinstance(model, Features):
         return model.features(**inputs)
     mask = inputs["mask"][:, None, None, :]
     return model.blocks.outputs(model.positions(model.embedding(inputs["tokens"])), mask=mask)
@@ -74,9 +74,9 @@ def hidden_of_pairs(model, inputs):
     return encoded + model.decoder.outputs(x, source=encoded[-1], source_mask=mask)
 
 
-def loss_of(case, model, found):
-    inputs, total = inputs_of(found), 0
-    for x, target in zip(logits_of(case, model, inputs), numbered(found, "targets")):
+def loss_of(case, model, reference):
+    inputs, total = inputs_of(reference), 0
+    for x, target in zip(logits_of(case, model, inputs), numbered(reference, "targets")):
         nll = optax.softmax_cross_entropy_with_integer_labels(x, target)
         weight = inputs["mask"] if x.ndim == 3 and "mask" in inputs else jnp.ones(x.shape[:-1])
         total += (nll * weight).sum() / weight.sum()
@@ -97,9 +97,9 @@ def test_every_reference_has_cases():
 def computed(case):
     """The model, and a compiled program that gives logits, hidden states, loss and its gradients.
 
-    The program begins with the reference's tensors, for a parameter of ours may be made of several of them.
+    The program takes the reference's tensors, since a parameter of ours may be made of several of them.
     """
-    model, found = load(FOLDER / case), expected(case)
+    model, reference = load(FOLDER / case), expected(case)
     structure, rows = split(model)[0], table(model)
     reference = REFERENCES[case.split("_")[0]]
 
@@ -111,8 +111,8 @@ def computed(case):
 
     @jax.jit
     def compute(tensors):
-        loss, gradients = jax.value_and_grad(lambda tensors: loss_of(case, build(tensors), found))(tensors)
-        model, inputs = build(tensors), inputs_of(found)
+        loss, gradients = jax.value_and_grad(lambda tensors: loss_of(case, build(tensors), reference))(tensors)
+        model, inputs = build(tensors), inputs_of(reference)
         return logits_of(case, model, inputs), hidden_of(model, inputs), loss, gradients
 
     return model, compute
@@ -120,76 +120,78 @@ def computed(case):
 
 @functools.cache
 def outcome(case):
-    """What the program gives for the tensors of the folder."""
+    """The result of the program for the tensors of the folder."""
     tensors = load_file(FOLDER / case / "model.safetensors")
     return jax.device_get(computed(case)[1]({name: x for name, x in tensors.items() if x.dtype == np.float32}))
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_logits_and_every_hidden_state(case):
-    model, (logits, hidden, *_), found = computed(case)[0], outcome(case), expected(case)
+    model, (logits, hidden, *_), reference = computed(case)[0], outcome(case), expected(case)
     assert type(model) in (Bert, EncoderDecoder, GPT, Perceiver, VisionTransformer)
-    inputs, theirs = inputs_of(found), numbered(found, "logits")
+    inputs, theirs = inputs_of(reference), numbered(reference, "logits")
     masks = {mask.shape: mask for name, mask in inputs.items() if "mask" in name}
     inside = lambda xs: [x[masks.get(x.shape[:2], slice(None))] for x in xs]
     assert difference(case, "logits", inside(logits), inside(theirs)) < 1e-4 < min(np.ptp(x) for x in theirs)
-    assert difference(case, "hidden states", inside(hidden), inside(numbered(found, "hidden"))) < 1e-4
+    assert difference(case, "hidden states", inside(hidden), inside(numbered(reference, "hidden"))) < 1e-4
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_gradients(case):
-    (_, _, loss, gradients), found = outcome(case), expected(case)
-    assert float(loss) == pytest.approx(float(found["loss"]), abs=1e-5)
+    (_, _, loss, gradients), reference = outcome(case), expected(case)
+    assert float(loss) == pytest.approx(float(reference["loss"]), abs=1e-5)
     gradients = {name: x for name, x in gradients.items() if "running_" not in name}  # statistics, which have none
-    theirs = [found[f"gradient.{name}"] for name in gradients]
-    assert len(theirs) == sum(name.startswith("gradient.") for name in found)
+    theirs = [reference[f"gradient.{name}"] for name in gradients]
+    assert len(theirs) == sum(name.startswith("gradient.") for name in reference)
     assert difference(case, "gradients", gradients.values(), theirs) < 1e-3
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if "classification" in case])
 def test_fine_tuning_follows_the_reference(case):
-    (_, compute), found = computed(case), expected(case)
+    (_, compute), reference = computed(case), expected(case)
     tensors, losses = load_file(FOLDER / case / "model.safetensors"), []
-    for _ in found["curve"]:
+    for _ in reference["curve"]:
         _, _, value, gradients = jax.device_get(compute(tensors))
         tensors = jax.tree.map(lambda x, g: x - 0.1 * g, tensors, gradients)
         losses.append(float(value))
     assert losses[-1] < losses[0] - 0.1
-    assert difference(case, "training losses", [np.array(losses)], [found["curve"]]) < 1e-3
+    assert difference(case, "training losses", [np.array(losses)], [reference["curve"]]) < 1e-3
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if "generated" in expected(case)])
 def test_greedy_text_is_the_same(case):
-    model, found = load(FOLDER / case), expected(case)
+    model, reference = load(FOLDER / case), expected(case)
     if isinstance(model, EncoderDecoder):
-        assert written(search(case, model)[0][:, 0], found["eos"]) == written(found["generated"], found["eos"])
+        tokens = search(case, model)[0][:, 0]
     else:
-        tokens = sample(model, found["inputs.tokens"][:, :3], jax.random.key(0), length=7, temperature=0)
-        assert written(tokens, found["eos"]) == written(found["generated"], found["eos"])
+        assert isinstance(model, LanguageModel)
+        tokens = sample(model, reference["inputs.tokens"][:, :3], jax.random.key(0), length=7, temperature=0)
+    assert written(tokens, reference["eos"]) == written(reference["generated"], reference["eos"])
 
 
 def search(case, model, **settings):
-    found = expected(case)
-    settings = {"eos": int(found["eos"]), "length": 7} | settings
+    reference = expected(case)
+    settings = {"eos": int(reference["eos"]), "length": 7} | settings
     if isinstance(model, EncoderDecoder):
         config = json.loads((FOLDER / case / "config.json").read_text())
-        source = found["inputs.source"], found["inputs.source_mask"]
+        source = reference["inputs.source"], reference["inputs.source_mask"]
         return beam_search(model, *source, bos=config["decoder_start_token_id"], **settings)
-    return beam_search_on(model, found["inputs.tokens"][:, :3], **settings)
+    assert isinstance(model, LanguageModel)
+    return beam_search_on(model, reference["inputs.tokens"][:, :3], **settings)
 
 
 def written(tokens, eos):
-    """Rows of tokens up to the end."""
+    """The rows of tokens, each up to its end."""
     rows = np.asarray(tokens).reshape(-1, tokens.shape[-1]).tolist()
     return [row[: row.index(eos)] if eos in row else row for row in rows]
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if "generated" in expected(case)])
 def test_beams_are_the_same(case):
-    model, found = load(FOLDER / case), expected(case)
+    model, reference = load(FOLDER / case), expected(case)
     tokens, scores = search(case, model, beams=3, length_penalty=0.7)
-    assert written(tokens, found["eos"]) == written(found["beams.tokens"], found["eos"])
-    np.testing.assert_allclose(scores.reshape(-1), found["beams.scores"], atol=1e-4)
+    assert written(tokens, reference["eos"]) == written(reference["beams.tokens"], reference["eos"])
+    np.testing.assert_allclose(scores.reshape(-1), reference["beams.scores"], atol=1e-4)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -213,12 +215,12 @@ def test_the_table_in_the_readme_is_written():
     lines = [f"| reference | cases | {' | '.join(kinds)} |", "|---|---|" + "---|" * len(kinds)]
     for name in REFERENCES:
         measured = [MEASURED[case] for case in CASES if case.split("_")[0] == name]
-        worst = {kind: max((found[kind] for found in measured if kind in found), default=None) for kind in kinds}
+        worst = {kind: max((case[kind] for case in measured if kind in case), default=None) for kind in kinds}
         cells = ["not compared" if value is None else f"{value:.1e}" for value in worst.values()]
         lines.append(f"| `{name}` | {len(measured)} | {' | '.join(cells)} |")
     readme = Path(__file__).parents[2] / "README.md"
     place = r"(?s)(<!-- make test-reference writes this -->\n).*?(<!-- end -->)"
     written = "".join(f"{line}\n" for line in lines)
-    text, count = re.subn(place, lambda found: found[1] + written + found[2], readme.read_text())
+    text, count = re.subn(place, lambda match: match[1] + written + match[2], readme.read_text())
     assert count == 1
     readme.write_text(text)

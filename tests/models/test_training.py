@@ -1,4 +1,4 @@
-"""Every architecture trains on through a checkpoint to the bit, and on 8 devices as on one.
+"""Every architecture continues from a checkpoint bit for bit, and trains on 8 devices as on one.
 
 As a program, `python -m tests.models.test_training DATA FSDP TENSOR` prints the losses of every architecture on that
 mesh as JSON.
@@ -31,7 +31,7 @@ def program(name, mesh):
     """(first state, compiled step, batch) of a row, with dropout, on a mesh."""
     fields, inputs, (objective, targets), _ = ROWS[name]
     optimizer, _ = make_optimizer(steps=10, learning_rate=0.01, weight_decay=0.1, clip=1.0)
-    more = {"dropout": 0.1} | ({"scan": True} if name in TRANSFORMERS else {})  # scanned, it is quick to compile
+    more = {"dropout": 0.1} | ({"scan": True} if name in TRANSFORMERS else {})  # scanned layers compile faster
     make_model = lambda rngs: MODELS[name](**(fields | more), rngs=rngs)
     structure, create = initialise(make_model, optimizer, average=True)
     shardings = state_shardings(mesh, jax.eval_shape(create, jax.random.key(3)))
@@ -44,12 +44,12 @@ def program(name, mesh):
 
 def losses(name, mesh, steps: int = 3) -> list[float]:
     state, step, batch = program(name, mesh)
-    found = []
+    values = []
     for _ in range(steps):
         state, metrics = step(state, batch)
         total, count = jax.device_get(metrics["loss"])
-        found.append(float(total / count))
-    return found
+        values.append(float(total / count))
+    return values
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
@@ -61,7 +61,9 @@ def test_resumed_equals_uninterrupted(name, tmp_path):
             checkpoints.save(number, state, {})
         state, _ = step(state, batch)
     checkpoints.close()
-    _, resumed, _ = Checkpoints(tmp_path).restore(state)
+    restored = Checkpoints(tmp_path).restore(state)
+    assert restored is not None
+    resumed = restored[1]
     for _ in range(2):
         resumed, _ = step(resumed, batch)
     assert digest(resumed) == digest(state)
@@ -71,7 +73,7 @@ def test_resumed_equals_uninterrupted(name, tmp_path):
 def test_eight_devices_equal_one():
     one = {name: losses(name, make_mesh(data=1)) for name in MODELS}
     flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-    # The examples of a part, 4, are spread over data x fsdp.
+    # The 4 examples of each part of a batch are spread over data x fsdp.
     command = [sys.executable, "-m", "tests.models.test_training", "2", "2", "2"]
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)

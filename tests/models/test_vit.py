@@ -1,4 +1,6 @@
-"""What makes a Vision Transformer: patches are words, and without positions their order is not seen."""
+"""What makes a Vision Transformer: patches are its tokens, and without positions their order has no influence."""
+
+from typing import Any
 
 from flax import nnx
 import jax
@@ -10,8 +12,12 @@ from models import VisionTransformer
 from models.vit import patches
 from training.state import split
 
-FIELDS = dict(image_shape=(15, 10, 3), patch=5, classes=19, width=28, depth=2, heads=7)
+FIELDS: dict[str, Any] = dict(image_shape=(15, 10, 3), patch=5, classes=19, width=28, depth=2, heads=7)
 IMAGES = jax.random.uniform(jax.random.key(2), (2, 15, 10, 3))
+
+
+def build(**more: Any) -> Any:
+    return VisionTransformer(**(FIELDS | more), rngs=nnx.Rngs(0))
 
 
 def test_patches_by_hand():
@@ -21,7 +27,7 @@ def test_patches_by_hand():
 
 
 def test_patch_embedding_is_a_strided_convolution():
-    model = VisionTransformer(**FIELDS, rngs=nnx.Rngs(0))
+    model = build()
     kernel = model.embedding.kernel[...].reshape(5, 5, 3, 28)
     convolved = jax.lax.conv_general_dilated(
         IMAGES, kernel, (5, 5), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
@@ -35,7 +41,7 @@ def test_only_positions_know_the_order(pooling):
     shuffled = shuffled.reshape(2, 3, 2, 5, 5, 3).transpose(0, 1, 3, 2, 4, 5).reshape(IMAGES.shape)
     difference = {}
     for positions in ("none", "learned"):
-        model = VisionTransformer(**FIELDS, pooling=pooling, positions=positions, rngs=nnx.Rngs(0))
+        model = build(pooling=pooling, positions=positions)
         model = jax.jit(model)
         difference[positions] = jnp.abs(model(IMAGES) - model(shuffled)).max()
     assert difference["none"] < 1e-5 < 1e-3 < difference["learned"]
@@ -43,7 +49,7 @@ def test_only_positions_know_the_order(pooling):
 
 def test_sinusoidal_positions_need_a_width_for_two_axes():
     with pytest.raises(ValueError, match="divisible by 4, not 14"):
-        VisionTransformer(**(FIELDS | {"width": 14, "positions": "sinusoidal"}), rngs=nnx.Rngs(0))
+        build(**{"width": 14, "positions": "sinusoidal"})
 
 
 @pytest.mark.parametrize(
@@ -57,58 +63,56 @@ def test_sinusoidal_positions_need_a_width_for_two_axes():
 )
 def test_bad_fields_are_named(wrong, words):
     with pytest.raises(ValueError, match=words):
-        VisionTransformer(**(FIELDS | wrong), rngs=nnx.Rngs(0))
+        build(**wrong)
 
 
 def test_a_convolutional_stem_gives_a_token_for_each_patch():
-    model = VisionTransformer(
-        **(FIELDS | {"image_shape": (12, 8, 3), "patch": 4, "stem": "convolution"}), rngs=nnx.Rngs(0)
-    )
+    model = build(**{"image_shape": (12, 8, 3), "patch": 4, "stem": "convolution"})
     images = jax.random.uniform(jax.random.key(3), (2, 12, 8, 3))
     assert model.embedding(images).shape == (2, 6, 28)
     sizes = [c.kernel[...].shape for c in model.embedding.convolutions]
     assert sizes == [(3, 3, 3, 14), (3, 3, 14, 28)]
-    # Two 3x3 convolutions of stride 2 see 7x7 pixels: the patch and what is next to it, unlike a patch embedding.
+    # Two 3x3 convolutions of stride 2 see 7x7 pixels: more than the patch, unlike a patch embedding.
     felt = jax.jit(jax.grad(lambda x: (model.embedding(x)[:, 0] ** 2).sum()))(images)[0]
     assert felt[:7, :7].any(axis=-1).any() and felt[4:7, :4].any() and not felt[7:].any() and not felt[:, 7:].any()
 
 
 def test_positions_are_interpolated_to_another_image_size():
-    model = VisionTransformer(**FIELDS, rngs=nnx.Rngs(0))
+    model = build()
     same, larger = model.resized((15, 10, 3)), model.resized((30, 20, 3))
     np.testing.assert_array_equal(jax.jit(same)(IMAGES), jax.jit(model)(IMAGES))
     images = jax.random.uniform(jax.random.key(3), (2, 30, 20, 3))
     assert jax.eval_shape(larger, images).shape == (2, 19)
     assert larger.positions.table[...].shape == (24, 28) and model.positions.table[...].shape == (6, 28)
-    fresh = VisionTransformer(**(FIELDS | {"image_shape": (30, 20, 3)}), rngs=nnx.Rngs(0))
+    fresh = build(**{"image_shape": (30, 20, 3)})
     shapes = lambda model: {path: x.shape for path, x in split(model)[1].items()}
     assert shapes(larger) == shapes(fresh)
 
 
 def test_sinusoidal_positions_need_no_interpolation():
-    fields = FIELDS | {"positions": "sinusoidal", "pooling": "cls"}
-    larger = VisionTransformer(**fields, rngs=nnx.Rngs(0)).resized((30, 20, 3))
-    fresh = VisionTransformer(**(fields | {"image_shape": (30, 20, 3)}), rngs=nnx.Rngs(0))
+    fields = {"positions": "sinusoidal", "pooling": "cls"}
+    larger = build(**fields).resized((30, 20, 3))
+    fresh = build(**fields, image_shape=(30, 20, 3))
     images = jax.random.uniform(jax.random.key(3), (2, 30, 20, 3))
     np.testing.assert_allclose(jax.jit(larger)(images), jax.jit(fresh)(images), atol=1e-6)
 
 
 def test_only_whole_patches_can_be_resized_to():
     with pytest.raises(ValueError, match="patch=5 must divide the image's sides, 31 x 20"):
-        VisionTransformer(**FIELDS, rngs=nnx.Rngs(0)).resized((31, 20, 3))
+        build().resized((31, 20, 3))
 
 
 def test_a_body_gives_hidden_states_and_what_is_pooled_of_them():
     images = jax.random.uniform(jax.random.key(5), (2, *FIELDS["image_shape"]))
-    fields = {name: value for name, value in FIELDS.items() if name != "classes"} | {"qkv_bias": False, "depth": 1}
-    body, model = (VisionTransformer(**fields, head=head, rngs=nnx.Rngs(0)) for head in ("none", "pooler"))
+    fields = {"classes": None, "qkv_bias": False, "depth": 1}
+    body, model = (build(**fields, head=head) for head in ("none", "pooler"))
     hidden, pooled = jax.jit(model)(images)
     np.testing.assert_array_equal(jax.jit(body)(images), hidden)
     expected = jnp.tanh(hidden.mean(axis=1) @ model.head.kernel[...] + model.head.bias[...])
     np.testing.assert_allclose(pooled, expected, atol=1e-6)
     attention = model.blocks.blocks[0].attention
     assert attention.query.bias is attention.key.bias is attention.value.bias is None and attention.out.bias is not None
-    with pytest.raises(ValueError, match="the head 'classes' needs to know how many classes there are"):
-        VisionTransformer(**fields, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="head='classes' needs classes, the number of classes"):
+        build(**fields)
     with pytest.raises(ValueError, match="head='features': expected 'classes', 'pooler' or 'none'"):
-        VisionTransformer(**fields, head="features", rngs=nnx.Rngs(0))
+        build(**fields, head="features")

@@ -1,4 +1,6 @@
-"""The yardsticks: a convolution against XLA's, what moving an image does, and what cannot be built."""
+"""The yardsticks: a convolution against XLA's, the effect of moving an image, and fields that do not fit."""
+
+from typing import Any
 
 from flax import nnx
 import jax
@@ -13,12 +15,12 @@ def test_a_linear_map_of_neighbourhoods_is_a_convolution():
     images = jax.random.normal(jax.random.key(0), (2, 5, 7, 3))
     kernel = jax.random.normal(jax.random.key(1), (3, 3, 3, 11))
     expected = jax.lax.conv_general_dilated(images, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-    found = neighbourhoods(images) @ kernel.reshape(27, 11)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    convolved = neighbourhoods(images) @ kernel.reshape(27, 11)
+    np.testing.assert_allclose(convolved, expected, atol=1e-5)
 
 
 def test_the_same_shape_two_pixels_on_gives_the_same_features_one_on():
-    model = ConvolutionalNetwork(image_shape=(8, 12, 1), classes=5, width=3, depth=1, rngs=nnx.Rngs(0))
+    model: Any = ConvolutionalNetwork(image_shape=(8, 12, 1), classes=5, width=3, depth=1, rngs=nnx.Rngs(0))
     seen = []
     model.head = lambda x: seen.append(x.reshape(4, 6, 3)) or x
     image = np.zeros((8, 12, 1), np.float32)
@@ -30,7 +32,7 @@ def test_the_same_shape_two_pixels_on_gives_the_same_features_one_on():
 
 
 def test_a_perceptron_does_not_know_where_a_pixel_is():
-    """Permuted pixels with the first layer permuted alike are the same network."""
+    """Permuting the pixels and the first layer alike does not change the output."""
     model = Perceptron(image_shape=(3, 5, 1), classes=7, width=11, depth=2, rngs=nnx.Rngs(0))
     images = jax.random.normal(jax.random.key(0), (2, 3, 5, 1))
     order, logits = np.random.default_rng(0).permutation(15), model(images)
@@ -49,7 +51,7 @@ def test_a_perceptron_does_not_know_where_a_pixel_is():
     ],
     ids=str,
 )
-def test_what_cannot_be_built_is_named(kind, wrong, words):
+def test_bad_fields_are_named(kind, wrong, words):
     fields = {"image_shape": (12, 8, 1), "classes": 5, "width": 7, "depth": 1} | wrong
     with pytest.raises(ValueError, match=words):
         kind(**fields, rngs=nnx.Rngs(0))

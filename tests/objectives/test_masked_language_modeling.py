@@ -1,4 +1,6 @@
-"""What is hidden and how, and that evaluation hides the same each time."""
+"""Which tokens are hidden and how, and that evaluation always hides the same ones."""
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +38,10 @@ def test_tokens_below_special_below_are_never_hidden():
 
 
 def oracle(seen, nll):
-    """Gives every token the right one's logits such that its negative log-likelihood is `nll`; keeps what it saw."""
+    """A model that gives the right token at each position the negative log-likelihood `nll`.
+
+    It appends the tokens that it sees to `seen`.
+    """
 
     def model(tokens, *, key):
         seen.append(tokens)
@@ -49,9 +54,9 @@ def oracle(seen, nll):
 
 def test_loss_is_over_hidden_tokens_of_weight_one():
     seen = []
-    given = batch()
-    given["weights"] = given["weights"].at[:, 5:].set(0)
-    loss, metrics = masked_language_modeling(oracle(seen, 0.5), given, jax.random.key(0), **SETTINGS, rate=1.0)
+    half = batch()
+    half["weights"] = half["weights"].at[:, 5:].set(0)
+    loss, metrics = masked_language_modeling(oracle(seen, 0.5), half, jax.random.key(0), **SETTINGS, rate=1.0)
     assert loss == pytest.approx(0.5, rel=1e-5)
     assert set(metrics) == {"loss", "accuracy"}
     np.testing.assert_allclose(metrics["loss"], (0.5 * 35, 35), rtol=1e-5)
@@ -64,17 +69,17 @@ def test_nothing_hidden_is_a_loss_of_zero():
 
 
 def test_evaluation_hides_the_same_however_it_is_batched_and_training_does_not():
-    model, settings = oracle, SETTINGS | {"rate": 0.4}
+    objective = partial(masked_language_modeling, **SETTINGS, rate=0.4)
     whole, again, one, two = [], [], [], []
-    masked_language_modeling(model(whole, 1.0), batch(), None, **settings)
-    masked_language_modeling(model(again, 1.0), batch(), None, **settings)
+    objective(oracle(whole, 1.0), batch(), None)
+    objective(oracle(again, 1.0), batch(), None)
     np.testing.assert_array_equal(whole[0], again[0])
     last = jax.tree.map(lambda x: x[4:], batch())
     alone = lambda tokens, *, key: (again.append(tokens), jnp.zeros((*tokens.shape, 20)))[1]
-    masked_language_modeling(alone, last, None, **settings)
+    objective(alone, last, None)
     np.testing.assert_array_equal(whole[0][4:], again[1])
-    masked_language_modeling(model(one, 1.0), batch(), jax.random.key(1), **settings)
-    masked_language_modeling(model(two, 1.0), batch(), jax.random.key(2), **settings)
+    objective(oracle(one, 1.0), batch(), jax.random.key(1))
+    objective(oracle(two, 1.0), batch(), jax.random.key(2))
     assert (one[0] != two[0]).any() and (one[0] != whole[0]).any()
     hidden_in_column = (whole[0] != batch()["inputs"]["tokens"]).mean(axis=0)
     assert 0 < hidden_in_column.mean() < 1 and len(set(hidden_in_column.tolist())) > 1
@@ -85,9 +90,9 @@ def test_next_sentence_is_added_where_the_model_says_it():
         following = jnp.log(jnp.array([0.25, 0.75]))
         return jnp.zeros((*tokens.shape, 20)), jnp.tile(following, (len(tokens), 1))
 
-    given = batch()
-    given["weights"] = given["weights"].at[6].set(0)  # such as a copy that fills the last batch
-    loss, metrics = masked_language_modeling(model, given, jax.random.key(0), **SETTINGS, rate=1.0)
+    examples = batch()
+    examples["weights"] = examples["weights"].at[6].set(0)  # such as a copy that fills the last batch
+    loss, metrics = masked_language_modeling(model, examples, jax.random.key(0), **SETTINGS, rate=1.0)
     # Of six examples three follow: each costs log 4/3, the others log 4.
     next_sum = 3 * np.log(4 / 3) + 3 * np.log(4)
     assert loss == pytest.approx(np.log(20) + next_sum / 6, rel=1e-5)

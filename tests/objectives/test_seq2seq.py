@@ -1,5 +1,7 @@
 """Teacher forcing: the loss of tokens, and the share of targets without an error, which greedy decoding gets right."""
 
+from typing import Any
+
 from flax import nnx
 import jax
 import jax.numpy as jnp
@@ -47,8 +49,8 @@ def test_label_smoothing_moves_its_share_to_all():
 @pytest.mark.parametrize("right", [True, False])
 def test_exact_is_what_greedy_decoding_gets_right(right):
     bos, eos = 2, 3
-    fields = dict(source_vocab_size=5, vocab_size=5, source_context=7, context=6, width=28, depth=1, heads=7)
-    model = EncoderDecoder(**fields, rngs=nnx.Rngs(0))
+    fields: dict[str, Any] = dict(source_vocab_size=5, vocab_size=5, source_context=7, context=6)
+    model = EncoderDecoder(**fields, width=28, depth=1, heads=7, rngs=nnx.Rngs(0))
     source = jax.random.randint(jax.random.key(1), (13, 7), 0, 5)
     targets = beam_search(model, source, bos=bos, eos=eos, length=6)[0][:, 0]
     if not right:

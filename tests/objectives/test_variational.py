@@ -1,6 +1,7 @@
 """The bounds against closed forms: divergence, likelihoods, a linear-Gaussian model, the Gaussian bottleneck."""
 
 from functools import partial
+from typing import Any
 
 from flax import nnx
 import jax
@@ -20,8 +21,8 @@ KEY = jax.random.key(5)
 
 
 def images_model(**fields) -> Variational:
-    fields = dict(image_shape=(2, 3, 1), target_shape=(2, 3, 1), latents=5, width=7, depth=1) | fields
-    return Variational(**fields, rngs=nnx.Rngs(0))
+    small: dict[str, Any] = dict(image_shape=(2, 3, 1), target_shape=(2, 3, 1), latents=5, width=7, depth=1)
+    return Variational(**small | fields, rngs=nnx.Rngs(0))
 
 
 def images_batch(count: int = 11) -> dict:
@@ -44,8 +45,8 @@ def test_divergence_by_hand_and_by_quadrature():
     assert kl_to_standard_normal(jnp.zeros(3), jnp.zeros(3)).tolist() == [0, 0, 0]
     assert kl_to_standard_normal(jnp.array([2.0]), jnp.array([1.0])).item() == pytest.approx((4 + np.e - 2) / 2)
     x = np.linspace(-12, 12, 100_001)
-    q = norm(0.7, np.exp(-0.4))
-    integral = np.trapezoid(q.pdf(x) * (q.logpdf(x) - norm.logpdf(x)), x)
+    q = (0.7, np.exp(-0.4))  # mean and standard deviation
+    integral = np.trapezoid(norm.pdf(x, *q) * (norm.logpdf(x, *q) - norm.logpdf(x)), x)
     assert kl_to_standard_normal(jnp.array(0.7), jnp.array(-0.8)).item() == pytest.approx(integral, abs=1e-6)
 
 
@@ -73,7 +74,8 @@ W[:, 1] -= W[:, 0] * (W[:, 0] @ W[:, 1]) / (W[:, 0] @ W[:, 0])  # orthogonal col
 NOISE = 0.3
 X = np.random.default_rng(1).multivariate_normal(np.zeros(6), W @ W.T + NOISE * np.eye(6), 50).astype(np.float32)
 LINEAR = {"inputs": {"images": X.reshape(50, 2, 3, 1)}, "targets": X.reshape(50, 2, 3, 1), "weights": np.ones(50)}
-EVIDENCE = multivariate_normal(np.zeros(6), W @ W.T + NOISE * np.eye(6)).logpdf(X).mean()
+COVARIANCE: Any = W @ W.T + NOISE * np.eye(6)
+EVIDENCE = multivariate_normal(np.zeros(6), COVARIANCE).logpdf(X).mean()
 POSTERIOR_VARIANCE = NOISE / (NOISE + (W**2).sum(0))
 
 
@@ -123,6 +125,7 @@ def test_the_best_linear_bottleneck_gives_the_known_information(beta, kept):
     model.encoder.out.kernel.set_value(jnp.asarray(np.hstack([np.diag(scale), np.zeros((2, 2))]), jnp.float32))
     model.encoder.out.bias.set_value(jnp.asarray(np.concatenate([np.zeros(2), np.log(variance)]), jnp.float32))
     model.decoder.out.kernel.set_value(jnp.asarray(np.diag(rho * scale), jnp.float32))
+    assert model.log_variance is not None
     model.log_variance.set_value(jnp.log(1 - (rho * scale) ** 2).reshape(1, 2, 1).astype(jnp.float32))
     batch = gaussian_pair().evaluation.examples(np.arange(10_000))
     found = evaluate(model, batch, target_entropy=float(np.log(2 * np.pi * np.e)), evaluation_samples=10)
@@ -194,7 +197,7 @@ def test_the_train_step_hands_on_its_number(accumulate):
 
 
 def test_free_bits_hold_each_latent_up_on_average():
-    batch = LINEAR | {"weights": np.arange(50, dtype=np.float32)}
+    batch: dict[str, Any] = LINEAR | {"weights": np.arange(50, dtype=np.float32)}
     model = linear_model()
     mean, log_variance = model.encode(**batch["inputs"])
     by_latent = np.average(kl_to_standard_normal(mean, log_variance), axis=0, weights=batch["weights"])
@@ -252,9 +255,9 @@ def test_classes_are_those_likeliest_on_average():
 
 
 def test_bad_settings_and_models_are_named():
-    with pytest.raises(ValueError, match="beta_weighs='both': expected 'kl' or 'likelihood'"):
+    with pytest.raises(ValueError, match="beta_weighs = 'both': expected 'kl' or 'likelihood'"):
         evaluate(images_model(), images_batch(), beta_weighs="both")
-    with pytest.raises(ValueError, match="samples=1, evaluation_samples=0: expected at least 1"):
+    with pytest.raises(ValueError, match="samples = 1, evaluation_samples = 0: expected at least 1"):
         evaluate(images_model(), images_batch(), evaluation_samples=0)
     model = GPT(vocab_size=5, context=3, width=2, depth=1, heads=1, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="needs a model that can encode and decode"):

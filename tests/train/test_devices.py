@@ -1,5 +1,6 @@
-"""Any mesh of devices, and any number of processes, trains as one device does."""
+"""Any mesh of devices and any number of processes train as one device does."""
 
+from collections.abc import Sequence
 import functools
 import json
 import os
@@ -23,8 +24,8 @@ MORE_MESHES = {"vit": [(4, 1, 2), (1, 4, 2)], "gpt": [(2, 2, 2), (8, 1, 1)]}
 STEPS = 5
 
 
-def run(config: str, devices: int, meshes: list, folder: Path) -> dict:
-    """The losses and the shapes of the pieces of each parameter by mesh, from one process with so many devices."""
+def run(config: str, devices: int, meshes: Sequence, folder: Path) -> dict:
+    """The losses, and the shapes of the pieces of each parameter, by mesh, from one process with `devices` devices."""
     command = [sys.executable, __file__, config, str(devices), json.dumps(meshes), folder]
     environment = os.environ | {"PYTHONPATH": str(tiny.ROOT)}
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
@@ -34,7 +35,7 @@ def run(config: str, devices: int, meshes: list, folder: Path) -> dict:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Made when they are first asked for."""
+    """A function that trains, once, what it is called with."""
 
     @functools.cache
     def of(config: str, devices: int, *meshes: tuple) -> dict:
@@ -49,12 +50,12 @@ def test_a_mesh_gives_the_curve_of_one_device(config, meshes, runs):
     """With dropout, augmentation and accumulation on: what is random does not depend on the mesh."""
     expected, _ = runs(config, 1, (1, 1, 1))[1, 1, 1]
     assert len(expected) == STEPS
-    for mesh, (found, _) in runs(config, 8, *meshes[config]).items():
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5, err_msg=str(mesh))
+    for mesh, (losses, _) in runs(config, 8, *meshes[config]).items():
+        np.testing.assert_allclose(losses, expected, rtol=0, atol=1e-5, err_msg=str(mesh))
 
 
-def test_parameters_lie_in_pieces(runs):
-    """fsdp splits rows, tensor splits columns; a bias of a split layer follows; norms are whole everywhere."""
+def test_parameters_are_stored_in_pieces(runs):
+    """fsdp splits rows, tensor splits columns and the bias of a split layer; norms are not split."""
     up, bias, scale = (f"blocks.blocks.0.{name}" for name in ("mlp.up.kernel", "mlp.up.bias", "mlp_norm.scale"))
     one, eight = runs("vit", 1, (1, 1, 1)), runs("vit", 8, *MESHES["vit"])
     pieces = {mesh: shapes for mesh, (_, shapes) in (one | eight).items()}
@@ -78,7 +79,7 @@ def start_two(config: str, workdir: Path, *flags: str) -> list[subprocess.Popen]
 @pytest.mark.slow
 @pytest.mark.parametrize("mesh", ["data", "fsdp"])
 def test_two_processes(mesh, tmp_path):
-    """They train as one does, and their checkpoint continues in one process, and the other way round."""
+    """They train as one process does. One process continues from their checkpoint, and the other way round."""
     split = ("--config.mesh.data=1", "--config.mesh.fsdp=-1") if mesh == "fsdp" else ()
     short, long = (*split, "--config.steps=6"), split
     schedule = ("--config.optimizer.schedule=constant",)
@@ -88,8 +89,8 @@ def test_two_processes(mesh, tmp_path):
         tiny.finish(process)
     np.testing.assert_allclose(tiny.losses(two), tiny.losses(one), rtol=0, atol=1e-5)
     assert "continued after step 6" in tiny.finish(tiny.start("vit", two, *long, *schedule))
-    said = [tiny.finish(process) for process in start_two("vit", one, *long, *schedule)]
-    assert "continued after step 6" in said[0]
+    outputs = [tiny.finish(process) for process in start_two("vit", one, *long, *schedule)]
+    assert "continued after step 6" in outputs[0]
     assert len(tiny.losses(one)) == 16
     np.testing.assert_allclose(tiny.losses(two), tiny.losses(one), rtol=0, atol=1e-5)
 
@@ -100,9 +101,9 @@ def test_one_of_two_processes_is_asked_to_stop(number, tmp_path):
     both = start_two("vit", tmp_path, "--config.steps=100_000", "--config.checkpoint_every=100_000")
     tiny.until(tiny.logged(tmp_path, 2), both[0])
     both[1].send_signal(number)
-    said = [tiny.finish(process, 128 + signal.SIGTERM) for process in both]
+    outputs = [tiny.finish(process, 128 + signal.SIGTERM) for process in both]
     step = len(tiny.losses(tmp_path))
-    assert all(f"stopped after step {step:,}; saved" in text for text in said)
+    assert all(f"stopped after step {step:,}; saved" in text for text in outputs)
     assert (tmp_path / "checkpoints" / str(step)).is_dir()
 
 

@@ -1,4 +1,4 @@
-"""A user's mistake is one message before anything is compiled, and no stack trace."""
+"""A user's mistake is one message, without a stack trace, before anything is compiled. A bug keeps its trace."""
 
 import subprocess
 import sys
@@ -7,18 +7,19 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from core.errors import UserError
 from tests import tiny
 import train
 
 CONFIG = f"--config={tiny.ROOT}/tests/tiny.py"
 
 
-def said(capsys, *flags: str) -> str:
+def message(capsys, *flags: str) -> str:
     """The message with which a command line is refused."""
-    with pytest.raises(SystemExit) as stop:
-        train.main(["train.py", *flags])
+    with pytest.raises(SystemExit) as exit_:
+        train.main(flags)
     error = capsys.readouterr().err
-    assert stop.value.code == 1
+    assert exit_.value.code == 1
     assert error.startswith("error: ") and error.count("error: ") == 1 and "Traceback" not in error
     return error
 
@@ -51,19 +52,20 @@ def uncompiled(monkeypatch):
         ("model.patch=3", ["patch=3 must divide"]),
         ("model.norm=rmms", ["norm='rmms': expected 'layer' or 'rms'"]),
         ("model.classes=7", ["model.classes = 7, but the data (digits) has 10"]),
-        ("batch_size=2000", ["batch_size is 2,000", "1,437 examples"]),
+        ("batch_size=2000", ["batch_size = 2000", "1,437 examples"]),
         ("mesh.fsdp=3", ["'fsdp': 3", "1 device(s)"]),
+        ("mesh.fsdp=two", ["mesh.fsdp = 'two': expected int, not str"]),
         ("model.name=vti", ["model.name = 'vti': expected one of ", "vit"]),
         ("data.name=digit", ["data.name = 'digit': expected one of ", "digits"]),
         ("objective.name=classify", ["objective.name = 'classify': expected one of ", "classification"]),
         ("optimizer.name=adam", ["'adam': expected one of adamw"]),
         ("optimizer.schedule=cos", ["'cos': expected one of constant, cosine"]),
-        ("optimizer.warmup=16", ["warmup=16: expected 0 <= warmup < steps, which is 16"]),
+        ("optimizer.warmup=16", ["warmup = 16: expected 0 <= warmup < steps, which is 16"]),
         ("data.evaluation=tset", ["no split 'tset'", "test"]),
     ],
 )
 def test_a_field(flag, words, capsys, uncompiled, tmp_path):
-    error = said(capsys, CONFIG, f"--workdir={tmp_path}", f"--config.{flag}")
+    error = message(capsys, CONFIG, f"--workdir={tmp_path}", f"--config.{flag}")
     for word in words:
         assert word in error
 
@@ -86,7 +88,7 @@ def test_a_field(flag, words, capsys, uncompiled, tmp_path):
 def test_a_config_file(content, words, capsys, uncompiled, tmp_path):
     path = tmp_path / "config.py"
     path.write_text(content.format("from tests import tiny\ndef get_config():\n  config = tiny.get_config()"))
-    error = said(capsys, f"--config={path}", f"--workdir={tmp_path}/run")
+    error = message(capsys, f"--config={path}", f"--workdir={tmp_path}/run")
     for word in words:
         assert word in error
 
@@ -99,25 +101,30 @@ def test_a_config_file(content, words, capsys, uncompiled, tmp_path):
         (["--workdir=x"], ["--config="]),
         (["--config=absent.py", "--workdir=x"], ["config file", "No such file", "absent.py"]),
         ([CONFIG, "--wrokdir=x"], ["'wrokdir'", "workdir"]),
-        ([CONFIG, "--workdir=x", "extra"], ["'extra' is no flag"]),
+        ([CONFIG, "--workdir=x", "extra"], ["'extra' is not a flag"]),
     ],
 )
 def test_a_command_line(flags, words, capsys, uncompiled, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    error = said(capsys, *flags)
+    error = message(capsys, *flags)
     for word in words:
         assert word in error
     assert not list(tmp_path.iterdir())
 
 
+def test_a_section_that_the_file_leaves_out(capsys, uncompiled, tmp_path):
+    error = message(capsys, f"--config={tiny.ROOT}/configs/vit.py", f"--workdir={tmp_path}", "--config.mesh.fsdp=3")
+    assert "mesh {'data': -1, 'fsdp': 3, 'tensor': 1} does not fit 1 device(s)" in error
+
+
 def test_vocabulary_against_data(capsys, uncompiled, tmp_path):
-    error = said(capsys, f"{CONFIG}:gpt", f"--workdir={tmp_path}", "--config.model.vocab_size=7")
+    error = message(capsys, f"{CONFIG}:gpt", f"--workdir={tmp_path}", "--config.model.vocab_size=7")
     assert "model.vocab_size = 7, but the data (python_docs) has " in error
 
 
 def test_a_set_that_is_not_there(capsys, uncompiled, tmp_path, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "sets"))
-    error = said(capsys, CONFIG, f"--workdir={tmp_path}/run", "--config.data.name=mnist")
+    error = message(capsys, CONFIG, f"--workdir={tmp_path}/run", "--config.data.name=mnist")
     assert f"Looked in {tmp_path}/sets/mnist" in error and "download_and_prepare()" in error
 
 
@@ -129,9 +136,39 @@ def test_parts_that_do_not_fit_together(capsys, uncompiled, tmp_path):
         "from tests import tiny\ndef get_config():\n  config = tiny.get_config('gpt')\n"
         "  del config.model['context']\n  return config"
     )
-    error = said(capsys, f"--config={path}", f"--workdir={tmp_path}/run", *flags, shape)
-    assert "model vit, data python_docs, objective language_modeling do not fit together" in error
-    assert "'tokens'" in error
+    error = message(capsys, f"--config={path}", f"--workdir={tmp_path}/run", *flags, shape)
+    assert error.startswith("error: model vit, data python_docs, objective language_modeling do not fit together: ")
+    assert "the inputs of the model are 'images', but the data has 'tokens'" in error
+
+
+def test_targets_that_do_not_fit_the_logits(capsys, uncompiled, tmp_path):
+    error = message(capsys, f"{CONFIG}:gpt", f"--workdir={tmp_path}", "--config.objective.name=regression")
+    assert "objective regression do not fit together: the model predicts (16, 7, " in error
+
+
+def test_a_bug_in_a_model_keeps_its_trace(uncompiled, tmp_path, monkeypatch):
+    """It is not reported as a mismatch of model, data and objective."""
+
+    def broken(model, batch, key):
+        return jnp.zeros(3) + jnp.zeros(5)
+
+    monkeypatch.setitem(train.OBJECTIVES, "broken", broken)
+    config = tiny.get_config()
+    config.objective = {"name": "broken"}
+    with pytest.raises(TypeError, match="incompatible shapes for broadcasting"):
+        train.run(config, tmp_path)
+
+
+def test_with_traceback_a_mistake_is_raised_with_its_origin(uncompiled, tmp_path):
+    flags = (CONFIG, f"--workdir={tmp_path}", "--config.objective.name=regression", "--traceback")
+    with pytest.raises(UserError, match="do not fit together") as error:
+        train.main(flags)
+    assert isinstance(error.value.__cause__, UserError)
+
+
+def test_a_coordinator_without_processes(capsys, uncompiled, tmp_path):
+    error = message(capsys, CONFIG, f"--workdir={tmp_path}", "--coordinator=localhost:1234")
+    assert error.startswith("error: --coordinator=localhost:1234, --processes=None, --process=None: ")
 
 
 def test_as_a_user_sees_it(tmp_path):
@@ -142,18 +179,18 @@ def test_as_a_user_sees_it(tmp_path):
 
 def test_too_little_memory(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "run", lambda config, workdir: jax.block_until_ready(jnp.ones(2**46, jnp.uint8)))
-    error = said(capsys, CONFIG, f"--workdir={tmp_path}")
+    error = message(capsys, CONFIG, f"--workdir={tmp_path}")
     assert error.startswith("error: Out of memory allocating") and "batch_size" in error
 
 
 def test_help(capsys):
-    train.main(["train.py", "--help"])
+    train.main(["--help"])
     assert "--config=configs/" in capsys.readouterr().out
 
 
-def test_a_mistake_is_said_before_slow_libraries_load():
-    """These take most of a second together, and a config that is wrong needs none of them."""
+def test_a_mistake_is_reported_before_slow_libraries_load():
+    """They take most of a second, and a wrong config needs none of them."""
     late = ["scipy.stats", "scipy.spatial", "sklearn", "grain", "orbax.checkpoint", "matplotlib", "optuna"]
     code = f"import sys, train; print(sorted(set({late}) & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=tiny.ROOT, capture_output=True, text=True)
-    assert done.stdout == "[]\n", done.stderr
+    process = subprocess.run([sys.executable, "-c", code], cwd=tiny.ROOT, capture_output=True, text=True)
+    assert process.stdout == "[]\n", process.stderr

@@ -1,15 +1,17 @@
-"""Beginning with the parameters of another run: what fits is taken, what does not is new and named."""
+"""A run that begins with the parameters of another one: those that fit are taken, all others are new and named."""
 
 from dataclasses import replace
 import shutil
+from typing import Any
 
 from flax import nnx
 import numpy as np
 import pytest
 
+from core.errors import UserError
 from data.digits import digits
 from models import VisionTransformer
-from models.layers import interpolate
+from models.positions import interpolate
 from models.pretrained import save
 import train
 from training.state import split
@@ -89,7 +91,7 @@ def test_the_encoder_is_taken_and_the_head_is_new(pretrained, tmp_path, capsys, 
 def test_a_resumed_run_does_not_begin_again(pretrained, tmp_path, capsys):
     config = tagging(pretrained)
     train.run(config, tmp_path / "first")
-    shutil.copytree(tmp_path / "first", tmp_path / "copy")  # a folder is this process's until it ends
+    shutil.copytree(tmp_path / "first", tmp_path / "copy")  # this process keeps a folder until it ends
     train.run(config | {"steps": 2}, tmp_path / "copy")
     assert capsys.readouterr().out.count("begins with") == 1
 
@@ -113,7 +115,7 @@ def test_positions_of_a_vision_transformer_are_interpolated(tmp_path, monkeypatc
 
 def test_what_has_nothing_in_common_is_refused(pretrained, tmp_path):
     other = {"name": "vit", "patch": 4, "width": 12, "depth": 1, "heads": 2}
-    with pytest.raises(ValueError, match="no parameter there has a path and shape"):
+    with pytest.raises(UserError, match="no parameter there has the path and shape"):
         train.run(vit(init_from=str(pretrained)) | {"model": other}, tmp_path)
 
 
@@ -126,13 +128,14 @@ def test_another_vocabulary_is_refused(pretrained, tmp_path):
 
 
 def test_a_folder_without_a_run_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nothing is not the workdir of a run"):
+    with pytest.raises(UserError, match="nothing is not the workdir of a run"):
         train.run(vit(init_from=str(tmp_path / "nothing")), tmp_path / "new")
 
 
 def published_vit(folder, **more):
-    fields = {"image_shape": (8, 8, 1), "patch": 4, "classes": 3, "pooling": "cls", "epsilon": 1e-12} | SIZES
-    model = VisionTransformer(**(fields | more), rngs=nnx.Rngs(7))
+    fields: dict[str, Any] = {"image_shape": (8, 8, 1), "patch": 4, "classes": 3, "pooling": "cls", "epsilon": 1e-12}
+    fields |= SIZES | more
+    model = VisionTransformer(**fields, rngs=nnx.Rngs(7))
     save(model, folder)
     return split(model)[1]
 

@@ -1,4 +1,4 @@
-"""A run that was stopped in any way ends with the same bits as one that was not."""
+"""A run that was stopped in any way ends with the same bits as an uninterrupted one."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from tests import tiny
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def uninterrupted(tmp_path_factory):
     """The workdirs of runs that nothing stopped, by config."""
     workdirs = {config: tmp_path_factory.mktemp(config) for config in ("vit", "gpt")}
     for config, workdir in workdirs.items():
@@ -19,70 +19,70 @@ def whole(tmp_path_factory):
     return workdirs
 
 
-def killed(config, workdir, happened, number=signal.SIGKILL, code=-signal.SIGKILL, *flags):
+def killed(config, workdir, condition, number=signal.SIGKILL, code=-signal.SIGKILL, *flags):
     run = tiny.start(config, workdir, *flags)
-    tiny.until(happened, run)
+    tiny.until(condition, run)
     run.send_signal(number)
     return tiny.finish(run, code)
 
 
 @pytest.mark.parametrize("config", ["vit", "gpt"])
-def test_killed_again_and_again(config, whole, tmp_path):
+def test_killed_again_and_again(config, uninterrupted, tmp_path):
     killed(config, tmp_path, tiny.saving(tmp_path))
     killed(config, tmp_path, tiny.logged(tmp_path, 5))
     killed(config, tmp_path, tiny.logged(tmp_path, 10))
     tiny.finish(tiny.start(config, tmp_path))
-    assert tiny.summary(tmp_path)["state_digest"] == tiny.summary(whole[config])["state_digest"]
-    assert tiny.losses(tmp_path) == tiny.losses(whole[config])
+    assert tiny.summary(tmp_path)["state_digest"] == tiny.summary(uninterrupted[config])["state_digest"]
+    assert tiny.losses(tmp_path) == tiny.losses(uninterrupted[config])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("config", ["vit", "gpt"])
 @pytest.mark.parametrize("step", range(1, 16, 2))
-def test_killed_after_any_step(config, step, whole, tmp_path):
+def test_killed_after_any_step(config, step, uninterrupted, tmp_path):
     killed(config, tmp_path, tiny.logged(tmp_path, step))
     tiny.finish(tiny.start(config, tmp_path))
-    assert tiny.summary(tmp_path)["state_digest"] == tiny.summary(whole[config])["state_digest"]
+    assert tiny.summary(tmp_path)["state_digest"] == tiny.summary(uninterrupted[config])["state_digest"]
 
 
-def test_asked_to_stop(whole, tmp_path):
+def test_asked_to_stop(uninterrupted, tmp_path):
     """Ctrl-C, then SIGTERM: each finishes its step, saves it, and says how to go on."""
     for number, after in ((signal.SIGINT, 1), (signal.SIGTERM, 8)):
-        said = killed("vit", tmp_path, tiny.logged(tmp_path, after), number, 128 + number)
+        output = killed("vit", tmp_path, tiny.logged(tmp_path, after), number, 128 + number)
         step = len(tiny.losses(tmp_path))
         assert after < step < 16
-        assert f"stopped after step {step}; saved. To go on, run the same command again." in said
+        assert f"stopped after step {step}; saved. To go on, run the same command again." in output
         assert (tmp_path / "checkpoints" / str(step)).is_dir()
     tiny.finish(tiny.start("vit", tmp_path))
-    assert tiny.summary(tmp_path)["state_digest"] == tiny.summary(whole["vit"])["state_digest"]
-    assert tiny.losses(tmp_path) == tiny.losses(whole["vit"])
+    assert tiny.summary(tmp_path)["state_digest"] == tiny.summary(uninterrupted["vit"])["state_digest"]
+    assert tiny.losses(tmp_path) == tiny.losses(uninterrupted["vit"])
 
 
-def test_damaged_checkpoint(whole, tmp_path):
-    """The newest one is named, the one before is used, and the run ends as it had."""
-    shutil.copytree(whole["vit"], tmp_path, dirs_exist_ok=True)
+def test_damaged_checkpoint(uninterrupted, tmp_path):
+    """It is named, the one before is used, and the run ends with the same bits."""
+    shutil.copytree(uninterrupted["vit"], tmp_path, dirs_exist_ok=True)
     (tmp_path / "summary.json").unlink()  # killed just before the end
     for path in (tmp_path / "checkpoints" / "16" / "state").rglob("*"):
         if path.is_file():  # which of them hold the arrays is for Orbax to know
             content = bytearray(path.read_bytes())
             content[len(content) // 2] ^= 1
             path.write_bytes(content)
-    said = tiny.finish(tiny.start("vit", tmp_path))
-    assert "checkpoint 16" in said and "damaged" in said
-    assert "continued after step 15" in said
-    assert tiny.summary(tmp_path)["state_digest"] == tiny.summary(whole["vit"])["state_digest"]
+    output = tiny.finish(tiny.start("vit", tmp_path))
+    assert "checkpoint 16" in output and "damaged" in output
+    assert "continued after step 15" in output
+    assert tiny.summary(tmp_path)["state_digest"] == tiny.summary(uninterrupted["vit"])["state_digest"]
 
 
-def test_more_steps_and_another_config(whole, tmp_path):
-    shutil.copytree(whole["vit"], tmp_path, dirs_exist_ok=True)
-    said = tiny.finish(tiny.start("vit", tmp_path, "--config.model.depth=3", "--config.ema=0.5"), 1)
-    assert "model.depth: 2 in the workdir, 3 now" in said
-    assert "ema: 0.9 in the workdir, 0.5 now" in said
-    assert "steps:" not in said
-    assert tiny.summary(tmp_path) == tiny.summary(whole["vit"])
+def test_more_steps_and_another_config(uninterrupted, tmp_path):
+    shutil.copytree(uninterrupted["vit"], tmp_path, dirs_exist_ok=True)
+    output = tiny.finish(tiny.start("vit", tmp_path, "--config.model.depth=3", "--config.ema=0.5"), 1)
+    assert "model.depth: 2 in the workdir, 3 now" in output
+    assert "ema: 0.9 in the workdir, 0.5 now" in output
+    assert "steps:" not in output
+    assert tiny.summary(tmp_path) == tiny.summary(uninterrupted["vit"])
     tiny.finish(tiny.start("vit", tmp_path, "--config.steps=18"))
     assert tiny.summary(tmp_path)["steps"] == 18
-    assert tiny.losses(tmp_path)[:16] == tiny.losses(whole["vit"])
+    assert tiny.losses(tmp_path)[:16] == tiny.losses(uninterrupted["vit"])
 
 
 def test_workdir_in_use(tmp_path):
@@ -95,16 +95,16 @@ def test_workdir_in_use(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "weight_decay, said",
+    "weight_decay, message",
     [
-        (1e6, "gradient norm inf, at learning rate 0.0096"),  # parameters grow until a gradient is out of the numbers
-        (1e39, "NaN or infinity in"),  # the first update already leads out of the numbers, though its loss was good
+        (1e6, "gradient norm inf, at learning rate 0.0096"),  # parameters grow until a gradient overflows
+        (1e39, "NaN or infinity in"),  # the first update already overflows, after a finite loss
     ],
 )
-def test_not_finite(weight_decay, said, tmp_path):
+def test_not_finite(weight_decay, message, tmp_path):
     flags = (f"--config.optimizer.weight_decay={weight_decay}", "--config.optimizer.warmup=0")
     output = tiny.finish(tiny.start("vit", tmp_path, *flags, "--config.checkpoint_every=1"), 1)
-    assert said in output
+    assert message in output
     error = output[output.index("error: step ") :]
     bad = int(error.split()[2].rstrip(":"))
     saved = sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir())
@@ -116,7 +116,7 @@ def test_not_finite(weight_decay, said, tmp_path):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A folder with room for a few checkpoints."""
+    """A folder on a disk with space for a few checkpoints."""
     command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", tmp_path]
     if os.geteuid() or subprocess.run(command, capture_output=True).returncode:
         pytest.skip("needs the right to mount a small disk")
@@ -125,13 +125,13 @@ def small_disk(tmp_path):
 
 
 def test_full_disk(small_disk):
-    """It ends the run with a message, spoils no earlier checkpoint, and the run goes on when there is room again."""
+    """It ends the run with a message and spoils no earlier checkpoint. The run goes on when there is space again."""
     workdir, filler = small_disk / "run", small_disk / "filler"
     tiny.finish(tiny.start("vit", workdir, "--config.steps=6"))
-    filler.write_bytes(bytes(shutil.disk_usage(small_disk).free - 150_000))  # room for the log, not for a checkpoint
-    said = tiny.finish(tiny.start("vit", workdir), 1)
-    assert "No space left on device" in said.splitlines()[-1]
-    assert "the newest good checkpoint is step 6" in said.splitlines()[-1]
+    filler.write_bytes(bytes(shutil.disk_usage(small_disk).free - 150_000))  # enough for the log, not for a checkpoint
+    output = tiny.finish(tiny.start("vit", workdir), 1)
+    assert "No space left on device" in output.splitlines()[-1]
+    assert "the newest good checkpoint is step 6" in output.splitlines()[-1]
     filler.unlink()
     assert "continued after step 6" in tiny.finish(tiny.start("vit", workdir))
     assert tiny.summary(workdir)["steps"] == 16

@@ -1,4 +1,4 @@
-"""Checkpoints: to the bit, whatever breaks."""
+"""Checkpoints are restored to the bit, whatever breaks."""
 
 import errno
 from functools import partial
@@ -16,8 +16,10 @@ import numpy as np
 import optax
 import pytest
 
+from core.errors import UserError
 from training import checkpoints as checkpoints_file
-from training.checkpoints import CheckpointFailed, Checkpoints, NonFiniteState, digest
+from training.checkpoints import CheckpointFailed, Checkpoints, NonFiniteState
+from training.fingerprints import digest
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,6 +57,20 @@ def save(directory, seeds, **options):
     checkpoints.close()
 
 
+def restored(checkpoints, state_like):
+    """What is restored, which must not be None."""
+    result = checkpoints.restore(state_like)
+    assert result is not None
+    return result
+
+
+def about(checkpoints) -> dict:
+    """What the newest checkpoint says about itself, which must not be None."""
+    result = checkpoints.about()
+    assert result is not None
+    return result
+
+
 def files_of(directory, step):
     return sorted(path for path in (directory / str(step)).rglob("*") if path.is_file())
 
@@ -64,14 +80,14 @@ def test_round_trip_to_the_bit(tmp_path):
     for state_like in (state(5), shapes(state(5))):
         checkpoints = Checkpoints(tmp_path)
         assert checkpoints.about() == {"seed": 3}
-        step, restored, about = checkpoints.restore(state_like)
+        step, tree, about = restored(checkpoints, state_like)
         assert (step, about) == (3, {"seed": 3})
-        assert jax.tree.structure(restored) == jax.tree.structure(state(3))
+        assert jax.tree.structure(tree) == jax.tree.structure(state(3))
         for path, leaf in jax.tree.leaves_with_path(state(3)):
-            found = dict(jax.tree.leaves_with_path(restored))[path]
-            assert found.dtype == leaf.dtype and found.sharding == leaf.sharding
-        assert digest(restored) == digest(state(3)) != digest(state(5))
-        np.testing.assert_array_equal(jax.random.normal(restored["key"]), jax.random.normal(state(3)["key"]))
+            array = dict(jax.tree.leaves_with_path(tree))[path]
+            assert array.dtype == leaf.dtype and array.sharding == leaf.sharding
+        assert digest(tree) == digest(state(3)) != digest(state(5))
+        np.testing.assert_array_equal(jax.random.normal(tree["key"]), jax.random.normal(state(3)["key"]))
         checkpoints.close()
 
 
@@ -85,7 +101,7 @@ def test_about_keeps_numbers_that_are_not_finite(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(3, {"w": jnp.ones(2)}, {"best": -float("inf"), "loss": float("nan")})
     checkpoints.wait()
-    assert checkpoints.about()["best"] == -float("inf") and np.isnan(checkpoints.about()["loss"])
+    assert about(checkpoints)["best"] == -float("inf") and np.isnan(about(checkpoints)["loss"])
     checkpoints.close()
 
 
@@ -100,7 +116,7 @@ def test_the_state_may_be_donated_as_soon_as_save_returns(tmp_path):
         checkpoints.save(step, tree, {})
         tree = spoil(tree)
         checkpoints.wait()
-        assert digest(checkpoints.restore(like)[1]) == expected
+        assert digest(restored(checkpoints, like)[1]) == expected
     checkpoints.close()
 
 
@@ -139,7 +155,7 @@ def test_mismatches_are_named_all_at_once(tmp_path):
     other["mask"] = jnp.zeros(3)
     other["keys"] = jax.random.split(jax.random.key(0), 3)
     other["new"] = other.pop("step")
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(UserError) as error:
         Checkpoints(tmp_path).restore(other)
     assert str(error.value).splitlines()[1:] == [
         "  keys: key<rbg>[3] in the checkpoint, key<fry>[3] in the state",
@@ -155,7 +171,7 @@ def test_another_layout_is_named(tmp_path, monkeypatch):
     save(tmp_path, [3])
     monkeypatch.setattr(checkpoints_file, "LAYOUT", 17)
     for read in (Checkpoints.about, lambda checkpoints: checkpoints.restore(state())):
-        with pytest.raises(ValueError, match="checkpoint 3 in .* has layout 2, this code reads layout 17"):
+        with pytest.raises(UserError, match="checkpoint 3 in .* has layout 2, this code reads layout 17"):
             read(Checkpoints(tmp_path))
 
 
@@ -175,15 +191,15 @@ def test_damage_is_named_and_the_one_before_used(tmp_path, part, break_it):
     save(tmp_path, [3, 5])
     for path in list((tmp_path / "5").glob(part)):
         break_it(path)
-    said = []
-    checkpoints = Checkpoints(tmp_path, say=said.append)
-    step, restored, about = checkpoints.restore(state())
-    assert (step, about, digest(restored)) == (3, {"seed": 3}, digest(state(3)))
-    assert len(said) == 1 and said[0].startswith(f"warning: checkpoint 5 in {tmp_path} is damaged (")
+    warnings = []
+    checkpoints = Checkpoints(tmp_path, say=warnings.append)
+    step, tree, about = restored(checkpoints, state())
+    assert (step, about, digest(tree)) == (3, {"seed": 3}, digest(state(3)))
+    assert len(warnings) == 1 and warnings[0].startswith(f"warning: checkpoint 5 in {tmp_path} is damaged (")
     assert checkpoints.steps() == [3] and (tmp_path / "damaged-5").is_dir()
     checkpoints.save(5, state(5), {"seed": 5})
     checkpoints.close()
-    assert digest(Checkpoints(tmp_path).restore(state())[1]) == digest(state(5))
+    assert digest(restored(Checkpoints(tmp_path), state())[1]) == digest(state(5))
 
 
 def test_a_flip_that_the_file_format_does_not_notice_is_found(tmp_path):
@@ -193,7 +209,7 @@ def test_a_flip_that_the_file_format_does_not_notice_is_found(tmp_path):
     for path in tmp_path.glob("3/state/**/d/*"):
         if path.stat().st_size > 30_000:
             flip(path)
-    with pytest.raises(OSError, match="3: not what was saved: w$"):
+    with pytest.raises(UserError, match="3: not what was saved: w$"):
         checkpoints.restore({"w": jnp.zeros((101, 103)), "b": jnp.ones(5)})
 
 
@@ -203,16 +219,16 @@ def test_no_flipped_byte_gives_another_state(tmp_path):
     expected = digest(state(3))
     outcomes = set()
     for path in files_of(tmp_path, 3):
-        whole = path.read_bytes()
-        if not whole:
+        content = path.read_bytes()
+        if not content:
             continue
         flip(path)
         try:
-            outcomes.add(digest(checkpoints.restore(state())[1]) == expected)
-        except OSError:
+            outcomes.add(digest(restored(checkpoints, state())[1]) == expected)
+        except UserError:
             outcomes.add("damaged")
-        path.write_bytes(whole)
-    assert outcomes == {True, "damaged"}  # some files only tell Orbax what the rest tells too
+        path.write_bytes(content)
+    assert outcomes == {True, "damaged"}  # some files only repeat for Orbax what others contain
 
 
 def test_all_damaged_is_one_clear_error(tmp_path):
@@ -222,7 +238,7 @@ def test_all_damaged_is_one_clear_error(tmp_path):
     checkpoints = Checkpoints(tmp_path, say=lambda _: None)
     for read in (checkpoints.about, partial(checkpoints.restore, state())):
         with pytest.raises(
-            OSError, match=r"every checkpoint in .* is damaged(.|\n)*\n  5: about.json(.|\n)*\n  3: about.json"
+            UserError, match=r"every checkpoint in .* is damaged(.|\n)*\n  5: about.json(.|\n)*\n  3: about.json"
         ):
             read()
     assert checkpoints.steps() == [3, 5]  # nothing was moved
@@ -261,8 +277,8 @@ def test_a_full_disk_loses_no_earlier_checkpoint(small_disk):
             finish()
         assert checkpoints.steps() == [5]
     checkpoints = Checkpoints(small_disk / "c", keep=1)
-    step, restored, _ = checkpoints.restore({"w": jnp.zeros(100_003)})
-    assert step == 5 and digest(restored) == digest({"w": jax.random.normal(jax.random.key(5), (100_003,))})
+    step, tree, _ = restored(checkpoints, {"w": jnp.zeros(100_003)})
+    assert step == 5 and digest(tree) == digest({"w": jax.random.normal(jax.random.key(5), (100_003,))})
     checkpoints.save(9, {"w": jnp.zeros(3)}, {})  # what the failed save left is gone
     checkpoints.close()
     assert os.listdir(small_disk / "c") == ["9"]
@@ -305,38 +321,17 @@ def test_kill_at_any_moment_leaves_a_good_checkpoint(tmp_path):
         child = subprocess.Popen(
             [sys.executable, "-c", ENDLESS, tmp_path], env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True
         )
+        assert child.stdout is not None
         started = [int(child.stdout.readline()) for _ in range(3)]
         time.sleep(moments.uniform(0, 0.2))
         child.send_signal(signal.SIGKILL)
-        rest, _ = child.communicate()
-        started += [int(line) for line in rest.split()]
+        output, _ = child.communicate()
+        started += [int(line) for line in output.split()]
         checkpoints = Checkpoints(tmp_path)
-        step, restored, about = checkpoints.restore(state())
+        step, tree, about = restored(checkpoints, state())
         assert started[-1] - 1 <= step <= started[-1] + 1  # only what was being written may be missing
-        assert about == {"seed": step} and digest(restored) == digest(state(step))
+        assert about == {"seed": step} and digest(tree) == digest(state(step))
         checkpoints.close()
-
-
-def test_fingerprint_by_hand():
-    words = jnp.array([[3, 5], [7, 2**32 - 1]], jnp.uint32)
-    assert int(checkpoints_file._fingerprint(words)) == (3 * 1 + 5 * 3 + 7 * 5 - 1 * 7) % 2**32
-    assert int(checkpoints_file._fingerprint(jnp.array([True, False, True]))) == 1 + 5
-    assert int(checkpoints_file._fingerprint(jnp.float32(1))) == 0x3F800000
-    assert int(checkpoints_file._fingerprint(jnp.array([0, 1], jnp.bfloat16))) == 0x3F80 * 3
-    assert int(checkpoints_file._fingerprint(jnp.complex64(1j))) == 0x3F800000 * 3
-
-
-def test_digest_sees_value_shape_dtype_and_path():
-    given = [
-        {"a": jnp.zeros(6)},
-        {"a": jnp.zeros(6).at[5].set(1e-45)},
-        {"a": jnp.zeros((2, 3))},
-        {"a": jnp.zeros(6, jnp.int32)},
-        {"b": jnp.zeros(6)},
-        {"a": -jnp.zeros(6)},
-    ]
-    assert len({digest(tree) for tree in given}) == len(given)
-    assert digest({"a": jnp.ones(2), "b": jnp.ones(3)}) == digest({"b": jnp.ones(3), "a": jnp.ones(2)})
 
 
 SHARDED = """
@@ -346,7 +341,8 @@ os.dup2(2, 1)  # Gloo writes to the standard output from several threads; it mus
 
 import jax, jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
-from training.checkpoints import Checkpoints, digest
+from training.checkpoints import Checkpoints
+from training.fingerprints import digest
 
 address, processes, process, *tasks = sys.argv[1:]
 if processes == "2":
@@ -370,9 +366,9 @@ for task in tasks:
     print("saved", digest(make(3)))
   else:
     like = make(0)
-    step, restored, _ = checkpoints.restore(like)
-    assert all(restored[name].sharding == like[name].sharding for name in like)
-    print("restored", step, digest(restored))
+    step, state, _ = checkpoints.restore(like)
+    assert all(state[name].sharding == like[name].sharding for name in like)
+    print("restored", step, digest(state))
   checkpoints.close()
 """
 
@@ -400,14 +396,14 @@ def run_sharded(processes, devices, *tasks):
 def test_any_number_of_processes_and_devices_reads_any_other(tmp_path):
     by_two, by_one = tmp_path / "two", tmp_path / "one"
     [saved], same = run_sharded(2, 2, f"save:{by_two}")
-    restored = saved.replace("saved", "restored 3")
+    same_restored = saved.replace("saved", "restored 3")
     assert same == [saved]
-    assert run_sharded(1, 8, f"restore:{by_two}", f"save:{by_one}") == [[restored, saved]]
+    assert run_sharded(1, 8, f"restore:{by_two}", f"save:{by_one}") == [[same_restored, saved]]
 
     for path in list(by_two.glob("3/state/ocdbt.process_1/d/*")):
         path.unlink()
     for other_way, warning, earlier in run_sharded(2, 1, f"restore:{by_one}", f"restore:{by_two}"):
-        assert other_way == restored
+        assert other_way == same_restored
         assert warning.startswith(f"warning: checkpoint 3 in {by_two} is damaged (")
         assert earlier.startswith("restored 2 ")
 
@@ -418,7 +414,7 @@ def test_reading_changes_nothing(tmp_path):
     next(f for f in files_of(tmp_path, 5) if "about" in str(f)).write_text("damaged")
     before = sorted(tmp_path.rglob("*"))
     reader = Checkpoints(tmp_path, read_only=True, say=lambda _: None)
-    assert reader.restore(state(0))[0] == 3
+    assert restored(reader, state(0))[0] == 3
     reader.close()
     assert sorted(tmp_path.rglob("*")) == before
     assert Checkpoints(tmp_path / "absent", read_only=True).steps() == []

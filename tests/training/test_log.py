@@ -7,8 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
-from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]  # made at run time
 
+from core.errors import UserError
 from training import log as log_file
 from training.log import Log, read
 
@@ -88,8 +89,8 @@ def test_a_bar_on_a_terminal(tmp_path, monkeypatch):
     log.train(7, {"loss": 1.25}, 3)
     log.evaluation(7, "test", {"accuracy": 0.5})
     log.close()
-    shown = screen.getvalue()
-    assert "7/11" in shown and "loss 1.2500" in shown and "test  accuracy 0.5000" in shown
+    text = screen.getvalue()
+    assert "7/11" in text and "loss 1.2500" in text and "test  accuracy 0.5000" in text
 
 
 def test_resume_drops_what_came_after_and_counts_time_on(tmp_path, clock):
@@ -117,7 +118,7 @@ def test_resume_drops_what_came_after_and_counts_time_on(tmp_path, clock):
     assert events(tmp_path)[1] == [0, 5]  # TensorBoard forgets what earlier sessions hold from there on
 
 
-def test_a_run_from_step_0_begins_anew(tmp_path):
+def test_a_run_from_step_0_begins_again(tmp_path):
     for _ in range(2):
         log = Log(tmp_path, steps=3)
         log.evaluation(0, "test", {"loss": 1.0})
@@ -136,8 +137,8 @@ def test_other_processes_write_nothing(tmp_path, capsys):
 
 
 def test_reading_what_is_not_there_or_broken(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"metrics\.jsonl does not exist"):
+    with pytest.raises(UserError, match=r"metrics\.jsonl does not exist"):
         read(tmp_path / "metrics.jsonl")
     (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"st\n{"step": 3}\n')
-    with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2, is not JSON"):
+    with pytest.raises(UserError, match=r"metrics\.jsonl, line 2, is not JSON"):
         read(tmp_path / "metrics.jsonl")

@@ -135,7 +135,7 @@ def test_asked_to_stop(number):
         return step(state, batch)
 
     notes, before = Notes(), signal.getsignal(number)
-    with pytest.raises(Interrupted, match="stopped after step 2") as stop:
+    with pytest.raises(Interrupted, match="stopped after step 2; saved. To go on, run the same command again.") as stop:
         run(notes, step=asks)
     assert stop.value.code == 128 + number
     assert notes.saved == [(2, 2, None)]

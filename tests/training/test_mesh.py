@@ -1,4 +1,4 @@
-"""Meshes, and which array is split how; on eight devices for real in test_train_devices.py."""
+"""Meshes, and how arrays are split. tests/train/test_devices.py trains on eight devices."""
 
 import jax
 from jax.sharding import AbstractMesh
@@ -8,12 +8,12 @@ import pytest
 
 from models.gpt import GPT
 from training.mesh import local_rows, make_mesh, put, state_shardings
-from training.state import initialise
+from training.state import TrainState, initialise
 
 MESH = AbstractMesh((2, 3, 5), ("data", "fsdp", "tensor"))
 
 
-def pieces(scan: bool, optimizer=None) -> dict:
+def pieces(scan: bool, optimizer=None) -> TrainState:
     """The shape of one device's piece of every array of a state."""
     make = lambda rngs: GPT(
         vocab_size=10, context=7, width=30, depth=2, heads=2, tied=False, scan=scan, rngs=rngs
@@ -44,12 +44,12 @@ def test_a_block(path, piece):
 
 
 def test_outside_blocks():
-    found = pieces(False).parameters
-    assert found["embedding.embedding"] == (2, 10)  # (10, 30): words in 5, columns in 3
-    assert found["head.kernel"] == (10, 2)  # (30, 10)
+    shapes = pieces(False).parameters
+    assert shapes["embedding.embedding"] == (2, 10)  # (10, 30): words in 5, columns in 3
+    assert shapes["head.kernel"] == (10, 2)  # (30, 10)
 
 
-def test_an_axis_that_does_not_divide_stays_whole():
+def test_an_axis_that_the_mesh_does_not_divide_is_not_split():
     state = {
         "blocks.mlp.up.kernel": jax.ShapeDtypeStruct((7, 10), "float32"),
         "step": jax.ShapeDtypeStruct((), "int32"),
@@ -60,9 +60,9 @@ def test_an_axis_that_does_not_divide_stays_whole():
 
 
 def test_factored_moments():
-    """They have fewer axes than their parameters, and every piece of them can be had."""
-    found = pieces(True, optax.adafactor(0.1, min_dim_size_to_factor=2))
-    assert jax.tree.leaves(found.optimizer)
+    """They have fewer axes than their parameters, and are not split by rules for matrices."""
+    state = pieces(True, optax.adafactor(0.1, min_dim_size_to_factor=2))
+    assert jax.tree.leaves(state.optimizer)
 
 
 def test_mesh_of_all_devices():
@@ -87,7 +87,7 @@ def test_bad_mesh(sizes, words):
 
 
 def test_batch_against_mesh():
-    with pytest.raises(ValueError, match="batch_size=8 must be divisible by mesh.data x mesh.fsdp = 6"):
+    with pytest.raises(ValueError, match="batch_size = 8 must be divisible by mesh.data x mesh.fsdp = 6"):
         local_rows(MESH, 8)
 
 

@@ -154,7 +154,7 @@ def test_first_rate(warmup, first):
     [
         ({"name": "adam"}, "'adam': expected one of adamw, sgd, lion, adafactor, muon"),
         ({"schedule": "cos"}, "'cos': expected one of constant, cosine, linear, rsqrt, wsd"),
-        ({"warmup": 10}, "warmup=10: expected 0 <= warmup < steps, which is 10"),
+        ({"warmup": 10}, "warmup = 10: expected 0 <= warmup < steps, which is 10"),
     ],
 )
 def test_bad(settings, words):

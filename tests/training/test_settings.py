@@ -1,10 +1,13 @@
-"""Sections of a config against the functions that they are for."""
+"""Sections of a config are checked against the functions that they are for."""
+
+from typing import Required, TypedDict, Unpack
 
 from ml_collections import ConfigDict
 import pytest
 
 from data import DATASETS
 from models import MODELS
+from models.fields import Semantic, forwards
 from objectives import OBJECTIVES
 from training.optimizer import make_optimizer
 from training.settings import accepted, check_settings
@@ -14,13 +17,18 @@ def oven(*, heat: int, minutes: float = 1.5, tray: str | None = None, size: tupl
     pass
 
 
+class OvenFields(TypedDict, total=False):
+    heat: Required[int]
+    minutes: float
+    size: tuple[int, int]
+
+
 class Kitchen:
-    """Passes on what it does not take itself."""
+    """Passes some fields on, and sets the tray itself."""
 
-    forwards_to = oven
-
-    def __init__(self, *, rooms: int, rngs, **oven):
-        pass
+    @forwards(oven)
+    def __init__(self, *, rooms: int, fan: str = "large", rngs, **fields: Unpack[OvenFields]):
+        oven(tray="deep", **fields)
 
 
 @pytest.mark.parametrize(
@@ -55,10 +63,35 @@ def test_bad(settings, words):
 
 
 def test_fields_that_are_passed_on():
-    assert set(accepted(Kitchen)) == {"rooms", "rngs", "heat", "minutes", "tray", "size", "fan"}
+    fields = accepted(Kitchen)
+    assert set(fields) == {"rooms", "rngs", "heat", "minutes", "size", "fan"}
+    assert fields["fan"].annotation is str and fields["minutes"].default == 1.5
     check_settings("kitchen", {"rooms": 2, "heat": 5}, Kitchen, given=["rngs"])
     with pytest.raises(ValueError, match="kitchen.rngs is not a field"):
         check_settings("kitchen", {"rooms": 2, "heat": 5, "rngs": 0}, Kitchen, given=["rngs"])
+    with pytest.raises(ValueError, match="kitchen.tray is not a field"):
+        check_settings("kitchen", {"rooms": 2, "heat": 5, "tray": "deep"}, Kitchen, given=["rngs"])
+
+
+def test_a_field_that_nothing_takes_cannot_be_passed_on():
+    class Wrong(TypedDict, total=False):
+        heat: str
+
+    with pytest.raises(TypeError, match="passes heat: <class 'str'> on, which no target takes so"):
+
+        @forwards(oven)
+        def cook(self, **fields: Unpack[Wrong]):
+            pass
+
+
+def test_what_is_said_beside_a_type_is_no_part_of_it():
+    def bake(*, heat: Semantic[int], tray: Semantic[str | None] = None):
+        pass
+
+    with pytest.raises(ValueError, match="oven.heat = 'hot': expected int, not str"):
+        check_settings("oven", {"heat": "hot"}, bake)
+    with pytest.raises(ValueError, match=r"oven.tray = 3: expected str \| None, not int"):
+        check_settings("oven", {"heat": 5, "tray": 3}, bake)
 
 
 @pytest.mark.parametrize("target", [*DATASETS.values(), *MODELS.values(), *OBJECTIVES.values(), make_optimizer])

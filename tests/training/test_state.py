@@ -41,6 +41,7 @@ def test_first_state():
     structure, create = initialise(MODELS["gpt"][0], optax.adam(0.1), average=True)
     state, again, other = create(jax.random.key(0)), create(jax.random.key(0)), create(jax.random.key(1))
     assert state.step == 0
+    assert state.average is not None
     for path, x in state.parameters.items():
         np.testing.assert_array_equal(x, again.parameters[path])
         np.testing.assert_array_equal(x, state.average[path])

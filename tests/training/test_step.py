@@ -1,6 +1,7 @@
 """The train step on nets so small that it can be followed by hand."""
 
 import functools
+from typing import Any
 
 from flax import nnx
 import jax
@@ -15,7 +16,7 @@ from training.optimizer import make_optimizer
 from training.state import initialise
 from training.step import make_evaluation_step, make_train_step
 
-SIZES = {"vocab_size": 7, "context": 5, "width": 8, "depth": 2, "heads": 2}
+SIZES: dict[str, Any] = {"vocab_size": 7, "context": 5, "width": 8, "depth": 2, "heads": 2}
 
 
 def batch_of(weights) -> dict:
@@ -29,10 +30,10 @@ RAGGED = np.arange(5) < np.array([5, 0, 2, 1, 0, 3])[:, None]  # one of three pa
 
 
 @functools.cache
-def trained(optimizer: str = "sgd", *, ragged: bool = False, accumulate: int = 1, **model):
+def trained(name: str = "sgd", *, ragged: bool = False, accumulate: int = 1, **model):
     """State and losses after three steps of a GPT."""
     # A gradient that is 0 but for rounding, as that of the keys' bias, must not become a whole step of Adam.
-    optimizer, _ = make_optimizer(steps=9, learning_rate=0.01, name=optimizer, epsilon=1e-3)
+    optimizer, _ = make_optimizer(steps=9, learning_rate=0.01, name=name, epsilon=1e-3)
     make = lambda rngs: GPT(**SIZES | model, rngs=rngs)
     structure, create = initialise(make, optimizer, average=False)
     step = jax.jit(make_train_step(structure, OBJECTIVES["language_modeling"], optimizer, accumulate=accumulate))
@@ -48,10 +49,10 @@ def trained(optimizer: str = "sgd", *, ragged: bool = False, accumulate: int = 1
 @pytest.mark.parametrize("accumulate", [2, 3])
 def test_accumulated_is_the_large_batch(optimizer, ragged, accumulate):
     expected, losses = trained(optimizer, ragged=ragged, depth=1)
-    found, found_losses = trained(optimizer, ragged=ragged, accumulate=accumulate, depth=1)
-    np.testing.assert_allclose(found_losses, losses, rtol=1e-6)
+    state, losses_in_parts = trained(optimizer, ragged=ragged, accumulate=accumulate, depth=1)
+    np.testing.assert_allclose(losses_in_parts, losses, rtol=1e-6)
     for path, x in expected.parameters.items():
-        np.testing.assert_allclose(found.parameters[path], x, rtol=0, atol=1e-6, err_msg=path)
+        np.testing.assert_allclose(state.parameters[path], x, rtol=0, atol=1e-6, err_msg=path)
 
 
 def test_tokens_of_weight_0_count_for_nothing():
@@ -75,8 +76,8 @@ def test_recomputed_blocks_train_the_same():
 
 @pytest.mark.parametrize("optimizer, remat", [("sgd", False), ("sgd", True), ("muon", False)])
 def test_scanned_blocks_train_the_same(optimizer, remat):
-    found = trained(optimizer, dropout=0.2, scan=True, remat=remat)[1]
-    np.testing.assert_allclose(found, trained(optimizer, dropout=0.2)[1], rtol=1e-5)
+    losses = trained(optimizer, dropout=0.2, scan=True, remat=remat)[1]
+    np.testing.assert_allclose(losses, trained(optimizer, dropout=0.2)[1], rtol=1e-5)
 
 
 class Line(nnx.Module):
@@ -120,6 +121,7 @@ def test_average_by_hand():
     _, state, step = line(ema=0.75)
     for expected in (0.75 * 2 + 0.25 * 1, 0.75 * 1.75 + 0.25 * 0.5):
         state, _ = step(state, LINE)
+        assert state.average is not None
         np.testing.assert_allclose(state.average["a"], expected, rtol=1e-6)
         assert state.evaluated is state.average
 
@@ -139,7 +141,7 @@ def test_parts_of_a_batch_draw_their_own():
     step = make_train_step(structure, squares, optimizer, accumulate=2)
     state = create(jax.random.key(0))
     key = jax.random.fold_in(state.key, 0)
-    expected = sum(jax.random.uniform(jax.random.fold_in(key, part)) for part in range(2))
+    expected = sum(float(jax.random.uniform(jax.random.fold_in(key, part))) for part in range(2))
     np.testing.assert_allclose(step(state, LINE)[1]["drawn"], (expected, 2), rtol=1e-6)
 
 

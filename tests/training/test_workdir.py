@@ -1,8 +1,7 @@
-"""One run a folder, JSON files whole or absent, configs compared field by field."""
+"""One run for each folder, its environment, and configs compared field by field."""
 
 import json
 import os
-from pathlib import Path
 import shlex
 import signal
 import subprocess
@@ -11,6 +10,7 @@ import sys
 import jax
 import pytest
 
+from core.errors import UserError
 from training import workdir
 
 HOLD = """
@@ -32,8 +32,9 @@ def test_a_second_run_is_refused_and_a_killed_one_frees_the_folder(tmp_path):
         text=True,
     )
     try:
+        assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(BlockingIOError, match=rf"{folder} is in use by process {holder.pid} on \S+ \(started 2"):
+        with pytest.raises(UserError, match=rf"{folder} is in use by process {holder.pid} on \S+ \(started 2"):
             workdir.lock(folder)
     finally:
         holder.send_signal(signal.SIGKILL)
@@ -41,25 +42,25 @@ def test_a_second_run_is_refused_and_a_killed_one_frees_the_folder(tmp_path):
     os.close(workdir.lock(folder))
 
 
-def test_a_lock_given_back_can_be_taken_and_names_the_new_holder(tmp_path):
+def test_a_released_lock_can_be_taken_and_names_the_new_holder(tmp_path):
     os.close(workdir.lock(tmp_path))
     (tmp_path / ".lock").write_text("process 1 on a host with a name longer than the line that replaces it" + "x" * 99)
-    held = workdir.lock(tmp_path)
+    descriptor = workdir.lock(tmp_path)
     text = (tmp_path / ".lock").read_text()
     assert text.startswith(f"process {os.getpid()} on ") and text.endswith(")")
-    os.close(held)
+    os.close(descriptor)
 
 
 def test_environment_is_json_and_true():
-    found = json.loads(json.dumps(workdir.environment()))
-    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert found["devices"] == {
+    environment = json.loads(json.dumps(workdir.environment()))
+    assert environment["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert environment["devices"] == {
         "platform": jax.default_backend(),
         "kind": jax.devices()[0].device_kind,
         "count": jax.device_count(),
         "processes": 1,
     }
-    assert found["command"] == shlex.join(sys.orig_argv)
+    assert environment["command"] == shlex.join(sys.orig_argv)
 
 
 def test_packages_are_those_of_the_requirements_that_are_installed(tmp_path):
@@ -83,22 +84,18 @@ def test_git_commit_and_dirt(tmp_path, monkeypatch):
     assert workdir.environment()["git"] == {"commit": None, "dirty": None}
 
 
-def test_json_is_strict_and_round_trips(tmp_path):
-    path = tmp_path / "a.json"
-    workdir.write_json(path, {"a": [1, 2.5, float("nan")], "b": {"c": float("-inf"), "d": "NaN"}})
-    assert json.loads(path.read_text()) == {"a": [1, 2.5, None], "b": {"c": None, "d": "NaN"}}
-    assert os.listdir(tmp_path) == ["a.json"]
+def test_a_folder_without_a_run_and_a_damaged_config_are_named(tmp_path):
+    with pytest.raises(UserError, match="is not the workdir of a run: it has no config.json"):
+        workdir.read_config(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UserError, match="config.json is damaged: it is not JSON"):
+        workdir.read_config(tmp_path)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
-def test_a_full_disk_leaves_the_earlier_file(tmp_path):
-    path = tmp_path / "a.json"
-    workdir.write_json(path, {"a": 3})
-    (tmp_path / "a.json.tmp").symlink_to("/dev/full")
-    with pytest.raises(OSError, match=r"a\.json could not be written \(No space left on device\)"):
-        workdir.write_json(path, {"a": 5})
-    assert json.loads(path.read_text()) == {"a": 3}
-    assert os.listdir(tmp_path) == ["a.json"]
+def test_a_file_is_no_workdir(tmp_path):
+    (tmp_path / "a").touch()
+    with pytest.raises(UserError, match="a is a file: a workdir must be a folder"):
+        workdir.lock(tmp_path / "a")
 
 
 def test_config_difference_names_each_field():

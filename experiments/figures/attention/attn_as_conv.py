@@ -1,18 +1,20 @@
-"""Nine heads that look at relative positions are a 3x3 convolution.
+"""Nine attention heads that look at relative positions compute a 3x3 convolution.
 
-Each head attends sharply to one of nine neighbours, and its value matrix is that tap of the kernel. At the border a
-head whose neighbour is missing attends to the next best pixel instead, unless the image is padded with zeros.
+Each head attends sharply to one of the nine neighbours of a pixel, and its value matrix is the matching tap of the
+kernel. At the border some neighbours do not exist, and their heads attend to the next best pixel instead, unless the
+image is padded with zeros.
 
 Formula: score_h(q, k) = -beta |(k - q) - offset_h|^2; sum_h softargmax(score_h) X W_h = conv(X; W)
 Source: Lecture on transformers in computer vision, slide 60; Cordonnier, Loukas & Jaggi 2020, theorem 1.
-Look at: the sharper the heads, the smaller the difference, down to the rounding of 64-bit numbers.
+Look at: the sharper the heads, the smaller the difference, down to the rounding error of 64-bit numbers.
 """
 
 import jax
 import jax.numpy as jnp
+from matplotlib.figure import Figure
 import numpy as np
 
-from experiments.figures.engine import at_least, at_most
+from experiments.figures.engine import Criterion, at_least, at_most
 from experiments.figures.style import grid
 from models.attention import mix, softargmax
 
@@ -41,31 +43,31 @@ def run(seed: int, *, sharpness: float = SHARP) -> dict:
 
 @jax.jit
 def _heads(image, kernel, beta):
-    """What the nine heads give together, (rows, columns, OUT)."""
+    """The sum of the nine heads' outputs, (rows, columns, OUT)."""
     rows, columns, _ = image.shape
     place_S2 = jnp.stack(jnp.indices((rows, columns)).reshape(2, -1), -1)
-    apart_HTS2 = place_S2[None, None] - place_S2[None, :, None] - jnp.array(OFFSETS)[:, None, None]
-    weights_BHTS = softargmax(-(apart_HTS2**2).sum(-1)[None].astype(image.dtype), beta=beta)
+    offset_HTS2 = place_S2[None, None] - place_S2[None, :, None] - jnp.array(OFFSETS)[:, None, None]
+    weights_BHTS = softargmax(-(offset_HTS2**2).sum(-1)[None].astype(image.dtype), beta=beta)
     value_BSHK = jnp.einsum("sd,hdk->shk", image.reshape(-1, IN), kernel.reshape(9, IN, OUT))[None]
     return mix(weights_BHTS, value_BSHK).sum(2).reshape(rows, columns, OUT)
 
 
-def check(found: dict) -> list:
+def check(results: dict) -> list[Criterion]:
     border = np.ones((SIDE, SIDE), bool)
     border[1:-1, 1:-1] = False
     return [
-        at_most("largest difference inside", found["plain"][~border].max(), 1e-14),
-        at_least("largest difference at the border", found["plain"][border].max(), 0.1),
-        at_most("largest difference anywhere, padded with zeros", found["padded"].max(), 1e-14),
+        at_most("largest difference away from the border", results["plain"][~border].max(), 1e-14),
+        at_least("largest difference at the border", results["plain"][border].max(), 0.1),
+        at_most("largest difference anywhere, padded with zeros", results["padded"].max(), 1e-14),
     ]
 
 
-def plot(figure, found: dict) -> None:
+def plot(figure: Figure, results: dict) -> None:
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.15])
-    image = left.imshow(np.log10(np.maximum(found["plain"], 1e-17)), vmin=-16, vmax=1)
-    left.set(xticks=[], yticks=[], title=f"Where they differ (beta = {SHARP:g})")
+    image = left.imshow(np.log10(np.maximum(results["plain"], 1e-17)), vmin=-16, vmax=1)
+    left.set(xticks=[], yticks=[], title=f"Heads against convolution (beta = {SHARP:g})")
     figure.colorbar(image, ax=left, location="bottom", label="log10 of the difference", shrink=0.85)
-    right.semilogy(found["sweep"], found["errors"], "C0o-")
-    right.set(xlabel="sharpness of the heads, beta", ylabel="largest difference inside")
-    right.set_title("Nine heads against a convolution")
+    right.semilogy(results["sweep"], results["errors"], "C0o-")
+    right.set(xlabel="sharpness of the heads, beta", ylabel="largest difference")
+    right.set_title("Away from the border")
     grid(right)

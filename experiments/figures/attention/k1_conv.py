@@ -1,19 +1,20 @@
-"""A convolution of size 1 is one dense layer for every token.
+"""A convolution with a kernel of size 1 is one dense layer applied to every token.
 
-Position by position the same matrix is applied, and no position sees another one. With a wider kernel each output
-also depends on its neighbours.
+The same matrix is applied at every position, and no position sees another one. With a wider kernel, each output also
+depends on its neighbours.
 
 Formula: y_t = W x_t + b, so dy_t / dx_s = W if s = t, else 0
 Source: A. Canziani, threads on attention: 1x1 convolutions.
-Look at: the Jacobian is a diagonal for size 1, and a band for size 3.
+Look at: the Jacobian is a diagonal for size 1 and a band for size 3.
 """
 
 from flax import nnx
 import jax
 import jax.numpy as jnp
+from matplotlib.figure import Figure
 import numpy as np
 
-from experiments.figures.engine import at_most
+from experiments.figures.engine import Criterion, at_most
 from experiments.figures.style import matrix
 from models.layers import linear
 
@@ -32,31 +33,32 @@ def run(seed: int, *, size: int = 1) -> dict:
 
 
 def _convolution(dense, size: int, seed: int):
-    """With the weights of `dense` in the middle of its kernel, and random ones beside."""
+    """A convolution whose kernel is `dense` in the middle, with random weights beside it."""
     convolution = nnx.Conv(D, OUT, (size,), rngs=nnx.Rngs(seed + 1))
     convolution.kernel[...] = convolution.kernel[...].at[size // 2].set(dense.kernel[...])
+    assert convolution.bias is not None
     convolution.bias[...] = dense.bias[...]
     return convolution
 
 
 def _influence(layer, x_TD) -> np.ndarray:
-    """Size of the Jacobian of each output token by each input token, (T, T)."""
+    """The norm of the derivative of each output token by each input token, (T, T)."""
     return np.linalg.norm(jax.jacobian(layer)(x_TD), axis=(1, 3))
 
 
-def check(found: dict) -> list:
-    across = found["narrow"] - np.diag(np.diag(found["narrow"]))
+def check(results: dict) -> list[Criterion]:
+    off_diagonal = results["narrow"] - np.diag(np.diag(results["narrow"]))
     return [
-        at_most("largest difference between convolution and dense layer", found["difference"], 1e-6),
-        at_most("largest derivative by another token", across.max(), 0.0),
+        at_most("largest difference between convolution and dense layer", results["difference"], 1e-6),
+        at_most("largest derivative by another token", off_diagonal.max(), 0.0),
     ]
 
 
-def plot(figure, found: dict) -> None:
+def plot(figure: Figure, results: dict) -> None:
     panels = figure.subplots(1, 2)
     for axes, name, title in zip(panels, ("narrow", "wide"), ("Kernel of size 1", "Kernel of size 3")):
-        image = matrix(axes, found[name], vmin=0, vmax=max(found["narrow"].max(), found["wide"].max()))
+        matrix(axes, results[name], vmin=0, vmax=max(results["narrow"].max(), results["wide"].max()))
         axes.set(title=title, xlabel="input token", ylabel="output token")
         axes.set_xticks(range(T), range(1, T + 1))
         axes.set_yticks(range(T), range(1, T + 1))
-    figure.colorbar(image, ax=panels, label="norm of the Jacobian", shrink=0.85)
+    figure.colorbar(panels[0].images[0], ax=panels, label="norm of the Jacobian", shrink=0.85)

@@ -1,18 +1,19 @@
-"""What attention costs: twice the length, four times the work.
+"""The cost of attention: twice the length takes four times the work.
 
-Scores and mixing compare every token with every other one, which grows with the square of the length. The projections
-before and after them treat each token by itself, and grow linearly.
+Attention compares every token with every other one, so scoring, weighing and mixing grow with the square of the length.
+The projections before and after treat each token by itself and grow linearly.
 
 Formula: FLOPs of score, weigh, mix = c t^2; of the projections = c' t
 Source: Lecture on transformers in computer vision, slide 32; A. Canziani, threads on attention.
-Look at: the slopes in the double-logarithmic plot, 2 and 1. FLOPs are those that XLA counts in the compiled programs.
+Look at: the slopes in the log-log plot, 2 and 1. FLOPs are those that XLA counts in the compiled programs.
 """
 
 import jax
 import jax.numpy as jnp
+from matplotlib.figure import Figure
 import numpy as np
 
-from experiments.figures.engine import near
+from experiments.figures.engine import Criterion, near
 from experiments.figures.style import grid
 from models.attention import dot_product, mix, softargmax
 
@@ -33,28 +34,30 @@ def run(seed: int, *, queries: int | None = None) -> dict:
 
 
 def _flops(function, *shapes) -> float:
-    return jax.jit(function).lower(*shapes).compile().cost_analysis()["flops"]
+    analysis = jax.jit(function).lower(*shapes).compile().cost_analysis()
+    assert analysis is not None
+    return analysis["flops"]
 
 
 def _slope(flops: list[float]) -> float:
     return float(np.polyfit(np.log(LENGTHS), np.log(flops), 1)[0])
 
 
-def check(found: dict) -> list:
+def check(results: dict) -> list[Criterion]:
     return [
-        near("slope of attention", _slope(found["attention"]), 2.0, 0.02),
-        near("slope of the projections", _slope(found["projections"]), 1.0, 0.02),
+        near("slope of attention", _slope(results["attention"]), 2.0, 0.02),
+        near("slope of the projections", _slope(results["projections"]), 1.0, 0.02),
     ]
 
 
-def plot(figure, found: dict) -> None:
+def plot(figure: Figure, results: dict) -> None:
     axes = figure.subplots()
     names = {"attention": "score, weigh, mix", "projections": "projections"}
     for number, (name, label) in enumerate(names.items()):
-        text = f"{label}: slope {_slope(found[name]):.2f}"
-        axes.loglog(LENGTHS, found[name], f"C{number}" + "os"[number] + "-", label=text)
-    axes.set_xticks(LENGTHS, LENGTHS)
+        text = f"{label}: slope {_slope(results[name]):.2f}"
+        axes.loglog(LENGTHS, results[name], f"C{number}" + "os"[number] + "-", label=text)
+    axes.set_xticks(LENGTHS, map(str, LENGTHS))
     axes.set_xticks([], minor=True)
-    axes.set(xlabel="length (tokens)", ylabel="FLOPs, forward", title=f"{H} heads of size {K}")
+    axes.set(xlabel="length (tokens)", ylabel="FLOPs, forward pass", title=f"{H} heads of size {K}")
     axes.legend(fontsize=16)
     grid(axes)

@@ -1,19 +1,20 @@
 """A convolution is a dense layer that is local and shares its weights.
 
-On a 3x3 image without padding, a 2x2 kernel has 4 outputs. Written as a matrix it is mostly zero (it looks nearby
-only), and what is not zero repeats 4 numbers.
+On a 3x3 image without padding, a 2x2 kernel has 4 outputs. As a matrix, the convolution is mostly zero, because each
+output sees only nearby pixels, and its nonzero entries repeat the same 4 numbers.
 
-Formula: parameters of dense 9 * 4 = 36, local 4 * 4 = 16, shared 4
-Source: Lecture on transformers in computer vision, slide 70, which says "with padding" but counts the case without.
+Formula: parameters: dense 9 * 4 = 36, local 4 * 4 = 16, shared 4
+Source: Lecture on transformers in computer vision, slide 70, which says "with padding" but counts without it.
 Look at: equal colours are equal weights.
 """
 
 from flax import nnx
 import jax
 import jax.numpy as jnp
+from matplotlib.figure import Figure
 import numpy as np
 
-from experiments.figures.engine import near
+from experiments.figures.engine import Criterion, near
 from experiments.figures.style import matrix
 
 
@@ -27,24 +28,24 @@ def run(seed: int, *, padding: str = "VALID") -> dict:
     }
 
 
-def check(found: dict) -> list:
-    return [near(f"parameters, {name}", found["counts"][name], value, 0)
+def check(results: dict) -> list[Criterion]:
+    return [near(f"parameters, {name}", results["counts"][name], value, 0)
             for name, value in {"dense": 36, "local": 16, "shared": 4}.items()]  # fmt: skip
 
 
-def plot(figure, found: dict) -> None:
+def plot(figure: Figure, results: dict) -> None:
     panels = figure.subplots(3, 1)
-    nonzero = found["shared"] != 0
-    _, which = np.unique(found["shared"], return_inverse=True)
+    nonzero = results["shared"] != 0
+    _, which = np.unique(results["shared"], return_inverse=True)
     shades = {
-        "dense": np.linspace(0, 1, found["shared"].size).reshape(found["shared"].shape),
+        "dense": np.linspace(0, 1, results["shared"].size).reshape(results["shared"].shape),
         "local": np.where(nonzero, np.cumsum(nonzero).reshape(nonzero.shape) / nonzero.sum(), np.nan),
         "shared": np.where(nonzero, which.reshape(nonzero.shape) / which.max(), np.nan),
     }
     for axes, (name, shade) in zip(panels, shades.items()):
         matrix(axes, shade, aspect="auto", vmin=-0.3, vmax=1)
         axes.set(xticks=[], yticks=[], ylabel="outputs")
-        axes.set_title(f"{name}: {found['counts'][name]} parameters")
+        axes.set_title(f"{name}: {results['counts'][name]} parameters")
         axes.set_xticks(np.arange(10) - 0.5, [])
         axes.set_yticks(np.arange(len(shade) + 1) - 0.5, [])
         axes.grid(linewidth=1.5)

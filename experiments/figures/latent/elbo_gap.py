@@ -1,21 +1,22 @@
-"""What the evidence bound lacks is the divergence from the true posterior.
+"""What the evidence lower bound lacks is the divergence from the true posterior.
 
-For a latent of one dimension every integral can be computed on a grid. The bound depends on the approximate posterior
-q, the evidence does not; what is between them is how far q is from the posterior.
+With a one-dimensional latent, every integral can be computed on a grid. The bound depends on the approximate posterior
+q, the evidence does not; the gap between them measures how far q is from the true posterior.
 
 Formula: log p(x) - ELBO(q) = KL(q(z) || p(z | x)), where ELBO = E_q log p(x | z) - KL(q || p(z))
 Source: V. Roth, Neural Encoder-Decoder Models; Kingma & Welling 2014, eq. 1-3.
-Look at: the gap between bound and evidence, and the best q that a Gaussian can be, where a gap is left.
+Look at: the gap between bound and evidence, which remains even for the best Gaussian q of this width.
 """
 
 from flax import nnx
 import jax
 import jax.numpy as jnp
+from matplotlib.figure import Figure
 import numpy as np
 
-from experiments.figures.engine import at_least, at_most
+from experiments.figures.engine import Criterion, at_least, at_most
 from experiments.figures.style import grid, ink
-from models.variational import Variational
+from models.bottleneck import Variational
 from objectives.variational import kl_to_standard_normal, log_likelihood
 
 Z = np.linspace(-8, 8, 4001)
@@ -31,7 +32,7 @@ def run(seed: int, *, kl_weight: float = 1.0) -> dict:
         )  # fmt: skip
         z_BZ = jnp.asarray(Z)[:, None]
         decoded = jax.tree.map(lambda x: x.astype(jnp.float64), model.decode(z_BZ))
-        x = decoded["mean"][2300] + 0.2  # near what z = 1.2 gives
+        x = decoded["mean"][2300] + 0.2  # close to the output for z = 1.2
         log_likelihoods = np.array(log_likelihood(decoded, jnp.broadcast_to(x, decoded["mean"].shape)))
         log_prior = _log_normal(Z, 0.0, 1.0)
         evidence = _integral(np.exp(log_likelihoods + log_prior))
@@ -59,36 +60,36 @@ def _integral(values) -> float:
     return float(np.trapezoid(values, Z))
 
 
-def check(found: dict) -> list:
-    gaps = found["evidence"] - found["bounds"]
+def check(results: dict) -> list[Criterion]:
+    gaps = results["evidence"] - results["bounds"]
     return [
         at_most(
             "largest difference between the gap and the divergence, nats",
-            np.abs(gaps - found["divergences"]).max(),
+            np.abs(gaps - results["divergences"]).max(),
             1e-4,
         ),
         at_least("smallest gap, nats", gaps.min(), 0.0),
     ]
 
 
-def plot(figure, found: dict) -> None:
+def plot(figure: Figure, results: dict) -> None:
     left, right = figure.subplots(1, 2)
-    best = MEANS[found["bounds"].argmax()]
-    left.fill_between(Z, found["posterior"], color="C0", alpha=0.45, label="true posterior")
+    best = MEANS[results["bounds"].argmax()]
+    left.fill_between(Z, results["posterior"], color="C0", alpha=0.45, label="true posterior")
     left.plot(Z, np.exp(_log_normal(Z, best, DEVIATION)), "C1", label="best q of this width")
     left.set(xlim=(-3, 3), ylim=(0, None), xlabel="latent z", ylabel="density", title="Posteriors")
-    left.set_ylim(0, 1.45 * max(found["posterior"].max(), 1.0))
+    left.set_ylim(0, 1.45 * max(results["posterior"].max(), 1.0))
     left.legend(loc="upper left")
-    right.axhline(found["evidence"], color=ink(), linestyle=":", label="log p(x)")
-    right.plot(MEANS, found["bounds"], "C1", label="ELBO")
+    right.axhline(results["evidence"], color=ink(), linestyle=":", label="log p(x)")
+    right.plot(MEANS, results["bounds"], "C1", label="ELBO")
     right.fill_between(
         MEANS,
-        found["bounds"],
-        found["bounds"] + found["divergences"],
+        results["bounds"],
+        results["bounds"] + results["divergences"],
         color="C2",
         alpha=0.35,
         label="KL(q || p(z | x))",
     )
-    right.set(xlabel="mean of q", ylabel="nats", title="What the bound lacks")
+    right.set(xlabel="mean of q", ylabel="nats", title="The gap below the evidence")
     right.legend(loc="lower right")
     grid(right)

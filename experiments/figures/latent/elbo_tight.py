@@ -1,23 +1,26 @@
-"""The bound is tight where the posterior can be the true one.
+"""The evidence lower bound is tight if the approximate posterior can equal the true one.
 
-A linear model has a Gaussian posterior, and its evidence a closed form (probabilistic principal components). Trained,
-the bound reaches it. The encoder's posterior has independent dimensions, and so the columns of W turn until the true
-one has them too: orthogonal.
+A linear model has a Gaussian posterior, and its evidence has a closed form (probabilistic PCA). Training makes the
+bound reach it. The encoder's posterior has independent dimensions, so the columns of W turn until the true posterior
+has independent dimensions too, which means that they are orthogonal.
 
 Formula: max ELBO = mean log N(x; b, W W' + s^2 I), with W from the leading eigenvectors of the covariance
 Source: V. Roth, Neural Encoder-Decoder Models; Tipping & Bishop 1999, eq. 8; Lucas et al. 2019.
-Look at: the bound meets the line, and the cosine between the columns goes to 0.
+Look at: the bound reaches the dotted line, and the cosine between the columns goes to 0.
 """
+
+from typing import cast
 
 from flax import nnx
 import jax
 import jax.numpy as jnp
+from matplotlib.figure import Figure
 import numpy as np
 import optax
 
-from experiments.figures.engine import at_most
+from experiments.figures.engine import Criterion, at_most
 from experiments.figures.style import grid, ink
-from models.variational import Variational
+from models.bottleneck import Variational
 from objectives.variational import kl_to_standard_normal, log_likelihood
 from training.state import merge, split
 
@@ -38,12 +41,12 @@ def run(seed: int, *, posterior_variance: bool = True) -> dict:
     data = jnp.asarray(x - mean, jnp.float32)
 
     def bound(parameters):
-        model = merge(structure, parameters)
+        model = cast(Variational, merge(structure, parameters))
         mean_BZ, log_variance_BZ = model.encode(data)
         log_variance_BZ = log_variance_BZ if posterior_variance else jnp.zeros_like(log_variance_BZ)
         W_ZX = model.decoder.out.kernel[...]
-        # Of a linear decoder the expectation is known, so that nothing need be drawn.
-        spread_B = (jnp.exp(log_variance_BZ) * (W_ZX**2).sum(1)).sum(1) / (2 * model.variance)
+        # The expectation over a linear decoder is known in closed form, so no samples are needed.
+        spread_B = (jnp.exp(log_variance_BZ) * (W_ZX**2).sum(1)).sum(1) / (2 * float(noise))
         log_p_B = log_likelihood(model.decode(mean_BZ), data) - spread_B
         return (log_p_B - kl_to_standard_normal(mean_BZ, log_variance_BZ).sum(1)).mean(), W_ZX
 
@@ -66,27 +69,27 @@ def _data(seed: int) -> np.ndarray:
     return generator.normal(size=(N, Z)) @ mixing.T + 0.5 * generator.normal(size=(N, X))
 
 
-def check(found: dict) -> list:
+def check(results: dict) -> list[Criterion]:
     return [
-        at_most("distance of the bound from the closed form, nats", abs(found["bounds"][-1] - found["closed"]), 1e-4),
-        at_most("cosine between the columns of W", abs(found["cosines"][-1]), 1e-3),
+        at_most("bound, distance from the closed form, nats", abs(results["bounds"][-1] - results["closed"]), 1e-4),
+        at_most("cosine between the columns of W", abs(results["cosines"][-1]), 1e-3),
     ]
 
 
-def plot(figure, found: dict) -> None:
+def plot(figure: Figure, results: dict) -> None:
     left, right = figure.subplots(1, 2)
-    steps = np.arange(1, len(found["bounds"]) + 1)
-    left.semilogx(steps, found["bounds"], "C0", label="ELBO")
-    left.axhline(found["closed"], color=ink(), linestyle=":")
-    low, high = np.quantile(found["bounds"], 0.005), found["closed"]
+    steps = np.arange(1, len(results["bounds"]) + 1)
+    left.semilogx(steps, results["bounds"], "C0", label="ELBO")
+    left.axhline(results["closed"], color=ink(), linestyle=":")
+    low, high = np.quantile(results["bounds"], 0.005), results["closed"]
     left.set(
-        xlabel="optimizer steps", ylabel="nats an example", title="The bound", ylim=(low, high + 0.1 * (high - low))
+        xlabel="optimizer steps", ylabel="nats per example", title="The bound", ylim=(low, high + 0.1 * (high - low))
     )
-    said = {"transform": left.transAxes, "ha": "right", "fontsize": 13}
-    left.text(0.98, 0.11, f"closed form: {found['closed']:.5f}", **said)
-    left.text(0.98, 0.03, f"reached: {found['bounds'][-1]:.5f}", color="C0", **said)
-    right.semilogx(steps, found["cosines"], "C1")
+    options = {"transform": left.transAxes, "ha": "right", "fontsize": 13}
+    left.text(0.98, 0.11, f"closed form: {results['closed']:.5f}", **options)
+    left.text(0.98, 0.03, f"reached: {results['bounds'][-1]:.5f}", color="C0", **options)
+    right.semilogx(steps, results["cosines"], "C1")
     right.axhline(0, color=ink(), linewidth=1, linestyle=":")
-    right.set(xlabel="optimizer steps", ylabel="cosine", title="Between the columns of W")
+    right.set(xlabel="optimizer steps", ylabel="cosine", title="Cosine between the columns of W")
     for axes in (left, right):
         grid(axes)

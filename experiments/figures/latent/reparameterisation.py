@@ -1,17 +1,18 @@
-"""Two ways to differentiate through a draw.
+"""Two ways to differentiate an expectation through random draws.
 
-The gradient of an expectation over q is wanted, by a parameter of q. Written as mean plus deviation times noise, the
-draw itself has a derivative. The score-function estimator needs none, and pays with variance.
+The aim is the gradient of an expectation over q with respect to a parameter of q. Written as mean plus deviation times
+noise, the draw itself can be differentiated. The score-function estimator does not need that, but has more variance.
 
 Formula: d/dmu E[z^2] = 2 mu = E[2 (mu + s e)] = E[z^2 (z - mu) / s^2], with z = mu + s e, e ~ N(0, 1)
 Source: V. Roth, Neural Encoder-Decoder Models; Kingma & Welling 2014, section 2.4.
-Look at: both have the mean 2, with variances 4 and 30. The peak of the wider one at 0 goes beyond the picture.
+Look at: both have mean 2, but variances 4 and 30. The score function's peak at 0 is cut off at the top.
 """
 
 import jax
+from matplotlib.figure import Figure
 import numpy as np
 
-from experiments.figures.engine import at_most, near
+from experiments.figures.engine import Criterion, at_most, near
 from experiments.figures.style import grid, ink
 
 DRAWS, MEAN, DEVIATION = 200_000, 1.0, 1.0
@@ -28,30 +29,30 @@ def run(seed: int, *, through_the_draw: bool = True) -> dict:
         z = jax.lax.stop_gradient(mean + DEVIATION * e)
         return z**2 * -(((z - mean) / DEVIATION) ** 2) / 2
 
-    each = lambda value: np.array(jax.jit(jax.vmap(jax.grad(value), (None, 0)))(MEAN, noise), np.float64)
-    return {"path": each(path), "score": each(score)}
+    gradients = lambda value: np.array(jax.jit(jax.vmap(jax.grad(value), (None, 0)))(MEAN, noise), np.float64)
+    return {"path": gradients(path), "score": gradients(score)}
 
 
-def check(found: dict) -> list:
+def check(results: dict) -> list[Criterion]:
     return [
-        near("mean of the reparameterised gradient", found["path"].mean(), 2 * MEAN, 0.02),
-        near("mean of the score-function gradient", found["score"].mean(), 2 * MEAN, 0.1),
-        at_most("variance, reparameterised over score-function", found["path"].var() / found["score"].var(), 0.2),
+        near("mean of the reparameterised gradient", results["path"].mean(), 2 * MEAN, 0.02),
+        near("mean of the score-function gradient", results["score"].mean(), 2 * MEAN, 0.1),
+        at_most("variance, reparameterised over score-function", results["path"].var() / results["score"].var(), 0.2),
     ]
 
 
-def plot(figure, found: dict) -> None:
+def plot(figure: Figure, results: dict) -> None:
     left, right = figure.subplots(1, 2)
     names = {"score": "score function", "path": "reparameterised"}
     counts = 2 ** np.arange(0, 12)
     for number, (name, label) in enumerate(names.items()):
         colour = f"C{1 - number}"
-        left.hist(found[name], np.linspace(-8, 12, 81), density=True, color=colour, alpha=0.65, label=label)
-        means = [found[name][: len(found[name]) // c * c].reshape(-1, c).mean(1).std() for c in counts]
+        left.hist(results[name], np.linspace(-8, 12, 81), density=True, color=colour, alpha=0.65, label=label)
+        means = [results[name][: len(results[name]) // c * c].reshape(-1, c).mean(1).std() for c in counts]
         right.loglog(counts, means, colour + "so"[number] + "-", label=label)
     left.axvline(2 * MEAN, ymax=0.8, color=ink(), linestyle=":")
-    left.set(xlabel="gradient from one draw", ylabel="density", title="One draw (dotted: the truth)", ylim=(0, 0.45))
+    left.set(xlabel="gradient from one draw", ylabel="density", title="One draw (dotted: true value)", ylim=(0, 0.45))
     left.legend(loc="upper right", fontsize=12)
-    right.set(xlabel="draws averaged", ylabel="standard deviation", title="How far off their mean is")
+    right.set(xlabel="draws averaged", ylabel="standard deviation", title="Error of the mean of several draws")
     right.legend()
     grid(right)

@@ -1,24 +1,26 @@
-"""How BERT hides words: 15 %, of which 80 % masked, 10 % swapped, 10 % left.
+"""How BERT hides words: 15 % of them, of which 80 % are masked, 10 % replaced and 10 % kept.
 
-The words that are left or swapped keep the model from trusting whatever is not [MASK]. A random word can be the one
-that stood there, or [MASK]: with 20 of them that moves half a point each from swapped to left and to [MASK].
+Because some hidden words are replaced or kept, the model cannot trust a word just because it is not [MASK]. The random
+replacement may happen to be the word itself or [MASK]. With a vocabulary of 20, this moves half a percentage point from
+"replaced" to each of "kept" and "[MASK]".
 
-Formula: P(hidden) = 0.15; with V = 20: P([MASK]) = 0.8 + 0.1 / V, P(left) = 0.1 + 0.1 / V, P(swapped) = 0.1 - 0.2 / V
+Formula: P(hidden) = 0.15; V = 20: P([MASK]) = 0.8 + 0.1 / V, P(kept) = 0.1 + 0.1 / V, P(replaced) = 0.1 - 0.2 / V
 Source: Lecture on transformers in computer vision, slide 36; Devlin et al. 2019, section 3.1.
-Look at: the shares, and what it does to sequences of 16 words.
+Look at: the shares on the left, and what happens to 16 sequences on the right.
 """
 
 import jax
 from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
 import matplotlib.pyplot as plt
 import numpy as np
 
-from experiments.figures.engine import near
+from experiments.figures.engine import Criterion, near
 from experiments.figures.style import bars
 from objectives.masked_language_modeling import corrupt
 
 ROWS, T, V = 20_000, 8, 20
-WAYS = ("[MASK]", "swapped", "left")
+WAYS = ("[MASK]", "replaced", "kept")
 
 
 def run(seed: int, *, rate: float = 0.15, vocab_size: int = V) -> dict:
@@ -32,20 +34,21 @@ def run(seed: int, *, rate: float = 0.15, vocab_size: int = V) -> dict:
     return {"hidden": float(hidden.mean()), "shares": shares, "example": way[:32].reshape(16, 16)}
 
 
-def check(found: dict) -> list:
+def check(results: dict) -> list[Criterion]:
     expected = (0.8 + 0.1 / V, 0.1 - 0.2 / V, 0.1 + 0.1 / V)
-    return [near("share of hidden words", found["hidden"], 0.15, 0.01)] + [
-        near(f"of these: {way}", share, value, 0.01) for way, share, value in zip(WAYS, found["shares"], expected)
+    return [near("share of hidden words", results["hidden"], 0.15, 0.01)] + [
+        near(f"share of these: {way}", share, value, 0.01)
+        for way, share, value in zip(WAYS, results["shares"], expected)
     ]
 
 
-def plot(figure, found: dict) -> None:
+def plot(figure: Figure, results: dict) -> None:
     left, right = figure.subplots(1, 2)
-    left.set_title(f"What becomes of the hidden {100 * found['hidden']:.1f} %")
-    bars(left, list(WAYS), [100 * share for share in found["shares"]], ".1f")
-    left.set(xlim=(0, 100), xlabel="of the hidden words (%)")
+    left.set_title(f"What happens to the hidden {100 * results['hidden']:.1f} %")
+    bars(left, list(WAYS), [100 * share for share in results["shares"]], ".1f")
+    left.set(xlim=(0, 100), xlabel="share of the hidden words (%)")
     colours = [plt.rcParams["grid.color"], *plt.rcParams["axes.prop_cycle"].by_key()["color"][:3]]
-    right.imshow(found["example"], cmap=ListedColormap(colours), vmin=0, vmax=3)
+    right.imshow(results["example"], cmap=ListedColormap(colours), vmin=0, vmax=3)
     right.set_xticks(np.arange(17) - 0.5, [], minor=False)
     right.set_yticks(np.arange(17) - 0.5, [])
     right.grid(color=plt.rcParams["figure.facecolor"], linewidth=2)

@@ -1,20 +1,22 @@
-"""What BERT's [CLS] is for: one vector that says whether two texts belong together.
+"""The purpose of BERT's [CLS]: one vector that says whether two texts belong together.
 
-Every text is about one of seven topics, each with words of its own, mixed with words of others. The two texts are never
-read apart: [CLS] looks at the words of both, and its vector alone is classified. Words of the same topic is what there
-is to see here, and, it was found later, most of what BERT saw too (Lan et al. 2020; Liu et al. 2019 left the task out).
+Every text has one of seven topics with its own words, mixed with words of other topics. [CLS] attends to the words of
+both texts, and only its vector is classified. Here the only clue is whether the words share a topic. Later work showed
+that BERT mostly used this clue too (Lan et al. 2020; Liu et al. 2019 dropped the task).
 
 Formula: p(second follows first) = softargmax(W tanh(V h_[CLS] + b) + c)
 Source: Lecture on transformers in computer vision, slides 36 and 37; Devlin et al. 2019, section 3.1.
-Look at: pairs that follow and pairs that do not, apart along the one number that the classifier computes.
+Look at: pairs that follow each other are separated from pairs that do not by a single number of the classifier.
 """
 
 from flax import nnx
+from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 import numpy as np
 
-from experiments.figures.engine import at_least
+from experiments.figures.engine import Criterion, at_least
 from experiments.figures.style import ink
+from experiments.figures.trained import Trainer
 
 CONFIG = "experiments/figures/sequences/bert_nsp.py"
 
@@ -31,7 +33,7 @@ def get_config() -> ConfigDict:
     )  # fmt: skip
 
 
-def run(seed: int, train, *, share: float = 0.7) -> dict:
+def run(seed: int, train: Trainer, *, share: float = 0.7) -> dict:
     part = train(CONFIG, {"topics": {"data.share": share}})["topics"]
     held_out = part.run.dataset.evaluation
     batch = held_out.examples(np.arange(len(held_out)))
@@ -39,18 +41,19 @@ def run(seed: int, train, *, share: float = 0.7) -> dict:
     return {"follows": batch["targets"], "margin": logits[:, 1] - logits[:, 0]}
 
 
-def check(found: dict) -> list:
-    right = ((found["margin"] > 0) == found["follows"]).mean()
-    return [at_least("pairs right, held out", right, 0.95)]
+def check(results: dict) -> list[Criterion]:
+    accuracy = ((results["margin"] > 0) == results["follows"]).mean()
+    return [at_least("accuracy on held-out pairs", accuracy, 0.95)]
 
 
-def plot(figure, found: dict) -> None:
+def plot(figure: Figure, results: dict) -> None:
     axes = figure.subplots()
-    edges = np.linspace(found["margin"].min(), found["margin"].max(), 40)
-    for number, (follows, name) in enumerate({1: "one topic: follows", 0: "two topics: does not"}.items()):
-        axes.hist(found["margin"][found["follows"] == follows], edges, color=f"C{number}", alpha=0.75, label=name)
+    edges = np.linspace(results["margin"].min(), results["margin"].max(), 40)
+    pairs = {1: "one topic: second follows first", 0: "two topics: it does not"}
+    for number, (follows, name) in enumerate(pairs.items()):
+        axes.hist(results["margin"][results["follows"] == follows], edges, color=f"C{number}", alpha=0.75, label=name)
     axes.axvline(0, ymax=0.75, color=ink(), linestyle=":")
-    right = 100 * ((found["margin"] > 0) == found["follows"]).mean()
-    axes.set(xlabel="logit of following, less that of not following", ylabel="held-out pairs")
-    axes.set_title(f"What [CLS] says of 2,000 pairs of texts: {right:.1f} % right")
+    percent = 100 * ((results["margin"] > 0) == results["follows"]).mean()
+    axes.set(xlabel="logit of following minus logit of not following", ylabel="held-out pairs")
+    axes.set_title(f"2,000 pairs of texts, classified from [CLS]: {percent:.1f} % right")
     axes.legend(loc="upper center")

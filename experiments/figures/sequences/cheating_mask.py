@@ -1,24 +1,26 @@
-"""Without the causal mask a model reads the answer, and has learned nothing to write with.
+"""Without the causal mask a model reads the answer, and learns nothing for writing.
 
-Text from a Markov chain has a loss that no honest model can beat, its entropy rate. Trained to give the next word, a
-model with the mask reaches it. One without looks one place on: its loss is nearly 0 as long as the next word is in
-view, and where it is not, as in writing, it does worse than guessing.
+Text from a Markov chain has a loss that no honest model can beat: its entropy rate. A masked model that is trained to
+predict the next word reaches it. An unmasked model just reads the next word. Its loss is nearly 0 while that word is
+visible; when it is not visible, as in writing, the model does worse than guessing.
 
 Formula: loss >= H = -sum_i pi_i sum_j P_ij log P_ij, unless position t sees word t + 1
 Source: Lecture on transformers in computer vision, slide 24; V. Roth; Vaswani et al. 2017.
-Look at: the unmasked model's loss, next word in view and not; and what of the text each prediction depends on.
+Look at: the unmasked model's loss with the next word visible and hidden; on the right, what each prediction depends on.
 """
 
 from functools import partial
 
 from flax import nnx
+from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 import numpy as np
 import optax
 
 from data.markov import entropy_rate
-from experiments.figures.engine import at_least, at_most, near
-from experiments.figures.style import grid, ink, matrix
+from experiments.figures.engine import Criterion, at_least, at_most, near
+from experiments.figures.style import grid, ink, matrix, split
+from experiments.figures.trained import Trainer
 
 CONFIG = "experiments/figures/sequences/cheating_mask.py"
 SYMBOLS, T = 12, 16
@@ -37,22 +39,22 @@ def get_config() -> ConfigDict:
     )  # fmt: skip
 
 
-def run(seed: int, train, *, masked: str = "gpt") -> dict:
-    # BERT is the same stack of blocks without the mask; its head is "masked" in another sense: it names tokens.
+def run(seed: int, train: Trainer, *, masked: str = "gpt") -> dict:
+    # BERT is the same stack of blocks without the causal mask. Its head "masked" is unrelated: it predicts tokens.
     unmasked = {"model.name": "bert", "model.head": "masked"}
     models = {"masked": {} if masked == "gpt" else unmasked, "unmasked": unmasked}
     trained = train(CONFIG, models)
     batch = trained["masked"].run.dataset.evaluation.examples(np.arange(200))
-    found = {"entropy": entropy_rate(SYMBOLS)}
+    results: dict = {"entropy": entropy_rate(SYMBOLS)}
     for name, part in trained.items():
         logits = partial(nnx.jit(lambda model, tokens, mask=None: model(tokens, mask=mask)), part.model)
-        found[name] = _losses(logits, batch)
-        found[name]["influence"] = _influence(logits, batch["inputs"]["tokens"][seed % 200])
-    return found
+        results[name] = _losses(logits, batch)
+        results[name]["influence"] = _influence(logits, batch["inputs"]["tokens"][seed % 200])
+    return results
 
 
 def _losses(logits, batch) -> dict:
-    """The mean loss at each position, in the whole text and at the end of a prefix."""
+    """The mean loss at each position, with the complete text visible and at the end of a prefix."""
     tokens_BT, targets_BT = batch["inputs"]["tokens"], batch["targets"]
     losses = lambda logits, targets: np.array(optax.softmax_cross_entropy_with_integer_labels(logits, targets)).mean(0)
     prefix_TBT = np.broadcast_to(np.tri(T, dtype=bool)[:, None], (T, *tokens_BT.shape))
@@ -62,7 +64,7 @@ def _losses(logits, batch) -> dict:
 
 
 def _influence(logits, tokens_T) -> np.ndarray:
-    """By how much prediction t changes when word s is another one: the largest change of a logit, (t, s)."""
+    """The largest change of a logit of prediction t when word s is replaced by another word, (t, s)."""
     changed_SCT = np.tile(tokens_T, (T, SYMBOLS, 1))
     for s in range(T):
         changed_SCT[s, :, s] = np.arange(SYMBOLS)
@@ -70,33 +72,33 @@ def _influence(logits, tokens_T) -> np.ndarray:
     return np.abs(out_SCTV - out_SCTV[:, :1]).max((1, 3)).T
 
 
-def check(found: dict) -> list:
-    masked, unmasked = found["masked"], found["unmasked"]
+def check(results: dict) -> list[Criterion]:
+    masked, unmasked = results["masked"], results["unmasked"]
     return [
-        near("masked: loss, nats a word", masked["seen"].mean(), found["entropy"], 0.05),
+        near("masked: loss, nats per word", masked["seen"].mean(), results["entropy"], 0.05),
         at_most("masked: influence of later words", np.triu(masked["influence"], 1).max(), 0.0),
-        at_most("unmasked: loss with the next word in view", unmasked["seen"][:-1].mean(), 0.01),
-        at_least("unmasked: loss at the end of a prefix", unmasked["prefix"].mean(), float(np.log(SYMBOLS))),
+        at_most("unmasked: loss with the next word visible", unmasked["seen"][:-1].mean(), 0.01),
+        at_least("unmasked: loss with the next word hidden", unmasked["prefix"].mean(), float(np.log(SYMBOLS))),
     ]
 
 
-def plot(figure, found: dict) -> None:
-    left, right = figure.subfigures(1, 2, width_ratios=[1.5, 1])
+def plot(figure: Figure, results: dict) -> None:
+    left, right = split(figure, 1, 2, width_ratios=[1.5, 1])
     axes = left.subplots()
     places = np.arange(1, T + 1)
-    axes.plot(places, found["unmasked"]["prefix"], "C1^-", label="unmasked, next word out of view")
+    axes.plot(places, results["unmasked"]["prefix"], "C1^-", label="unmasked, next word hidden")
     axes.hlines(np.log(SYMBOLS), 1, T + 0.2, color=ink(), linestyle="--", linewidth=1.5)
-    axes.hlines(found["entropy"], 1, T + 0.2, color=ink(), linestyle=":", linewidth=1.5)
-    axes.plot(places, found["masked"]["seen"], "C0o-", label="masked")
-    axes.plot(places, found["unmasked"]["seen"], "C2s-", label="unmasked, next word in view")
-    top = 1.35 * max(found["unmasked"]["prefix"].max(), np.log(SYMBOLS))
+    axes.hlines(results["entropy"], 1, T + 0.2, color=ink(), linestyle=":", linewidth=1.5)
+    axes.plot(places, results["masked"]["seen"], "C0o-", label="masked")
+    axes.plot(places, results["unmasked"]["seen"], "C2s-", label="unmasked, next word visible")
+    top = 1.35 * max(results["unmasked"]["prefix"].max(), np.log(SYMBOLS))
     axes.text(T + 0.5, np.log(SYMBOLS), "guessing", fontsize=12)
-    axes.text(T + 0.5, found["entropy"], "entropy\nrate", va="top", fontsize=12)
-    axes.set(xlabel="position of the word read", ylabel="loss of the next word (nats)", ylim=(-0.2, top), xlim=(0, 20))
+    axes.text(T + 0.5, results["entropy"], "entropy\nrate", va="top", fontsize=12)
+    axes.set(xlabel="position in the text", ylabel="loss of the next word (nats)", ylim=(-0.2, top), xlim=(0, 20))
     axes.set_xticks(range(2, T + 1, 2))
     axes.legend(loc="upper left")
     grid(axes, "y")
     for axes, name in zip(right.subplots(2, 1), ("masked", "unmasked")):
-        matrix(axes, found[name]["influence"], cmap="cividis")
+        matrix(axes, results[name]["influence"], cmap="cividis")
         axes.set(title=name, xticks=[], yticks=[], xlabel="word", ylabel="prediction")
     right.suptitle("What each prediction depends on", fontsize=16)

@@ -1,22 +1,23 @@
-"""A Perceiver knows of no grid: pixels are a set, each with its position beside it.
+"""A Perceiver knows no grid: it reads a set of pixels, each with its position attached.
 
-Shuffle the pixels together with their positions, and the answer is the same. Shuffle the pixels alone, and it is
-another image. That the answer is the same for one trained model does not mean that training on shuffled images
-reaches the same accuracy.
+If the pixels are shuffled together with their positions, the answer does not change. If only the pixels are shuffled,
+they form another image. This holds for one fixed model; it does not mean that training on shuffled images reaches the
+same accuracy.
 
 Formula: f({(x_s, p_s)}) depends on the set of pairs only
 Source: Lecture on transformers in computer vision, slide 67; Jaegle et al. 2021.
-Look at: what changes if positions move along is rounding error.
+Look at: when the positions move along, the change is rounding error.
 """
 
 from flax import nnx
 import jax
 import jax.numpy as jnp
+from matplotlib.figure import Figure
 import numpy as np
 
 from data.digits import digits
-from experiments.figures.engine import at_least, at_most
-from experiments.figures.style import grid
+from experiments.figures.engine import Criterion, at_least, at_most
+from experiments.figures.style import grid, split
 from models.perceiver import Perceiver
 
 
@@ -33,29 +34,29 @@ def run(seed: int, *, positions_too: bool = True) -> dict:
         return [model.answer(model.read(x), 64)[0] for x in (array_BSD, pairs, model.array(shuffled))]
 
     names = ("image", "pixels and positions shuffled", "pixels shuffled")
-    found = dict(zip(names, map(np.array, answers(model))))
-    return {"logits": found, "image": np.array(images[0, :, :, 0]), "shuffled": np.array(shuffled[0, :, :, 0])}
+    logits = dict(zip(names, map(np.array, answers(model))))
+    return {"logits": logits, "image": np.array(images[0, :, :, 0]), "shuffled": np.array(shuffled[0, :, :, 0])}
 
 
-def check(found: dict) -> list:
-    image, both, pixels = found["logits"].values()
+def check(results: dict) -> list[Criterion]:
+    image, both, pixels = results["logits"].values()
     return [
-        at_most("change of the logits, positions shuffled too", np.abs(both - image).max(), 1e-5),
-        at_least("change of the logits, pixels alone", np.abs(pixels - image).max(), 1e-3),
+        at_most("change of the logits, pixels and positions shuffled", np.abs(both - image).max(), 1e-5),
+        at_least("change of the logits, only pixels shuffled", np.abs(pixels - image).max(), 1e-3),
     ]
 
 
-def plot(figure, found: dict) -> None:
-    left, right = figure.subfigures(1, 2, width_ratios=[1, 2.4])
+def plot(figure: Figure, results: dict) -> None:
+    left, right = split(figure, 1, 2, width_ratios=[1, 2.4])
     for axes, name, title in zip(left.subplots(2, 1), ("image", "shuffled"), ("Image", "Pixels shuffled")):
-        axes.imshow(found[name], cmap="gray")
+        axes.imshow(results[name], cmap="gray")
         axes.set(xticks=[], yticks=[], title=title)
     axes = right.subplots()
-    plain, *shuffled = found["logits"].values()
-    for number, (name, logits) in enumerate(zip(("pixels and positions shuffled", "pixels alone shuffled"), shuffled)):
+    plain, *shuffled = results["logits"].values()
+    for number, (name, logits) in enumerate(zip(("pixels and positions shuffled", "only pixels shuffled"), shuffled)):
         change = np.maximum(np.abs(logits - plain), 1e-8)
         axes.semilogy(range(10), change, f"C{number}" + "os"[number] + "-", label=name)
-    axes.set_xticks(range(10), range(10))
-    axes.set(xlabel="class", ylabel="change of its logit", ylim=(1e-8, 100), title="How much the answer changes")
+    axes.set_xticks(range(10))
+    axes.set(xlabel="class", ylabel="change of its logit", ylim=(1e-8, 100), title="Change of the answer")
     axes.legend(loc="upper left")
     grid(axes, "y")

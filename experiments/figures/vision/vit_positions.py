@@ -1,21 +1,23 @@
-"""Learned positions find out by themselves that an image has two dimensions.
+"""Learned positions discover by themselves that an image has two dimensions.
 
-The model reads an image as a row of 25 tokens, and each place gets a vector of its own, random at first. It is to fill
-in what is missing of smooth random images. Places whose values are alike are then told apart least: the vectors of
-neighbours, in both directions, become similar. A classifier of digits has no need of that, and does not show it.
+The model reads an image as a row of 25 tokens, and each place has its own vector, random at first. The task is to fill
+in missing pixels of smooth random images. Neighbouring pixels have similar values, so the vectors of neighbours become
+similar, in both directions. A classifier of digits has no need for that, and does not show it.
 
 Formula: cos(p_i, p_j) against the distance of i and j on the grid
 Source: Lecture on transformers in computer vision, slide 59; Dosovitskiy et al. 2021, figure 7; Bao et al. 2022.
-Look at: each small picture shows how alike one place's vector is to all others: brightest at that place. The curve
-  falls, but not for the classifier.
+Look at: each small picture shows how similar one place's vector is to all others; it is brightest at that place. The
+  curve falls, but not for the classifier.
 """
 
+from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 import numpy as np
 from scipy.stats import spearmanr
 
-from experiments.figures.engine import at_least, at_most
-from experiments.figures.style import grid, tiles
+from experiments.figures.engine import Criterion, at_least, at_most
+from experiments.figures.style import grid, split, tiles
+from experiments.figures.trained import Trainer
 from experiments.figures.vision import vit_data
 from experiments.inside.attention_maps import grid_distances, similarity
 
@@ -35,47 +37,48 @@ def get_config() -> ConfigDict:
     )  # fmt: skip
 
 
-def run(seed: int, train, *, scale: float = 1.5) -> dict:
+def run(seed: int, train: Trainer, *, scale: float = 1.5) -> dict:
     part = train(CONFIG, {"field": {"data.scale": scale}})["field"]
     examples = part.run.dataset.evaluation.examples(np.arange(3) + seed % 1000)["inputs"]["tokens"]
-    # One of the runs of the figure `vit_data`.
+    # This is one of the runs of the figure `vit_data`.
     classifier = train(vit_data.CONFIG, {"digits": vit_data.VIT | {"data.train": f"train[:{vit_data.SIZES[-1]}]"}})
-    alike = lambda model: similarity(np.array(model.positions.table[...]))
+    of_positions = lambda model: similarity(np.array(model.positions.table[...]))
     return {
-        "similarity": alike(part.model),
-        "classifier": alike(classifier["digits"].model),
+        "similarity": of_positions(part.model),
+        "classifier": of_positions(classifier["digits"].model),
         "accuracy": part.metrics["test/accuracy"],
         "examples": examples.reshape(-1, SIDE, SIDE),
     }
 
 
-def check(found: dict) -> list:
+def check(results: dict) -> list[Criterion]:
+    correlation = lambda name: spearmanr(*_pairs(results[name]))[0]
     return [
-        at_most("rank correlation of distance and similarity", spearmanr(*_pairs(found["similarity"])).statistic, -0.6),
-        at_least("the same of a classifier of digits", spearmanr(*_pairs(found["classifier"])).statistic, -0.3),
+        at_most("rank correlation of distance and similarity", correlation("similarity"), -0.6),
+        at_least("rank correlation of distance and similarity, classifier of digits", correlation("classifier"), -0.3),
     ]
 
 
 def _pairs(similarity_TT) -> tuple[np.ndarray, np.ndarray]:
-    """The distance and the similarity of each two places of a square grid."""
+    """The distances and the similarities of all pairs of places on a square grid."""
     side = round(len(similarity_TT) ** 0.5)
     pairs = np.triu_indices(side * side, 1)
     return grid_distances(side, side)[pairs], similarity_TT[pairs]
 
 
-def plot(figure, found: dict) -> None:
-    left, right = figure.subfigures(1, 2, width_ratios=[1.1, 1])
+def plot(figure: Figure, results: dict) -> None:
+    left, right = split(figure, 1, 2, width_ratios=[1.1, 1])
     axes = left.subplots()
-    tiles(axes, found["similarity"].reshape(SIDE, SIDE, SIDE, SIDE), vmin=-0.6, vmax=1)
-    axes.set_title("Similarity of each place to all places")
-    top, bottom = right.subfigures(2, 1, height_ratios=[1, 1.6])
+    tiles(axes, results["similarity"].reshape(SIDE, SIDE, SIDE, SIDE), vmin=-0.6, vmax=1)
+    axes.set_title("Similarity of each place to all others")
+    top, bottom = split(right, 2, 1, height_ratios=[1, 1.6])
     axes = top.subplots()
-    tiles(axes, found["examples"][None], cmap="gray")
-    axes.set_title("Images it learned from")
+    tiles(axes, results["examples"][None], cmap="gray")
+    axes.set_title("Training images")
     axes = bottom.subplots()
-    axes.plot(*_pairs(found["similarity"]), "C0o", markersize=5, alpha=0.35, markeredgewidth=0)
-    for name, label, style in (("similarity", "mean", "C1-"), ("classifier", "of a classifier", "C2--")):
-        distances, alike = _pairs(found[name])
+    axes.plot(*_pairs(results["similarity"]), "C0o", markersize=5, alpha=0.35, markeredgewidth=0)
+    for name, label, style in (("similarity", "mean", "C1-"), ("classifier", "mean, classifier", "C2--")):
+        distances, alike = _pairs(results[name])
         steps = np.unique(distances.round(6))
         axes.plot(steps, [alike[np.isclose(distances, step)].mean() for step in steps], style, label=label)
     axes.set(xlabel="distance on the grid (places)", ylabel="cosine")

@@ -1,4 +1,4 @@
-"""What runs of the trained figures find, in short: results that hold, and changes to them that break the claim."""
+"""Recorded results of the trained figures, in short: ones that pass the check, and changes that break the claim."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ _GUESSED = np.array([1 / 17, 1 / 17, 1, 1, 1, 1])
 _HONEST = {"seen": np.full(_T, 1.85), "prefix": np.full(_T, 1.85), "influence": np.tri(_T)}
 _CHEATING = {"seen": np.append(np.zeros(_T - 1), 1.85), "prefix": np.full(_T, 5.0), "influence": np.ones((_T, _T))}
 _VALUES = np.random.default_rng(0).normal(size=(2000, 12))
-_FALLING = _VALUES * np.array([1, 0.7, *[0.1] * 10])  # what is left to learn with 0, 1, ... examples
+_FALLING = _VALUES * np.array([1, 0.7, *[0.1] * 10])  # the error with 0, 1, ... examples
 _LEARNED = {"truth": _VALUES, "model": _VALUES - _FALLING, "least squares": _VALUES - _FALLING}
 _DATA = {
     "convolutional net": np.array([0.8, 0.93, 0.97]),
@@ -20,7 +20,7 @@ _DATA = {
 _CURVE = np.array([gaussian_bottleneck((0.9, 0.5), beta) for beta in (1.5, 2.0, 3.0, 5.0, 10.0, 20.0)])
 _BACKWARDS = np.vstack([np.eye(8)[::-1], np.eye(8)[:1]])[None]
 
-# id: (what holds, one change after the other that does not)
+# id: (results that pass, changes each of which makes the check fail)
 RECORDED = {
     "attn_distance": ({"heads": np.array([0.9, 2.4]), "uniform": 2.55}, [{"heads": np.array([2.4, 2.5])}]),
     "bert_features": ({"embeddings": 0.5, "last four": 0.6}, [{"last four": 0.5}]),
@@ -105,19 +105,19 @@ RECORDED = {
     ),
 }
 
-# id: the switches that take away what the claim rests on
+# id: the switches that take away what the claim depends on
 BREAKS = {
-    "attn_distance": {"scale": 0.01},  # pixels that know nothing of each other
-    "bert_features": {"last": 0},  # the embeddings in the place of the layers
-    "bert_nsp": {"share": 0.0},  # texts about nothing
+    "attn_distance": {"scale": 0.01},  # independent pixels
+    "bert_features": {"last": 0},  # the embeddings instead of the layers
+    "bert_nsp": {"share": 0.0},  # texts without a topic
     "bert_vs_gpt": {"two_sided": False},
-    "cheating_mask": {"masked": "bert"},  # the mask taken away
-    "dib_curve": {"beta_weighs": "kl"},  # the other beta
-    "icl_regression": {"own_examples": False},  # the values of another function
+    "cheating_mask": {"masked": "bert"},  # without the mask
+    "dib_curve": {"beta_weighs": "kl"},  # the usual beta
+    "icl_regression": {"own_examples": False},  # values of another function
     "induction": {"layers": 1},
     "texture_bag": {"positions": "learned"},
     "transformer_reverse": {"positions": "none"},
-    "vae_beta": {"beta_weighs": "kl"},  # the other beta
+    "vae_beta": {"beta_weighs": "kl"},  # the usual beta
     "vae_manifold": {"beta_weighs": "kl"},
     "vae_mnist": {"latents": 2},
     "vib_mnist": {"beta": 1.0},

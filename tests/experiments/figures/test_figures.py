@@ -1,42 +1,42 @@
-"""Every figure: its check holds, and sees the claim fail when what it rests on is taken away."""
+"""Every figure: its check passes, and fails when a switch takes away what the claim depends on."""
 
 import inspect
 
 import pytest
 
-from experiments.figures.engine import caption, found_by, load, missing, names
+from experiments.figures.engine import caption, load, missing, names, results_of
 from tests.experiments.figures import recorded
 
 BREAKS = {
-    "ancestral": {"noise": 0.0},  # the likelihood's own spread left out
+    "ancestral": {"noise": 0.0},  # without the noise of the likelihood
     "attn_as_conv": {"sharpness": 8.0},  # blurred heads
     "attn_is_smoother": {"equal_norms": False},
-    "attn_lookup": {"scale": 1 / 80},  # scores too close to choose
+    "attn_lookup": {"scale": 1 / 80},  # scores too close to tell apart
     "bert_corruption": {"vocab_size": 1},  # a random word is always [MASK]
     "elbo_gap": {"kl_weight": 0.5},
-    "elbo_tight": {"posterior_variance": False},  # the posterior cannot be the true one
-    "hard_soft": {"sign": -1},  # beta's sign turned
-    "k1_conv": {"size": 3},  # neighbours are seen
-    "krr": {"strength": 0.4},  # not the lambda of the other side
-    "linear_views": {"right_order": False},  # inputs meet the wrong columns
-    "man_woman": {"without": "learned"},  # positions put back
+    "elbo_tight": {"posterior_variance": False},  # the approximate posterior cannot equal the true one
+    "hard_soft": {"sign": -1},  # the sign of beta reversed
+    "k1_conv": {"size": 3},  # sees neighbours
+    "krr": {"strength": 0.4},  # another lambda than scikit-learn
+    "linear_views": {"right_order": False},  # inputs scale the wrong columns
+    "man_woman": {"without": "learned"},  # with positions
     "mha_parity": {"heads": 2},
-    "nmt_chain": {"shift": False},  # words see themselves
+    "nmt_chain": {"shift": False},  # each word sees itself
     "norm_scale": {"normalise": False},
     "perceiver_cost": {"latents": None},  # as many latents as pixels
     "perceiver_permutation": {"positions_too": False},
-    "qk_variance": {"scale": 1.0},  # undivided
+    "qk_variance": {"scale": 1.0},  # not divided
     "quadratic": {"queries": 64},  # a fixed number of queries
-    "reparameterisation": {"through_the_draw": False},  # the path is cut
-    "set_equivariance": {"without": "learned"},  # positions put back
+    "reparameterisation": {"through_the_draw": False},  # no gradient through the draw
+    "set_equivariance": {"without": "learned"},  # with positions
     "sinusoid_positions": {"table": "random"},
     "vit_patchify": {"swap_axes": True},  # patches read column by column
     "weight_sharing": {"padding": "SAME"},
 }
 
 
-def failed(name: str, found: dict) -> list[str]:
-    return [str(criterion) for criterion in load(name).check(found) if not criterion.passed]
+def failed(name: str, results: dict) -> list[str]:
+    return [str(criterion) for criterion in load(name).check(results) if not criterion.passed]
 
 
 @pytest.mark.parametrize("name", BREAKS)
@@ -54,25 +54,25 @@ def test_the_claim_holds_for_other_seeds(name):
 
 @pytest.mark.parametrize("name", recorded.RECORDED)
 def test_the_check_of_a_trained_figure_can_fail(name):
-    found, changes = recorded.RECORDED[name]
-    assert failed(name, found) == []
+    results, changes = recorded.RECORDED[name]
+    assert failed(name, results) == []
     for change in changes:
-        assert failed(name, found | change), change
+        assert failed(name, results | change), change
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """One for all, since figures share runs."""
+    """One folder for all figures, since they share runs."""
     return tmp_path_factory.mktemp("figures")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", recorded.BREAKS)
 def test_the_claim_of_a_trained_figure_holds_and_its_check_can_fail(name, folder):
-    if said := missing(name):
-        pytest.skip(said)
-    assert failed(name, found_by(load(name), folder, 0)) == []
-    assert failed(name, found_by(load(name), folder, 0, **recorded.BREAKS[name]))
+    if reason := missing(name):
+        pytest.skip(reason)
+    assert failed(name, results_of(name, folder, 0)) == []
+    assert failed(name, results_of(name, folder, 0, **recorded.BREAKS[name]))
 
 
 def test_every_figure_is_broken_here():
@@ -85,6 +85,6 @@ def test_a_figure_says_what_it_shows(name):
     about = caption(name)
     assert set(about) == {"title", "text", "Formula", "Source", "Look at"} and all(about.values())
     assert len(about["title"]) <= 90 and "\n" not in about["title"]
-    given, *switches = [p for p in inspect.signature(load(name).run).parameters.values() if p.name != "train"]
-    assert given.name == "seed" and switches
+    seed, *switches = [p for p in inspect.signature(load(name).run).parameters.values() if p.name != "train"]
+    assert seed.name == "seed" and switches
     assert all(switch.default is not inspect.Parameter.empty for switch in switches)

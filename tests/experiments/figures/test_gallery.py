@@ -1,10 +1,11 @@
-"""The page of all figures in a browser: everything is shown, wide and narrow, and nothing goes wrong."""
+"""The page of all figures in a browser, wide and narrow: every picture is shown, and there are no errors."""
 
 import json
 import re
 import shutil
 import subprocess
 
+import numpy as np
 from PIL import Image
 import pytest
 
@@ -14,7 +15,7 @@ from experiments.figures.engine import make
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: as root, apt-get install chromium")
 
-# Asked in the page itself, after its pictures are there; the answer is read back from the DOM.
+# Runs in the page once its pictures are loaded; the answer is read back from the DOM.
 PROBE = """<script>
 const errors = [];
 addEventListener("error", event => errors.push(event.message || event.target.src), true);
@@ -44,11 +45,11 @@ def page(tmp_path_factory):
 
 
 def browse(page, tmp_path, *options: str) -> str:
-    own = f"--user-data-dir={tmp_path}/profile"
+    profile = f"--user-data-dir={tmp_path}/profile"
     quiet = ["--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
     headless = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-sync", *quiet]
-    words = [CHROMIUM, *headless, "--virtual-time-budget=8000", "--enable-logging=stderr", own, *options, page.as_uri()]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    line = [str(CHROMIUM), *headless, "--virtual-time-budget=8000", "--enable-logging=stderr", profile, *options, page.as_uri()]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and "CONSOLE" not in done.stderr, done.stderr[-2000:]
     return done.stdout
 
@@ -57,12 +58,12 @@ def browse(page, tmp_path, *options: str) -> str:
 def test_the_page_fits_and_shows_every_picture(page, tmp_path, width):
     probed = page.with_name(f"probed_{width}.html")
     probed.write_text(page.read_text(encoding="utf-8").replace("<h1>", f"{PROBE}<h1>", 1), encoding="utf-8")
-    found = browse(probed, tmp_path, "--dump-dom", f"--window-size={width},900")
-    answer = re.search(r'data-answer="([^"]*)"', found)
+    document = browse(probed, tmp_path, "--dump-dom", f"--window-size={width},900")
+    answer = re.search(r'data-answer="([^"]*)"', document)
     assert answer and answer[1] == "errors 0, images 2, over 0"
 
 
 def test_the_page_is_drawn(page, tmp_path):
     browse(page, tmp_path, f"--screenshot={tmp_path}/page.png", "--window-size=500,900")
-    picture = Image.open(tmp_path / "page.png").convert("L")
-    assert picture.size == (500, 900) and len(picture.getcolors()) > 20
+    pixels = np.asarray(Image.open(tmp_path / "page.png").convert("L"))
+    assert pixels.shape == (900, 500) and len(np.unique(pixels)) > 20

@@ -1,4 +1,4 @@
-"""Runs for figures: trained once, shared, told apart by config and code; sets on disk; how a stop is reported."""
+"""Models trained for figures: once, shared, told apart by config and code; data sets on disk; what a stop leaves."""
 
 import json
 import shutil
@@ -9,15 +9,16 @@ import time
 
 import pytest
 
+from core import files
 from experiments.figures import __main__ as command
-from experiments.figures import engine as figure
-from experiments.figures import trained
+from experiments.figures import engine, trained
 from experiments.figures.engine import digest, load, make, missing
 from experiments.figures.trained import Trainer
 import train
 from training.loop import Interrupted
 
 CONFIG = "tests/tiny.py"
+SOURCES = [files.ROOT / CONFIG]
 SHORT = {"steps": 2, "eval_every": 2, "accumulate": 1, "optimizer.warmup": 0}
 
 
@@ -29,10 +30,10 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def runs(folder):
     both = {"low": SHORT | {"optimizer.learning_rate": 0.001}, "high": SHORT | {"optimizer.learning_rate": 0.01}}
-    return Trainer(folder, seed=5)(CONFIG, both)
+    return Trainer(folder, 5, SOURCES)(CONFIG, both)
 
 
-def test_runs_that_differ_in_numbers_are_one_program_each_with_a_folder(runs, folder, capsys):
+def test_runs_that_differ_in_numbers_are_one_program_and_have_a_folder_each(runs, folder, capsys):
     assert list(runs) == ["low", "high"]
     assert runs["low"].metrics["test[:25%]/loss"] != runs["high"].metrics["test[:25%]/loss"]
     assert [part.run.config["optimizer"]["learning_rate"] for part in runs.values()] == [0.001, 0.01]
@@ -44,39 +45,39 @@ def test_runs_that_differ_in_numbers_are_one_program_each_with_a_folder(runs, fo
 def test_a_run_is_trained_once(runs, folder, monkeypatch):
     monkeypatch.setattr(train, "fit", None)
     low = SHORT | {"optimizer.learning_rate": 0.001}
-    again = Trainer(folder, seed=5)(CONFIG, {"another name": low, "and one more": low})
+    again = Trainer(folder, 5, SOURCES)(CONFIG, {"another name": low, "and one more": low})
     assert again["another name"].metrics == again["and one more"].metrics == runs["low"].metrics
 
 
-def test_other_code_begins_anew(runs, folder, tmp_path, monkeypatch):
+def test_other_code_starts_anew(runs, folder, tmp_path, monkeypatch):
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     before = set((tmp_path / "trained").glob("tiny-*"))
     monkeypatch.setattr(trained, "machinery", lambda: "0123456789")
     monkeypatch.setattr(trained, "_train", lambda group: None)
     monkeypatch.setattr(trained, "_load", lambda workdir: workdir)
-    found = Trainer(tmp_path, seed=5)(CONFIG, {"x": SHORT})
-    assert "tiny-01234567-" in found["x"] and before and not set((tmp_path / "trained").glob("tiny-*"))
+    workdirs: dict = Trainer(tmp_path, 5, SOURCES)(CONFIG, {"x": SHORT})
+    assert "tiny-01234567-" in workdirs["x"] and before and not set((tmp_path / "trained").glob("tiny-*"))
 
 
 def test_a_run_that_fails_says_why(tmp_path):
-    wild = {name: SHORT | {"optimizer.learning_rate": rate} for name, rate in (("a", 1e30), ("b", 1e-3))}
+    too_fast = {name: SHORT | {"optimizer.learning_rate": rate} for name, rate in (("a", 1e30), ("b", 1e-3))}
     with pytest.raises(ValueError, match=r"the run with .*1e\+30.* failed: step 2: loss"):
-        Trainer(tmp_path, seed=0)(CONFIG, wild)
+        Trainer(tmp_path, 0, SOURCES)(CONFIG, too_fast)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_stop_saves_ends_all_processes_and_the_same_command_goes_on(tmp_path, number):
-    words = [sys.executable, "-m", "experiments.figures", "texture_bag", "weight_sharing", "--jobs=2"]
-    words += [f"--folder={tmp_path}"]
+    line = [sys.executable, "-m", "experiments.figures", "texture_bag", "weight_sharing", "--jobs=2"]
+    line += [f"--folder={tmp_path}"]
     log = tmp_path / "trained" / "texture_bag.log"
-    first = subprocess.Popen(words, cwd=trained.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    first = subprocess.Popen(line, cwd=files.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     until(lambda: log.exists() and "step 100/" in log.read_text())
     first.send_signal(number)
-    said, _ = first.communicate(timeout=100)  # the pipe is closed when all processes that have it are gone
-    assert first.returncode == (130 if number == signal.SIGTERM else -signal.SIGKILL), said
+    output, _ = first.communicate(timeout=100)  # the pipe closes when the last process that holds it ends
+    assert first.returncode == (130 if number == signal.SIGTERM else -signal.SIGKILL), output
     assert not (tmp_path / "texture_bag.json").exists() and (tmp_path / "weight_sharing.json").exists()
-    second = subprocess.run(words, cwd=trained.ROOT, capture_output=True, text=True, timeout=300)
+    second = subprocess.run(line, cwd=files.ROOT, capture_output=True, text=True, timeout=300)
     assert second.returncode == 0, second.stderr
     assert "continued after step" in " ".join(log.read_text().split())
 
@@ -90,18 +91,17 @@ def until(condition, seconds: float = 200) -> None:
 
 @pytest.fixture
 def needy(monkeypatch, tmp_path):
-    """A figure that needs a set, where no set is on disk."""
+    """A figure that needs a data set, on a machine without any."""
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "sets"))
     monkeypatch.setattr(load("weight_sharing"), "NEEDS", ("mnist",), raising=False)
     monkeypatch.setattr(command, "names", lambda: ["weight_sharing"])
     return "weight_sharing"
 
 
-def test_a_figure_of_a_set_that_is_missing_is_skipped_by_all_and_refused_by_name(needy, tmp_path, capsys):
-    with pytest.raises(SystemExit) as stop:
-        command.main(["--all", f"--folder={tmp_path}"])
+def test_a_figure_whose_data_set_is_missing_is_skipped_by_all_and_refused_by_name(needy, tmp_path, capsys):
+    command.main(["--all", f"--folder={tmp_path}"])
     out = capsys.readouterr().out
-    assert stop.value.code == 0 and out.startswith(f"skipped: {needy}\nThe set mnist is not on disk.")
+    assert out.startswith(f"skipped: {needy}\nThe set mnist is not on disk.")
     assert "download_and_prepare" in out and not (tmp_path / f"{needy}.json").exists()
     command.main([f"--folder={tmp_path}"])
     assert "not made (needs mnist)" in " ".join(capsys.readouterr().out.split())
@@ -110,10 +110,10 @@ def test_a_figure_of_a_set_that_is_missing_is_skipped_by_all_and_refused_by_name
     assert "error: The set mnist is not on disk." in capsys.readouterr().err
 
 
-def test_a_set_counts(needy, monkeypatch):
+def test_a_data_set_counts(needy, monkeypatch):
     absent = digest(needy, 0)
-    monkeypatch.setattr(figure, "_set", lambda name: f"{name}/3.0.1")
-    assert digest(needy, 0) != absent and "mnist" in missing(needy) and missing("krr") is None
+    monkeypatch.setattr(engine, "_identity", lambda data_set: f"{data_set}/3.0.1")
+    assert digest(needy, 0) != absent and "mnist" in (missing(needy) or "") and missing("krr") is None
 
 
 def test_a_figure_that_is_stopped_while_it_trains_counts_as_not_made(tmp_path, monkeypatch, capsys):
@@ -130,9 +130,19 @@ def test_a_figure_that_is_stopped_while_it_trains_counts_as_not_made(tmp_path, m
 
 
 def test_a_trained_figure_is_given_a_trainer(tmp_path, monkeypatch):
-    given = []
+    calls = []
     module = load("vae_beta")
-    monkeypatch.setattr(module, "run", lambda seed, train, *, beta_weighs="kl": given.append((seed, train)) or {})
+    monkeypatch.setattr(module, "run", lambda seed, train, *, beta_weighs="kl": calls.append((seed, train)) or {})
     record = make("vae_beta", tmp_path, seed=3)
-    assert given[0][0] == 3 and given[0][1].folder == tmp_path / "trained" and given[0][1].seed == 3
+    ((seed, trainer),) = calls
+    assert seed == 3 and trainer.folder == tmp_path / "trained" and trainer.seed == 3
+    assert files.ROOT / "configs/vae.py" in trainer.sources
     assert json.loads((tmp_path / "vae_beta.json").read_text())["error"] == record["error"] == "KeyError: 'kl'"
+
+
+def test_a_config_that_the_figure_does_not_depend_on_is_refused(tmp_path, monkeypatch):
+    module = load("vae_beta")
+    monkeypatch.setattr(module, "run", lambda seed, train: train("".join(["configs/", "vit.py"]), {"x": {}}))
+    record = make("vae_beta", tmp_path)
+    assert record["error"].startswith("ValueError: the figure does not depend on configs/vit.py: its file")
+    assert not record["passed"] and "Traceback" in record["traceback"]

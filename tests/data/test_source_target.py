@@ -1,10 +1,10 @@
-"""Pairs of sequences as batches: the shift, the padding, and what does not fit."""
+"""Pairs of sequences as batches: the shift, the padding, and lengths that are too short."""
 
 import numpy as np
 import pytest
 
-from data.pairs import Pairs
 from data.pipeline import evaluation_batches
+from data.source_target import Pairs
 
 SOURCES = [np.array(row, np.int32) for row in ([11, 12, 13], [14], [15, 16])]
 TARGETS = [np.array(row, np.int32) for row in ([21], [22, 23, 24, 25], [26, 27])]
@@ -22,7 +22,7 @@ def test_the_target_is_shifted_and_both_are_padded():
     assert {x.dtype for x in tokens} == {np.dtype(np.int32)} and batch["weights"].dtype == np.float32
 
 
-def test_every_pair_comes_once_an_evaluation_with_room_to_spare():
+def test_every_pair_occurs_once_per_evaluation_also_with_more_padding():
     batches = list(evaluation_batches(Pairs(SOURCES, TARGETS, source_length=7, length=11), batch_size=2))
     assert [batch["inputs"]["source"].shape for batch in batches] == [(2, 7)] * 2
     assert sum(batch["weights"].sum() for batch in batches) == (1 + 1) + (4 + 1) + (2 + 1)
@@ -44,6 +44,6 @@ def test_the_caller_may_change_a_batch():
         (TARGETS, (3, 4), "length = 4: expected at least 5"),
     ],
 )
-def test_what_does_not_fit_is_named(targets, lengths, words):
+def test_lengths_that_are_too_short_are_named(targets, lengths, words):
     with pytest.raises(ValueError, match=words):
         Pairs(SOURCES, targets, source_length=lengths[0], length=lengths[1])

@@ -1,11 +1,12 @@
-"""Labelled texts and images of the user's own: layouts, class numbers, exact values, and what a malformed file gets."""
+"""Labelled texts and images of the user's own: layouts, class numbers, exact values, messages for malformed files."""
 
 import numpy as np
 from PIL import Image
 import pytest
 
-from data.files import _Files, image_folder, labelled_text
+from core.errors import UserError
 from data.subwords import CLS, SEP, Subwords
+from data.user_files import _ImageRows, image_folder, labelled_text
 
 
 def write(folder, name, content):
@@ -37,26 +38,27 @@ def test_labelled_lines_become_bytes_and_class_numbers(tmp_path, name, content):
     write(tmp_path, name, content)
     write(tmp_path, "validation.tsv", "neg\tso so\n")
     write(tmp_path, "notes.md", "not read")
-    found = labelled_text(path=str(tmp_path), context=11)
-    assert found.facts == {"classes": 2, "vocab_size": 263, "context": 11}
-    assert (len(found.train), len(found.evaluation), found.evaluation_name) == (3, 1, "validation")
-    batch = found.train.examples(np.arange(3))
+    dataset = labelled_text(path=str(tmp_path), context=11)
+    assert dataset.vocabulary is not None
+    assert dataset.facts == {"classes": 2, "vocab_size": 263, "context": 11}
+    assert (len(dataset.train), len(dataset.evaluation), dataset.evaluation_name) == (3, 1, "validation")
+    batch = dataset.train.examples(np.arange(3))
     assert batch["targets"].tolist() == [1, 0, 1]
-    read = [found.vocabulary.decode(row[mask]) for row, mask in zip(*batch["inputs"].values())]
-    assert read == ["good", "bad\tworse", "né"]
-    assert found.evaluation.examples(np.array([0]))["targets"].tolist() == [0]
+    texts = [dataset.vocabulary.decode(row[mask]) for row, mask in zip(*batch["inputs"].values())]
+    assert texts == ["good", "bad\tworse", "né"]
+    assert dataset.evaluation.examples(np.array([0]))["targets"].tolist() == [0]
 
 
 def test_one_file_can_be_cut_into_splits(tmp_path):
     write(tmp_path, "train.tsv", "".join(f"{number % 2}\ttext {number}\n" for number in range(10)))
-    found = labelled_text(path=str(tmp_path), context=11, train="train[:70%]", evaluation="train[70%:]")
-    assert (len(found.train), len(found.evaluation)) == (7, 3)
+    dataset = labelled_text(path=str(tmp_path), context=11, train="train[:70%]", evaluation="train[70%:]")
+    assert (len(dataset.train), len(dataset.evaluation)) == (7, 3)
 
 
 def test_numbers_are_labels_too(tmp_path):
     write(tmp_path, "train.jsonl", '{"label": 3, "text": "a"}\n{"label": 12, "text": "b"}\n{"label": 3, "text": "c"}\n')
-    found = labelled_text(path=str(tmp_path), context=5, evaluation="train")
-    assert found.train.examples(np.arange(3))["targets"].tolist() == [1, 0, 1]
+    dataset = labelled_text(path=str(tmp_path), context=5, evaluation="train")
+    assert dataset.train.examples(np.arange(3))["targets"].tolist() == [1, 0, 1]
 
 
 def test_cut_texts_are_counted(tmp_path, capsys):
@@ -70,11 +72,13 @@ def test_cut_texts_are_counted(tmp_path, capsys):
 def test_a_tokenizer_puts_a_text_between_cls_and_sep(tmp_path):
     Subwords.train(["good bad"], kind="bpe", vocab_size=270).save(tmp_path / "tokenizer.json")
     write(tmp_path, "train.tsv", "a\tgood\nb\tbad bad bad bad\n")
-    found = labelled_text(path=str(tmp_path), context=5, evaluation="train", tokenizer=str(tmp_path / "tokenizer.json"))
-    assert found.facts == {"classes": 2, "vocab_size": len(found.vocabulary), "context": 5}
-    tokens, mask = found.train.examples(np.arange(2))["inputs"].values()
+    tokenizer = str(tmp_path / "tokenizer.json")
+    dataset = labelled_text(path=str(tmp_path), context=5, evaluation="train", tokenizer=tokenizer)
+    assert dataset.vocabulary is not None
+    assert dataset.facts == {"classes": 2, "vocab_size": len(dataset.vocabulary), "context": 5}
+    tokens, mask = dataset.train.examples(np.arange(2))["inputs"].values()
     for row, text in zip(tokens, ("good", "bad bad bad bad")):
-        inside = found.vocabulary.encode(text)[:3].tolist()
+        inside = dataset.vocabulary.encode(text)[:3].tolist()
         assert row.tolist() == [*[CLS, *inside, SEP], 0, 0, 0][:5]
     np.testing.assert_array_equal(mask, tokens != 0)
 
@@ -92,7 +96,7 @@ def test_a_tokenizer_puts_a_text_between_cls_and_sep(tmp_path):
         ("train.jsonl", '["label", "text"]\n', r"train.jsonl, line 1: expected"),
         ("train.jsonl", '{"label": null, "text": "b"}\n', r"train.jsonl, line 1: expected"),
         ("train.jsonl", '{"label": 0.5, "text": "b"}\n', r"train.jsonl, line 1: expected"),
-        ("notes.md", "a\tb\n", r"holds nothing to train on. Expected a file for each split \(train.tsv"),
+        ("notes.md", "a\tb\n", r"holds nothing to train on. Expected a file per split \(train.tsv"),
         ("dev.tsv", "a\tb\n", r"no split 'train'. It has dev \(1\)"),
     ],
 )
@@ -100,6 +104,12 @@ def test_a_malformed_file_is_named_with_its_line(tmp_path, name, content, messag
     write(tmp_path, name, content)
     with pytest.raises(ValueError, match=message):
         labelled_text(path=str(tmp_path), context=5, evaluation="train")
+
+
+@pytest.mark.parametrize("context, tokenizer", [(0, "bytes"), (2, "tokenizer.json")])
+def test_a_context_that_is_too_short_is_named(tmp_path, context, tokenizer):
+    with pytest.raises(ValueError, match=f"context = {context}: expected at least 1 token, or 3"):
+        labelled_text(path=str(tmp_path), context=context, tokenizer=tokenizer)
 
 
 def test_an_unknown_label_is_named_with_its_line(tmp_path):
@@ -111,12 +121,12 @@ def test_an_unknown_label_is_named_with_its_line(tmp_path):
         labelled_text(path=str(tmp_path), context=5)
 
 
-def test_a_split_in_two_files_and_an_absent_folder_are_named(tmp_path):
+def test_a_split_in_two_files_and_a_missing_folder_are_named(tmp_path):
     write(tmp_path, "train.tsv", "a\tb\n")
     write(tmp_path, "train.jsonl", '{"label": "a", "text": "b"}\n')
     with pytest.raises(ValueError, match="holds train as .tsv and as .jsonl"):
         labelled_text(path=str(tmp_path), context=5)
-    with pytest.raises(FileNotFoundError, match="There is no folder .*nowhere"):
+    with pytest.raises(UserError, match="There is no folder .*nowhere"):
         labelled_text(path=str(tmp_path / "nowhere"), context=5)
 
 
@@ -133,23 +143,23 @@ def pets(folder):
 
 
 def test_folders_become_classes(tmp_path):
-    found = image_folder(path=pets(tmp_path))
-    assert found.facts == {"image_shape": (3, 5, 3), "classes": 2}
-    assert (len(found.train), len(found.evaluation), found.evaluation_name) == (3, 1, "validation")
-    batch = found.train.examples(np.arange(3))
+    dataset = image_folder(path=pets(tmp_path))
+    assert dataset.facts == {"image_shape": (3, 5, 3), "classes": 2}
+    assert (len(dataset.train), len(dataset.evaluation), dataset.evaluation_name) == (3, 1, "validation")
+    batch = dataset.train.examples(np.arange(3))
     assert batch["inputs"]["images"].shape == (3, 3, 5, 3)
     corners = np.round(255 * batch["inputs"]["images"][:, 2, 4]).astype(int).tolist()
-    found_classes = {tuple(corner): label for corner, label in zip(corners, batch["targets"].tolist())}
-    assert found_classes == {(51, 51, 51): 0, (102, 102, 102): 0, (255, 0, 51): 1}
-    assert found.evaluation.examples(np.array([0]))["targets"].tolist() == [1]
+    class_of = {tuple(corner): label for corner, label in zip(corners, batch["targets"].tolist())}
+    assert class_of == {(51, 51, 51): 0, (102, 102, 102): 0, (255, 0, 51): 1}
+    assert dataset.evaluation.examples(np.array([0]))["targets"].tolist() == [1]
 
 
 def test_grey_images_of_another_size(tmp_path):
     picture(tmp_path, "train/cat/1.png", np.full((7, 2), 51))
     picture(tmp_path, "train/dog/1.png", [[0, 0, 255, 255]] * 4)
-    found = image_folder(path=str(tmp_path), size=2, channels=1, evaluation="train", targets="images")
-    assert found.facts == {"image_shape": (2, 2, 1), "target_shape": (2, 2, 1)}
-    images = sorted(found.train.examples(np.arange(2))["inputs"]["images"][..., 0].tolist())
+    dataset = image_folder(path=str(tmp_path), size=2, channels=1, evaluation="train", targets="images")
+    assert dataset.facts == {"image_shape": (2, 2, 1), "target_shape": (2, 2, 1)}
+    images = sorted(dataset.train.examples(np.arange(2))["inputs"]["images"][..., 0].tolist())
     np.testing.assert_allclose(images[1], [[0.2, 0.2], [0.2, 0.2]], atol=1e-6)
     assert images[0][0][0] < 0.2 and images[0][0][1] > 0.8
 
@@ -158,24 +168,24 @@ def test_a_slice_has_all_classes_and_is_the_same_each_time(tmp_path):
     for number in range(20):
         for label in ("cat", "dog"):
             picture(tmp_path, f"train/{label}/{number}.png", [[number]])
-    cut = lambda: image_folder(path=str(tmp_path), train="train[:80%]", evaluation="train[80%:]")
-    found, again = cut(), cut()
-    assert (len(found.train), len(found.evaluation)) == (32, 8)
-    batch = found.evaluation.examples(np.arange(8))
+    load = lambda: image_folder(path=str(tmp_path), train="train[:80%]", evaluation="train[80%:]")
+    dataset, again = load(), load()
+    assert (len(dataset.train), len(dataset.evaluation)) == (32, 8)
+    batch = dataset.evaluation.examples(np.arange(8))
     assert set(batch["targets"]) == {0, 1}
     np.testing.assert_equal(again.evaluation.examples(np.arange(8)), batch)
 
 
 def test_an_image_is_decoded_once_where_all_fit_into_memory(tmp_path):
-    found = [(tmp_path / f"{n}.png", n % 3) for n in range(7)]
-    for n, (file, _) in enumerate(found):
+    labelled = [(tmp_path / f"{n}.png", n % 3) for n in range(7)]
+    for n, (file, _) in enumerate(labelled):
         picture(tmp_path, file, np.full((3, 5), 10 * n))
     size = 7 * (4 + 3 * 5)  # bytes: a label and the pixels
-    kept, anew = (_Files(found, (3, 5, 1), memory_limit=limit) for limit in (size, size - 1))
-    for files in (kept, anew):
-        rows = files[np.array([5, 2])]
+    kept, anew = (_ImageRows(labelled, (3, 5, 1), memory_limit=limit) for limit in (size, size - 1))
+    for source in (kept, anew):
+        rows = source[np.array([5, 2])]
         assert (rows["image"][:, 2, 4, 0].tolist(), rows["label"].tolist()) == ([50, 20], [2, 2])
-    found[2][0].unlink()
+    labelled[2][0].unlink()
     assert kept[np.array([6, 2, 5])]["image"][:, 0, 0, 0].tolist() == [60, 20, 50]
     with pytest.raises(ValueError, match="2.png cannot be read"):
         anew[np.array([6, 2, 5])]
@@ -192,7 +202,7 @@ def test_images_of_two_sizes_are_named(tmp_path):
     "name, content, message",
     [
         ("train/dog/2.png", "no image", "2.png cannot be read as an image"),
-        ("train/2.png", "no image", "2.png: expected a folder for each class"),
+        ("train/2.png", "no image", "2.png: expected a folder per class"),
         ("validation/bird/1.png", "no image", "1.png: the label 'bird' is not among those of train: cat, dog"),
     ],
 )
@@ -208,9 +218,9 @@ def test_a_damaged_image_is_named_when_it_is_read(tmp_path):
     file = tmp_path / "train/dog/1.png"
     picture(tmp_path, "train/dog/1.png", np.random.default_rng(0).integers(0, 255, (3, 5, 3)))
     file.write_bytes(file.read_bytes()[:-40])
-    found = image_folder(path=str(tmp_path))
+    dataset = image_folder(path=str(tmp_path))
     with pytest.raises(ValueError, match="1.png is damaged"):
-        found.train.examples(np.arange(3))
+        dataset.train.examples(np.arange(3))
 
 
 def test_more_than_8_bits_are_refused_before_they_are_clipped(tmp_path):
@@ -220,8 +230,10 @@ def test_more_than_8_bits_are_refused_before_they_are_clipped(tmp_path):
         image_folder(path=str(tmp_path), evaluation="train")
 
 
-def test_an_absent_folder_and_channels_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="There is no folder .*nowhere"):
+def test_a_missing_folder_and_other_channels_are_named(tmp_path):
+    with pytest.raises(UserError, match="There is no folder .*nowhere"):
         image_folder(path=str(tmp_path / "nowhere"))
     with pytest.raises(ValueError, match=r"channels = 2: expected 3 \(colour\) or 1 \(grey\)"):
         image_folder(path=pets(tmp_path), channels=2)
+    with pytest.raises(ValueError, match="size = -1: expected at least 1 pixel"):
+        image_folder(path=pets(tmp_path), size=-1)

@@ -1,4 +1,4 @@
-"""Pairs of texts, [CLS] first [SEP] second [SEP]: half of the time the second follows the first in its source."""
+"""Pairs of texts for BERT's pre-training, [CLS] first [SEP] second [SEP]: does the second follow the first?"""
 
 from pathlib import Path
 import re
@@ -6,6 +6,7 @@ import re
 from filelock import FileLock
 import numpy as np
 
+from core.errors import UserError
 from data.dataset import Batch, Dataset
 from data.python_docs import PythonDocs
 from data.storage import open_embedded
@@ -17,24 +18,29 @@ def sentence_pairs(
     *, context: int, path: str = "", tokenizer: str = "", vocab_size: int = 2048, train: str = "train",
     evaluation: str = "validation",
 ) -> Dataset:  # fmt: skip
-    """Returns pairs of texts for BERT's pre-training (Devlin et al. 2019, appendix A.2), with WordPiece tokens.
+    """Returns pairs of texts for BERT's pre-training (Devlin et al. 2019, appendix A.2).
 
     Args:
-      context: tokens of a pair, [CLS] and both [SEP] included.
-      path: a text file, see `data.text.file_texts`; "": the text of `python_docs`.
-      tokenizer: a file that `Subwords` reads. "", for `python_docs` alone: a WordPiece vocabulary of `vocab_size` is
-        learned from its training split at the first use, and kept beside it.
+      context: tokens of a pair, including [CLS] and both [SEP].
+      path: a text file, see `data.text.file_texts`; "" for the text of `data.python_docs`.
+      tokenizer: a file of `data.subwords.Subwords`. With "", for `python_docs` only, a WordPiece vocabulary is learned
+        from the training split at the first use and kept beside the set.
+      vocab_size: tokens of that vocabulary.
+      train, evaluation: splits, and slices of them counted in characters.
 
-    Raises ValueError where a split is too short for a pair, or a file has no tokenizer.
+    Raises UserError for a context or a split that is too short for a pair, and for a text file without a tokenizer.
     """
+    if context < 5:
+        raise UserError(f"context = {context}: expected at least 5, for [CLS], two texts and a [SEP] after each.")
     if path and not tokenizer:
-        raise ValueError(
+        raise UserError(
             f"data.path = {path!r} needs data.tokenizer. To make one: "
             f"python -m experiments.tokenizer --files {path} --kind=wordpiece --out=tokenizer.json"
         )
     name, texts = (path, file_texts(path)) if path else ("python_docs", builder_texts(open_embedded(PythonDocs)))
     vocabulary = Subwords.load(tokenizer) if tokenizer else python_docs_vocabulary(vocab_size)
-    source = lambda split: Pairs(*stream(vocabulary, split_text(name, texts, split), (context - 3) // 2), context)
+    text = lambda split: stream(vocabulary, split_text(name, texts, split), (context - 3) // 2)
+    source = lambda split: SentencePairs(*text(split), context)
     return Dataset(
         facts={
             "vocab_size": len(vocabulary), "context": context, "mask_id": MASK, "special_below": len(SPECIALS),
@@ -47,22 +53,23 @@ def sentence_pairs(
 
 
 def python_docs_vocabulary(size: int) -> Subwords:
-    """Returns WordPiece learned from the training split of `python_docs`; the first call on a machine learns it."""
+    """Returns WordPiece of `size` tokens learned from the training split of `python_docs`.
+
+    The first call on a machine learns it and keeps it beside the set.
+    """
     builder = open_embedded(PythonDocs)
     path = Path(builder.data_dir) / f"wordpiece_{size}.json"
     with FileLock(path.with_suffix(".lock")):
         if not path.exists():
-            vocabulary = Subwords.train([builder_texts(builder)["train"]], kind="wordpiece", vocab_size=size)
-            temporary = path.with_suffix(".tmp")
-            vocabulary.save(temporary)
-            temporary.replace(path)
+            Subwords.train([builder_texts(builder)["train"]], kind="wordpiece", vocab_size=size).save(path)
     return Subwords.load(path)
 
 
 def stream(vocabulary: Subwords, text: str, longest: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns all tokens of a text, int32 (N,), and where its sentences begin, int64 (S,).
+    """Returns all tokens of a text, int32 (N,), and the positions where its sentences begin, int64 (S,).
 
-    A sentence ends at . ! ? or : before a space, and at an empty line; what is longer than `longest` tokens is cut.
+    A sentence ends at . ! ? or : before a space, and at an empty line. One that is longer than `longest` tokens counts
+    as several.
     """
     sentences = [part for part in re.split(r"(?<=[.!?:])\s+|\n\s*\n", text) if part.strip()]
     encoded = [tokens for tokens in vocabulary.encode_all(sentences) if len(tokens)]
@@ -72,60 +79,65 @@ def stream(vocabulary: Subwords, text: str, longest: int) -> tuple[np.ndarray, n
 
 
 def frame(texts: list[np.ndarray], context: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns [CLS] text [SEP] and padding for each text, int32 (N, T), and where there is none, bool (N, T).
+    """Returns [CLS], text, [SEP] and padding for each text, int32 (N, T), and a mask, bool (N, T), False at padding.
 
-    Texts longer than T - 2 are cut, and their number is printed. Raises ValueError where T has no room.
+    Texts longer than T - 2 tokens are cut, and a message says how many. Raises UserError where T is below 3.
     """
     if context < 3:
-        raise ValueError(f"context = {context}: expected at least 3, for [CLS], a token and [SEP].")
+        raise UserError(f"context = {context}: expected at least 3, for [CLS], a token and [SEP].")
     if cut := sum(len(text) > context - 2 for text in texts):
         print(f"{cut:,} of {len(texts):,} texts are longer than {context - 2} tokens and are cut", flush=True)
     tokens = np.full((len(texts), context), PAD, np.int32)
     mask = np.zeros(tokens.shape, bool)
-    for row, allowed, text in zip(tokens, mask, texts):
-        framed = [CLS, *text[: context - 2], SEP]
-        row[: len(framed)], allowed[: len(framed)] = framed, True
+    for row, row_mask, text in zip(tokens, mask, texts):
+        content = [CLS, *text[: context - 2], SEP]
+        row[: len(content)], row_mask[: len(content)] = content, True
     return tokens, mask
 
 
-class Pairs:
-    """A source of pairs, one for each sentence that begins one: tokens and segments int32 (B, T), targets int32 (B,).
+class SentencePairs:
+    """A source of pairs, one for each first sentence: tokens and segments int32 (B, T), targets int32 (B,).
 
-    The first text is one or more whole sentences, up to half of the pair; how many is drawn. The second fills the
-    rest: the tokens that follow (target 1), or, half of the time, those from the beginning of another sentence (0).
-    Both ways it begins with a sentence and is cut alike, so that nothing but the content tells them apart.
+    The first text is a random number of complete sentences, up to half of the pair. The second text fills the other
+    half: the tokens that follow (target 1) or, half of the time, those from the beginning of another sentence (target
+    0). In both cases it begins with a sentence and is cut in the same way, so that only the content distinguishes them.
+
+    Args:
+      tokens: all tokens of a text, int32 (N,). starts: the positions where its sentences begin, (S,).
+      context: T, the tokens of a pair, including [CLS] and both [SEP].
     """
 
     draws = 3
 
     def __init__(self, tokens: np.ndarray, starts: np.ndarray, context: int):
-        self._tokens, self._starts, self._room = tokens, starts, context - 3
-        self._half = self._room // 2
-        # Sentences late in the text have no room for a pair behind them.
-        self._seconds = int(np.searchsorted(starts, len(tokens) - self._room, side="right"))
-        self._firsts = int(np.searchsorted(starts, len(tokens) - self._room - self._half, side="right"))
+        self._tokens, self._starts, self._length = tokens, starts, context - 3
+        self._half = self._length // 2
+        # After a sentence late in the text there are too few tokens for a pair.
+        self._seconds = int(np.searchsorted(starts, len(tokens) - self._length, side="right"))
+        self._firsts = int(np.searchsorted(starts, len(tokens) - self._length - self._half, side="right"))
         if self._half < 1 or self._firsts < 1 or self._seconds < 3:
-            raise ValueError(
-                f"A text of {len(tokens)} tokens in {len(starts)} sentences is too short for pairs of {context}."
+            raise UserError(
+                f"A text of {len(tokens)} tokens in {len(starts)} sentences is too short for pairs of {context}. Use a "
+                "longer text or a smaller context."
             )
 
     def __len__(self) -> int:
         return self._firsts
 
     def examples(self, indices: np.ndarray, draws: np.ndarray | None = None) -> Batch:
-        """Returns a batch, see `data.dataset.Source`. Without draws a pair is drawn from its index alone."""
+        """Returns a batch, see `data.dataset.Source`. Without draws the pair of an index is always the same."""
         draws = self._fixed()[indices] if draws is None else draws
         begin = self._starts[indices]
         last = np.searchsorted(self._starts, begin + self._half, side="right") - 1
         sentences = 1 + (draws[:, 0] * (last - indices)).astype(np.int64)
         follows = draws[:, 1] < 0.5
         next_ = indices + sentences
-        # Any sentence but the one that follows.
+        # Any sentence except the one that follows.
         other = (next_ + 1 + (draws[:, 2] * (self._seconds - 1)).astype(np.int64)) % self._seconds
         first = self._starts[next_] - begin
         second = self._starts[np.where(follows, next_, other)]
-        place = np.arange(self._room + 1) - first[:, None]  # of each token in the second text; its [SEP] is at -1
-        at = np.where(place < 0, begin[:, None] + np.arange(self._room + 1), second[:, None] + place - 1)
+        place = np.arange(self._length + 1) - first[:, None]  # of each token in the second text; its [SEP] is at -1
+        at = np.where(place < 0, begin[:, None] + np.arange(self._length + 1), second[:, None] + place - 1)
         body = np.where(place == 0, SEP, self._tokens[np.where(place == 0, 0, at)])
         edge = np.full((len(indices), 1), CLS), np.full((len(indices), 1), SEP)
         segments = np.concatenate([np.zeros((len(indices), 1)), place > 0, np.ones((len(indices), 1))], axis=1)

@@ -1,34 +1,34 @@
-"""Sets that are made as whole arrays: what each example is, that each start makes the same, and what is refused."""
+"""Generated sets: what each example is, that each start generates the same ones, and settings that are refused."""
 
 import sys
 
 import numpy as np
 import pytest
 
-from data.fields import random_fields
 from data.linear_functions import linear_functions
 from data.markov import entropy_rate, markov, stationary, transitions
 from data.progressions import progressions
+from data.random_fields import random_fields
 from data.repeats import repeats
 from data.reversal import reversal
 from data.subwords import BOS, EOS
 from data.textures import textures
 from data.topics import topics
 
-MADE = (linear_functions, markov, progressions, random_fields, repeats, reversal, textures, topics)
+SETS = (linear_functions, markov, progressions, random_fields, repeats, reversal, textures, topics)
 
 
 def everything(source):
     return source.examples(np.arange(len(source)))
 
 
-@pytest.mark.parametrize("make", MADE, ids=lambda make: make.__name__)
-def test_each_start_makes_the_same_and_splits_are_apart(make):
-    part, whole = make(train="train[3:10]"), make()
+@pytest.mark.parametrize("make", SETS, ids=lambda make: make.__name__)
+def test_each_start_generates_the_same_examples_and_splits_are_disjoint(make):
+    part, complete = make(train="train[3:10]"), make()
     rows = np.array([4, 0, 6])
-    np.testing.assert_equal(part.train.examples(rows), whole.train.examples(rows + 3))
+    np.testing.assert_equal(part.train.examples(rows), complete.train.examples(rows + 3))
     assert len(part.train) == 7 and part.evaluation_name == "test"
-    np.testing.assert_equal(make(train="test").train.examples(rows), whole.evaluation.examples(rows))
+    np.testing.assert_equal(make(train="test").train.examples(rows), complete.evaluation.examples(rows))
     with pytest.raises(ValueError, match=f"{make.__name__} has no split 'val'"):
         make(train="val")
 
@@ -40,7 +40,7 @@ def test_a_batch_belongs_to_the_caller():
     assert (source.examples(np.arange(5))["inputs"]["images"] != 7).all()
 
 
-def test_the_chain_is_the_one_that_is_said():
+def test_the_chain_has_its_transition_probabilities():
     batch = everything(markov(symbols=5, context=11).train)
     tokens, targets = batch["inputs"]["tokens"], batch["targets"]
     assert tokens.shape == (20_000, 11) and tokens.dtype == np.int32
@@ -53,7 +53,7 @@ def test_the_chain_is_the_one_that_is_said():
 
 
 def test_the_entropy_rate_is_that_of_the_next_symbol(monkeypatch):
-    # By hand: from 0 always on to 1, from 1 to either. A third of the time at 0, and ln 2 nats in each of the others.
+    # By hand: 0 is always followed by 1, and 1 by either. A third of the symbols are 0; each 1 leaves ln 2 nats.
     chain = lambda symbols: np.array([[1e-300, 1.0], [0.5, 0.5]])
     monkeypatch.setattr(sys.modules[markov.__module__], "transitions", chain)
     np.testing.assert_allclose(stationary(2), [1 / 3, 2 / 3])
@@ -61,34 +61,34 @@ def test_the_entropy_rate_is_that_of_the_next_symbol(monkeypatch):
 
 
 def test_the_values_of_a_sequence_are_those_of_one_linear_function():
-    found = linear_functions(dimensions=3, length=7)
-    assert found.facts == {"dimensions": 3, "context": 7}
-    batch = everything(found.evaluation)
+    dataset = linear_functions(dimensions=3, length=7)
+    assert dataset.facts == {"dimensions": 3, "context": 7}
+    batch = everything(dataset.evaluation)
     points, values = batch["inputs"]["points"], batch["inputs"]["values"]
     np.testing.assert_array_equal(values, batch["targets"])
     assert values.var() == pytest.approx(1, abs=0.05) and values.dtype == np.float32
-    slopes = np.linalg.solve(points[:, :3].astype(float), values[:, :3, None])  # three examples say which function
-    rest = (points[:, 3:] @ slopes)[..., 0]
-    assert np.quantile(np.abs(rest - values[:, 3:]), 0.99) < 1e-3
+    slopes = np.linalg.solve(points[:, :3].astype(float), values[:, :3, None])  # three points determine the function
+    predicted = (points[:, 3:] @ slopes)[..., 0]
+    assert np.quantile(np.abs(predicted - values[:, 3:]), 0.99) < 1e-3
     assert np.cov(slopes[..., 0].T) == pytest.approx(np.eye(3) / 3, abs=0.1)
 
 
-def test_what_counts_in_repeats_follows_from_what_came_before():
-    found = repeats(symbols=11, pairs=3, length=7)
-    assert found.facts == {"vocab_size": 11, "context": 13}
-    batch = everything(found.evaluation)
+def test_weights_of_repeats_are_1_where_earlier_tokens_determine_the_target():
+    dataset = repeats(symbols=11, pairs=3, length=7)
+    assert dataset.facts == {"vocab_size": 11, "context": 13}
+    batch = everything(dataset.evaluation)
     for tokens, targets, weights in zip(batch["inputs"]["tokens"].tolist(), batch["targets"], batch["weights"]):
         assert len(set(tokens)) <= 6
-        for place, (token, counts) in enumerate(zip(tokens, weights)):
+        for place, (token, weight) in enumerate(zip(tokens, weights)):
             before = [tokens[i + 1] for i in range(place) if tokens[i] == token]
-            assert bool(counts) == bool(place % 2 == 0 and before)
-            assert not counts or set(before) == {targets[place]}
+            assert bool(weight) == bool(place % 2 == 0 and before)
+            assert not weight or set(before) == {targets[place]}
 
 
 def test_reversal_is_the_source_backwards():
-    found = reversal(symbols=11, length=5)
-    assert found.facts == {"source_vocab_size": 18, "vocab_size": 18, "source_context": 5, "context": 6}
-    batch = everything(found.train)
+    dataset = reversal(symbols=11, length=5)
+    assert dataset.facts == {"source_vocab_size": 18, "vocab_size": 18, "source_context": 5, "context": 6}
+    batch = everything(dataset.train)
     source = batch["inputs"]["source"]
     np.testing.assert_array_equal(batch["targets"][:, :-1], source[:, ::-1])
     assert (batch["targets"][:, -1] == EOS).all() and (batch["inputs"]["tokens"][:, 0] == BOS).all()
@@ -96,19 +96,19 @@ def test_reversal_is_the_source_backwards():
 
 
 @pytest.mark.parametrize("shifted", [True, False])
-def test_progressions_go_on_by_one_step(shifted):
-    found = progressions(modulus=7, length=5, shifted=shifted)
-    assert found.facts == {"vocab_size": 8, "context": 5, "mask_id": 0, "special_below": 1}
-    batch = everything(found.train)
-    terms, read = batch["targets"], batch["inputs"]["tokens"]
+def test_progressions_have_one_step(shifted):
+    dataset = progressions(modulus=7, length=5, shifted=shifted)
+    assert dataset.facts == {"vocab_size": 8, "context": 5, "mask_id": 0, "special_below": 1}
+    batch = everything(dataset.train)
+    terms, tokens = batch["targets"], batch["inputs"]["tokens"]
     assert terms.min() == 1 and terms.max() == 7 and len(np.unique(terms, axis=0)) == 49
     steps = np.diff(terms) % 7
     assert (steps == steps[:, :1]).all()
     expected = np.pad(terms, ((0, 0), (1, 0)))[:, :-1] if shifted else terms
-    np.testing.assert_array_equal(read, expected)
+    np.testing.assert_array_equal(tokens, expected)
 
 
-def test_texts_that_follow_are_of_one_topic():
+def test_texts_that_follow_have_the_same_topic():
     batch = everything(topics(topics=3, words=5, length=7, share=1.0).train)
     tokens, segments = batch["inputs"]["tokens"], batch["inputs"]["segments"]
     assert tokens.shape == (20_000, 17) and segments[0].tolist() == [0] * 9 + [1] * 8
@@ -125,19 +125,19 @@ def test_texts_that_follow_are_of_one_topic():
     np.testing.assert_array_equal(tagged["weights"] > 0, tokens > 2)
 
 
-def test_levels_are_even_and_neighbours_alike():
-    found = random_fields(side=3, levels=4, scale=1.5)
-    assert found.facts == {"vocab_size": 5, "context": 9, "mask_id": 0, "special_below": 1}
-    tokens = everything(found.train)["targets"]
+def test_levels_are_equally_frequent_and_neighbours_similar():
+    dataset = random_fields(side=3, levels=4, scale=1.5)
+    assert dataset.facts == {"vocab_size": 5, "context": 9, "mask_id": 0, "special_below": 1}
+    tokens = everything(dataset.train)["targets"]
     np.testing.assert_allclose(np.bincount(tokens.ravel()) / tokens.size, [0, 0.25, 0.25, 0.25, 0.25], atol=0.01)
     alike = np.corrcoef(tokens.T)[0]
     assert 1 > alike[1] == pytest.approx(alike[3], abs=0.02) and alike[1] > alike[4] > alike[8]
 
 
 def test_stripes_run_in_the_direction_of_their_class():
-    found = textures(side=12, classes=2, noise=0.0)
-    assert found.facts == {"image_shape": (12, 12, 1), "classes": 2}
-    batch = everything(found.train)
+    dataset = textures(side=12, classes=2, noise=0.0)
+    assert dataset.facts == {"image_shape": (12, 12, 1), "classes": 2}
+    batch = everything(dataset.train)
     upright = batch["inputs"]["images"][batch["targets"] == 0]
     np.testing.assert_allclose(np.diff(upright, axis=1), 0, atol=1e-5)
     np.testing.assert_allclose(upright[:, :, :8], upright[:, :, 4:], atol=1e-5)  # a wave is 4 pixels long
@@ -151,11 +151,11 @@ def test_stripes_run_in_the_direction_of_their_class():
         (markov, {"symbols": 1}, "symbols = 1, context = 16"),
         (progressions, {"length": 2}, "modulus = 17, length = 2"),
         (random_fields, {"scale": 0.0}, "scale = 0.0: expected"),
-        (repeats, {"pairs": 9}, "two symbols for each"),
-        (reversal, {"symbols": 2}, "too few strings"),
+        (repeats, {"pairs": 9}, "2 symbols per pair"),
+        (reversal, {"symbols": 2}, "too few different strings"),
         (textures, {"noise": -1.0}, "noise = -1.0: expected"),
         (topics, {"share": 1.5}, "and a probability"),
-        (topics, {"targets": "words"}, "targets must be 'follows' or 'topics', got 'words'"),
+        (topics, {"targets": "words"}, "targets = 'words': expected 'follows' or 'topics'"),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )

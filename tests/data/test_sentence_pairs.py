@@ -1,10 +1,10 @@
-"""Pairs of texts: their form, what follows what, and that only the content tells."""
+"""Pairs of texts: their layout, which text follows which, and that only the content shows it."""
 
 import numpy as np
 import pytest
 
 from data.pipeline import evaluation_batches, train_batches
-from data.pretraining import Pairs, frame, sentence_pairs, stream
+from data.sentence_pairs import SentencePairs, frame, sentence_pairs, stream
 from data.subwords import CLS, PAD, SEP, Subwords
 
 # 31 sentences of 1 to 5 tokens; token 100 + n is the n-th of the text.
@@ -22,7 +22,7 @@ def folder(tmp_path_factory):
 
 
 def pairs(draws=None):
-    source = Pairs(TOKENS, STARTS, CONTEXT)
+    source = SentencePairs(TOKENS, STARTS, CONTEXT)
     batch = source.examples(np.arange(len(source)), draws)
     return source, batch, [_cut(row) for row in batch["inputs"]["tokens"]]
 
@@ -32,7 +32,7 @@ def _cut(row):
     return row[1:middle].tolist(), row[middle + 1 : -1].tolist()
 
 
-def test_the_form_is_that_of_bert():
+def test_the_layout_is_that_of_bert():
     _, batch, _ = pairs()
     tokens, segments = batch["inputs"]["tokens"], batch["inputs"]["segments"]
     assert tokens.shape == segments.shape == batch["weights"].shape == (len(tokens), CONTEXT)
@@ -43,9 +43,9 @@ def test_the_form_is_that_of_bert():
         assert kinds.tolist() == [0] * (middle + 1) + [1] * (CONTEXT - middle - 1)
 
 
-def test_the_first_is_whole_sentences_and_the_second_goes_on_or_begins_elsewhere():
+def test_the_first_is_complete_sentences_and_the_second_follows_or_begins_elsewhere():
     draws = np.random.default_rng(1).random((23, 3))
-    source = Pairs(TOKENS, STARTS, CONTEXT)
+    source = SentencePairs(TOKENS, STARTS, CONTEXT)
     seen = set()
     for row in range(len(source)):
         batch = source.examples(np.full(23, row), draws)
@@ -60,7 +60,7 @@ def test_the_first_is_whole_sentences_and_the_second_goes_on_or_begins_elsewhere
 
 def test_half_of_the_pairs_follow():
     draws = np.random.default_rng(2).random((4001, 3))
-    batch = Pairs(TOKENS, STARTS, CONTEXT).examples(np.zeros(4001, int), draws)
+    batch = SentencePairs(TOKENS, STARTS, CONTEXT).examples(np.zeros(4001, int), draws)
     assert batch["targets"].mean() == pytest.approx(0.5, abs=0.03)
 
 
@@ -73,7 +73,12 @@ def test_without_draws_a_pair_is_always_the_same():
 
 def test_a_text_that_is_too_short_is_named():
     with pytest.raises(ValueError, match="17 tokens .* too short for pairs of 17"):
-        Pairs(TOKENS[:17], STARTS[STARTS < 17], 17)
+        SentencePairs(TOKENS[:17], STARTS[STARTS < 17], 17)
+
+
+def test_a_context_that_is_too_short_is_named():
+    with pytest.raises(ValueError, match="context = 4: expected at least 5"):
+        sentence_pairs(context=4)
 
 
 def test_sentences_end_at_stops_and_empty_lines_and_long_ones_are_cut():
@@ -83,15 +88,15 @@ def test_sentences_end_at_stops_and_empty_lines_and_long_ones_are_cut():
     assert [piece.replace(" ", "") for piece in pieces] == ["ab.", "cd:", "ef", "gab", "cde", "fg"]
 
 
-def test_python_docs_pairs_need_nothing_but_python():
-    found = sentence_pairs(context=32, vocab_size=600)
-    assert found.facts == {"vocab_size": 600, "context": 32, "mask_id": 6, "special_below": 7}
-    again = sentence_pairs(context=32, vocab_size=600)  # from the file that the first call left
-    batch, same = (next(train_batches(x.train, batch_size=7, seed=1)) for x in (found, again))
+def test_python_docs_pairs_need_only_python():
+    dataset = sentence_pairs(context=32, vocab_size=600)
+    assert dataset.facts == {"vocab_size": 600, "context": 32, "mask_id": 6, "special_below": 7}
+    again = sentence_pairs(context=32, vocab_size=600)  # from the file that the first call wrote
+    batch, same = (next(train_batches(x.train, batch_size=7, seed=1)) for x in (dataset, again))
     np.testing.assert_equal(batch, same)
     assert batch["inputs"]["tokens"].max() < 600
-    batches = list(evaluation_batches(found.evaluation, batch_size=101))
-    assert sum(b["weights"].max(axis=1).sum() for b in batches) == len(found.evaluation)
+    batches = list(evaluation_batches(dataset.evaluation, batch_size=101))
+    assert sum(b["weights"].max(axis=1).sum() for b in batches) == len(dataset.evaluation)
 
 
 def test_a_file_of_ones_own_needs_a_tokenizer(tmp_path):
@@ -100,13 +105,14 @@ def test_a_file_of_ones_own_needs_a_tokenizer(tmp_path):
     with pytest.raises(ValueError, match="needs data.tokenizer.*experiments.tokenizer --files .*text.txt"):
         sentence_pairs(context=16, path=str(path))
     Subwords.train([path.read_text()], kind="wordpiece", vocab_size=60).save(tmp_path / "tokenizer.json")
-    found = sentence_pairs(
+    dataset = sentence_pairs(
         context=16, path=str(path), tokenizer=str(tmp_path / "tokenizer.json"), evaluation="train[:50%]"
     )
-    assert len(found.train) > 50 and found.facts["vocab_size"] == len(found.vocabulary)
+    assert dataset.vocabulary is not None
+    assert len(dataset.train) > 50 and dataset.facts["vocab_size"] == len(dataset.vocabulary)
 
 
-def test_frames_pad_and_cut_and_say_so(capsys):
+def test_frames_are_padded_and_cut_with_a_message(capsys):
     tokens, mask = frame([np.array([11, 12]), np.array([13, 14, 15, 16]), np.array([], int)], 5)
     assert tokens.tolist() == [[CLS, 11, 12, SEP, PAD], [CLS, 13, 14, 15, SEP], [CLS, SEP, PAD, PAD, PAD]]
     assert mask.sum(axis=1).tolist() == [4, 5, 2]

@@ -1,4 +1,4 @@
-"""Decoded images: rows by hand, splits, and what is kept on disk when, where and for how long."""
+"""Decoded images: rows by hand, splits, and which files are kept on disk, where, and when they are read."""
 
 import io
 
@@ -7,8 +7,8 @@ from PIL import Image
 import pytest
 import tensorflow_datasets as tfds
 
-from data import decoded as module
-from data.decoded import decoded
+from data import image_cache
+from data.image_cache import decoded_images
 
 
 class Squares(tfds.core.GeneratorBasedBuilder):
@@ -54,96 +54,96 @@ def squares(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """Where images are kept; splits of 11 are worth it here, those of 2 are not. Each test is a first run."""
-    module._read.cache_clear()
+    """The folder of kept images. Here splits of 11 images are kept, splits of 2 are not. Each test is a first run."""
+    image_cache._read.cache_clear()
     monkeypatch.setenv("LECTERN_DATA", str(tmp_path))
-    monkeypatch.setattr(module, "_WORTH_KEEPING", 11)
+    monkeypatch.setattr(image_cache, "_WORTH_KEEPING", 11)
     return tmp_path / "decoded"
 
 
 def numbers(rows, first=0):
-    """The numbers of the images, each of which must be of one colour and have its label."""
-    found = rows["image"][:, 0, 0, 0]
-    np.testing.assert_array_equal(rows["image"], np.broadcast_to(found.reshape(-1, 1, 1, 1), (len(rows), 3, 5, 1)))
-    np.testing.assert_array_equal((found - first) % 3, rows["label"])
-    return sorted(found.tolist())
+    """The numbers of the images; checks that each is of one colour and has its label."""
+    values = rows["image"][:, 0, 0, 0]
+    np.testing.assert_array_equal(rows["image"], np.broadcast_to(values.reshape(-1, 1, 1, 1), (len(rows), 3, 5, 1)))
+    np.testing.assert_array_equal((values - first) % 3, rows["label"])
+    return sorted(values.tolist())
 
 
 def test_rows_are_images_and_their_labels(squares):
-    rows = decoded(squares, "train")
+    rows = decoded_images(squares, "train")
     assert rows["image"].dtype == np.uint8 and rows["label"].dtype == np.int32
     assert numbers(rows) == list(range(11))
 
 
-def test_splits_are_cut_and_added_as_tfds_does(squares, capsys):
-    parts = [decoded(squares, split) for split in ("train[:80%]", "train[80%:]+test")]
+def test_splits_are_sliced_and_added_as_in_tfds(squares, capsys):
+    parts = [decoded_images(squares, split) for split in ("train[:80%]", "train[80%:]+test")]
     assert [len(part) for part in parts] == [9, 4]
     assert numbers(np.concatenate(parts)) == list(range(13))
     expected = [int(record["image"][0, 0, 0]) for record in squares.as_data_source("train[:80%]")]
     assert parts[0]["image"][:, 0, 0, 0].tolist() == expected
     assert capsys.readouterr().out == "decoding train of squares (once)\n"
     with pytest.raises(ValueError, match="squares has no split 'dev'. It has train"):
-        decoded(squares, "dev")
+        decoded_images(squares, "dev")
 
 
 def test_the_second_run_reads_what_the_first_kept(squares, folder, monkeypatch, capsys):
-    first = decoded(squares, "train")
+    first = decoded_images(squares, "train")
     [file] = folder.iterdir()
     assert file.name.startswith("squares-1.0.0-train-")
     capsys.readouterr()
-    module._read.cache_clear()
-    monkeypatch.setattr(module, "_decode", None)  # a call would fail
-    np.testing.assert_array_equal(decoded(squares, "train"), first)
+    image_cache._read.cache_clear()
+    monkeypatch.setattr(image_cache, "_decode", None)  # a call would fail
+    np.testing.assert_array_equal(decoded_images(squares, "train"), first)
     assert capsys.readouterr().out == ""
 
 
 def test_sets_of_the_same_files_share_the_arrays(squares):
     again = tfds.builder_from_directory(squares.data_dir)
-    parts = [decoded(builder, split) for builder, split in ((squares, "train[:80%]"), (again, "train[5:]"))]
-    assert np.shares_memory(*parts)
+    parts = [decoded_images(builder, split) for builder, split in ((squares, "train[:80%]"), (again, "train[5:]"))]
+    assert np.shares_memory(parts[0], parts[1])
 
 
 def test_small_splits_are_not_kept(squares, folder, capsys):
-    assert numbers(decoded(squares, "test")) == [11, 12]
+    assert numbers(decoded_images(squares, "test")) == [11, 12]
     assert not folder.exists() and capsys.readouterr().out == ""
 
 
-def test_other_images_of_the_same_name_are_decoded_anew(squares, tmp_path, folder):
-    decoded(squares, "train")
+def test_other_images_in_a_set_of_the_same_name_are_decoded_anew(squares, tmp_path, folder):
+    decoded_images(squares, "train")
     other = prepared(tmp_path / "other", first=100)
-    assert numbers(decoded(other, "train"), first=100) == list(range(100, 111))
-    assert numbers(decoded(squares, "train")) == list(range(11))
+    assert numbers(decoded_images(other, "train"), first=100) == list(range(100, 111))
+    assert numbers(decoded_images(squares, "train")) == list(range(11))
     assert len(list(folder.iterdir())) == 2
 
 
 @pytest.mark.parametrize("damage", [lambda x: x[:-30], lambda x: b"", lambda x: x.replace(b"\7" * 15, b"\6" * 15)])
 def test_a_damaged_file_is_made_again(squares, folder, damage, capsys):
-    whole = decoded(squares, "train")
+    rows = decoded_images(squares, "train")
     [file] = folder.iterdir()
     content = file.read_bytes()
     file.write_bytes(damage(content))
     assert file.read_bytes() != content
-    module._read.cache_clear()
-    np.testing.assert_array_equal(decoded(squares, "train"), whole)
+    image_cache._read.cache_clear()
+    np.testing.assert_array_equal(decoded_images(squares, "train"), rows)
     assert capsys.readouterr().out.count("decoding train of squares (once)\n") == 2
     with np.load(file) as kept:
-        np.testing.assert_array_equal(kept["rows"], whole)
+        np.testing.assert_array_equal(kept["rows"], rows)
 
 
 def test_a_folder_that_cannot_be_written_is_named_and_nothing_is_lost(squares, folder, capsys):
     folder.write_text("a file stands where the folder should be")
-    assert numbers(decoded(squares, "train")) == list(range(11))
+    assert numbers(decoded_images(squares, "train")) == list(range(11))
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == 2 and "cannot be written" in printed[1] and "Set LECTERN_DATA" in printed[1]
 
 
-def test_a_full_disk_leaves_no_half_a_file(squares, folder, monkeypatch, capsys):
+def test_a_full_disk_leaves_no_partial_file(squares, folder, monkeypatch, capsys):
     def full(stream, **arrays):
         stream.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.np, "savez", full)
-    assert numbers(decoded(squares, "train")) == list(range(11))
+    monkeypatch.setattr(image_cache.np, "savez", full)
+    assert numbers(decoded_images(squares, "train")) == list(range(11))
     assert "No space left on device" in capsys.readouterr().out
     assert list(folder.iterdir()) == []
 
@@ -153,5 +153,5 @@ def test_a_damaged_set_is_named_and_nothing_is_kept(tmp_path, folder):
     [file] = builder.info.splits["train"].filepaths
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(ValueError, match=r"broken/squares/1.0.0 is damaged: train of squares cannot be read"):
-        decoded(builder, "train")
+        decoded_images(builder, "train")
     assert not folder.exists()

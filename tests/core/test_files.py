@@ -1,0 +1,97 @@
+"""Files are written completely or not at all."""
+
+import json
+import os
+from pathlib import Path
+import subprocess
+import sys
+
+import pytest
+
+from core import files
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_file_appears_only_when_the_block_ends(tmp_path):
+    path = tmp_path / "a.txt"
+    with files.replacing(path) as temporary:
+        temporary.write_text("new")
+        assert not path.exists() and temporary.parent == tmp_path
+    assert path.read_text() == "new"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_an_error_between_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError), files.replacing(path) as temporary:
+        temporary.write_text("ne")
+        raise ZeroDivisionError
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_crash_between_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    program = f"""
+import os
+from core import files
+with files.replacing({str(path)!r}) as temporary:
+  temporary.write_text("ne")
+  os._exit(9)
+"""
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 9
+    assert path.read_text() == "old"
+
+
+def test_several_processes_may_write_at_once(tmp_path):
+    path = tmp_path / "a.json"
+    program = f"""
+import sys
+from core import files
+for number in range(100):
+  files.write_json({str(path)!r}, [sys.argv[1], number] * 500)
+"""
+    writers = [subprocess.Popen([sys.executable, "-c", program, name], cwd=ROOT) for name in "ab"]
+    reads = 0
+    while any(writer.poll() is None for writer in writers):
+        if path.exists():
+            reads += len(json.loads(path.read_text())) == 1000
+    assert [writer.wait() for writer in writers] == [0, 0] and reads
+    assert json.loads(path.read_text())[1] == 99
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_a_file_with_the_same_content_is_not_touched(tmp_path):
+    path = tmp_path / "a.json"
+    files.write_json(path, {"a": 3})
+    os.utime(path, (1, 1))
+    files.write_json(path, {"a": 3})
+    assert path.stat().st_mtime == 1
+    files.write_json(path, {"a": 5})
+    assert path.stat().st_mtime > 1 and json.loads(path.read_text()) == {"a": 5}
+
+
+def test_json_is_strict_and_round_trips(tmp_path):
+    path = tmp_path / "a.json"
+    files.write_json(path, {"a": [1, 2.5, float("nan")], "b": {"c": float("-inf"), "d": "NaN"}})
+    assert json.loads(path.read_text()) == {"a": [1, 2.5, None], "b": {"c": None, "d": "NaN"}}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
+def test_on_a_full_disk_the_error_names_the_file_which_stays(tmp_path):
+    path = tmp_path / "a.json"
+    files.write_json(path, {"a": 3})
+    message = r"a\.json could not be written \(No space left on device\); the old file is kept"
+    with pytest.raises(OSError, match=message), files.replacing(path) as temporary:
+        temporary.symlink_to("/dev/full")
+        temporary.write_text("x")
+    assert json.loads(path.read_text()) == {"a": 3}
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing/a.txt could not be written"):
+        files.write_text(tmp_path / "nothing" / "a.txt", "x")

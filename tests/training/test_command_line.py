@@ -1,0 +1,80 @@
+"""Every documented field can be set on the command line, whatever the config file leaves out."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+import types
+import typing
+
+import pytest
+
+from core.errors import UserError
+from data import DATASETS
+from models import MODELS
+from objectives import OBJECTIVES
+from tests import tiny
+from training.command_line import read_command_line
+from training.fields import Fields
+from training.mesh import make_mesh
+from training.optimizer import make_optimizer
+from training.settings import accepted, check_settings
+
+CONFIGS = sorted((tiny.ROOT / "configs").glob("*.py"))
+
+
+def read(config: Path, *overrides: str):
+    return read_command_line([f"--config={config}", "--workdir=none", *overrides]).config
+
+
+def example(annotation):
+    """A value of a type, different from most defaults."""
+    if isinstance(annotation, types.UnionType):
+        return example(annotation.__args__[0])
+    if typing.get_origin(annotation) is typing.Literal:
+        return typing.get_args(annotation)[-1]
+    if typing.get_origin(annotation) is tuple:
+        items = typing.get_args(annotation)
+        return tuple(example(item) for item in items if item is not Ellipsis)
+    return {int: 7, float: 0.5, bool: True, str: "text", tuple: (3, 5)}[annotation]
+
+
+def targets(config) -> dict:
+    """The function that each section is for, and the arguments that come from elsewhere."""
+    return {
+        "model": (MODELS[config.model.name], ("rngs",)),
+        "objective": (OBJECTIVES[config.objective.name], ()),
+        "data": (DATASETS[config.data.name], ()),
+        "optimizer": (make_optimizer, ("steps",)),
+        "mesh": (make_mesh, ()),
+    }
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_field_of_every_config_can_be_set(path):
+    sections = targets(read(path))
+    values = {field.name: example(field.type) for field in fields(Fields) if field.type is not Mapping}
+    for section, (target, given) in sections.items():
+        for name, field in accepted(target).items():
+            if name not in given:
+                values[f"{section}.{name}"] = example(field.annotation)
+    config = read(path, *(f"--config.{name}={value}" for name, value in values.items())).to_dict()
+    for name, value in values.items():
+        *section, field = name.split(".")
+        assert (config[section[0]] if section else config)[field] == value, name
+    check_settings("config", config, Fields)
+    for section, (target, given) in sections.items():
+        settings = {name: value for name, value in config[section].items() if name != "name" or section == "optimizer"}
+        check_settings(section, settings, target, given=given)
+
+
+def test_the_sections_are_those_of_the_fields():
+    config = read(tiny.ROOT / "configs" / "vit.py", "--config.mesh.fsdp=2", "--config.ema=0.5", "--config.mesh.data=3")
+    assert config.mesh.to_dict() == {"fsdp": 2, "data": 3} and config.ema == 0.5
+    assert "mesh" not in read(tiny.ROOT / "configs" / "vit.py")  # a section that no flag names is not added
+    with pytest.raises(UserError, match="no section 'mush'"):
+        read(tiny.ROOT / "configs" / "vit.py", "--config.mush.fsdp=2")
+
+
+@pytest.mark.parametrize("flag, value", [("--config.model.bias=false", False), ("--config.model.bias", True)])
+def test_a_boolean_may_be_written_as_absl_has_it(flag, value):
+    assert read(tiny.ROOT / "configs" / "vit.py", flag).model.bias is value

@@ -1,0 +1,81 @@
+"""Reads the command line of a run: a config file, and fields of the config that the flags override."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+import re
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from core.errors import UserError
+from training.fields import Fields
+
+SECTIONS = tuple(field.name for field in fields(Fields) if field.type is Mapping)
+
+
+def read_command_line(arguments: Sequence[str]) -> flags.FlagValues:
+    """Returns the flags of a run: config (a ConfigDict), workdir, coordinator, processes and process.
+
+    Fields and sections that the config file leaves out can be set too. `settings.check_settings` says which exist.
+
+    Args:
+      arguments: without the program's name.
+
+    Raises:
+      UserError: says in one line what is wrong with the command line, or with the config file.
+    """
+    arguments = ["", *arguments]  # absl expects the program's name
+    options = flags.FlagValues()
+    config_flags.DEFINE_config_file(
+        "config", None, "File with get_config().", options, lock_config=False, accept_new_attributes=True,
+        sys_argv=arguments,
+    )  # fmt: skip
+    options["config"].parser = _ConfigFile(options["config"].parser, arguments)
+    flags.DEFINE_string("workdir", None, "Folder for all that the run leaves.", options)
+    flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, or auto.", options)
+    flags.DEFINE_integer("processes", None, "Number of processes.", flag_values=options)
+    flags.DEFINE_integer("process", None, "Number of this process, from 0.", flag_values=options)
+    try:
+        _, *positional = options(arguments)
+        if not hasattr(options.config or ConfigDict(), "to_dict"):  # this raises if there is no such file
+            raise UserError(f"the config file is wrong: get_config() gave {options.config!r}, not a ConfigDict")
+    except flags.Error as error:
+        raise UserError(_in_words(error)) from error
+    except KeyError as error:  # --config.modle.width=8
+        raise UserError(f"--config has no section {' '.join(str(error.args[0]).split())}") from error
+    except UserError:
+        raise
+    except Exception as error:  # a config file is code of the user's, and may fail in any way
+        reason = (str(error).strip() or "it gave no reason").splitlines()[-1].strip()
+        raise UserError(f"the config file could not be read: {type(error).__name__}: {reason}") from error
+    if positional:
+        raise UserError(f"{positional[0]!r} is not a flag; flags look like --config=configs/vit.py")
+    if options.config is None or options.workdir is None:
+        raise UserError("say what to train and where: --config=configs/vit.py --workdir=runs/vit")
+    return options
+
+
+class _ConfigFile(flags.ArgumentParser):
+    """Reads a config file, and adds the sections that it leaves out and the command line sets a field of."""
+
+    def __init__(self, parser: flags.ArgumentParser, arguments: Sequence[str]):
+        self._parser, self._arguments = parser, arguments
+
+    def parse(self, argument: str) -> Any:
+        config = self._parser.parse(argument)
+        if isinstance(config, ConfigDict):
+            for section in SECTIONS:
+                if section not in config and any(re.match(rf"--?config\.{section}\.", a) for a in self._arguments):
+                    config[section] = ConfigDict()
+        return config
+
+    def flag_type(self) -> str:
+        return self._parser.flag_type()
+
+
+def _in_words(error: flags.Error) -> str:
+    """The message of a flag that cannot be read, without Python's own words and without a stack trace in it."""
+    text = re.sub("(?s)Error whilst parsing config file:.*\n(.+)", r"\1", str(error).strip())
+    text = re.sub(r"invalid literal for int\(\).*", "expected a whole number", text)
+    return re.sub("could not convert string to float.*", "expected a number", text)
