@@ -9,7 +9,6 @@ from pathlib import Path
 from core import files, provenance
 from core.errors import UserError
 from experiments.benchmark.suite import Suite
-from training.workdir import environment
 
 # Everything that decides a score: how runs are made, chosen, trained and tested. Together with the file of the suite
 # and what all of these import they are the code of a benchmark. Modules that only report are not among them.
@@ -27,7 +26,7 @@ class Identity:
       suite: its name.
       rules: the suite itself.
       overrides: fields that every run sets besides what the suite states.
-      packages: versions, by name.
+      packages: versions of Python and of the packages that the code imports, by name.
       code: digest of all code that decides a score.
       files: digest of each file of that code, from which a difference is named.
     """
@@ -51,7 +50,7 @@ class Identity:
 
 def identity(name: str, suite: Suite, overrides: Mapping) -> Identity:
     """Returns the identity of a benchmark that is run now, with this code."""
-    return Identity(name, suite, overrides, environment()["packages"], code_digest(name), file_digests(name))
+    return Identity(name, suite, overrides, package_versions(name), code_digest(name), file_digests(name))
 
 
 def entry_points(name: str) -> list[str]:
@@ -62,6 +61,12 @@ def entry_points(name: str) -> list[str]:
 def code_digest(name: str) -> str:
     """Returns the SHA-256 of all code that decides the scores of a suite, and of the packages that it imports."""
     return provenance.digest(entry_points(name))
+
+
+def package_versions(name: str) -> dict[str, str]:
+    """Returns the versions of Python and of the packages that this code imports, by name."""
+    lines = provenance.packages(provenance.closure(*entry_points(name)))
+    return {package: version for package, _, version in (line.partition("==") for line in lines)}
 
 
 def file_digests(name: str) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Scores of a benchmark that never ran: everything is made up, with noise over seeds."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from experiments.benchmark import suite
@@ -72,6 +73,6 @@ def failed(reason: str) -> FamilyScores:
     return replace(family(0.5, seeds=()), state="failed", reason=reason)
 
 
-def scores(families: dict[str, FamilyScores | str], **changes) -> Scores:
+def scores(families: Mapping[str, FamilyScores | str], **changes) -> Scores:
     """The scores of these families, compared; `changes` as for `identity`."""
     return Scores(identity(**changes), families).compared()

@@ -194,7 +194,7 @@ def test_twice_and_killed_and_failed(tmp_path):
     assert process.returncode == 0, output
 
     process = start(two)
-    until(lambda: list(two.glob("final/trials/*/metrics.jsonl")), process)
+    until(lambda: any(two.glob("final/trials/*/metrics.jsonl")), process)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     output, _ = (process := start(two)).communicate(timeout=900)

@@ -64,7 +64,7 @@ def test_costs_by_hand():
     # The curve k / (k + 1) x 0.96 stays below 0.9 up to k = 8; its last point, at 43,200 examples, is above.
     assert row.examples_to_target == 43_200 and row.seconds_to_target == pytest.approx(43_200 / 1000)
     assert row.tuning_flops == 102_400 * 2e6 and row.memory == 3
-    assert tables.prefixed(row.tuning_flops) == "205 G"
+    assert tables.texts(row, RULES)["tuning_flops"] == "205 G"
 
 
 def test_the_table_says_if_only_some_seeds_reach_the_target():
