@@ -1,19 +1,19 @@
-"""Every architecture on the same work, fairly: tuned alike, trained alike, tested once.
+"""Compares architectures fairly: all are tuned alike, trained alike, and tested once.
 
 python -m experiments.benchmark digits --workdir=runs/compare --jobs=2 [--families=vit,perceiver --seeds=10]
 
-1. Tuning: each family tries the same number of settings on validation data, with as many examples as any other.
-2. Final: the best setting of each is trained with all seeds.
-3. The test split is read, once, and the cost of each family is measured.
-4. The results are written into the workdir: `results.json`, a table in four forms, figures, `report.html`.
+1. Tuning: each family tries the same number of settings on validation data, with the same number of examples.
+2. Final: the best setting of each family is trained with all seeds.
+3. The test split is read once, and the cost of each family is measured.
+4. The results are written into the workdir: `results.json`, a table in three formats, figures, `report.html`.
 
-Both phases of training are sweeps (`experiments.sweep`), whose flags this command takes too: --jobs, --population,
---launcher=slurm, --retry-failed. However it is stopped, the same command goes on. The rules: docs/protocol.md.
+Both phases of training are sweeps (`experiments.sweep`), and this command takes their flags too: --jobs, --population,
+--launcher=slurm, --retry-failed. If it is stopped, the same command continues. The rules: docs/protocol.md.
 """
 
 import argparse
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 import json
 from pathlib import Path
 import subprocess
@@ -21,217 +21,138 @@ import sys
 
 import jax
 
-from experiments.benchmark import protocol, standings
+from core.command import command
+from core.errors import Stopped, UserError
+from core.files import write_json
+from experiments.benchmark import plots, protocol, report, scores, tables
 from experiments.benchmark import suite as suites
-from experiments.benchmark.suite import Family, Suite, pace
+from experiments.benchmark.collect import collect
+from experiments.benchmark.phases import Plan, choose, final, tuning
+from experiments.benchmark.scores import Scores
+from experiments.benchmark.suite import Suite
 from experiments.sweep import __main__ as sweep
-from experiments.sweep import runner
-from experiments.sweep import trials as states
-from experiments.sweep.outcomes import find
 from experiments.sweep.trial_list import TrialList
 from experiments.sweep.trials import tied
-from training.workdir import write_json
-
-TUNING_SEED = 0  # the final runs have the seeds from 1 on
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A benchmark to run.
-
-    Attributes:
-      families: those that take part this time. seeds: number of final runs of each.
-      overrides: fields that every run sets. sizes: further sizes too, for the scaling curves. by: also with the values
-        that the suite has of a field of the data.
-    """
-
-    name: str
-    suite: Suite
-    workdir: Path
-    families: list[str]
-    seeds: int
-    overrides: Mapping
-    sizes: bool
-    by: bool = False
-
-    @property
-    def split(self) -> str:
-        """The validation split."""
-        return self.overrides.get("data.evaluation", self.suite.data["evaluation"])
-
-    def trial(self, family: str, overrides: Mapping, *, examples: int, evaluations: int) -> dict:
-        """A trial as `TrialList` has it."""
-        steps = pace(examples // self.suite.batch_size, evaluations=evaluations)
-        config = suites.path(self.name, family)
-        return {"config": config, "overrides": {**steps, **self.overrides, **overrides}}
+@command
+def main(arguments: list[str]) -> int:
+    """The command line. The exit code is 1 if a family failed."""
+    args, flags = _parser().parse_known_args(arguments)
+    jax.config.update("jax_platforms", "cpu")  # this process computes nothing: the accelerators are for the runs
+    if args.merge:
+        if not args.workdir:
+            raise UserError("--merge: expected --workdir too, the folder for the merged results")
+        publish(scores.merge([scores.read(path) for path in args.merge]), Path(args.workdir))
+        return 0
+    return 0 if run(_plan(args), flags) else 1
 
 
-def run(plan: Plan, flags: list[str]) -> bool:
-    """Does all that is left to do; whether every family came to its end. `flags`: those of the sweeps."""
+def run(plan: Plan, flags: Sequence[str]) -> bool:
+    """Does everything that is not done yet. Returns whether all families are done. `flags`: those of the sweeps."""
     protocol.begin(plan.workdir, protocol.identity(plan.name, plan.suite, plan.overrides))
-    print(f"1 of 3: {plan.suite.tuning_examples:,} examples a run")
-    _phase(plan, "tuning", tuning(plan), flags)
+    print(f"1 of 3: tuning, {plan.suite.tuning_examples:,} examples per run")
+    _train(plan, "tuning", tuning(plan), flags)
     if "--dry-run" in flags:
         print(f"then {len(plan.families) * plan.seeds} final runs of {plan.suite.examples:,} examples")
         return True
     chosen = choose(plan)
     path = plan.workdir / "chosen.json"
-    earlier = json.loads(path.read_text()) if path.exists() else {}  # other families may have come before
+    earlier = json.loads(path.read_text()) if path.exists() else {}  # of other families
     write_json(path, earlier | chosen)
-    print(f"2 of 3: {plan.suite.examples:,} examples a run")
-    _phase(plan, "final", final(plan, chosen), flags)
-    print("3 of 3: the test split, and what each family costs", flush=True)
+    print(f"2 of 3: final runs, {plan.suite.examples:,} examples each")
+    _train(plan, "final", final(plan, chosen), flags)
+    print("3 of 3: the test split, and the cost of each family", flush=True)
     _examine(plan.workdir)
-    found = standings.gather(plan.workdir)
-    standings.publish(found, plan.workdir)
-    return all(family["state"] == "done" for family in found["families"].values() if "state" in family)
+    outcome = collect(plan.workdir)
+    publish(outcome, plan.workdir)
+    return all(family.done for family in outcome.participants.values())
 
 
-def tuning(plan: Plan) -> dict[str, dict]:
-    """The trials of the first phase, by name."""
-    listed = {}
-    for family in plan.families:
-        for setting in plan.suite.grid(family):
-            words = ",".join(f"{name.split('.')[-1]}={value:g}" for name, value in setting.items())
-            overrides = setting | {"seed": TUNING_SEED}
-            listed[f"{family},{words}"] = plan.trial(
-                family, overrides, examples=plan.suite.tuning_examples, evaluations=1
-            )
-    return listed
+def publish(outcome: Scores, workdir: Path) -> None:
+    """Writes the results in all forms into a folder, and prints the table."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    scores.write(outcome, workdir)
+    tables.write(outcome, workdir)
+    pictures = plots.draw(outcome, workdir)
+    page = report.write_page(outcome, pictures, workdir)
+    tables.show(outcome)
+    print(f"results  {workdir}: results.json, table.csv, table.md, table.tex, {page.name}", flush=True)
 
 
-def choose(plan: Plan) -> dict[str, dict]:
-    """The setting of each family with the best validation score: {"setting", "score"}, or {"failed": why}.
-
-    Of equal scores the first in the grid, which has the lower learning rate.
-    """
-    chosen = {}
-    for family in plan.families:
-        metric, factor = plan.suite.measure(family)
-        known = find(plan.workdir / "tuning", f"{plan.split}/{metric}")
-        tried = [finding for finding in known if finding.name.split(",")[0] == family]
-        done = [(f, f.curve[-1][1] * factor) for f in tried if f.state == states.DONE and f.curve]
-        if not done:
-            chosen[family] = {"failed": next((f.reason for f in tried if f.reason), "no trial of the tuning is done")}
-            continue
-        sign = 1 if plan.suite.better == "max" else -1
-        best, score = max(done, key=lambda pair: sign * pair[1])
-        names = ["optimizer.learning_rate", plan.suite.families[family].own[0]]
-        chosen[family] = {"setting": {name: best.overrides[name] for name in names}, "score": score}
-    return chosen
-
-
-def final(plan: Plan, chosen: Mapping[str, Mapping]) -> dict[str, dict]:
-    """The trials of the second phase, by name; of families whose tuning failed there are none."""
-    listed = {}
-    for family in plan.families:
-        kinds = {"": {}}
-        if plan.sizes:
-            kinds |= plan.suite.families[family].sizes
-        if plan.by:
-            name, values = plan.suite.by
-            kinds |= {f"{name}={value}": {name: value} for value in values}
-        for kind, fields in kinds.items():
-            for seed in range(1, plan.seeds + 1) if "setting" in chosen[family] else ():
-                overrides = {**chosen[family]["setting"], **fields, "seed": seed}
-                name = f"{family},{kind},seed={seed}" if kind else f"{family},seed={seed}"
-                examples = plan.suite.examples
-                listed[name] = plan.trial(family, overrides, examples=examples, evaluations=suites.CURVE)
-    return listed
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """The command line: exit code 1 where a family failed, and a user's mistake is one line."""
-    given, flags = _parser().parse_known_args(arguments)
-    jax.config.update("jax_platforms", "cpu")  # this process computes nothing: the accelerators are for the runs
-    try:
-        if given.merge:
-            standings.publish(standings.merge([standings.read(path) for path in given.merge]), Path(given.workdir))
-            return
-        sys.exit(0 if run(_plan(given), flags) else 1)
-    except runner.Stopped as stop:
-        print(stop, file=sys.stderr)
-        sys.exit(stop.code)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except (ValueError, TypeError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-
-
-def _phase(plan: Plan, name: str, trials: dict[str, dict], flags: list[str]) -> None:
+def _train(plan: Plan, phase: str, trials: Mapping[str, Mapping], flags: Sequence[str]) -> None:
+    """Runs the sweep of a phase. Raises Stopped if some of its trials have not ended."""
     if not trials:
         return
-    metric = f"{plan.split}/{plan.suite.metric}"
-    listed = TrialList(str(plan.workdir / f"{name}.json"), metric, plan.suite.better, trials)
-    listed.write()
-    given = sweep.parser().parse_args([listed.path, f"--workdir={plan.workdir / name}", *flags])
-    if given.jobs < 1:
-        raise ValueError(f"--jobs={given.jobs}: expected at least 1")
-    print(f"{name}: {len(trials)} runs", flush=True)
-    sweep.run_list(listed, given, show=lambda workdir: None)
-    left = [trial.name for trial in listed.trials(given.workdir) if not trial.settled()]
-    if left and not given.dry_run:
-        raise ChildProcessError(f"{len(left)} of {len(trials)} runs of the {name} have not come to their end, "
-                                f"{left[0]} for one. The same command goes on with them.")  # fmt: skip
+    metric = f"{plan.validation}/{plan.suite.metric}"
+    trial_list = TrialList(str(plan.workdir / f"{phase}.json"), metric, plan.suite.better, trials)
+    trial_list.write()
+    print(f"{phase}: {len(trials)} runs", flush=True)
+    args = sweep.parser().parse_args([trial_list.path, f"--workdir={plan.workdir / phase}", *flags])
+    sweep.run_list(trial_list, args, show=lambda workdir: None)
+    unfinished = [trial.name for trial in trial_list.trials(args.workdir) if not trial.settled()]
+    if unfinished and not args.dry_run:
+        raise Stopped(
+            f"{len(unfinished)} of {len(trials)} {phase} runs have not ended, such as {unfinished[0]}. The same "
+            "command continues them.", 1,
+        )  # fmt: skip
 
 
 def _examine(workdir: Path) -> None:
-    """In a process of its own, which may have the accelerators."""
-    command = [sys.executable, "-m", "experiments.benchmark.examine", str(workdir)]
-    if code := subprocess.run(tied(command)).returncode:
-        raise ChildProcessError(f"the examination ended with exit code {code}, see above; the same command goes on")
+    """Runs the examination in a process of its own, which may use the accelerators."""
+    process = subprocess.run(tied([sys.executable, "-m", "experiments.benchmark.examine", str(workdir)]))
+    if code := process.returncode:
+        raise Stopped(f"the examination ended with exit code {code}, see above. The same command repeats it.", 1)
 
 
-def _plan(given: argparse.Namespace) -> Plan:
-    suite = suites.load(given.suite)
-    parts = [name for name, part in suite.families.items() if isinstance(part, Family)]
-    families = given.families.split(",") if given.families else parts
+def _plan(args: argparse.Namespace) -> Plan:
+    suite = suites.load(args.suite)
+    families = args.families.split(",") if args.families else list(suite.participants)
     for family in families:
-        if family not in parts:
-            suite.config(family)  # says why not
-    if given.seeds < 1:
-        raise ValueError(f"--seeds={given.seeds}: expected at least 1, and 5 for a result")
-    if given.examples:
-        share = given.examples / suite.examples
+        suite.family(family)  # raises with the reason if it takes no part
+    if args.seeds < 1:
+        raise UserError(f"--seeds={args.seeds}: expected at least 1, and 5 or more for a comparison")
+    if args.examples:
+        share = args.examples / suite.examples
         tuning_examples = max(suite.batch_size, round(share * suite.tuning_examples))
-        suite = replace(suite, examples=given.examples, tuning_examples=tuning_examples)
+        suite = replace(suite, examples=args.examples, tuning_examples=tuning_examples)
         suite.check()
-    if given.by and not suite.by[0]:
-        raise ValueError(f"--by: the suite {given.suite} has no field to do so; recall has data.pairs")
-    workdir, overrides = Path(given.workdir or f"runs/{given.suite}"), _overrides(suite, given.set)
-    return Plan(given.suite, suite, workdir, families, given.seeds, overrides, given.sizes, given.by)
+    if args.by and not suite.by[0]:
+        raise UserError(f"--by: the suite {args.suite} states no field for it; recall does, with data.pairs")
+    workdir, overrides = Path(args.workdir or f"runs/{args.suite}"), _overrides(suite, args.set)
+    return Plan(args.suite, suite, workdir, families, args.seeds, overrides, args.sizes, args.by)
 
 
-def _overrides(suite: Suite, words: list[str]) -> dict:
-    found = {}
-    for word in words:
-        name, equals, text = word.partition("=")
+def _overrides(suite: Suite, assignments: Sequence[str]) -> dict:
+    """The fields that --set sets, checked to leave the test split alone."""
+    overrides = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
         if not equals:
-            raise ValueError(f"--set {word}: expected FIELD=VALUE, such as data.pairs=3")
+            raise UserError(f"--set {assignment}: expected FIELD=VALUE, such as data.pairs=3")
         try:
-            found[name] = json.loads(text)
+            overrides[name] = json.loads(text)
         except ValueError:
-            found[name] = text
-    data = {**suite.data, **{name[5:]: value for name, value in found.items() if name.startswith("data.")}}
+            overrides[name] = text
+    data = {**suite.data, **{name[5:]: value for name, value in overrides.items() if name.startswith("data.")}}
     suites.refuse_test(suite, data)
-    return found
+    return overrides
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m experiments.benchmark", description=__doc__.splitlines()[0], allow_abbrev=False,
-        epilog="Further flags are those of experiments.sweep: --jobs, --population, --launcher, --retry-failed, ...",
+        prog="python -m experiments.benchmark", description=str(__doc__).splitlines()[0], allow_abbrev=False,
+        epilog="Flags of experiments.sweep are taken too: --jobs, --population, --launcher, --retry-failed, ...",
     )  # fmt: skip
     parser.add_argument("suite", help=f"one of {', '.join(suites.names())}")
     parser.add_argument("--workdir", help="folder for the runs and the results (default: runs/<suite>)")
     parser.add_argument("--families", help="those that take part, such as vit,perceiver (default: all)")
     parser.add_argument("--seeds", type=int, default=5, help="final runs of each family (default: 5)")
-    parser.add_argument("--sizes", action="store_true", help="further sizes of each family, for scaling curves")
-    parser.add_argument("--by", action="store_true", help="also easier and harder work: recall by number of pairs")
+    parser.add_argument("--sizes", action="store_true", help="train further sizes of each family, for scaling curves")
+    parser.add_argument("--by", action="store_true", help="train at further difficulties, such as recall of more pairs")
     parser.add_argument("--examples", type=int, help="seen by each final run, for a shorter benchmark by other rules")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="set a field of all runs")
-    parser.add_argument("--merge", nargs="+", metavar="WORKDIR", help="run nothing: put these results together")
+    parser.add_argument("--merge", nargs="+", metavar="WORKDIR", help="run nothing: merge the results of these folders")
     return parser
 
 

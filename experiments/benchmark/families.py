@@ -1,21 +1,27 @@
-"""How each architecture takes part in what several suites share: classes of images, and classes of sequences of tokens.
+"""How each architecture takes part in the suites of two kinds: classes of images, and classes of token sequences.
 
-A new architecture enters these suites by its line here. Sizes are for the suite to say, since budgets differ.
+A new architecture enters these suites by one entry here. Sizes are stated by each suite, since budgets differ.
 """
 
 from collections.abc import Mapping
 
 from experiments.benchmark.suite import Family
 
-CLASSIFY = {"name": "classification"}
+CLASSIFICATION = {"name": "classification"}
+NEXT_TOKEN = {"name": "language_modeling"}
+SEQUENCE = {"name": "seq2seq"}
+BOUND = {"name": "variational", "evaluation_samples": 12}
+
+# What is tuned besides the learning rate.
 DECAY = ("optimizer.weight_decay", (0.05, 0.3))
 BETA = ("objective.beta", (0.001, 0.01))
-NO_IMAGE = "reads images, and these are tokens in a line"
 
-# What every size of these has. A suite adds width, depth, and what else it likes.
+NO_IMAGE = "reads images, but the data are token sequences"
+
+# What every size of an architecture has in common. A suite adds width, depth and whatever else it chooses.
 ENCODER = {"name": "bert", "head": "classification", "norm_order": "pre"}
 DECODER = {"name": "gpt"}
-# Learned positions begin small: beside embeddings of the order of 1 they would be lost, and an image with them.
+# Embeddings are not scaled up to order 1: learned positions start small and would have no effect beside them.
 ENCODER_DECODER = {"name": "encoder_decoder", "shared": False, "positions": "learned", "embedding_scale": "none"}
 VIT = {"name": "vit"}
 PERCEIVER = {"name": "perceiver", "repeats": 2, "sharing": "all"}
@@ -23,39 +29,51 @@ BOTTLENECK = {"name": "variational", "likelihood": "categorical", "decoder_depth
 CNN = {"name": "convolutional"}
 MLP = {"name": "perceptron"}
 
+Models = Mapping[str, Mapping]  # fields of the model section, by family
+Sizes = Mapping[str, Mapping[str, Mapping]]  # `Family.sizes`, by family
 
-def of_images(models: Mapping[str, Mapping], sizes: Mapping[str, Mapping[str, Mapping]]) -> dict[str, Family]:
-    """Classes of images. `models` are the sizes of the models, by family; `sizes` smaller ones, see `Family`."""
-    return {
-        "encoder": _family("encoder", ENCODER, CLASSIFY, DECAY, models, sizes, data={"form": "class"}),
-        "decoder": _family(
-            "decoder", DECODER, {"name": "language_modeling"}, DECAY, models, sizes, data={"form": "next_token"}
-        ),
-        "encoder_decoder": _family(
-            "encoder_decoder", ENCODER_DECODER, {"name": "seq2seq"}, DECAY, models, sizes, data={"form": "answer"}
-        ),
-        "vit": _family("vit", VIT, CLASSIFY, DECAY, models, sizes),
-        "perceiver": _family("perceiver", PERCEIVER, CLASSIFY, DECAY, models, sizes),
-        "bottleneck": _family(
-            "bottleneck", BOTTLENECK, {"name": "variational", "evaluation_samples": 12}, BETA, models, sizes
-        ),
-        "cnn": _family("cnn", CNN, CLASSIFY, DECAY, models, sizes, note="yardstick"),
-        "mlp": _family("mlp", MLP, CLASSIFY, DECAY, models, sizes, note="yardstick"),
+
+def of_images(models: Models, sizes: Sizes) -> dict[str, Family | str]:
+    """Returns the families of a suite whose task is the class of an image."""
+    return _sequence_families(models, sizes) | {
+        "vit": _family("vit", VIT, models, sizes),
+        "perceiver": _family("perceiver", PERCEIVER, models, sizes),
+        "bottleneck": _family("bottleneck", BOTTLENECK, models, sizes, objective=BOUND, own=BETA),
+        "cnn": _family("cnn", CNN, models, sizes, note="yardstick"),
+        "mlp": _family("mlp", MLP, models, sizes, note="yardstick"),
     }
 
 
-def of_tokens(models: Mapping[str, Mapping], sizes: Mapping[str, Mapping[str, Mapping]]) -> dict[str, Family | str]:
-    """Classes of sequences of tokens, as `of_images`; the bottleneck is over an encoder."""
-    images = of_images(models | dict.fromkeys(("vit", "cnn", "mlp"), {}), sizes)
-    tokens = {"encoder": "bert"}
-    bottleneck = _family(
-        "bottleneck", BOTTLENECK | tokens, {"name": "variational", "evaluation_samples": 12}, BETA, models, sizes,
-        data={"form": "class"},
-    )  # fmt: skip
-    return images | {"vit": NO_IMAGE, "bottleneck": bottleneck, "cnn": NO_IMAGE, "mlp": NO_IMAGE}
+def of_tokens(models: Models, sizes: Sizes) -> dict[str, Family | str]:
+    """Returns the families of a suite whose task is the class of a token sequence."""
+    bottleneck = BOTTLENECK | {"encoder": "bert"}
+    return _sequence_families(models, sizes) | {
+        "vit": NO_IMAGE,
+        "perceiver": _family("perceiver", PERCEIVER, models, sizes),
+        "bottleneck": _family(
+            "bottleneck", bottleneck, models, sizes, objective=BOUND, own=BETA, data={"form": "class"}
+        ),
+        "cnn": NO_IMAGE,
+        "mlp": NO_IMAGE,
+    }  # fmt: skip
+
+
+def _sequence_families(models: Models, sizes: Sizes) -> dict[str, Family | str]:
+    """The families that read an image as a sequence of tokens too."""
+    return {
+        "encoder": _family("encoder", ENCODER, models, sizes, data={"form": "class"}),
+        "decoder": _family("decoder", DECODER, models, sizes, objective=NEXT_TOKEN, data={"form": "next_token"}),
+        "encoder_decoder": _family(
+            "encoder_decoder", ENCODER_DECODER, models, sizes, objective=SEQUENCE, data={"form": "answer"}
+        ),
+    }
 
 
 def _family(
-    name: str, model: Mapping, objective: Mapping, own: tuple, models: Mapping, sizes: Mapping, **more
-) -> Family:
-    return Family(model=model | models[name], objective=objective, own=own, sizes=sizes.get(name, {}), **more)
+    name: str, model: Mapping, models: Models, sizes: Sizes, *, objective: Mapping = CLASSIFICATION,
+    own: tuple[str, tuple] = DECAY, data: Mapping | None = None, note: str = "",
+) -> Family:  # fmt: skip
+    return Family(
+        model={**model, **models[name]}, objective=objective, own=own, data=data or {}, sizes=sizes.get(name, {}),
+        note=note,
+    )  # fmt: skip

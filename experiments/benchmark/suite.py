@@ -1,14 +1,16 @@
-"""What a suite of the benchmark says: the work, the budget, and how each architecture family takes part.
+"""What a suite of the benchmark states: the task, the budget, and how each architecture family takes part.
 
-A suite is a file in `experiments/suites/` with a `SUITE` and `get_config = SUITE.config`. So it is a config file too,
+A suite is a file in `experiments/suites/` with a `SUITE` and `get_config = SUITE.config`. That makes it a config file
+too, with one config per family:
 
   python train.py --config=experiments/suites/digits.py:vit --workdir=runs/vit
 
-with one config a family, and every run of the benchmark is such a command with a few fields set.
+Every run of the benchmark is such a command with a few more fields set.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+import hashlib
 import importlib
 import json
 import math
@@ -17,9 +19,11 @@ import re
 
 from ml_collections import ConfigDict
 
+from core.errors import UserError
 from experiments.sweep.space import Overrides, product
 
 FOLDER = Path(__file__).parents[1] / "suites"
+CURVE_POINTS = 8  # evaluations in a final run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +31,15 @@ class Family:
     """How an architecture takes part.
 
     Attributes:
-      model, objective: sections of its config. data: fields of its data section that are its own, as the form it reads.
-      own: the field that is tuned besides the learning rate, and its values.
-      sizes: fields of the model for each further size of the scaling curves, by the name of the size.
-      metric, factor: what its score is made of, where that is not the metric of the suite: metric times factor.
-      note: what must be known to read its score.
-      among: families are compared with those that have the same.
+      model: the model section of its config.
+      objective: the objective section of its config.
+      own: the field that is tuned besides the learning rate, and the values to try.
+      data: what it adds to the data section of the suite, such as the form in which it reads the examples.
+      sizes: further model sizes for the scaling curves: the fields to set, by the name of the size.
+      metric: what its score is computed from, if not the metric of the suite.
+      factor: the score is metric times factor.
+      note: what a reader must know to interpret its score.
+      among: the task within the suite. Families are compared only with those that have the same.
     """
 
     model: Mapping
@@ -48,21 +55,28 @@ class Family:
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """The work, and the rules that are the same for all.
+    """The task, and the rules that are the same for every family.
 
     Attributes:
-      title: a line. about: what a reader must know of the task.
-      data: the data section that all share; its splits are those of training and of validation. test: the split that
-        is read once.
-      families: by name; in the place of one that makes no sense here, the reason.
-      budget: parameters, to be met within `TOLERANCE`.
-      examples: seen by each final run. tuning_examples: by each run of the tuning. batch_size: examples a step.
+      title: one line.
+      about: what a reader must know about the task.
+      data: the data section that all families share. It names both splits, `train` and, for validation, `evaluation`.
+      test: the split that is read once, at the end.
+      families: by name. A family that cannot take part has the reason in its place.
+      budget: number of parameters.
+      examples: seen by each final run.
+      tuning_examples: seen by each tuning run.
+      batch_size: examples per step.
       rates: learning rates to choose from.
-      score: what the table calls it. metric: of the evaluation. better: "max" or "min". percent: how it is shown.
-      target: the score whose cost in time and examples is reported.
-      optimizer: its section, but for what is tuned.
-      published: results of others, by their source.
-      by: a field of the data section that makes the work harder, "data.name", and values to try with --by.
+      score: the heading of the score in tables.
+      metric: what the score is computed from.
+      better: "max" or "min".
+      target: the validation score for which the tables report how many examples and seconds it takes.
+      percent: whether scores are displayed as percentages.
+      optimizer: the optimizer section, without what is tuned.
+      published: scores of other authors, by source.
+      by: a field of the data section that sets the difficulty, as "data.name", and the values that --by adds.
+      tolerance: relative deviation from the budget that is allowed.
     """
 
     title: str
@@ -83,103 +97,133 @@ class Suite:
     optimizer: Mapping = field(default_factory=lambda: {"weight_decay": 0.05, "clip": 1.0})
     published: Mapping[str, float] = field(default_factory=dict)
     by: tuple[str, tuple] = ("", ())
+    tolerance: float = 0.1
+
+    @property
+    def participants(self) -> dict[str, Family]:
+        """The families that take part."""
+        return {name: family for name, family in self.families.items() if isinstance(family, Family)}
+
+    @property
+    def sign(self) -> int:
+        """1 if a larger score is better, -1 if a smaller one is."""
+        return 1 if self.better == "max" else -1
+
+    def family(self, name: str) -> Family:
+        """Returns a family that takes part. Raises UserError, with the reason, if it does not."""
+        family = self.families.get(name)
+        if isinstance(family, Family):
+            return family
+        reason = f": {family}" if family else ""
+        raise UserError(f"the suite has no family {name!r}{reason}; expected one of {', '.join(self.participants)}")
 
     def config(self, family: str = "") -> ConfigDict:
-        """The config of a family's final runs, before its tuning. Raises ValueError where it takes no part."""
-        chosen = self.families.get(family)
-        if not isinstance(chosen, Family):
-            parts = [name for name, part in self.families.items() if isinstance(part, Family)]
-            reason = f": {chosen}" if chosen else ""
-            raise ValueError(f"the suite has no family {family!r}{reason}; expected one of {', '.join(parts)}")
-        metric = self.measure(family)[0]
-        config = ConfigDict(
-            {
-                "seed": 0,
-                "batch_size": self.batch_size,
-                "keep": 1,
-                "best": "loss" if metric == "loss" else metric,
-                "model": dict(chosen.model),
-                "objective": dict(chosen.objective),
-                "data": {**self.data, **chosen.data},
-                "optimizer": {"learning_rate": self.rates[0], "schedule": "cosine", **self.optimizer},
-            }
-        )
-        with config.unlocked():
-            for name, value in pace(self.examples // self.batch_size, evaluations=CURVE).items():
-                section, _, last = name.rpartition(".")
-                (config[section] if section else config)[last] = value
-        return config
+        """Returns the config of a family's final runs, before its tuning. Raises UserError if it takes no part."""
+        chosen = self.family(family)
+        fields: dict = {
+            "seed": 0,
+            "batch_size": self.batch_size,
+            "keep": 1,
+            "best": self.metric_of(family),
+            "model": dict(chosen.model),
+            "objective": dict(chosen.objective),
+            "data": {**self.data, **chosen.data},
+            "optimizer": {"learning_rate": self.rates[0], **self.optimizer},
+        }
+        for name, value in schedule(self.examples // self.batch_size, evaluations=CURVE_POINTS).items():
+            section, _, last = name.rpartition(".")
+            (fields[section] if section else fields)[last] = value
+        return ConfigDict(fields)
 
-    def measure(self, family: str) -> tuple[str, float]:
-        """The metric that a family's score is made of, and the factor."""
-        part = self.families[family]
-        return part.metric or self.metric, part.factor
+    def metric_of(self, family: str) -> str:
+        """Returns the metric from which the score of a family is computed."""
+        return self.family(family).metric or self.metric
 
     def grid(self, family: str) -> list[Overrides]:
-        """The settings that the tuning tries: as many for each family."""
-        name, values = self.families[family].own
+        """Returns the settings that the tuning of a family tries, the same number for each family."""
+        name, values = self.family(family).own
         return product({"optimizer.learning_rate": list(self.rates)}, {name: list(values)})
 
-    def protocol(self) -> dict:
-        """All that a result depends on, and that two results must share, as plain JSON."""
-        families = {n: asdict(f) if isinstance(f, Family) else f for n, f in self.families.items()}
-        return json.loads(json.dumps(asdict(self) | {"families": families, "tolerance": TOLERANCE}))
+    def within_budget(self, parameters: int) -> bool:
+        """Whether a number of parameters meets the budget, up to the tolerance."""
+        return math.isclose(parameters, self.budget, rel_tol=0, abs_tol=self.tolerance * self.budget)
+
+    def to_json(self) -> dict:
+        """Returns all fields as plain JSON values. Two results must share them to be comparable."""
+        return json.loads(json.dumps(asdict(self)))
+
+    @classmethod
+    def from_json(cls, fields: Mapping) -> "Suite":
+        """Returns the suite of which `to_json` made `fields`. Raises KeyError or TypeError if they are incomplete."""
+        families = {
+            name: family if isinstance(family, str) else Family(**family | {"own": _field_and_values(family["own"])})
+            for name, family in fields["families"].items()
+        }
+        by, rates = _field_and_values(fields["by"]), tuple(fields["rates"])
+        return cls(**{**fields, "families": families, "by": by, "rates": rates})
 
     def check(self) -> None:
-        """Raises ValueError where the rules are not the same for all, or the test split is not kept apart."""
-        tried = {name: len(self.grid(name)) for name, part in self.families.items() if isinstance(part, Family)}
-        if len(set(tried.values())) != 1:
-            raise ValueError(f"every family must be tuned with as many trials, not {tried}")
-        for name in tried:
-            refuse_test(self, {**self.data, **self.families[name].data})
-        if self.better not in ("max", "min") or min(self.tuning_examples, self.examples) < self.batch_size:
-            raise ValueError(
-                f"better = {self.better!r}, examples = {self.examples:,}, in tuning {self.tuning_examples:,}: expected "
-                f"max or min, and at least a batch of {self.batch_size}"
+        """Raises UserError if the families are not treated alike, or a run would read the test split."""
+        trials = {name: len(self.grid(name)) for name in self.participants}
+        if len(set(trials.values())) != 1:
+            raise UserError(f"every family must be tuned with as many trials, not {trials}")
+        for family in self.participants.values():
+            refuse_test(self, {**self.data, **family.data})
+        if self.better not in ("max", "min"):
+            raise UserError(f"better = {self.better!r}: expected max or min")
+        if min(self.tuning_examples, self.examples) < self.batch_size:
+            raise UserError(
+                f"examples = {self.examples:,}, tuning_examples = {self.tuning_examples:,}: expected at least a batch "
+                f"of {self.batch_size}"
             )
 
 
-TOLERANCE = 0.1  # of the parameter budget
-CURVE = 8  # evaluations in a final run
-
-
-def pace(steps: int, *, evaluations: int) -> Overrides:
-    """The fields that follow from the number of steps: all runs warm up over a tenth of them."""
-    every = max(1, steps // evaluations)
+def schedule(steps: int, *, evaluations: int) -> Overrides:
+    """Returns the fields that follow from the number of steps. The learning rate warms up over a tenth of them."""
+    interval = max(1, steps // evaluations)
     return {
         "steps": steps,
-        "log_every": every,
-        "eval_every": every,
+        "log_every": interval,
+        "eval_every": interval,
         "checkpoint_every": max(1, steps // 2),
         "optimizer.warmup": steps // 10,
     }
 
 
 def refuse_test(suite: Suite, data: Mapping) -> None:
-    """Raises ValueError where a data section, of a run that learns or is chosen, reads of the test split."""
+    """Raises UserError if a data section, of a tuning or final run, reads any part of the test split."""
     for part in ("train", "evaluation"):
         if re.split(r"[\[+]", data[part])[0] == suite.test or f"+{suite.test}" in data[part]:
-            raise ValueError(f"data.{part} = {data[part]!r} reads the test split, which is for the end: {suite.test!r}")
+            raise UserError(
+                f"data.{part} = {data[part]!r} reads the test split, {suite.test!r}, which is read only at the end: "
+                "expected another split"
+            )
 
 
 def names() -> list[str]:
-    """The suites that there are."""
+    """Returns the names of all suites."""
     return sorted(path.stem for path in FOLDER.glob("*.py"))
 
 
 def load(name: str) -> Suite:
-    """A suite by its name. Raises ValueError where there is none."""
+    """Returns a suite by its name, checked. Raises UserError if there is none."""
     if name not in names():
-        raise ValueError(f"there is no suite {name!r}: expected one of {', '.join(names())}")
+        raise UserError(f"there is no suite {name!r}: expected one of {', '.join(names())}")
     suite = importlib.import_module(f"experiments.suites.{name}").SUITE
     suite.check()
     return suite
 
 
-def path(name: str, family: str) -> str:
-    """What `train.py` takes as the config of a family."""
+def config_path(name: str, family: str) -> str:
+    """Returns what `train.py --config` takes for a family of a suite."""
     return f"experiments/suites/{name}.py:{family}"
 
 
-def within_budget(suite: Suite, parameters: int) -> bool:
-    return math.isclose(parameters, suite.budget, rel_tol=0, abs_tol=TOLERANCE * suite.budget)
+def config_digest(config: Mapping) -> str:
+    """Returns the SHA-256 of a complete config."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+
+
+def _field_and_values(pair) -> tuple[str, tuple]:
+    name, values = pair
+    return name, tuple(values)

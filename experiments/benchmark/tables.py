@@ -1,23 +1,31 @@
-"""The table of a benchmark, a row a family: in the terminal, as CSV, Markdown and LaTeX."""
+"""The table of a benchmark, one row per family: in the terminal, as CSV, Markdown and LaTeX."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
 from rich.console import Console
 from rich.table import Table
 
-from experiments.sweep import trials as states
-from experiments.sweep.outcomes import whole
+from core.files import replacing, write_text
+from experiments.benchmark.scores import FamilyScores, Scores
+from experiments.benchmark.suite import Suite
 
-PLAIN = 160  # width of what is printed where there is no terminal
+PLAIN_WIDTH = 160  # of what is printed without a terminal
 
 
 @dataclass(frozen=True)
 class Column:
-    """`key` of a row and the heading; `about` says what it is, `form` how a number is written."""
+    """A column.
+
+    Attributes:
+      key: the attribute of `Row` that it shows.
+      title: its heading.
+      about: what it means.
+      form: the format of its numbers.
+    """
 
     key: str
     title: str
@@ -26,188 +34,211 @@ class Column:
 
 
 COLUMNS = (
-    Column("rank", "rank", "shared with the row above, unless the first of that rank is surely better"),
+    Column("rank", "rank", "shared with the row above, unless the first of that rank is significantly better"),
     Column("family", "family", ""),
-    Column("among", "task", "ranks are among the families of one task"),
+    Column("among", "task", "families are ranked among those of the same task"),
     Column("score", "score", "mean over seeds on the test split"),
     Column("interval", "95 % interval", "of the mean over seeds, bootstrap"),
-    Column("parameters", "parameters", "* marks a row outside the budget", ",.0f"),
+    Column("parameters", "parameters", "* marks a number outside the budget", ",.0f"),
     Column("train_flops", "FLOPs/example, training", "counted by XLA in the compiled train step"),
     Column("forward_flops", "FLOPs/example, forward", "counted by XLA in the compiled evaluation"),
-    Column("train_speed", "examples/s, training", "examples a second in training, alone on the machine", ",.0f"),
-    Column("inference_speed", "examples/s, inference", "examples a second in evaluation, alone on the machine", ",.0f"),
-    Column("memory", "memory, MiB", "peak of the train step, as the compiler plans it", ",.1f"),
+    Column("train_speed", "examples/s, training", "measured with nothing else running on the machine", ",.0f"),
+    Column("inference_speed", "examples/s, inference", "measured with nothing else running on the machine", ",.0f"),
+    Column("memory", "memory, MiB", "peak of the train step, as planned by the compiler", ",.1f"),
     Column("examples_to_target", "examples to target", "seen until validation first reaches the target, mean"),
-    Column("seconds_to_target", "time to target, s", "these examples at the speed of training"),
-    Column("tuning_examples", "tuning, examples", "seen by all trials of the tuning together", ",.0f"),
-    Column("tuning_flops", "tuning, FLOPs", "of these examples in training"),
+    Column("seconds_to_target", "time to target, s", "the examples to target at the measured speed of training"),
+    Column("tuning_examples", "tuning, examples", "seen by all tuning runs together", ",.0f"),
+    Column("tuning_flops", "tuning, FLOPs", "training FLOPs of all tuning runs together"),
 )
-LEFT = ("family", "among", "score", "interval")
+LEFT_ALIGNED = ("family", "among", "score", "interval")
+PRINTED = (
+    "rank", "family", "among", "score", "interval", "parameters", "train_flops", "train_speed", "examples_to_target",
+)  # fmt: skip
 
 
-def rows(found: Mapping) -> list[dict]:
-    """A row for each family, numbers as they are: compared ones first, then what failed, then what makes no sense."""
-    rules = found["protocol"]["rules"]
-    made = {name: _row(name, family, rules) for name, family in found["families"].items()}
-    order = []
-    for group in found["comparison"].values():
-        for standing in group["standings"]:
-            name = standing["family"]
-            made[name] |= {"rank": standing["rank"], "score": standing["mean"]}
-            made[name] |= {"interval": (standing["low"], standing["high"])}
-            order.append(name)
-    return [made[name] for name in [*order, *(name for name in made if name not in order)]]
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A row of the table, with numbers as they are. The attributes up to `tuning_flops` are described in `COLUMNS`.
+
+    Attributes:
+      seeds: number of final runs.
+      reached: number of them that reach the target.
+      outside: whether the number of parameters is outside the budget.
+      reason: why the family has no score; empty if it has one.
+    """
+
+    family: str
+    rank: int | None = None
+    among: str | None = None
+    score: float | None = None
+    interval: tuple[float, float] | None = None
+    parameters: int | None = None
+    train_flops: float | None = None
+    forward_flops: float | None = None
+    train_speed: float | None = None
+    inference_speed: float | None = None
+    memory: float | None = None
+    examples_to_target: float | None = None
+    seconds_to_target: float | None = None
+    tuning_examples: int | None = None
+    tuning_flops: float | None = None
+    note: str = ""
+    seeds: int = 0
+    reached: int = 0
+    outside: bool | None = None
+    reason: str = ""
 
 
-def texts(row: Mapping, rules: Mapping) -> dict[str, str]:
-    """A row as it is read."""
-    if "reason" in row:
-        return {"family": row["family"], "score": row["reason"]}
-    shown = {}
-    for column in COLUMNS:
-        value = row.get(column.key)
-        if value is None:
-            shown[column.key] = "-"
-        elif column.key == "score":
-            shown[column.key] = number(value, rules)
-        elif column.key == "interval":
-            low, high = (number(end, rules).removesuffix(" %") for end in value)
-            shown[column.key] = f"{low} to {high}"
-        elif "flops" in column.key:
-            shown[column.key] = prefixed(value)
-        elif column.key == "examples_to_target":
-            few = "" if row["reached"] == row["seeds"] else f" ({row['reached']} of {row['seeds']} seeds)"
-            shown[column.key] = f"{value:,.0f}{few}"
-        elif column.key == "seconds_to_target":
-            shown[column.key] = f"{value:.3g}"
-        else:
-            shown[column.key] = format(value, column.form)
-    shown["parameters"] += "*" if row.get("outside") else ""
-    shown["family"] += f" ({row['note']})" if row.get("note") else ""
-    return shown
+def rows(scores: Scores) -> list[Row]:
+    """Returns a row per family: ranked ones first, then those that failed, then those that take no part."""
+    by_family = {name: _row(name, family, scores.rules) for name, family in scores.families.items()}
+    ranked = []
+    for group in scores.comparison.values():
+        for standing in group.standings:
+            row = by_family.pop(standing.family)
+            interval = (standing.low, standing.high)
+            ranked.append(replace(row, rank=standing.rank, score=standing.mean, interval=interval))
+    return [*ranked, *by_family.values()]
 
 
-def write(found: Mapping, workdir: Path) -> None:
-    """`table.csv` with numbers as they are, `table.md` and `table.tex` as they are read."""
-    rules = found["protocol"]["rules"]
-    made = rows(found)
-    with whole(workdir / "table.csv") as temporary, temporary.open("w", newline="") as file:
-        keys = [column.key for column in COLUMNS if column.key != "interval"]
-        writer = csv.writer(file)
-        writer.writerow([*keys, "low", "high", "outside_budget", "reason"])
-        for row in made:
-            low, high = row.get("interval") or ("", "")
-            writer.writerow(
-                [*(row.get(key, "") for key in keys), low, high, row.get("outside", ""), row.get("reason", "")]
-            )
-    columns = used(made)
+def texts(row: Row, rules: Suite) -> dict[str, str]:
+    """Returns the text of each cell of a row, by the key of its column."""
+    if row.reason:
+        return {"family": row.family, "score": row.reason}
+    cells = {column.key: _text(row, column, rules) for column in COLUMNS}
+    cells["parameters"] += "*" if row.outside else ""
+    cells["family"] += f" ({row.note})" if row.note else ""
+    return cells
+
+
+def write(scores: Scores, workdir: Path) -> None:
+    """Writes `table.csv` with full numbers, and `table.md` and `table.tex` with rounded ones."""
+    table, rules = rows(scores), scores.rules
+    _write_csv(table, workdir / "table.csv")
+    columns = used(table)
     head = [heading(column, rules) for column in columns]
-    left = [column.key in LEFT for column in columns]
-    body = [[texts(row, rules).get(column.key, "") for column in columns] for row in made]
-    marks = "|".join("---" if some else "---:" for some in left)
-    line = lambda cells: f"| {' | '.join(map(_markdown, cells))} |"
-    _write(workdir / "table.md", [line(head), f"|{marks}|", *map(line, body)])
-    line = lambda cells: " & ".join(map(_latex, cells)) + r" \\"
-    wide = rf"\multicolumn{{{len(columns) - 2}}}{{l}}"
-    reason = lambda row: rf" & {_latex(row['family'])} & {wide}{{{_latex(row['reason'])}}} \\"
-    lines = [reason(row) if "reason" in row else line(cells) for row, cells in zip(made, body)]
-    begin = rf"\begin{{tabular}}{{{''.join('l' if some else 'r' for some in left)}}}"
-    _write(workdir / "table.tex", [begin, r"\hline", line(head), r"\hline", *lines, r"\hline", r"\end{tabular}"])
+    left = [column.key in LEFT_ALIGNED for column in columns]
+    body = [[texts(row, rules).get(column.key, "") for column in columns] for row in table]
+    _write_markdown(head, left, body, workdir / "table.md")
+    _write_latex(table, head, left, body, workdir / "table.tex")
 
 
-def show(found: Mapping) -> None:
-    """Prints the table, with as many columns as the terminal has room for, and below it what has no row."""
+def show(scores: Scores) -> None:
+    """Prints the table with as many columns as fit into the terminal, and below it the families without a score."""
     console = Console(highlight=False, markup=False, soft_wrap=True)
     if not console.is_terminal:
-        console.width = PLAIN
-    rules, made = found["protocol"]["rules"], rows(found)
-    short = (
-        "rank",
-        "family",
-        "among",
-        "score",
-        "interval",
-        "parameters",
-        "train_flops",
-        "train_speed",
-        "examples_to_target",
-    )
-    columns = [column for column in used(made) if column.key in short]
-    table = _printed(columns, made, rules)
+        console.width = PLAIN_WIDTH
+    rules, all_rows = scores.rules, rows(scores)
+    columns = [column for column in used(all_rows) if column.key in PRINTED]
+    table = _printed(columns, all_rows, rules)
     while table.__rich_measure__(console, console.options).maximum > console.width and len(columns) > 3:
-        table = _printed(columns := columns[:-1], made, rules)
+        columns = columns[:-1]
+        table = _printed(columns, all_rows, rules)
     console.print(table)
-    for row in made:
-        if "reason" in row:
-            console.print(f"{row['family']}: {row['reason']}")
+    for row in all_rows:
+        if row.reason:
+            console.print(f"{row.family}: {row.reason}")
 
 
-def _printed(columns: list[Column], made: list[dict], rules: Mapping) -> Table:
-    table = Table(title=rules["title"], box=None, title_justify="left", pad_edge=False)
-    for column in columns:
-        side = "left" if column.key in ("family", "among") else "right"
-        table.add_column(heading(column, rules), justify=side, no_wrap=True)
-    for row in made:
-        if "reason" not in row:
-            shown = texts(row, rules)
-            table.add_row(*(shown[column.key] for column in columns))
-    return table
+def heading(column: Column, rules: Suite) -> str:
+    """Returns the heading of a column; that of the score is chosen by the suite."""
+    return rules.score if column.key == "score" else column.title
 
 
-def heading(column: Column, rules: Mapping) -> str:
-    return rules["score"] if column.key == "score" else column.title
-
-
-def number(score: float, rules: Mapping) -> str:
-    """A score as it is read."""
-    return f"{100 * score:.2f} %" if rules["percent"] else f"{score:.4f}"
+def number(score: float, rules: Suite) -> str:
+    """Returns a score as text."""
+    return f"{100 * score:.2f} %" if rules.percent else f"{score:.4f}"
 
 
 def prefixed(value: float) -> str:
-    """12,300,000 as 12.3 M."""
+    """Returns a number with a prefix: 12,300,000 as 12.3 M."""
     for size, letter in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:.3g} {letter}"
     return f"{value:.3g}"
 
 
-def used(made: list[dict]) -> list[Column]:
-    """The columns in which some row has something."""
-    return [column for column in COLUMNS if any(row.get(column.key) is not None for row in made)]
+def used(table: Sequence[Row]) -> list[Column]:
+    """Returns the columns that are not empty in every row."""
+    return [column for column in COLUMNS if any(getattr(row, column.key) is not None for row in table)]
 
 
-def _row(name: str, family: Mapping, rules: Mapping) -> dict:
-    if "state" not in family:
-        return {"family": name, "reason": family["reason"]}
-    if family["state"] != states.DONE:
-        return {"family": name, "reason": f"{family['state']}: {family['reason']}".rstrip(": ")}
-    cost, runs, tuning = family["cost"], family["runs"], family["tuning"]
-    reached = [examples for run in runs if (examples := _first_at(run["curve"], rules)) is not None]
-    parameters = runs[0]["parameters"]
+def _row(name: str, family: FamilyScores | str, rules: Suite) -> Row:
+    """The row of a family, without what follows from its comparison with others."""
+    if isinstance(family, str):
+        return Row(family=name, reason=family)
+    if not family.done:
+        return Row(family=name, reason=f"{family.state}: {family.reason}".rstrip(": "))
+    cost, runs, tuning = family.measured_cost, family.runs, family.tuning
+    reached = [examples for run in runs if (examples := _first_at_target(run.curve, rules)) is not None]
+    parameters = runs[0].parameters
     to_target = mean(reached) if reached else None
-    return {
-        "family": name,
-        "among": rules["families"][name]["among"] or None,
-        "note": family["note"],
-        "seeds": len(runs),
-        "parameters": parameters,
-        "outside": abs(parameters - rules["budget"]) > rules["tolerance"] * rules["budget"],
-        "train_flops": cost["train_flops"],
-        "forward_flops": cost["forward_flops"],
-        "train_speed": cost["train_speed"],
-        "inference_speed": cost["inference_speed"],
-        "memory": cost["memory"] / 2**20,
-        "reached": len(reached),
-        "examples_to_target": to_target,
-        "seconds_to_target": to_target and to_target / cost["train_speed"],
-        "tuning_examples": tuning["examples"],
-        "tuning_flops": tuning["examples"] * cost["train_flops"],
-    }
+    return Row(
+        family=name,
+        among=rules.family(name).among or None,
+        note=family.note,
+        seeds=len(runs),
+        parameters=parameters,
+        outside=not rules.within_budget(parameters),
+        train_flops=cost.train_flops,
+        forward_flops=cost.forward_flops,
+        train_speed=cost.train_speed,
+        inference_speed=cost.inference_speed,
+        memory=cost.memory / 2**20,
+        reached=len(reached),
+        examples_to_target=to_target,
+        seconds_to_target=to_target and to_target / cost.train_speed,
+        tuning_examples=tuning.examples,
+        tuning_flops=tuning.examples * cost.train_flops,
+    )
 
 
-def _first_at(curve: list, rules: Mapping) -> int | None:
-    sign = 1 if rules["better"] == "max" else -1
-    return next((examples for examples, score in curve if sign * score >= sign * rules["target"]), None)
+def _first_at_target(curve: Sequence[tuple[int, float]], rules: Suite) -> int | None:
+    return next((examples for examples, score in curve if rules.sign * score >= rules.sign * rules.target), None)
+
+
+def _text(row: Row, column: Column, rules: Suite) -> str:
+    value = getattr(row, column.key)
+    if value is None:
+        return "-"
+    if column.key == "score":
+        return number(value, rules)
+    if column.key == "interval":
+        low, high = (number(end, rules).removesuffix(" %") for end in value)
+        return f"{low} to {high}"
+    if "flops" in column.key:
+        return prefixed(value)
+    if column.key == "examples_to_target":
+        return f"{value:,.0f}" + ("" if row.reached == row.seeds else f" ({row.reached} of {row.seeds} seeds)")
+    if column.key == "seconds_to_target":
+        return f"{value:.3g}"
+    return format(value, column.form)
+
+
+def _write_csv(table: Sequence[Row], path: Path) -> None:
+    keys = [column.key for column in COLUMNS if column.key != "interval"]
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*keys, "low", "high", "outside_budget", "reason"])
+        for row in table:
+            numbers = [getattr(row, key) for key in keys]
+            writer.writerow([*numbers, *(row.interval or ("", "")), row.outside, row.reason])  # None is an empty cell
+
+
+def _write_markdown(head: list[str], left: list[bool], body: list[list[str]], path: Path) -> None:
+    line = lambda cells: f"| {' | '.join(map(_markdown, cells))} |"
+    marks = "|".join("---" if is_left else "---:" for is_left in left)
+    write_text(path, "\n".join([line(head), f"|{marks}|", *map(line, body)]) + "\n")
+
+
+def _write_latex(table: Sequence[Row], head: list[str], left: list[bool], body: list[list[str]], path: Path) -> None:
+    line = lambda cells: " & ".join(map(_latex, cells)) + r" \\"
+    span = rf"\multicolumn{{{len(head) - 2}}}{{l}}"
+    reason = lambda row: rf" & {_latex(row.family)} & {span}{{{_latex(row.reason)}}} \\"
+    lines = [reason(row) if row.reason else line(cells) for row, cells in zip(table, body)]
+    begin = rf"\begin{{tabular}}{{{''.join('l' if is_left else 'r' for is_left in left)}}}"
+    latex = [begin, r"\hline", line(head), r"\hline", *lines, r"\hline", r"\end{tabular}"]
+    write_text(path, "\n".join(latex) + "\n")
 
 
 def _markdown(text: str) -> str:
@@ -224,6 +255,13 @@ _LATEX = str.maketrans({
 })  # fmt: skip
 
 
-def _write(path: Path, lines: list[str]) -> None:
-    with whole(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n")
+def _printed(columns: list[Column], rows: Sequence[Row], rules: Suite) -> Table:
+    table = Table(title=rules.title, box=None, title_justify="left", pad_edge=False)
+    for column in columns:
+        side = "left" if column.key in ("family", "among") else "right"
+        table.add_column(heading(column, rules), justify=side, no_wrap=True)
+    for row in rows:
+        if not row.reason:
+            cells = texts(row, rules)
+            table.add_row(*(cells[column.key] for column in columns))
+    return table

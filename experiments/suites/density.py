@@ -1,4 +1,7 @@
-"""The digits as a distribution: how many bits a pixel costs. Pixels are black or white, so that all count the same."""
+"""Density estimation of the embedded digits, in bits per pixel.
+
+Pixels are black or white, so that sequence models and the VAE assign probabilities to the same events.
+"""
 
 import math
 
@@ -10,14 +13,14 @@ NARROW = {"quarter": {"model.width": 16}, "half": {"model.width": 24}}
 PIXELS = 64
 BITS = 1 / math.log(2)
 WHOLE, HALF = "the whole image", "the lower half, given the upper one"
-NO_DENSITY = "gives classes, not a probability of the image"
+NO_DENSITY = "predicts classes, not the probability of an image"
 
 SUITE = Suite(
-    title="Density of binary digits, in bits a pixel",
-    about="The digits with each of 64 pixels black or white, as a distribution over images: bits a pixel on images not "
-    "seen before, less is better. The decoder gives the exact likelihood. The VAE gives an upper bound of its bits, by "
-    "64 importance samples: where it comes out ahead it is, where behind, its true bits may be fewer. The "
-    "encoder-decoder is given the upper half of the image, and so is a decoder beside it.",
+    title="Density of binary digits, in bits per pixel",
+    about="Density models of the digits, whose 64 pixels are black or white: bits per pixel on held-out images, lower "
+    "is better. The decoder gives the exact likelihood. The VAE gives an upper bound of its bits, from 64 importance "
+    "samples: if it is ahead of another family, it is better; if it is behind, its true bits may still be fewer. The "
+    "encoder-decoder predicts the lower half of the image given the upper one, and so does a second decoder.",
     data={"name": "digits", "levels": 2, "train": "train[:80%]", "evaluation": "train[80%:]"},
     test="test",
     budget=27_000,
@@ -25,7 +28,7 @@ SUITE = Suite(
     tuning_examples=12_800,
     batch_size=32,
     rates=(1e-3, 3e-3, 1e-2, 3e-2),
-    score="bits a pixel",
+    score="bits per pixel",
     metric="loss",
     better="min",
     target=0.45,
@@ -51,7 +54,7 @@ SUITE = Suite(
             sizes={"quarter": {"model.width": 16, "model.mlp_width": 40}, "half": {"model.width": 24}},
             factor=BITS, note="exact", among=HALF,
         ),
-        "encoder": "sees all pixels at once, those to be predicted too",
+        "encoder": "sees all pixels at once, including those to be predicted",
         "vit": NO_DENSITY,
         "perceiver": NO_DENSITY,
         "bottleneck": NO_DENSITY,

@@ -1,4 +1,4 @@
-"""Handwritten digits of 8 x 8 pixels, embedded: which of ten. The suite that `make compare` runs."""
+"""Classification of the embedded handwritten digits, 8 x 8 pixels. The suite that `make compare` runs."""
 
 from experiments.benchmark.families import of_images
 from experiments.benchmark.suite import Suite
@@ -9,8 +9,9 @@ NARROW = {"quarter": {"model.width": 16}, "half": {"model.width": 24}}
 SUITE = Suite(
     title="Digits: 8 x 8 pixels, ten classes",
     about="1,797 images that come with scikit-learn. Encoder, decoder and encoder-decoder read the 64 pixels as a "
-    "sequence of 17 intensities; the decoder answers with the class as the next token, the encoder-decoder with a "
-    "sequence of one class. ViT reads patches of 2 x 2, the Perceiver the array of pixels; the bottleneck is VIB.",
+    "sequence of tokens, one of 17 intensities each; the decoder answers with the class as the next token, the "
+    "encoder-decoder with a sequence of one class. ViT reads patches of 2 x 2, the Perceiver the array of pixels; the "
+    "bottleneck is VIB.",
     data={"name": "digits", "train": "train[:80%]", "evaluation": "train[80%:]"},
     test="test",
     budget=28_000,

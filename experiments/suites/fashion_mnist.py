@@ -1,4 +1,4 @@
-"""Fashion-MNIST, as TFDS has it: the suite `mnist` with clothes in the place of digits."""
+"""Fashion-MNIST from TFDS: the suite `mnist` with clothes instead of digits."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""ListOps as Long Range Arena has it, up to 1,999 tokens: the suite `listops` at that size. Meant for a GPU."""
+"""ListOps of Long Range Arena: the suite `listops` with up to 1,999 tokens. Meant for a GPU."""
 
 from dataclasses import replace
 

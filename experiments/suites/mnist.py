@@ -1,4 +1,4 @@
-"""MNIST, as TFDS has it: the digits suite at 28 x 28 pixels. Meant for a GPU: three families read 784 tokens."""
+"""MNIST from TFDS: classification like `digits`, at 28 x 28 pixels. Meant for a GPU: three families read 784 tokens."""
 
 from experiments.benchmark.families import of_images
 from experiments.benchmark.suite import Suite
@@ -8,8 +8,8 @@ NARROW = {"quarter": {"model.width": 32}, "half": {"model.width": 48}}
 
 SUITE = Suite(
     title="MNIST: 28 x 28 pixels, ten classes",
-    about="70,000 handwritten digits, all seen in 16 intensities. Encoder, decoder and encoder-decoder read the 784 "
-    "pixels as a sequence, ViT patches of 4 x 4, the Perceiver the array of pixels; the bottleneck is VIB.",
+    about="70,000 handwritten digits, reduced to 16 intensities. Encoder, decoder and encoder-decoder read the 784 "
+    "pixels as a sequence of tokens, ViT patches of 4 x 4, the Perceiver the array of pixels; the bottleneck is VIB.",
     data={"name": "mnist", "levels": 16, "train": "train[:90%]", "evaluation": "train[90%:]"},
     test="test",
     budget=250_000,

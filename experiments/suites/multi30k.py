@@ -1,7 +1,7 @@
-"""Multi30k, English image captions to German ones, from a folder of the user's own; meant for a GPU.
+"""Multi30k: translation of English image captions to German, from a folder of your own. Meant for a GPU.
 
-The folder `multi30k` is that of configs/multi30k.py, which says where it is from, and how to make the vocabulary in it:
-4,000 tokens. A folder of another name:
+configs/multi30k.py describes where the folder `multi30k` comes from, and how to make its vocabulary of 4,000 tokens.
+With a folder of another name:
 
   python -m experiments.benchmark multi30k --set data.path=D --set data.tokenizer=D/tokenizer.json
 """
@@ -13,15 +13,15 @@ from experiments.benchmark.suite import Family, Suite
 from experiments.suites.translation import NO_TEXT, NO_WRITING
 
 BLOCKS = {"width": 128, "heads": 4, "dropout": 0.1}
-DROPOUT = ("model.dropout", (0.1, 0.3))  # so little text is soon learned by heart
+DROPOUT = ("model.dropout", (0.1, 0.3))  # the training set is small and soon overfitted
 BITS = 1 / math.log(2)
 
 SUITE = Suite(
     title="Multi30k, English to German",
-    about="29,000 captions of images with their translations. Bits a token of the German captions, the end among the "
-    "tokens, given the English one and the true beginning: less is better, and another vocabulary gives other numbers. "
-    "The decoder reads source, [BOS] and target in one row, and learns from the target only. BLEU of one of the runs: "
-    "python -m experiments.translate.",
+    about="29,000 image captions with their translations. Bits per token of the German caption, including the end "
+    "token, given the English caption and the preceding German tokens: lower is better. Another vocabulary gives other "
+    "numbers. The decoder reads source, [BOS] and target as one sequence and is trained on the target only. For the "
+    "BLEU of a run: python -m experiments.translate.",
     data={
         "name": "translation", "path": "multi30k", "tokenizer": "multi30k/tokenizer.json", "source": "en",
         "target": "de", "source_length": 64, "length": 64, "train": "train", "evaluation": "val",
@@ -32,7 +32,7 @@ SUITE = Suite(
     tuning_examples=64_000,
     batch_size=64,
     rates=(3e-4, 1e-3, 3e-3, 1e-2),
-    score="bits a token",
+    score="bits per token",
     metric="loss",
     better="min",
     target=3.6,

@@ -1,17 +1,18 @@
-"""English number words to German ones, embedded: the share of numbers that greedy decoding gets exactly right."""
+"""Translation of embedded number words, English to German: the share that greedy decoding gets exactly right."""
 
 from experiments.benchmark.families import DECAY, DECODER, NO_IMAGE
 from experiments.benchmark.suite import Family, Suite
 
 BLOCKS = {"width": 64, "heads": 4}
-NO_TEXT = "answers with a class, not with a text"
-NO_WRITING = "reads a text, and cannot write one"
+NO_TEXT = "answers with a class, not with text"
+NO_WRITING = "reads text but cannot generate it"
 
 SUITE = Suite(
     title="Translation of number words, English to German",
-    about="forty-two is zweiundvierzig: units come before tens. The share of held-out numbers below 100,000 that come "
-    "out without any error. The decoder reads source, [BOS] and target in one row, and learns from the target only.",
-    data={"name": "number_words", "vocab_size": 400, "train": "train[:90%]", "evaluation": "train[99%:]"},
+    about="forty-two is zweiundvierzig: units come before tens. The share of held-out numbers below 100,000 that are "
+    "translated without any error. The decoder reads source, [BOS] and target as one sequence and is trained on the "
+    "target only.",
+    data={"name": "number_words", "train": "train[:90%]", "evaluation": "train[99%:]"},
     test="test",
     budget=180_000,
     examples=102_400,

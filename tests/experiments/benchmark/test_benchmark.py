@@ -1,4 +1,4 @@
-"""The benchmark from command to table: phases, choice, what is refused; the slow tests train, kill, and go on."""
+"""The benchmark from command to table: phases, choice, what is refused. The slow test trains, kills, and continues."""
 
 import json
 import os
@@ -10,30 +10,31 @@ import sys
 
 import pytest
 
+from core.errors import UserError
+from core.files import ROOT
 from experiments.benchmark import __main__ as benchmark
 from experiments.benchmark import examine, protocol
 from experiments.benchmark import suite as suites
-from experiments.benchmark.__main__ import Plan, choose, final, tuning
+from experiments.benchmark.collect import collect
+from experiments.benchmark.phases import Plan, choose, final, tuning
 from experiments.sweep import __main__ as sweep
 from experiments.sweep.trial_list import TrialList
 from tests.experiments.sweep import stand_in
 from tests.tiny import until
 
-ROOT = Path(__file__).parents[3]
 FAST = ["digits", "--families=mlp,bottleneck", "--examples=640", "--seeds=2"]
 
 
-def plan(workdir: Path, families=("vit", "mlp"), **more) -> Plan:
-    given = {"seeds": 3, "overrides": {}, "sizes": False} | more
-    return Plan("digits", suites.load("digits"), workdir, list(families), **given)
+def plan(workdir: Path, families=("vit", "mlp"), *, seeds: int = 3, sizes: bool = False) -> Plan:
+    return Plan("digits", suites.load("digits"), workdir, list(families), seeds, {}, sizes)
 
 
-def ended(workdir: Path, name: str, overrides: dict, accuracy: float | None) -> None:
-    """A trial of the tuning, as its run leaves it; without accuracy it failed."""
+def finish(workdir: Path, name: str, trial: dict, accuracy: float | None) -> None:
+    """Leaves a trial of the tuning as its run would; without accuracy it failed."""
     folder = workdir / "tuning" / "trials" / name
     folder.mkdir(parents=True)
-    said = {"file": "x", "base": {}, "overrides": overrides, "config": {"steps": 5}}
-    (folder / "trial.json").write_text(json.dumps(said))
+    content = {"file": "x", "base": {}, "overrides": trial["overrides"], "config": {"steps": 5}}
+    (folder / "trial.json").write_text(json.dumps(content | {"labels": trial["labels"]}))
     if accuracy is None:
         (folder / "failed.txt").write_text("exit code 1\nloss nan\n")
         return
@@ -42,83 +43,97 @@ def ended(workdir: Path, name: str, overrides: dict, accuracy: float | None) -> 
     (folder / "summary.json").write_text(json.dumps({"steps": 5, "seconds": 1.0}))
 
 
-def tuned(workdir: Path, accuracies: dict[str, list]) -> dict:
-    """What is chosen where the trials of the tuning ended like this, in the order of the grid."""
-    this = plan(workdir, accuracies)
+def tune(workdir: Path, accuracies: dict[str, list]) -> dict:
+    """What is chosen if the trials of the tuning ended with these accuracies, in the order of the grid."""
     (workdir / "tuning").mkdir()
     (workdir / "tuning" / "sweep.json").write_text(json.dumps({"trials": {}}))
     for family, values in accuracies.items():
         for (name, trial), accuracy in zip(tuning(plan(workdir, [family])).items(), values, strict=True):
-            ended(workdir, name, trial["overrides"], accuracy)
-    return choose(this)
+            finish(workdir, name, trial, accuracy)
+    return choose(plan(workdir, accuracies))
 
 
 def test_the_tuning_is_the_same_work_for_each_family(tmp_path):
-    listed = tuning(plan(tmp_path))
-    assert len(listed) == 20 and list(listed)[0] == "vit,learning_rate=0.001,weight_decay=0.05"
-    first = listed["mlp,learning_rate=0.03,weight_decay=0.3"]
-    assert first["config"] == "experiments/suites/digits.py:mlp"
-    assert {trial["overrides"]["steps"] for trial in listed.values()} == {400}
-    assert first["overrides"]["eval_every"] == 400 and first["overrides"]["optimizer.warmup"] == 40
-    assert first["overrides"]["optimizer.learning_rate"] == 0.03 and first["overrides"]["seed"] == 0
+    trials = tuning(plan(tmp_path))
+    assert len(trials) == 20 and list(trials)[0] == "vit,learning_rate=0.001,weight_decay=0.05"
+    trial = trials["mlp,learning_rate=0.03,weight_decay=0.3"]
+    assert trial["config"] == "experiments/suites/digits.py:mlp"
+    assert {trial["overrides"]["steps"] for trial in trials.values()} == {400}
+    assert trial["overrides"]["eval_every"] == 400 and trial["overrides"]["optimizer.warmup"] == 40
+    assert trial["overrides"]["optimizer.learning_rate"] == 0.03 and trial["overrides"]["seed"] == 0
 
 
 def test_the_best_on_validation_is_chosen_and_trained_with_every_seed(tmp_path):
-    chosen = tuned(tmp_path, {"vit": [0.5, 0.9, None, 0.7, 0.9, 0.1, 0.2, 0.3, None, 0.1]})
-    setting = {"optimizer.learning_rate": 0.001, "optimizer.weight_decay": 0.3}  # of equals the lower learning rate
+    chosen = tune(tmp_path, {"vit": [0.5, 0.9, None, 0.7, 0.9, 0.1, 0.2, 0.3, None, 0.1]})
+    setting = {"optimizer.learning_rate": 0.001, "optimizer.weight_decay": 0.3}  # of equal ones the lower rate
     assert chosen == {"vit": {"setting": setting, "score": 0.9}}
-    listed = final(plan(tmp_path, ["vit"]), chosen)
-    assert list(listed) == ["vit,seed=1", "vit,seed=2", "vit,seed=3"]
-    assert listed["vit,seed=2"]["overrides"].items() >= (setting | {"seed": 2, "steps": 1200}).items()
+    trials = final(plan(tmp_path, ["vit"]), chosen)
+    assert list(trials) == ["vit,seed=1", "vit,seed=2", "vit,seed=3"]
+    assert trials["vit,seed=2"]["overrides"].items() >= (setting | {"seed": 2, "steps": 1200}).items()
 
 
-def test_a_family_whose_tuning_failed_is_out_and_the_others_are_not(tmp_path):
-    chosen = tuned(tmp_path, {"vit": [None] * 10, "mlp": [0.1] * 10})
+def test_a_family_whose_tuning_failed_has_no_final_runs_and_the_others_do(tmp_path):
+    chosen = tune(tmp_path, {"vit": [None] * 10, "mlp": [0.1] * 10})
     assert chosen["vit"] == {"failed": "loss nan"} and "setting" in chosen["mlp"]
     assert list(final(plan(tmp_path), chosen)) == ["mlp,seed=1", "mlp,seed=2", "mlp,seed=3"]
 
 
 def test_further_sizes_are_trained_with_the_same_setting(tmp_path):
     chosen = {"vit": {"setting": {"optimizer.learning_rate": 0.01}}}
-    listed = final(plan(tmp_path, ["vit"], sizes=True, seeds=1), chosen)
-    assert list(listed) == ["vit,seed=1", "vit,quarter,seed=1", "vit,half,seed=1"]
-    assert listed["vit,quarter,seed=1"]["overrides"]["model.width"] == 16
+    trials = final(plan(tmp_path, ["vit"], sizes=True, seeds=1), chosen)
+    assert list(trials) == ["vit,seed=1", "vit,quarter,seed=1", "vit,half,seed=1"]
+    assert trials["vit,quarter,seed=1"]["overrides"]["model.width"] == 16
+
+
+def test_trials_are_labelled_with_family_kind_variant_and_seed(tmp_path):
+    """Nothing else may depend on the names of their folders."""
+    setting = {"vit": {"setting": {"optimizer.learning_rate": 0.01}}}
+    trials = tuning(plan(tmp_path, ["vit"])) | final(plan(tmp_path, ["vit"], sizes=True, seeds=2), setting)
+    names = ("family", "kind", "variant", "seed")
+    labels = [tuple(trial["labels"][name] for name in names) for trial in trials.values()]
+    assert labels[0] == ("vit", "tuning", "", 0)
+    assert labels[10:14] == [("vit", "final", "", 1), ("vit", "final", "", 2), ("vit", "size", "quarter", 1),
+                             ("vit", "size", "quarter", 2)]  # fmt: skip
+
+
+def test_scores_are_collected_by_label_whatever_the_folders_are_called(tmp_path):
+    this = plan(tmp_path, ["mlp"])
+    protocol.begin(tmp_path, protocol.identity("digits", this.suite, {}))
+    (tmp_path / "chosen.json").write_text(json.dumps({"mlp": {"failed": "loss nan"}}))
+    for number, trial in enumerate(tuning(this).values()):
+        finish(tmp_path, f"trial {number}", trial, None)
+    family = collect(tmp_path).participants["mlp"]
+    assert (family.tuning.trials, family.tuning.failed) == (10, 10)
+    assert family.state == "failed" and family.reason == "loss nan"
 
 
 def test_recall_is_measured_by_number_of_pairs(tmp_path):
     this = Plan("recall", suites.load("recall"), tmp_path, ["decoder"], 1, {}, sizes=False, by=True)
-    listed = final(this, {"decoder": {"setting": {"optimizer.learning_rate": 0.01}}})
-    assert list(listed) == ["decoder,seed=1", *(f"decoder,data.pairs={n},seed=1" for n in (4, 8, 24))]
-    harder = listed["decoder,data.pairs=24,seed=1"]["overrides"]
-    assert harder["data.pairs"] == 24 and harder["optimizer.learning_rate"] == 0.01
+    trials = final(this, {"decoder": {"setting": {"optimizer.learning_rate": 0.01}}})
+    assert list(trials) == ["decoder,seed=1", *(f"decoder,data.pairs={n},seed=1" for n in (4, 8, 24))]
+    harder = trials["decoder,data.pairs=24,seed=1"]
+    assert harder["overrides"]["data.pairs"] == 24 and harder["overrides"]["optimizer.learning_rate"] == 0.01
+    assert harder["labels"] == {"family": "decoder", "kind": "difficulty", "variant": "data.pairs=24", "seed": 1}
 
 
-def test_less_is_better_where_the_suite_says_so(tmp_path):
+def test_the_lowest_score_is_chosen_if_the_suite_says_that_lower_is_better(tmp_path):
     this = Plan("density", suites.load("density"), tmp_path, ["vae"], 1, {}, False)
     (tmp_path / "tuning").mkdir()
     (tmp_path / "tuning" / "sweep.json").write_text(json.dumps({"trials": {}}))
     for place, (name, trial) in enumerate(tuning(this).items()):
-        ended(tmp_path, name, trial["overrides"], 0.0)
+        finish(tmp_path, name, trial, 0.0)
         record = {"step": 5, "split": "train[80%:]", "time": 1.0, "importance_bound": -30.0 + (place == 4)}
         (tmp_path / "tuning" / "trials" / name / "metrics.jsonl").write_text(json.dumps(record) + "\n")
     chosen = choose(this)["vae"]
-    assert chosen["score"] == pytest.approx(29 / 64 / 0.6931471805599453)  # nats an image as bits a pixel
+    assert chosen["score"] == pytest.approx(29 / 64 / 0.6931471805599453)  # nats per image as bits per pixel
     assert chosen["setting"] == {"optimizer.learning_rate": 0.01, "objective.free_bits": 0.0}
-
-
-def test_another_rule_in_the_same_folder_is_refused_and_named(tmp_path):
-    suite = suites.load("digits")
-    protocol.begin(tmp_path, protocol.identity("digits", suite, {}))
-    protocol.begin(tmp_path, protocol.identity("digits", suite, {}))
-    with pytest.raises(ValueError, match=r"overrides.data.shift: not set in the workdir, 1 now"):
-        protocol.begin(tmp_path, protocol.identity("digits", suite, {"data.shift": 1}))
 
 
 def test_the_test_split_stays_closed_while_the_tuning_is_open(tmp_path):
     protocol.begin(tmp_path, protocol.identity("digits", suites.load("digits"), {}))
-    ended(tmp_path, "mlp,a", {}, 0.9)
+    finish(tmp_path, "mlp,a", {"overrides": {}, "labels": {}}, 0.9)
     (tmp_path / "tuning" / "trials" / "mlp,a" / "summary.json").unlink()
-    with pytest.raises(ValueError, match="1 trials of the tuning are not: mlp,a"):
+    with pytest.raises(UserError, match="1 trials of the tuning have not ended: mlp,a"):
         examine.examine(tmp_path)
 
 
@@ -129,14 +144,14 @@ def test_the_test_split_stays_closed_while_the_tuning_is_open(tmp_path):
         (["--seeds=0"], "--seeds=0: expected at least 1"),
         (["--set", "data.evaluation=test"], "reads the test split"),
         (["--set", "data.shift"], "expected FIELD=VALUE"),
-        (["--by"], "the suite digits has no field to do so"),
+        (["--by"], "the suite digits states no field for it"),
         (["--examples=7"], "at least a batch of 32"),
         (["--jobs=0"], "--jobs=0: expected at least 1"),
         (["--merge", "nowhere"], "expected the workdir of a benchmark that has ended"),
     ],
     ids=str,
 )
-def test_a_mistake_is_one_line(arguments, words, tmp_path, capsys, monkeypatch):
+def test_a_mistake_of_the_user_is_one_line(arguments, words, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
     with pytest.raises(SystemExit) as end:
         benchmark.main(["digits", f"--workdir={tmp_path}", *arguments])
@@ -167,23 +182,23 @@ def start(workdir: Path) -> subprocess.Popen:
 
 def scores(workdir: Path) -> dict:
     families = json.loads((workdir / "results.json").read_text())["families"]
-    told = ("seed", "score", "state_digest", "config_digest", "curve")
-    return {name: [[run[key] for key in told] for run in family["runs"]] for name, family in families.items()}
+    keys = ("seed", "score", "state_digest", "config_digest", "curve")
+    return {name: [[run[key] for key in keys] for run in family["runs"]] for name, family in families.items()}
 
 
 @pytest.mark.slow
 def test_twice_and_killed_and_failed(tmp_path):
-    """The same table twice, once with a kill on the way; then a run that fails takes its family out, and no other."""
+    """The same scores twice, once with a kill on the way; then a run that fails removes its family, and no other."""
     one, two = tmp_path / "one", tmp_path / "two"
-    printed, _ = (process := start(one)).communicate(timeout=900)
-    assert process.returncode == 0, printed
+    output, _ = (process := start(one)).communicate(timeout=900)
+    assert process.returncode == 0, output
 
     process = start(two)
-    until(lambda: list(two.glob("final/trials/*/metrics.jsonl")), process)
+    until(lambda: any(two.glob("final/trials/*/metrics.jsonl")), process)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    printed, _ = (process := start(two)).communicate(timeout=900)
-    assert process.returncode == 0, printed
+    output, _ = (process := start(two)).communicate(timeout=900)
+    assert process.returncode == 0, output
     assert scores(one) == scores(two) and len(scores(one)["mlp"]) == 2
     rank = lambda workdir: json.loads((workdir / "results.json").read_text())["comparison"]
     assert rank(one) == rank(two)
@@ -194,6 +209,6 @@ def test_twice_and_killed_and_failed(tmp_path):
     for name in ("summary.json", "test.json"):
         (broken / name).unlink()
     (broken / "failed.txt").write_text("exit code 1\nout of memory\n")
-    printed, _ = (process := start(two)).communicate(timeout=900)
-    assert process.returncode == 1 and "mlp: failed: 1 of 2 runs: out of memory" in printed
+    output, _ = (process := start(two)).communicate(timeout=900)
+    assert process.returncode == 1 and "mlp: failed: 1 of 2 runs: out of memory" in output
     assert scores(two)["bottleneck"] == before["bottleneck"]

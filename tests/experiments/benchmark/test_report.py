@@ -1,16 +1,18 @@
-"""The page of a benchmark: what is on it, and in a real browser, that it sorts, shows its figures, and fits a phone."""
+"""The page of a benchmark: its content, and in a real browser that it sorts, shows its figures and fits a phone."""
 
+from dataclasses import replace
 import json
+from pathlib import Path
 import re
 import shutil
 import subprocess
 
 import pytest
 
-from experiments.benchmark import plots as benchmark_plots
-from experiments.benchmark import report, suite
+from experiments.benchmark import plots, report, suite
+from experiments.benchmark.scores import Scores
 from tests.experiments.benchmark import planted
-from tests.experiments.benchmark.planted import failed, family, results
+from tests.experiments.benchmark.planted import failed, family, scores
 
 BROWSER = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -20,15 +22,18 @@ BROWSER = next(
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("page")
-    small = family(0.93)["runs"]
-    for run in small:
-        run["parameters"] = 7_000
-    found = results({
-        "vit": family(0.97, flops=3e6) | {"sizes": {"quarter": small}}, "cnn": family(0.9, flops=2e6),
+    small = family(0.93, parameters=7_000).runs
+    outcome = scores({
+        "vit": replace(family(0.97, flops=3e6), sizes={"quarter": small}), "cnn": family(0.9, flops=2e6),
         "perceiver": family(0.8, flops=7e6), "mlp": failed("1 of 5 runs: <out of memory>"),
-        "bottleneck": {"reason": "makes no sense"},
+        "bottleneck": "makes no sense",
     })  # fmt: skip
-    return report.write_page(found, benchmark_plots.draw(found, workdir), workdir)
+    return report.write_page(outcome, plots.draw(outcome, workdir), workdir)
+
+
+def write(outcome: Scores, workdir: Path) -> str:
+    """The text of a page without figures."""
+    return report.write_page(outcome, [], workdir).read_text()
 
 
 def test_the_page_needs_nothing_else(page):
@@ -37,71 +42,65 @@ def test_the_page_needs_nothing_else(page):
     assert text.count("<figure>") == 7  # seeds, FLOPs, time, parameters, curves, tuning, scaling
     assert "&lt;out of memory&gt;" in text and "makes no sense" in text
     assert "python -m experiments.benchmark digits --families=vit" in text
-    assert "vit is first, and surely so." in text
+    assert "vit is first, with significance." in text
 
 
-def test_a_tie_is_said_to_be_one(tmp_path):
-    found = results({"vit": family(0.9), "cnn": family(0.9), "mlp": family(0.7)})
-    assert (
-        "vit and cnn share the first rank: 5 seeds do not tell them apart."
-        in report.write_page(found, [], tmp_path).read_text()
-    )
+def test_a_tie_is_called_a_tie(tmp_path):
+    outcome = scores({"vit": family(0.9), "cnn": family(0.9), "mlp": family(0.7)})
+    assert "vit and cnn share the first rank: 5 seeds do not separate them." in write(outcome, tmp_path)
 
 
 def test_the_first_of_each_task_is_named_with_it(tmp_path):
-    rules = planted.protocol()["rules"]
-    scores = {"the whole": {"vit": 0.7, "perceiver": 0.6}, "a half": {"cnn": 0.9, "mlp": 0.8}}
-    for task, name in ((task, name) for task, part in scores.items() for name in part):
-        rules["families"][name]["among"] = task
-    families = {name: family(score) for part in scores.values() for name, score in part.items()}
-    text = report.write_page(results(families, rules=rules), [], tmp_path).read_text()
-    assert "Of the whole: vit is first, and surely so." in text
-    assert "Of a half: cnn is first, and surely so." in text
+    tasks = {"vit": "the whole", "perceiver": "the whole", "cnn": "a half", "mlp": "a half"}
+    families = {"vit": family(0.7), "perceiver": family(0.6), "cnn": family(0.9), "mlp": family(0.8)}
+    text = write(scores(families, rules=planted.among(planted.identity().rules, tasks)), tmp_path)
+    assert "On the whole: vit is first, with significance." in text
+    assert "On a half: cnn is first, with significance." in text
 
 
 def test_the_command_of_a_row_has_all_that_was_set(tmp_path):
-    """Else it would not give the row again."""
-    rules = planted.protocol()["rules"] | {"examples": 640}
-    found = results({"vit": family(0.9)}, rules=rules, overrides={"data.shift": 1, "model.dtype": "float32"})
-    text = report.write_page(found, [], tmp_path).read_text()
+    """Otherwise it would not reproduce the row."""
+    rules = replace(planted.identity().rules, examples=640)
+    outcome = scores({"vit": family(0.9)}, rules=rules, overrides={"data.shift": 1, "model.dtype": "float32"})
+    text = write(outcome, tmp_path)
     assert "--seeds=5 --examples=640 --set data.shift=1 --set model.dtype=float32</code>" in text
 
 
 def test_the_protocol_names_the_split_that_was_set(tmp_path):
-    found = results({"vit": family(0.9)}, overrides={"data.evaluation": "train[95%:]"})
-    assert "is chosen by train[95%:]; " in report.write_page(found, [], tmp_path).read_text()
+    outcome = scores({"vit": family(0.9)}, overrides={"data.evaluation": "train[95%:]"})
+    assert "tuned on train[95%:]; " in write(outcome, tmp_path)
 
 
-def test_speeds_of_two_machines_are_told_apart(tmp_path):
-    other = family(0.8)
-    other["cost"]["environment"] = planted.ENVIRONMENT | {"devices": {"count": 1, "kind": "NVIDIA H100"}}
-    text = report.write_page(results({"vit": family(0.9), "cnn": other}), [], tmp_path).read_text()
+def test_speeds_of_two_machines_are_listed_apart(tmp_path):
+    environment = planted.ENVIRONMENT | {"devices": {"count": 1, "kind": "NVIDIA H100"}}
+    other = replace(family(0.8), cost=replace(family(0.8).measured_cost, environment=environment))
+    text = write(scores({"vit": family(0.9), "cnn": other}), tmp_path)
     assert "2 x cpu, Linux, Python 3.12: vit; 1 x NVIDIA H100, Linux, Python 3.12: cnn" in text
 
 
 def test_scores_by_number_of_pairs_are_a_figure(tmp_path):
-    rules = suite.load("recall").protocol()
-    harder = family(0.9) | {"by": {f"data.pairs={n}": family(0.9 - n / 40)["runs"] for n in (12, 3, 8)}}
-    found = results({"decoder": harder, "encoder": family(0.8)}, rules=rules, suite="recall")
-    pictures = benchmark_plots.draw(found, tmp_path)
+    harder = replace(family(0.9), by={f"data.pairs={n}": family(0.9 - n / 40).runs for n in (12, 3, 8)})
+    outcome = scores({"decoder": harder, "encoder": family(0.8)}, rules=suite.load("recall"), suite="recall")
+    pictures = plots.draw(outcome, tmp_path)
     assert pictures[-1].path == tmp_path / "by.svg" and pictures[-1].title == "Accuracy by pairs"
-    text = report.write_page(found, pictures, tmp_path).read_text()
+    text = report.write_page(outcome, pictures, tmp_path).read_text()
     assert "--families=decoder --workdir=runs/recall_decoder --seeds=5 --by</code>" in text
     assert "--families=encoder --workdir=runs/recall_encoder --seeds=5</code>" in text
 
 
 def test_failed_families_are_in_no_figure_and_none_at_all_is_no_error(tmp_path):
-    assert benchmark_plots.draw(results({"mlp": failed("why")}), tmp_path) == []
+    assert plots.draw(scores({"mlp": failed("why")}), tmp_path) == []
 
 
 def test_families_that_all_score_alike_have_a_figure_of_their_tuning(tmp_path, recwarn):
-    one = family(0.9)
-    one["tuning"]["tried"] = [trial | {"score": 0.5} for trial in one["tuning"]["tried"]]
-    assert "tuning" in [picture.path.stem for picture in benchmark_plots.draw(results({"vit": one}), tmp_path)]
+    tuning = family(0.9).tuning
+    alike = replace(tuning, tried=[replace(run, score=0.5) for run in tuning.tried])
+    pictures = plots.draw(scores({"vit": replace(family(0.9), tuning=alike)}), tmp_path)
+    assert "tuning" in [picture.path.stem for picture in pictures]
     assert not [str(warning.message) for warning in recwarn if "ylims" in str(warning.message)]
 
 
-# A page of the browser that holds the report as a phone would, clicks it, and writes down what it sees.
+# A page that shows the report as wide as a phone, clicks on it, and records what it sees.
 HARNESS = """<!doctype html><iframe id="phone" width="360" height="800"></iframe><pre id="seen"></pre><script>
 const phone = document.getElementById("phone"), seen = {errors: []};
 phone.onload = () => {
@@ -129,9 +128,9 @@ phone.srcdoc = REPORT;
 
 @pytest.fixture(scope="module")
 def browser(page):
-    """(what the harness saw, what the console said)"""
+    """(what the harness recorded, the lines of the console)"""
     if BROWSER is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
+        pytest.skip("Chromium is not installed: apt-get install chromium")
     harness = page.with_name("harness.html")
     content = json.dumps(page.read_text()).replace("</", "<\\/")
     harness.write_text(HARNESS.replace("REPORT", content))
@@ -144,12 +143,12 @@ def browser(page):
     return json.loads(seen.group(1)), [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
-def test_a_click_sorts_and_another_turns_around(browser):
+def test_a_click_sorts_and_another_reverses_the_order(browser):
     seen, _ = browser
     assert seen["start"] == ["vit", "cnn", "perceiver", "mlp", "bottleneck"]
     rising, falling = (seen[f"FLOPs/example, training{again}"] for again in ("", ", again"))
     assert rising == ["cnn", "vit", "perceiver", "mlp", "bottleneck"]  # numbers, not texts
-    assert falling == ["perceiver", "vit", "cnn", "mlp", "bottleneck"]  # what has none stays below
+    assert falling == ["perceiver", "vit", "cnn", "mlp", "bottleneck"]  # rows without a value stay at the bottom
     assert seen["family"] == ["bottleneck", "cnn", "mlp", "perceiver", "vit"] and seen["sorted"] == "ascending"
 
 
@@ -158,7 +157,7 @@ def test_figures_show_on_a_narrow_screen_and_the_page_is_no_wider(browser):
     assert seen["figures"] == [True] * 7 and seen["width"] <= 360
 
 
-def test_the_table_moves_sideways_under_a_thumb_and_the_names_stay(browser):
+def test_the_table_scrolls_sideways_and_the_names_stay(browser):
     (moved, name), smallest = browser[0]["scrolled"], browser[0]["smallest"]
     assert moved > 200 and 0 <= name <= 40 and smallest >= 12
 

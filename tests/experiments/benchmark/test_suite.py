@@ -1,5 +1,6 @@
-"""The suites: the same rules for all families, budgets that are met, and a test split that is kept apart."""
+"""The suites: the same rules for all families, budgets that are met, and a test split that no run reads."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 import json
 
@@ -7,22 +8,21 @@ import jax
 import pytest
 
 from experiments.benchmark import suite as suites
-from experiments.benchmark.suite import Family, refuse_test, within_budget
+from experiments.benchmark.suite import Family, Suite, refuse_test
 from train import Run
 
 DIGITS = suites.load("digits")
 
 
 def parts(name: str) -> list[str]:
-    return [family for family, part in suites.load(name).families.items() if isinstance(part, Family)]
+    return list(suites.load(name).participants)
 
 
-def parameters(name: str, family: str, fields: dict) -> int:
-    config = suites.load(name).config(family)
-    with config.unlocked():
-        for field, value in fields.items():
-            section, last = field.split(".")
-            config[section][last] = value
+def parameters(name: str, family: str, fields: Mapping) -> int:
+    config = suites.load(name).config(family).to_dict()
+    for field, value in fields.items():
+        section, last = field.split(".")
+        config[section][last] = value
     _, create = Run.of(config).initialise()
     return sum(x.size for x in jax.eval_shape(create, jax.random.key(0)).parameters.values())
 
@@ -36,20 +36,20 @@ def test_the_rules_are_the_same_for_all_families(name):
     assert len({json.dumps([config[field] for field in shared]) for config in configs}) == 1
     splits = {(config["data"]["train"], config["data"]["evaluation"]) for config in configs}
     assert len(splits) == 1 and suite.test not in splits.pop()
-    assert json.loads(json.dumps(suite.protocol())) == suite.protocol()
+    assert Suite.from_json(json.loads(json.dumps(suite.to_json()))).to_json() == suite.to_json()
 
 
 @pytest.mark.parametrize("name", suites.names())
-def test_every_suite_says_something_of_every_family_of_the_digits(name):
-    said = suites.load(name).families
-    assert set(DIGITS.families) <= set(said) and all(isinstance(part, Family) or part for part in said.values())
+def test_every_suite_lists_every_family_of_the_digits_or_a_reason(name):
+    families = suites.load(name).families
+    assert set(DIGITS.families) <= set(families) and all(isinstance(f, Family) or f for f in families.values())
 
 
 @pytest.mark.parametrize("family", parts("digits"))
 def test_the_digits_keep_their_budget_and_have_three_sizes(family):
-    sizes = DIGITS.families[family].sizes
+    sizes = DIGITS.family(family).sizes
     counts = [parameters("digits", family, fields) for fields in ({}, sizes["half"], sizes["quarter"])]
-    assert within_budget(DIGITS, counts[0]) and counts[0] > counts[1] > counts[2]
+    assert DIGITS.within_budget(counts[0]) and counts[0] > counts[1] > counts[2]
 
 
 @pytest.mark.parametrize(
@@ -57,17 +57,17 @@ def test_the_digits_keep_their_budget_and_have_three_sizes(family):
 )
 def test_the_others_keep_their_budget(name):
     for family in parts(name):
-        assert within_budget(suites.load(name), parameters(name, family, {})), family
+        assert suites.load(name).within_budget(parameters(name, family, {})), family
 
 
 def test_a_row_just_outside_the_budget_is_outside():
-    assert [within_budget(DIGITS, count) for count in (25_199, 25_200, 30_800, 30_801)] == [False, True, True, False]
+    assert [DIGITS.within_budget(count) for count in (25_199, 25_200, 30_800, 30_801)] == [False, True, True, False]
 
 
 @pytest.mark.parametrize(
     "train, evaluation", [("train", "test"), ("train", "test[:10%]"), ("train+test", "train"), ("test[5:]", "train")]
 )
-def test_a_run_that_learns_or_is_chosen_cannot_read_the_test_split(train, evaluation):
+def test_tuning_and_final_runs_cannot_read_the_test_split(train, evaluation):
     data = {"name": "digits", "train": train, "evaluation": evaluation}
     with pytest.raises(ValueError, match="reads the test split"):
         refuse_test(DIGITS, data)
@@ -76,7 +76,7 @@ def test_a_run_that_learns_or_is_chosen_cannot_read_the_test_split(train, evalua
 
 
 def test_unequal_tuning_is_refused():
-    more = replace(DIGITS.families["vit"], own=("optimizer.weight_decay", (0.1, 0.2, 0.3)))
+    more = replace(DIGITS.family("vit"), own=("optimizer.weight_decay", (0.1, 0.2, 0.3)))
     with pytest.raises(ValueError, match="as many trials, not {.*'vit': 15"):
         replace(DIGITS, families={**DIGITS.families, "vit": more}).check()
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.benchmark.ranking import compare, holm, interval, paired_p
+from experiments.benchmark.statistics import compare, holm, interval, paired_p
 
 NOISE = {seed: x for seed, x in zip(range(1, 6), [0.004, -0.003, 0.001, -0.005, 0.003])}
 OTHER = {seed: x for seed, x in zip(range(1, 6), [-0.002, 0.004, -0.004, 0.002, 0.001])}
@@ -19,48 +19,50 @@ PLANTED = {"middle": scores(0.90, OTHER), "best": scores(0.95, NOISE), "worst": 
 
 @pytest.mark.parametrize("better, order", [("max", ["best", "middle", "worst"]), ("min", ["worst", "middle", "best"])])
 def test_a_planted_better_model_comes_out_first(better, order):
-    standings, pairs = compare(PLANTED, better)
+    comparison = compare(PLANTED, better)
+    standings, pairs = comparison.standings, comparison.pairs
     assert [standing.family for standing in standings] == order
     assert [standing.rank for standing in standings] == [1, 2, 3]
     assert all(pair.sure for pair in pairs) and [(pair.a, pair.b) for pair in pairs][0] == (order[0], order[1])
 
 
 def test_a_planted_tie_is_called_a_tie():
-    found = {"one": scores(0.9, NOISE), "two": scores(0.9005, OTHER), "behind": scores(0.7, NOISE)}
-    standings, pairs = compare(found, "max")
-    assert {standing.family: standing.rank for standing in standings} == {"one": 1, "two": 1, "behind": 3}
-    assert [pair.sure for pair in pairs] == [False, True, True]
+    comparison = compare(
+        {"one": scores(0.9, NOISE), "two": scores(0.9005, OTHER), "behind": scores(0.7, NOISE)}, "max"
+    )
+    assert {standing.family: standing.rank for standing in comparison.standings} == {"one": 1, "two": 1, "behind": 3}
+    assert [pair.sure for pair in comparison.pairs] == [False, True, True]
 
 
 def test_a_rank_is_never_better_than_that_of_a_better_mean():
     noisy = {seed: x for seed, x in zip(range(1, 6), [0.93, 0.60, 0.90, 0.71, 0.86])}
-    found = {"best": scores(0.95, NOISE), "next": scores(0.90, OTHER), "noisy": noisy}
-    standings, pairs = compare(found, "max")
-    assert [pair.sure for pair in pairs] == [True, False, False]  # best and noisy cannot be told apart
-    assert {standing.family: standing.rank for standing in standings} == {"best": 1, "next": 2, "noisy": 2}
+    comparison = compare({"best": scores(0.95, NOISE), "next": scores(0.90, OTHER), "noisy": noisy}, "max")
+    assert [pair.sure for pair in comparison.pairs] == [True, False, False]  # best and noisy are not separated
+    assert {standing.family: standing.rank for standing in comparison.standings} == {"best": 1, "next": 2, "noisy": 2}
 
 
 def test_the_same_scores_are_a_tie_and_not_an_error():
-    standings, pairs = compare({"a": scores(0.9, NOISE), "b": scores(0.9, NOISE)}, "max")
-    assert [standing.rank for standing in standings] == [1, 1] and pairs[0].p == 1
+    comparison = compare({"a": scores(0.9, NOISE), "b": scores(0.9, NOISE)}, "max")
+    assert [standing.rank for standing in comparison.standings] == [1, 1] and comparison.pairs[0].p == 1
 
 
 def test_a_significant_difference_whose_intervals_overlap_gives_no_rank():
     wide = {seed: 0.9 + x for seed, x in zip(range(1, 6), [0.05, -0.05, 0.03, -0.04, 0.01])}
     ahead = {seed: x + 0.004 + 0.0001 * seed for seed, x in wide.items()}
-    standings, pairs = compare({"ahead": ahead, "wide": wide}, "max")
-    assert pairs[0].p < 0.01 and not pairs[0].sure
-    assert [standing.rank for standing in standings] == [1, 1]
+    comparison = compare({"ahead": ahead, "wide": wide}, "max")
+    assert comparison.pairs[0].p < 0.01 and not comparison.pairs[0].sure
+    assert [standing.rank for standing in comparison.standings] == [1, 1]
 
 
-def test_one_seed_says_nothing():
-    standings, pairs = compare({"a": {1: 0.9}, "b": {1: 0.1}}, "max")
-    assert [(s.family, s.low, s.high, s.rank) for s in standings] == [("a", 0.9, 0.9, 1), ("b", 0.1, 0.1, 1)]
-    assert pairs[0].p == 1 and not pairs[0].sure
+def test_one_seed_gives_no_significance():
+    comparison = compare({"a": {1: 0.9}, "b": {1: 0.1}}, "max")
+    standings = [(standing.family, standing.low, standing.high, standing.rank) for standing in comparison.standings]
+    assert standings == [("a", 0.9, 0.9, 1), ("b", 0.1, 0.1, 1)]
+    assert comparison.pairs[0].p == 1 and not comparison.pairs[0].sure
 
 
 def test_one_family_has_no_rank():
-    assert compare({"a": scores(0.9, NOISE)}, "max")[0][0].rank is None
+    assert compare({"a": scores(0.9, NOISE)}, "max").standings[0].rank is None
 
 
 def test_the_interval_lies_around_the_mean_and_is_the_same_each_time():

@@ -1,0 +1,133 @@
+"""Collects the scores of a benchmark from the folders of its runs."""
+
+from collections.abc import Mapping
+import json
+from pathlib import Path
+import shlex
+
+from experiments.benchmark import protocol
+from experiments.benchmark.cost import Cost
+from experiments.benchmark.scores import FamilyScores, FinalRun, Scores, Tuning, TuningRun
+from experiments.benchmark.suite import Suite, config_digest
+from experiments.sweep import trials as states
+from experiments.sweep.trials import Trial, begun
+from training import log
+
+
+def collect(workdir: str | Path) -> Scores:
+    """Returns the scores of a benchmark that has ended or is still running. Raises UserError if there is none."""
+    workdir = Path(workdir)
+    identity = protocol.read(workdir)
+    chosen = json.loads((workdir / "chosen.json").read_text())
+    tuning, final = _by_family(workdir / "tuning"), _by_family(workdir / "final")
+    families: dict[str, FamilyScores | str] = {}
+    for name, part in identity.rules.families.items():
+        if isinstance(part, str):
+            families[name] = part
+        elif name in chosen:
+            families[name] = _family(
+                workdir, name, identity.rules, chosen[name], tuning.get(name, []), final.get(name, [])
+            )
+    return Scores(identity, families).compared()
+
+
+def _by_family(folder: Path) -> dict[str, list[Trial]]:
+    trials: dict[str, list[Trial]] = {}
+    for trial in begun(folder):
+        trials.setdefault(trial.labels["family"], []).append(trial)
+    return trials
+
+
+def _family(
+    workdir: Path, name: str, rules: Suite, chosen: Mapping, tuning: list[Trial], final: list[Trial]
+) -> FamilyScores:
+    runs: list[FinalRun] = []
+    sizes: dict[str, list[FinalRun]] = {}
+    by: dict[str, list[FinalRun]] = {}
+    tested = [trial for trial in final if (trial.folder / "test.json").exists()]
+    if "failed" in chosen:
+        state, reason = states.FAILED, chosen["failed"]
+    else:
+        for trial in tested:
+            if trial.settled() == states.DONE:
+                kind, variant = trial.labels["kind"], trial.labels["variant"]
+                group = runs if kind == "final" else (sizes if kind == "size" else by).setdefault(variant, [])
+                group.append(_final_run(trial, rules, name))
+        state, reason = _state(final, complete=bool(runs) and len(tested) == len(final))
+    setting = chosen.get("setting", {})
+    return FamilyScores(
+        state=state,
+        reason=reason,
+        note=rules.family(name).note,
+        tuning=_tuning(tuning, rules, name),
+        setting=setting,
+        validation=chosen.get("score"),
+        edge=setting.get("optimizer.learning_rate") in (min(rules.rates), max(rules.rates)),
+        runs=sorted(runs, key=lambda run: run.seed),
+        sizes=sizes,
+        by=by,
+        cost=_cost(workdir / "cost" / f"{name}.json"),
+    )
+
+
+def _state(trials: list[Trial], *, complete: bool) -> tuple[str, str]:
+    """The state of a family by that of its final runs, and why it is not done."""
+    failed = [trial for trial in trials if trial.settled() == states.FAILED]
+    if failed:
+        reason = (failed[0].reason().splitlines() or [""])[-1]
+        return states.FAILED, f"{len(failed)} of {len(trials)} runs: {reason}"
+    return states.DONE if complete else states.STOPPED, ""
+
+
+def _tuning(trials: list[Trial], rules: Suite, family: str) -> Tuning:
+    tried = [_tuning_run(trial, rules, family) for trial in trials]
+    return Tuning(
+        trials=len(tried),
+        examples=len(tried) * rules.tuning_examples // rules.batch_size * rules.batch_size,
+        failed=sum(run.state == states.FAILED for run in tried),
+        tried=tried,
+    )
+
+
+def _tuning_run(trial: Trial, rules: Suite, family: str) -> TuningRun:
+    part = rules.family(family)
+    setting = {name: trial.overrides[name] for name in ("optimizer.learning_rate", part.own[0])}
+    state = trial.settled() or states.STOPPED
+    if state != states.DONE:
+        return TuningRun(setting, state, None, None)
+    records, config = _validation_records(trial)
+    return TuningRun(setting, state, records[-1][rules.metric_of(family)] * part.factor, config_digest(config))
+
+
+def _final_run(trial: Trial, rules: Suite, family: str) -> FinalRun:
+    metric, factor = rules.metric_of(family), rules.family(family).factor
+    environment, summary, test = (_read(trial.folder / f"{name}.json") for name in ("environment", "summary", "test"))
+    records, config = _validation_records(trial)
+    return FinalRun(
+        seed=config["seed"],
+        score=test["metrics"][metric] * factor,
+        test=test["metrics"],
+        curve=[(record["step"] * config["batch_size"], record[metric] * factor) for record in records],
+        parameters=summary["parameters"],
+        seconds=summary["seconds"],
+        config_digest=config_digest(config),
+        state_digest=summary["state_digest"],
+        git=environment["git"],
+        devices=environment["devices"],
+        command=shlex.join(["python", "train.py", *trial.flags()]),
+    )
+
+
+def _validation_records(trial: Trial) -> tuple[list[dict], dict]:
+    """The records of a run on validation data, and its config."""
+    config = _read(trial.folder / "config.json")
+    records = log.read(trial.folder / "metrics.jsonl")
+    return [record for record in records if record["split"] == config["data"]["evaluation"]], config
+
+
+def _cost(path: Path) -> Cost | None:
+    return Cost(**_read(path)) if path.exists() else None
+
+
+def _read(path: Path) -> dict:
+    return json.loads(path.read_text())

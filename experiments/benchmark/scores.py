@@ -1,0 +1,259 @@
+"""Everything that a benchmark measured, as dataclasses; `results.json` is the same as JSON.
+
+`read` and `write` are the only places where the two meet. Each score is stored with its seed, the digests of config and
+parameters, the commit, and the packages with which it was made.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+import json
+from pathlib import Path
+from typing import Any
+
+from core.errors import UserError
+from core.files import write_json
+from experiments.benchmark.cost import Cost
+from experiments.benchmark.protocol import Identity, refuse_difference
+from experiments.benchmark.statistics import Comparison, Pair, Standing, compare
+from experiments.benchmark.suite import Suite
+from experiments.sweep import trials as states
+
+
+@dataclass(frozen=True)
+class FinalRun:
+    """A final run, trained and tested.
+
+    Attributes:
+      score: on the test split.
+      test: all metrics on the test split.
+      curve: (examples seen, score on validation data).
+      seconds: of training.
+      git: commit, and whether there were changes.
+      devices: that it was trained on.
+      command: that trains it on its own.
+    """
+
+    seed: int
+    score: float
+    test: Mapping[str, float]
+    curve: list[tuple[int, float]]
+    parameters: int
+    seconds: float
+    config_digest: str
+    state_digest: str
+    git: Mapping
+    devices: Mapping
+    command: str
+
+
+@dataclass(frozen=True)
+class TuningRun:
+    """A run of the tuning. The score is on validation data, None unless `state` is done."""
+
+    setting: Mapping[str, float]
+    state: str
+    score: float | None
+    config_digest: str | None
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The tuning of a family.
+
+    Attributes:
+      trials: number of runs.
+      examples: seen by all of them together.
+      failed: number of runs that failed.
+      tried: the runs.
+    """
+
+    trials: int
+    examples: int
+    failed: int
+    tried: list[TuningRun]
+
+
+@dataclass(frozen=True)
+class FamilyScores:
+    """What was measured of a family.
+
+    Attributes:
+      state: done, failed or stopped; only families that are done are compared.
+      reason: why it is not done.
+      note: see `experiments.benchmark.suite.Family`.
+      setting: what the tuning chose.
+      validation: the score of that setting in the tuning.
+      edge: whether its learning rate is the lowest or highest that was tried, so that a better one may lie beyond.
+      runs: by seed.
+      sizes, by: final runs at further sizes and difficulties, by the name of the variant.
+    """
+
+    state: str
+    reason: str
+    note: str
+    tuning: Tuning
+    setting: Mapping[str, float]
+    validation: float | None
+    edge: bool
+    runs: list[FinalRun] = field(default_factory=list)
+    sizes: Mapping[str, list[FinalRun]] = field(default_factory=dict)
+    by: Mapping[str, list[FinalRun]] = field(default_factory=dict)
+    cost: Cost | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether all of its final runs are trained and tested."""
+        return self.state == states.DONE
+
+    @property
+    def measured_cost(self) -> Cost:
+        """The cost of a family that is done. Raises ValueError if it was not measured."""
+        if self.cost is None:
+            raise ValueError("the cost of this family was not measured")
+        return self.cost
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The outcome of a benchmark.
+
+    Attributes:
+      families: what was measured, by family; for families that take no part the reason.
+      comparison: families that are done, by the task that they share (`Family.among`).
+    """
+
+    protocol: Identity
+    families: Mapping[str, FamilyScores | str]
+    comparison: Mapping[str, Comparison] = field(default_factory=dict)
+
+    @property
+    def rules(self) -> Suite:
+        """The suite."""
+        return self.protocol.rules
+
+    @property
+    def participants(self) -> dict[str, FamilyScores]:
+        """The families that take part."""
+        return {name: family for name, family in self.families.items() if isinstance(family, FamilyScores)}
+
+    def compared(self) -> "Scores":
+        """Returns the same scores with `comparison` computed from them."""
+        groups: dict[str, dict[str, dict[int, float]]] = {
+            family.among: {} for family in self.rules.participants.values()
+        }
+        for name, family in self.participants.items():
+            if family.done:
+                groups[self.rules.family(name).among][name] = {run.seed: run.score for run in family.runs}
+        comparison = {}
+        for among, scores in groups.items():
+            if scores:
+                shared = set.intersection(*(set(by_seed) for by_seed in scores.values()))
+                scores = {name: {seed: by_seed[seed] for seed in shared} for name, by_seed in scores.items()}
+                comparison[among] = compare(scores, self.rules.better) if shared else Comparison([], [], [])
+        return replace(self, comparison=comparison)
+
+    def to_json(self) -> dict:
+        """Returns what `results.json` holds."""
+        families: dict[str, Any] = {
+            name: asdict(family) | {"cost": asdict(family.cost) if family.cost else {}}
+            if isinstance(family, FamilyScores) else {"reason": family}
+            for name, family in self.families.items()
+        }  # fmt: skip
+        comparison = {among: asdict(group) for among, group in self.comparison.items()}
+        return {"protocol": self.protocol.to_json(), "families": families, "comparison": comparison}
+
+    @classmethod
+    def from_json(cls, fields: Mapping) -> "Scores":
+        """Returns the scores of which `to_json` made `fields`. Raises KeyError or TypeError if it did not."""
+        families = {
+            name: _family(family) if "state" in family else str(family["reason"])
+            for name, family in fields["families"].items()
+        }
+        comparison = {
+            among: Comparison(
+                group["seeds"], [Standing(**s) for s in group["standings"]], [Pair(**p) for p in group["pairs"]]
+            )
+            for among, group in fields["comparison"].items()
+        }
+        return cls(Identity.from_json(fields["protocol"]), families, comparison)
+
+
+def read(workdir: str | Path) -> Scores:
+    """Returns the scores in `results.json` of a folder. Raises UserError if it is missing or holds something else."""
+    path = Path(workdir) / "results.json"
+    if not path.exists():
+        raise UserError(f"{path} does not exist: expected the workdir of a benchmark that has ended")
+    try:
+        return Scores.from_json(json.loads(path.read_text()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path} does not hold the results of a benchmark, or is damaged ({type(error).__name__}: {error}). The "
+            "benchmark command with its --workdir writes it again"
+        ) from error
+
+
+def write(scores: Scores, workdir: Path) -> None:
+    """Writes `results.json` into a folder."""
+    write_json(workdir / "results.json", scores.to_json())
+
+
+def merge(results: Sequence[Scores]) -> Scores:
+    """Returns one result from several, of other families, seeds, machines or dates.
+
+    Raises UserError if they were made by other rules or code, which it names, or disagree about a score.
+    """
+    first, *others = results
+    families = dict(first.families)
+    for other in others:
+        message = "results by other rules or code cannot be merged. Merge only results of one version"
+        refuse_difference(first.protocol, other.protocol, message, "in the first", "in another")
+        for name, family in other.families.items():
+            families[name] = _merged(name, families[name], family) if name in families else family
+    order = [name for name in first.rules.families if name in families]
+    return Scores(first.protocol, {name: families[name] for name in order}).compared()
+
+
+def _family(fields: Mapping) -> FamilyScores:
+    runs = lambda listed: [_run(run) for run in listed]
+    tuning = fields["tuning"]
+    return FamilyScores(**{
+        **fields,
+        "tuning": Tuning(**tuning | {"tried": [TuningRun(**run) for run in tuning["tried"]]}),
+        "runs": runs(fields["runs"]),
+        "sizes": {name: runs(listed) for name, listed in fields["sizes"].items()},
+        "by": {name: runs(listed) for name, listed in fields["by"].items()},
+        "cost": Cost(**fields["cost"]) if fields.get("cost") else None,
+    })  # fmt: skip
+
+
+def _run(fields: Mapping) -> FinalRun:
+    return FinalRun(**{**fields, "curve": [(examples, score) for examples, score in fields["curve"]]})
+
+
+def _merged(name: str, one: FamilyScores | str, other: FamilyScores | str) -> FamilyScores | str:
+    if isinstance(one, str) or isinstance(other, str):
+        return one
+    if one.setting != other.setting:
+        raise UserError(
+            f"{name} was tuned to {one.setting} in one of these results, to {other.setting} in another: expected the "
+            "same setting"
+        )
+    worse = next((family for family in (one, other) if not family.done), one)
+    variants = lambda one, other: {
+        variant: _merged_runs(f"{name}, {variant}", one.get(variant, []), other.get(variant, []))
+        for variant in [*one, *other]
+    }
+    return replace(
+        worse, runs=_merged_runs(name, one.runs, other.runs), sizes=variants(one.sizes, other.sizes),
+        by=variants(one.by, other.by),
+    )  # fmt: skip
+
+
+def _merged_runs(name: str, one: list[FinalRun], other: list[FinalRun]) -> list[FinalRun]:
+    runs = {run.seed: run for run in one}
+    for run in other:
+        same = runs.setdefault(run.seed, run)
+        if same.score != run.score:
+            raise UserError(f"{name}, seed {run.seed}: the score is {same.score} in one of these results, "
+                            f"{run.score} in another: expected the same score")  # fmt: skip
+    return [runs[seed] for seed in sorted(runs)]
