@@ -18,13 +18,14 @@ T = TypeVar("T")
 Initialiser = TypeVar("Initialiser", bound=Callable[..., None])
 Group = TypeVar("Group", bound=Mapping)
 
-SEMANTIC = "changes what is computed with parameters of the same paths and shapes"
+SEMANTIC = "semantic"
 Semantic = Annotated[T, SEMANTIC]
-"""The type of a field that the parameters do not show: `heads: Semantic[int]`.
+"""The type of a field that changes what is computed from parameters of the same paths and shapes, as in
+`heads: Semantic[int]`.
 
-Published weights say nothing of such a field but in their config.json, so that a model that begins with them must have
-the same value (`models.pretrained.load_for`). The other fields change the paths or the shapes of the parameters, or
-only how the same numbers are computed.
+Weights alone do not show its value. A model that starts from published weights must have the value that they were
+trained with (`models.pretrained.load_for`). Other fields change the paths or shapes of the parameters, or change only
+how the same numbers are computed.
 """
 
 
@@ -87,7 +88,7 @@ def forwards(*targets: Callable) -> Callable[[Initialiser], Initialiser]:
     """Decorates an `__init__` that passes `**fields: Unpack[SomeFields]` on to `targets`.
 
     Its signature then has each of these fields as a keyword, with the annotation and the default of the first target
-    that takes it. Raises TypeError where no target takes a field, or takes it with another type.
+    that takes it. Raises TypeError if no target takes a field, or takes it with another type.
     """
 
     def decorate(function: Initialiser) -> Initialiser:

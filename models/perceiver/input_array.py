@@ -73,16 +73,15 @@ class InputArray(nnx.Module):
         # Embeddings start as large as the features of positions that they are laid beside.
         table = partial(Embedding, scale=1.0, dtype=dtype, rngs=rngs)
         self.embedding = None if vocab_size is None or channels is None else table(vocab_size, channels)
-        self.pixels = None
         grid: Grid = (context or 0,)
+        pixels = None
         if image_shape is not None:
-            grid = tuple(image_shape[:2])
-            if stem == "convolution":
-                grid = _shrunk(grid)
+            grid = tuple(image_shape[:2]) if stem == "pixel" else _shrunk(image_shape[:2])
             if channels:
-                make = partial(linear, dtype=dtype) if stem == "pixel" else partial(_convolution, dtype=dtype)
-                self.pixels = make(image_shape[2], channels, rngs=rngs)
+                make = partial(linear if stem == "pixel" else _convolution, dtype=dtype, rngs=rngs)
+                pixels = make(image_shape[2], channels)
             channels = channels or image_shape[2]
+        self.pixels = pixels
         assert channels is not None
         self.positions = PositionFeatures(positions, grid, position_width or width, bands, resolution, rngs=rngs)
         columns = self.positions.columns

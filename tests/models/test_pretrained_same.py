@@ -99,7 +99,7 @@ def computed(case):
 
     The program takes the reference's tensors, since a parameter of ours may be made of several of them.
     """
-    model, reference = load(FOLDER / case), expected(case)
+    model, stored = load(FOLDER / case), expected(case)
     structure, rows = split(model)[0], table(model)
     reference = REFERENCES[case.split("_")[0]]
 
@@ -111,8 +111,8 @@ def computed(case):
 
     @jax.jit
     def compute(tensors):
-        loss, gradients = jax.value_and_grad(lambda tensors: loss_of(case, build(tensors), reference))(tensors)
-        model, inputs = build(tensors), inputs_of(reference)
+        loss, gradients = jax.value_and_grad(lambda tensors: loss_of(case, build(tensors), stored))(tensors)
+        model, inputs = build(tensors), inputs_of(stored)
         return logits_of(case, model, inputs), hidden_of(model, inputs), loss, gradients
 
     return model, compute
