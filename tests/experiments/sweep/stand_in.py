@@ -2,8 +2,8 @@
 
 It reads the same flags, writes the same files, continues from its last save, and saves and stops on SIGTERM. It adds a
 line to `history` in its folder at each start, so that a test can see what a sweep did. If STAND_IN_WAITS is set, trials
-with at least that learning rate wait for a signal before their last step, however busy the machine is. As a main program
-it is the sweep command, with the stand-in in place of train.py.
+with at least that learning rate wait for a signal before their last step, however busy the machine is. As a program it
+is the sweep command, with the stand-in instead of train.py.
 """
 
 from __future__ import annotations
