@@ -35,7 +35,7 @@ from data.storage import MissingData
 from experiments.measure.claims import Claim
 from experiments.measure.population_speed import measure_population
 from experiments.sweep import runner
-from experiments.sweep.board import Board
+from experiments.sweep.display import SweepDisplay
 from experiments.sweep.sweep_file import Sweep
 from experiments.sweep.sweep_file import check as check_trials
 from models.attention import attend
@@ -109,11 +109,11 @@ def measure_sweep(*, trials: int = 200, jobs: int = 2, seconds: float = 1.0) -> 
         check_trials(pending, sweep.metric)
         check_seconds = time.perf_counter() - began
         with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
-            board = Board(metric=sweep.metric, better=sweep.better, total=trials, before=0, jobs=jobs)
+            display = SweepDisplay(metric=sweep.metric, better=sweep.better, total=trials, before=0, jobs=jobs)
             wall, used = time.perf_counter(), time.process_time()
-            with board:
+            with display:
                 states = runner.run(
-                    runner.Groups([[trial] for trial in pending]), board, places=[{}] * jobs,
+                    runner.Groups([[trial] for trial in pending]), display, environments=[{}] * jobs,
                     command=lambda group: ["/bin/sh", "-c", _TRIAL, str(group[0].folder), str(seconds)],
                 )  # fmt: skip
             wall, used = time.perf_counter() - wall, time.process_time() - used

@@ -1,1 +1,1 @@
-"""Sweeps: many runs from one file, their folders, and what came of them."""
+"""Sweeps: many runs from one file, their folders, and their outcomes."""

@@ -1,90 +1,143 @@
-"""What the trials of a sweep came to, read from their folders."""
+"""The outcomes of a sweep: what has become of each trial so far, read from the folders of the trials.
 
-from collections.abc import Iterable, Mapping
+The display of a running sweep (`display.py`), the command `experiments.results` and the plots show outcomes.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 import json
 import math
 import os
 from pathlib import Path
+from typing import Any
 
+from core.errors import UserError
+from core.files import read_json
 from experiments.sweep import trials as states
 from experiments.sweep.progress import Progress
 from experiments.sweep.trials import Trial, begun
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One trial.
+class Outcome:
+    """What has become of one trial.
 
     Attributes:
+      name: of the trial.
+      state: one of the states in `experiments.sweep.trials`.
+      overrides, labels: those of the trial.
       metrics: the last values, by "split/name".
       curve: (step, value) of the metric that trials are compared by.
-      seconds: of training, start and evaluation included once the run has ended.
-      reason: the last line of why it failed or was pruned.
+      step: the last step.
+      seconds: of training; once the run has ended, with its start and its evaluations.
+      reason: the last line of the reason if the trial failed or was pruned, else "".
     """
 
     name: str
     state: str
-    overrides: dict
-    metrics: dict[str, float] = field(default_factory=dict)
+    overrides: Mapping[str, Any]
+    metrics: Mapping[str, float] = field(default_factory=dict)
     curve: list[tuple[int, float]] = field(default_factory=list)
     step: int = 0
     seconds: float = 0.0
     reason: str = ""
-    labels: Mapping = field(default_factory=dict)
+    labels: Mapping[str, Any] = field(default_factory=dict)
 
     def best(self, better: str) -> float | None:
-        """The best value of the curve."""
-        values = [value for _, value in self.curve]
-        return (min if better == "min" else max)(values) if values else None
+        """Returns the best value of the curve, or None if it is empty. `better` is "min" or "max"."""
+        return best_of(self.curve, better)
 
 
-def read_sweep(workdir: str | Path) -> dict:
-    """`sweep.json`: file, metric, better and trials. Raises FileNotFoundError where the workdir holds no sweep."""
-    path = Path(workdir) / "sweep.json"
-    if not path.exists():
-        raise FileNotFoundError(f"{workdir} is not the workdir of a sweep: it has no sweep.json")
-    return json.loads(path.read_text())
+@dataclass(frozen=True)
+class SweepRecord:
+    """What `sweep.json` says of a sweep.
+
+    Attributes:
+      file: the sweep file.
+      metric, better: the metric that trials are compared by, and whether its "min" or "max" is better.
+      trials: the overrides of each trial that the sweep file lists, by its name.
+    """
+
+    file: str
+    metric: str
+    better: str
+    trials: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def read(cls, workdir: str | Path) -> "SweepRecord":
+        """Returns the record of the sweep in a workdir.
+
+        Raises:
+          UserError: the workdir is not that of a sweep.
+        """
+        content = _sweep_json(workdir)
+        return cls(content["file"], content["metric"], content["better"], content["trials"])
 
 
-def find(workdir: str | Path, metric: str) -> list[Finding]:
-    """All trials: those that the sweep file names in its order, then what a search or an earlier file began."""
-    named = read_sweep(workdir)["trials"]
-    known = {trial.name: trial for trial in begun(workdir)}
+def read_outcomes(workdir: str | Path, metric: str) -> list[Outcome]:
+    """Returns the outcomes of all trials, each with its curve of `metric`.
+
+    The trials in the sweep file come first, in its order; then those that a search or an earlier file has begun.
+
+    Raises:
+      UserError: the workdir is not that of a sweep.
+    """
+    listed = _sweep_json(workdir)["trials"]
+    trials = {trial.name: trial for trial in begun(workdir)}
     return [
-        _finding(known[name], metric) if name in known else Finding(name, states.WAITING, named[name])
-        for name in dict.fromkeys([*named, *known])
+        _outcome(trials[name], metric) if name in trials else Outcome(name, states.WAITING, listed[name])
+        for name in dict.fromkeys([*listed, *trials])
     ]
 
 
-def swept(findings: Iterable[Finding]) -> list[str]:
-    """The fields that differ between trials."""
-    overrides = [finding.overrides for finding in findings]
-    names = dict.fromkeys(name for some in overrides for name in some)
-    return [name for name in names if len({json.dumps(some.get(name)) for some in overrides}) > 1]
+def swept_fields(outcomes: Iterable[Outcome]) -> list[str]:
+    """Returns the fields that differ between trials, but for the seed."""
+    overrides = [outcome.overrides for outcome in outcomes]
+    names = dict.fromkeys(name for fields in overrides for name in fields)
+    differ = lambda name: len({json.dumps(fields.get(name)) for fields in overrides}) > 1
+    return [name for name in names if name != "seed" and differ(name)]
 
 
-def over_seeds(findings: Iterable[Finding], metric: str) -> list[tuple[dict, list[float]]]:
-    """What is set but for the seed, with the values of the metric: of complete trials, one for each seed."""
-    groups: dict[str, tuple[dict, list[float]]] = {}
-    for finding in findings:
-        value = finding.metrics.get(metric)
-        if finding.state == states.DONE and value is not None and math.isfinite(value):
-            rest = {name: given for name, given in finding.overrides.items() if name != "seed"}
-            groups.setdefault(json.dumps(rest, sort_keys=True), (rest, []))[1].append(value)
-    return list(groups.values())
+@dataclass(frozen=True)
+class Setting:
+    """Complete trials that differ in their seeds only.
+
+    Attributes:
+      overrides: what they set, but for the seed.
+      values: of the metric, one for each seed.
+    """
+
+    overrides: Mapping[str, Any]
+    values: list[float]
 
 
-@contextmanager
-def whole(path: Path):
-    """Gives a path to write to, which then takes the place of `path`: several runners may end at once."""
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
-    yield temporary
-    temporary.replace(path)
+def over_seeds(outcomes: Iterable[Outcome], metric: str) -> list[Setting]:
+    """Returns the settings of all complete trials that have a finite value of the metric."""
+    settings: dict[str, Setting] = {}
+    for outcome in outcomes:
+        value = outcome.metrics.get(metric)
+        if outcome.state == states.DONE and value is not None and math.isfinite(value):
+            overrides = {name: value for name, value in outcome.overrides.items() if name != "seed"}
+            key = json.dumps(overrides, sort_keys=True)
+            settings.setdefault(key, Setting(overrides, [])).values.append(value)
+    return list(settings.values())
 
 
-def _finding(trial: Trial, metric: str) -> Finding:
+def best_of(curve: Iterable[tuple[int, float]], better: str) -> float | None:
+    """Returns the best value of (step, value) pairs, or None if there are none. `better` is "min" or "max"."""
+    values = [value for _, value in curve]
+    return (min if better == "min" else max)(values) if values else None
+
+
+def _sweep_json(workdir: str | Path) -> dict:
+    path = Path(workdir) / "sweep.json"
+    if not path.exists():
+        raise UserError(f"{workdir} is not the workdir of a sweep: it has no sweep.json")
+    return read_json(path)
+
+
+def _outcome(trial: Trial, metric: str) -> Outcome:
     progress = Progress(trial.folder / "metrics.jsonl", 1)
     progress.read()
     metrics, seconds = {}, 0.0
@@ -94,9 +147,22 @@ def _finding(trial: Trial, metric: str) -> Finding:
         metrics |= {f"{record['split']}/{name}": value for name, value in values.items() if value is not None}
     state = trial.state()
     if state == states.DONE:
-        seconds = json.loads((trial.folder / "summary.json").read_text())["seconds"]
-    reason = trial.reason().splitlines()
-    return Finding(
+        seconds = read_json(trial.folder / "summary.json")["seconds"]
+    reason = trial.reason().splitlines() if state in (states.FAILED, states.PRUNED) else []
+    return Outcome(
         trial.name, state, dict(trial.overrides), metrics, progress.values(metric), progress.step, seconds,
-        reason[-1] if state in (states.FAILED, states.PRUNED) and reason else "", trial.labels,
+        reason[-1] if reason else "", trial.labels,
     )  # fmt: skip
+
+
+# ---- former names, until the benchmark no longer uses them ----------------------------------------------------------
+
+find = read_outcomes
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """As `core.files.replacing`, with a temporary path that keeps the suffix of `path`."""
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    yield temporary
+    temporary.replace(path)

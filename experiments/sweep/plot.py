@@ -1,31 +1,38 @@
-"""Curves of one or several runs, against steps.
+"""Draws the curves of one or several runs against steps.
 
 python -m experiments.plot runs/a runs/b [--metric=loss --out=curves.png]
 
-Thin lines are the training batches, points whole evaluation splits. The colours are those of Okabe & Ito 2008, which
-people with any colour vision tell apart; every run is named at the end of its curve.
+Thin lines show training batches, and points show whole evaluation splits. Each run is named at the end of its curve.
+The colours are those of Okabe & Ito 2008, which people with any kind of colour vision can tell apart.
 """
 
 import argparse
 import math
 from pathlib import Path
-import sys
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from core.command import command
+from core.errors import UserError
 from training.log import read
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "os^Dv"
 GREY = "#5A5A5A"
-PLACES = ("step", "split", "time")
+NOT_METRICS = ("step", "split", "time")
 
 
 def plot(workdirs: list[str], out: str | Path | None = None, *, metric: str = "loss") -> Path:
-    """Draws `metric` of the runs into one PNG; gives its path, by default `curves.png` in the run, here for several.
+    """Draws a metric of one or several runs into one PNG, and returns its path.
 
-    Raises FileNotFoundError where a folder holds no run, and ValueError where a run has no such metric.
+    Args:
+      workdirs: the folders of the runs.
+      out: the path; by default `curves.png` in the folder of a single run, or here for several.
+
+    Raises:
+      UserError: a folder holds no run, or a run has no such metric.
     """
     runs = {name: _curves(workdir, metric) for name, workdir in _names(workdirs).items()}
     if out is None:
@@ -43,33 +50,31 @@ def plot(workdirs: list[str], out: str | Path | None = None, *, metric: str = "l
                 axes.plot(steps, values, color=colour, linewidth=1.8, marker=marker, **style)
         finite = [point for point in zip(*list(curves.values())[-1]) if math.isfinite(point[1])]
         ends += [(*finite[-1], name, colour)] if finite else []
-    _dress(axes, metric, runs)
-    _name_at_the_ends(figure, axes, ends)
+    _style(axes, metric, runs)
+    _label_ends(figure, axes, ends)
     figure.savefig(out)
     return Path(out)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """The command line: an error is one line and exit code 1."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.plot", description=__doc__.splitlines()[0])
+@command
+def main(arguments: list[str]) -> None:
+    """Runs the command line, and prints the path of the PNG."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.plot", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("workdirs", nargs="+", help="folders of runs")
     parser.add_argument("--metric", default="loss", help="what to draw (default %(default)s)")
-    parser.add_argument("--out", help="the PNG (default curves.png, in the run where there is one only)")
-    try:
-        print(plot(**vars(parser.parse_args(arguments))))
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    parser.add_argument("--out", help="the PNG (default: curves.png, in the folder of the run if there is only one)")
+    args = parser.parse_args(arguments)
+    print(plot(args.workdirs, args.out, metric=args.metric))
 
 
 def _names(workdirs: list[str]) -> dict[str, str]:
-    """What each run is called: its folder, or the path as given where two folders have the same name."""
+    """The workdir of each run by its name: that of its folder, or the whole path if two folders have the same name."""
     folders = [Path(workdir).resolve().name for workdir in workdirs]
     return {w if folders.count(folder) > 1 else folder: w for folder, w in zip(folders, workdirs)}
 
 
 def _curves(workdir: str, metric: str) -> dict[str, tuple[list, list]]:
-    """(steps, values) for each split that has the metric, "train" first."""
+    """Steps and values for each split that has the metric, "train" first."""
     records = read(Path(workdir) / "metrics.jsonl")
     curves: dict[str, tuple[list, list]] = {}
     for record in records:
@@ -78,15 +83,15 @@ def _curves(workdir: str, metric: str) -> dict[str, tuple[list, list]]:
             steps.append(record["step"])
             values.append(record[metric])
     if not curves:
-        known = sorted(set().union(*records) - set(PLACES))
-        raise ValueError(
-            f"{workdir} has no metric {metric!r}: expected one of {', '.join(known) or '(no records yet)'}"
+        metrics = sorted(set().union(*records) - set(NOT_METRICS))
+        raise UserError(
+            f"{workdir} has no metric {metric!r}: expected one of {', '.join(metrics) or '(no records yet)'}"
         )
     return dict(sorted(curves.items(), key=lambda item: item[0] != "train"))
 
 
-def _dress(axes, metric: str, runs: dict) -> None:
-    units = {"loss": "nats", "accuracy": "share that is right", "learning_rate": "per step"}
+def _style(axes: Axes, metric: str, runs: dict) -> None:
+    units = {"loss": "nats", "accuracy": "share of correct predictions", "learning_rate": "per step"}
     axes.set_ylabel(metric.replace("_", " ") + (f" ({units[metric]})" if metric in units else ""))
     axes.set_xlabel("optimizer steps")
     splits = dict.fromkeys(split for curves in runs.values() for split in curves)
@@ -103,14 +108,14 @@ def _dress(axes, metric: str, runs: dict) -> None:
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
 
-def _name_at_the_ends(figure, axes, ends: list) -> None:
-    """Writes each name to the right of its curve, moved apart where curves end close to one another."""
+def _label_ends(figure: Figure, axes: Axes, ends: list) -> None:
+    """Writes the name of each run to the right of its curve. Names of curves with close ends are moved apart."""
     figure.draw_without_rendering()
-    apart = 15 * figure.dpi / 72
+    line_height = 15 * figure.dpi / 72
     last = -math.inf
     for step, value, name, colour in sorted(ends, key=lambda end: end[1]):
         y = axes.transData.transform((step, value))[1]
-        last = max(y, last + apart)
+        last = max(y, last + line_height)
         offset = (8, (last - y) * 72 / figure.dpi)
         axes.annotate(
             name, (step, value), offset, textcoords="offset points", va="center", color=colour, fontweight="bold"

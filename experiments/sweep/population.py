@@ -1,51 +1,59 @@
-"""Several runs that differ only in numbers, as one program; each leaves a workdir as a run of its own does.
+"""Trains several runs that differ only in numbers as one program. Each leaves the same workdir as a run on its own.
 
 python -m experiments.population trials.json
 
 The file holds {"trials": [{"config": "configs/vit.py", "overrides": {"seed": 1, "optimizer.learning_rate": 0.001},
-"workdir": "runs/lr/1"}, ...]}. What may differ is what `traced_fields` gives. The same command again continues; a run
-that is complete is left as it is. A run whose loss is no longer a number is left out, and the reason is written to
-`failed.txt` in its workdir; it stays out until that file is removed. Each run has one device, whatever its mesh says;
-one that is alone in the file is trained as `train.py` does, on all that its mesh asks for. Runs that do not fit into
-the memory together are trained in two parts, one after the other, and so on.
+"workdir": "runs/lr/1"}, ...]}. The runs may differ in the fields that `traced_fields` returns. The same command
+continues them, and leaves complete runs as they are. A run whose loss is not finite is left out, and the reason is
+written to `failed.txt` in its workdir; it stays out until that file is removed. Each run has one device, whatever its
+mesh says. A single run in a file is trained as by `train.py`, on all devices of its mesh. Runs that do not fit into
+memory as one program are trained in two parts, one after the other, and each part is divided again if needed.
 """
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
 import json
 import os
 from pathlib import Path
 import time
+from typing import Any
 
 from flax import nnx
 import jax
+from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from core.command import command
+from core.errors import UserError
+from core.files import write_text
 from core.traced import traced_arguments
 from data.pipeline import evaluation_batches, population_batches
 from models.layers import Dropout
 from objectives import OBJECTIVES
 import train
-from train import Run, begin, errors_in_one_line
+from train import Run, begin
 from training.account import Account
 from training.command_line import read_command_line
 from training.compilation import use_compilation_cache
 from training.log import Display
 from training.loop import NonFinite, fit, means_over
-from training.memory import keep_memory, room
+from training.memory import keep_memory, program_memory
 from training.optimizer import make_optimizer
-from training.population import Group, make_mesh, placement, putter, stack, taker, together
+from training.population import Group, for_all_members, make_mesh, member_getter, member_setter, placement
+from training.population import stack as stack_members
 from training.report import memory, start_report
-from training.step import make_evaluation_step, make_train_step
+from training.state import TrainState
+from training.step import Batch, make_evaluation_step, make_train_step
 
-# The fields that one program can have many numbers for. True: where the code asks whether it is 0, to leave a part out,
-# so that 0 is another program. Objectives and the optimizer mark theirs (`core.traced`).
+# The fields that one program can have many numbers for. True: the code compares it with 0 to leave a part out, so 0
+# gives another program. Objectives and the optimizer mark theirs (`core.traced`).
 TRACED = {"seed": False, "model.dropout": True} | {
     f"{section}.{name}": zero_differs
     for section, functions in (("objective", OBJECTIVES.values()), ("optimizer", [make_optimizer]))
@@ -56,254 +64,348 @@ FAILED = "failed.txt"
 
 
 def traced_fields() -> set[str]:
-    """The fields of a config, by dotted name, in which the runs of a group may differ."""
+    """Returns the fields of a config, by dotted name, in which the runs of a group may differ."""
     return set(TRACED)
 
 
 def groups(trials: Sequence[Mapping]) -> list[list[Mapping]]:
-    """The trials (as in the file, see above) that can share a program, in the order in which they come."""
-    found: dict[str, list[Mapping]] = {}
+    """Returns the trials (as in the file, see above) in groups that can share a program, in the order of the trials."""
+    by_kind: dict[str, list[Mapping]] = {}
     for trial in trials:
-        found.setdefault(_kind(read(trial)), []).append(trial)
-    return list(found.values())
+        by_kind.setdefault(_kind(read(trial)), []).append(trial)
+    return list(by_kind.values())
 
 
 def read(trial: Mapping) -> ConfigDict:
-    """The config of a trial, as `train.py` with the same flags has it. Raises ValueError in one line."""
-    if wrong := {"config", "workdir"} - set(trial):
-        raise ValueError(f"a trial needs {' and '.join(sorted(wrong))}: {json.dumps(trial)}")
+    """Returns the config of a trial, as `train.py` reads it from the same flags.
+
+    Raises:
+      UserError: the trial lacks something, or its config is wrong.
+    """
+    if missing := {"config", "workdir"} - set(trial):
+        raise UserError(f"a trial needs {' and '.join(sorted(missing))}: {json.dumps(trial)}")
     overrides = (f"--config.{name}={value}" for name, value in trial.get("overrides", {}).items())
-    return read_command_line([f"--config={trial['config']}", f"--workdir={trial['workdir']}", *overrides]).config
+    config = read_command_line([f"--config={trial['config']}", f"--workdir={trial['workdir']}", *overrides]).config
+    assert config is not None
+    return config
 
 
 def run(trials: Sequence[Mapping]) -> list[dict | None]:
-    """Trains, or continues, all of them; gives what the `summary.json` of each holds, None where a run failed.
+    """Trains all trials, or continues them. Returns the content of each `summary.json`, or None for a run that failed.
 
-    Raises as `Run.of` and `loop.fit` do, and ValueError where the trials cannot share a program.
+    Raises:
+      UserError: as `Run.of`, or the trials cannot share a program.
+      Interrupted: as `training.loop.fit`.
     """
     started = time.time()
     use_compilation_cache()
     configs, workdirs = [read(trial) for trial in trials], [Path(trial["workdir"]) for trial in trials]
     if len({_kind(config) for config in configs}) != 1:
-        raise ValueError(f"these runs cannot share a program: they may differ in {', '.join(sorted(TRACED))} only, and "
-                         "not in what is left out (a dropout, label smoothing or clip of 0)")  # fmt: skip
+        raise UserError(f"these runs cannot share a program: they may differ in {', '.join(sorted(TRACED))} only, and "
+                        "not in what is left out (a dropout, label smoothing or clip of 0)")  # fmt: skip
     if len({workdir.resolve() for workdir in workdirs}) < len(workdirs):
-        raise ValueError("two runs have the same workdir")
+        raise UserError("two runs have the same workdir: expected a folder for each run")
     if len(trials) == 1:
-        return [_alone(configs[0], workdirs[0])]
+        return [_train_alone(configs[0], workdirs[0])]
     keep_memory()
     runs = [Run.of(config) for config in configs]
-    with ExitStack() as opened:
-        accounts = [Account(workdir, this.config, opened) for workdir, this in zip(workdirs, runs)]
+    with ExitStack() as stack:
+        accounts = [Account(workdir, run.config, stack) for workdir, run in zip(workdirs, runs)]
         summaries = {i: account.summary for i, account in enumerate(accounts) if account.summary}
-        open_ = [i for i, workdir in enumerate(workdirs) if i not in summaries and not (workdir / FAILED).exists()]
-        if open_:
-            summaries |= _train_parts(runs, accounts, open_, started)
+        active = [i for i, workdir in enumerate(workdirs) if i not in summaries and not (workdir / FAILED).exists()]
+        if active:
+            summaries |= _train_in_parts(runs, accounts, active, started)
     return [summaries.get(i) for i in range(len(trials))]
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """The command line; exit code 0 also where runs failed, as long as the others came to their end."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.population", description=__doc__.splitlines()[0])
+@command
+def main(arguments: list[str]) -> None:
+    """Runs the command line. The exit code is 0 even if runs failed, as long as the others are complete."""
+    description = (__doc__ or "").splitlines()[0]
+    parser = argparse.ArgumentParser(prog="python -m experiments.population", description=description)
     parser.add_argument("file", help="the trials, as JSON")
-    given = parser.parse_args(arguments)
-    with errors_in_one_line():
-        trials = _trials(given.file)
-        # On a CPU one device for each core: steps of small nets keep no more than one busy.
-        jax.config.update("jax_num_cpu_devices", min(len(os.sched_getaffinity(0)), len(trials)))
-        _show(trials, run(trials))
+    trials = _read_file(parser.parse_args(arguments).file)
+    # On a CPU, one device for each core: the steps of small networks keep only one core busy.
+    jax.config.update("jax_num_cpu_devices", min(len(os.sched_getaffinity(0)), len(trials)))
+    _print_summaries(trials, run(trials))
 
 
-def _trials(path: str) -> list[Mapping]:
+def _read_file(path: str) -> list[Mapping]:
     try:
         trials = json.loads(Path(path).read_text())["trials"]
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}") from None
     except (ValueError, KeyError, TypeError):
         trials = None
     if not (isinstance(trials, list) and trials and all(isinstance(trial, dict) for trial in trials)):
-        raise ValueError(f'{path}: expected JSON such as {{"trials": [{{"config": ..., "workdir": ...}}]}}')
+        raise UserError(f'{path}: expected JSON such as {{"trials": [{{"config": ..., "workdir": ...}}]}}')
     return trials
 
 
-def _show(trials: Sequence[Mapping], summaries: list[dict | None]) -> None:
+def _print_summaries(trials: Sequence[Mapping], summaries: Sequence[dict | None]) -> None:
     table = Table("run", "best", "at step", "seconds", box=None)
     for trial, summary in zip(trials, summaries):
-        best = summary and summary["best"]
-        shown = [f"{best['metric']} {best['value']:.5g}", str(best["step"]), str(summary["seconds"])] if best else []
-        table.add_row(trial["workdir"], *(shown or ["failed"]))
+        cells = ["failed"]
+        if summary:
+            best = summary["best"]
+            cells = [f"{best['metric']} {best['value']:.5g}", str(best["step"]), str(summary["seconds"])]
+        table.add_row(trial["workdir"], *cells)
     Console(highlight=False, markup=False).print(table)
 
 
-def _alone(config: ConfigDict, workdir: Path) -> dict | None:
-    """One run needs no axis of members, and pays nothing for it."""
+def _train_alone(config: ConfigDict, workdir: Path) -> dict | None:
+    """Trains a single run, which needs no axis of members and does not pay for one."""
     if (workdir / FAILED).exists():
         return None
     try:
         return train.run(config, workdir)
     except NonFinite as error:
-        (workdir / FAILED).write_text(f"{error}\n")
+        write_text(workdir / FAILED, f"{error}\n")
         print(f"{workdir} failed: {error}", flush=True)
         return None
 
 
 def _kind(config: ConfigDict) -> str:
-    """What the configs of one program have in common."""
-    known = config.to_dict()
-    kind = {"config": known}
+    """What the configs of one program have in common, as a text."""
+    fields = config.to_dict()
+    kind: dict[str, Any] = {"config": fields}
     for name, zero_differs in TRACED.items():
         *sections, field = name.split(".")
-        section = known.get(sections[0], {}) if sections else known
-        if field in section and not (field == "dropout" and section.get("scan")):  # a scan wants one for each layer
+        section = fields.get(sections[0], {}) if sections else fields
+        if field in section and not (field == "dropout" and section.get("scan")):  # a scan needs one for each layer
             kind[name] = zero_differs and section[field] == 0
             section[field] = None
     return json.dumps(kind, sort_keys=True, default=str)
 
 
+# ---- training -------------------------------------------------------------------------------------------------------
+
+
 class _TooLarge(Exception):
-    """The programs of so many runs do not fit into the memory."""
+    """The program of so many runs does not fit into memory."""
 
 
-def _train_parts(runs: list[Run], accounts: list[Account], open_: list[int], started: float) -> dict:
-    """As `_train`, in as few programs, one after the other, as the memory allows."""
+def _train_in_parts(
+    runs: Sequence[Run], accounts: Sequence[Account], active: Sequence[int], started: float
+) -> dict[int, dict]:  # fmt: skip
+    """Does what `_train` does, with as few programs, one after the other, as memory allows."""
     try:
-        with ExitStack() as opened:
-            return _train(runs, accounts, open_, opened, started)
-    except _TooLarge as large:
-        print(f"{large}: in two parts", flush=True)
-    middle, found = (len(runs) + 1) // 2, {}
+        with ExitStack() as stack:
+            return _train(runs, accounts, active, stack, started)
+    except _TooLarge as error:
+        print(f"{error}: in two parts", flush=True)
+    middle, summaries = (len(runs) + 1) // 2, {}
     for part in (slice(0, middle), slice(middle, len(runs))):
         places = range(len(runs))[part]
-        if left := [i - places.start for i in open_ if i in places]:
-            some = _train_parts(runs[part], accounts[part], left, started)
-            found |= {places.start + i: summary for i, summary in some.items()}
+        if active_here := [i - places.start for i in active if i in places]:
+            of_part = _train_in_parts(runs[part], accounts[part], active_here, started)
+            summaries |= {places.start + i: summary for i, summary in of_part.items()}
             started = time.time()
-    return found
+    return summaries
 
 
-def _train(runs: list[Run], accounts: list[Account], open_: list[int], opened: ExitStack, started: float) -> dict:
-    """The summaries of the runs `open_` that come to their end.
+def _train(
+    runs: Sequence[Run], accounts: Sequence[Account], active: Sequence[int], stack: ExitStack, started: float
+) -> dict[int, dict]:  # fmt: skip
+    """Trains the runs `active` to their end as one program. Returns the summary of each that did not fail.
 
-    Runs that failed or are complete keep their places in the program, though nobody looks at them: so a restart
-    computes the others to the same bits. Raises _TooLarge before anything is trained.
+    Runs that failed or are complete keep their places in the program, though their results are not used. So the others
+    are computed to the same bits after a restart.
+
+    Raises:
+      _TooLarge: before anything is trained.
     """
-    this, fields = runs[0], runs[0].fields
+    run, fields = runs[0], runs[0].fields
     mesh, places = make_mesh(len(runs))
-    take, insert = taker(mesh), putter(mesh)
-    structure, create = this.initialise()
-    shapes, create = jax.eval_shape(create, jax.random.key(0)), jax.jit(create)
-    states, abouts = {}, {}
-    for i in open_:
-        runs[i].dataset.keep_vocabulary(accounts[i].workdir / "vocabulary.json", write=True)
-        states[i], abouts[i] = begin(runs[i], create, shapes, accounts[i].checkpoints, print)
-    start = {i: int(state.step) for i, state in states.items()}
-    first = min(open_, key=start.get)
-    state = stack([states.get(i, states[first]) for i in range(places)], mesh)
-    # Killed between the saves of two runs, one is behind: it catches up, and the other comes in at its own step.
-    late = {i: states[i] for i in open_ if start[i] > start[first]}
-    del states
+    structure, create = run.initialise()
+    members = _begin(runs, accounts, active, create, mesh, places)
+    first, get_member = members.first, member_getter(mesh)
+    held_out = evaluation_batches(run.dataset.evaluation, batch_size=fields.batch_size)
+    held_out_example = next(iter(held_out))
+    evaluate_one = make_evaluation_step(structure, run.objective)
+    parameters = get_member(members.state, first).parameters
+    run.check_fit(partial(jax.eval_shape, evaluate_one), parameters, held_out_example)
 
-    held_out = evaluation_batches(this.dataset.evaluation, batch_size=fields.batch_size)
-    seen = next(iter(held_out))
-    this.check_fit(
-        partial(jax.eval_shape, make_evaluation_step(structure, this.objective)), take(state, first).parameters, seen,
-    )  # fmt: skip
-    filled = runs + [this] * (places - len(runs))
-    seeds = [run.fields.seed for run in filled]
-    batches = population_batches(this.dataset.train, batch_size=fields.batch_size, seeds=seeds)
-    put = lambda batch: jax.device_put(batch, placement(mesh))
-    place = abouts[first].get("data", batches.get_state())
-    example = put(next(batches))
-    batches.set_state(place)
-    numbers = put(_differing(filled))
-    put_shared = lambda batch: jax.device_put(batch, placement(mesh, shared=True))
-    step, evaluate = _programs(this, structure, mesh)
-    step = step.lower(numbers, state, example).compile()
-    evaluate = evaluate.lower(numbers, state.parameters, put_shared(seen)).compile()
-    needed, there = max(memory(step), memory(evaluate)), room(mesh.size)
-    if needed > there and len(runs) > 1:
-        raise _TooLarge(f"{len(runs)} runs need {needed / 2**30:.1f} GiB a device, and there are {there / 2**30:.1f}")
-    keep_memory(needed < there / 2)
+    at_all_places = [*runs, *[run] * (places - len(runs))]
+    batches = population_batches(
+        run.dataset.train, batch_size=fields.batch_size, seeds=[each.fields.seed for each in at_all_places]
+    )
+    position = members.about[first].get("data", batches.get_state())
+    example = next(batches)
+    batches.set_state(position)
+    programs = _compile(at_all_places, structure, mesh, members.state, example, held_out_example)
+    _check_memory(programs, mesh, len(runs))
 
-    display = Display(fields.steps, start[first])
-    opened.enter_context(closing(display))
+    display = Display(fields.steps, members.start[first])
+    stack.enter_context(closing(display))
     unit = "tokens" if example["weights"].ndim > 2 else "examples"
     records = {
         i: accounts[i].record(
-            abouts[i], start=start[i], unit=unit, split=this.dataset.evaluation_name,
+            members.about[i], start=members.start[i], unit=unit, split=run.dataset.evaluation_name,
             learning_rate=runs[i].learning_rate, shown=False,
         )
-        for i in open_
+        for i in active
     }  # fmt: skip
 
     def leave(i: int, reason: str) -> None:
-        (accounts[i].workdir / FAILED).write_text(reason + "\n")
+        write_text(accounts[i].workdir / FAILED, reason + "\n")
         display.say(f"{accounts[i].workdir} failed: {reason}")
 
-    group = Group(records, places=places, take=take, leave=leave, display=display)
-    start_report(take(state, first).parameters, step, mesh, f"{len(open_)} runs, the first {accounts[first].workdir}",
-                 group.start)  # fmt: skip
-    counted = count(group.start)
-
-    def next_step(state, batch):
-        number = next(counted)
-        for i in [i for i in late if start[i] == number]:
-            state = insert(state, i, late.pop(i))
-        return step(numbers, state, batch)
-
-    def evaluate_each(parameters):
-        measured = jax.device_get([evaluate(numbers, parameters, put_shared(batch)) for batch in held_out])
-        return [means_over(jax.tree.map(lambda x, i=i: x[i], measured)) for i in range(places)]
-
+    group = Group(records, places=places, take=get_member, leave=leave, display=display)
+    report_title = f"{len(active)} runs, the first {accounts[first].workdir}"
+    start_report(parameters, programs.step, mesh, report_title, group.start)
+    del parameters
     try:
         state = fit(
-            state, batches, group, step=next_step, put=put, evaluate=evaluate_each, steps=fields.steps,
+            members.state, batches, group, step=_with_late_members(programs, members, mesh),
+            put=lambda batch: jax.device_put(batch, placement(mesh)),
+            evaluate=lambda parameters: programs.means(parameters, held_out, places), steps=fields.steps,
             eval_every=fields.eval_every, checkpoint_every=fields.checkpoint_every,
         )  # fmt: skip
-    except NonFinite:  # of the last one that was left
+    except NonFinite:  # of the last run that was left
         return {}
     seconds = time.time() - started
-    last = lambda i: late.get(i) or take(state, i)  # one that was at the end already never came in
-    return {i: accounts[i].summarise(record, last(i), seconds) for i, record in group.records.items()}
+    last = lambda i: members.late.get(i) or get_member(state, i)  # one that was at its end already never joined
+    return {i: accounts[i].summarise(records[i], last(i), seconds) for i in group.records}
 
 
-def _differing(runs: list[Run]) -> dict[str, np.ndarray]:
-    """The numbers of each run, by dotted field, where they are not all the same."""
-    sections = {name: name.split(".") for name in TRACED if name != "seed"}
-    found = {name: [run.config[a].get(b) for run in runs] for name, (a, b) in sections.items()}
-    return {name: np.array(values, np.float32) for name, values in found.items() if len(set(values)) > 1}
+@dataclass
+class _Members:
+    """The runs of a group before their next step.
+
+    Attributes:
+      state: of all places. Places without an active run have the state of `first`.
+      first: the active run that has done the fewest steps.
+      start: the step that each active run continues from.
+      about: what the checkpoint of each active run says about itself.
+      late: the states of active runs that are ahead of `first`. A kill between the saves of two runs leaves one of
+        them behind. It catches up first, and the others join at their own steps.
+    """
+
+    state: TrainState
+    first: int
+    start: dict[int, int]
+    about: dict[int, dict]
+    late: dict[int, TrainState]
 
 
-def _programs(this: Run, structure: nnx.GraphDef, mesh) -> tuple[Callable, Callable]:
-    """The steps of training and evaluation of all runs, from their numbers, states or parameters, and batches."""
+def _begin(
+    runs: Sequence[Run], accounts: Sequence[Account], active: Sequence[int], create: Callable[[jax.Array], TrainState],
+    mesh: Mesh, places: int,
+) -> _Members:  # fmt: skip
+    """Restores or creates the states of the active runs."""
+    shapes, create = jax.eval_shape(create, jax.random.key(0)), jax.jit(create)
+    states, about = {}, {}
+    for i in active:
+        runs[i].dataset.keep_vocabulary(accounts[i].workdir / "vocabulary.json", write=True)
+        states[i], about[i] = begin(runs[i], create, shapes, accounts[i].checkpoints, print)
+    start = {i: int(state.step) for i, state in states.items()}
+    first = min(active, key=lambda i: start[i])
+    state = stack_members([states.get(i, states[first]) for i in range(places)], mesh)
+    late = {i: states[i] for i in active if start[i] > start[first]}
+    return _Members(state, first, start, about, late)
 
-    def parts(numbers):
-        of = lambda section: {name.split(".")[1]: x for name, x in numbers.items() if name.startswith(section + ".")}
-        optimizer, _ = make_optimizer(steps=this.fields.steps, **this.config["optimizer"] | of("optimizer"))
-        return _with_dropout(partial(this.objective, **of("objective")), **of("model")), optimizer
+
+@dataclass(frozen=True)
+class _Programs:
+    """The compiled steps of all members.
+
+    Attributes:
+      numbers: the values of the fields in which the runs differ, by dotted name, with an axis of members.
+      step: training, from numbers, state and batches.
+      evaluate: from numbers, parameters and one batch for all members.
+      shared: where such a batch is placed.
+    """
+
+    numbers: Any
+    step: jax.stages.Compiled
+    evaluate: jax.stages.Compiled
+    shared: NamedSharding
+
+    def means(self, parameters: Any, batches: Iterable[Batch], places: int) -> list[dict[str, float]]:
+        """Returns the metrics of each member over all batches."""
+        put = lambda batch: jax.device_put(batch, self.shared)
+        metrics = jax.device_get([self.evaluate(self.numbers, parameters, put(batch)) for batch in batches])
+        return [means_over(jax.tree.map(lambda x, i=i: x[i], metrics)) for i in range(places)]
+
+
+def _compile(
+    runs: Sequence[Run], structure: nnx.GraphDef, mesh: Mesh, state: TrainState, batch: Batch, evaluation_batch: Batch
+) -> _Programs:
+    """Compiles the steps of runs at all places, for batches of these shapes."""
+    by_member, shared = placement(mesh), placement(mesh, shared=True)
+    numbers = jax.device_put(_differing(runs), by_member)
+    step, evaluate = _steps(runs[0], structure, mesh)
+    step = step.lower(numbers, state, jax.device_put(batch, by_member)).compile()
+    evaluation_batch = jax.device_put(evaluation_batch, shared)
+    evaluate = evaluate.lower(numbers, state.parameters, evaluation_batch).compile()
+    return _Programs(numbers, step, evaluate, shared)
+
+
+def _check_memory(programs: _Programs, mesh: Mesh, runs: int) -> None:
+    """Raises _TooLarge if the programs of several runs need more memory than there is."""
+    needed = max(memory(programs.step), memory(programs.evaluate))
+    available = program_memory(mesh.size)
+    if needed > available and runs > 1:
+        needed, available = needed / 2**30, available / 2**30
+        raise _TooLarge(f"{runs} runs need {needed:.1f} GiB a device, and there are {available:.1f}")
+    keep_memory(needed < available / 2)
+
+
+def _with_late_members(programs: _Programs, members: _Members, mesh: Mesh) -> Callable:
+    """Returns the step of training, in which late members join at their own steps."""
+    set_member, numbers_of_steps = member_setter(mesh), count(members.start[members.first])
+
+    def step(state: TrainState, batch: Batch):
+        number = next(numbers_of_steps)
+        for i in [i for i in members.late if members.start[i] == number]:
+            state = set_member(state, i, members.late.pop(i))
+        return programs.step(programs.numbers, state, batch)
+
+    return step
+
+
+def _differing(runs: Sequence[Run]) -> dict[str, np.ndarray]:
+    """The numbers of each run, by dotted field, for the fields that are not the same in all runs."""
+    paths = {name: name.split(".") for name in TRACED if name != "seed"}
+    values = {name: [run.config[section].get(field) for run in runs] for name, (section, field) in paths.items()}
+    return {name: np.array(row, np.float32) for name, row in values.items() if len(set(row)) > 1}
+
+
+def _steps(run: Run, structure: nnx.GraphDef, mesh: Mesh) -> tuple[Any, Any]:
+    """The steps of training and evaluation of all members, from their numbers, states or parameters, and batches."""
+
+    def objective_and_optimizer(numbers):
+        def fields_of(section: str) -> dict:
+            return {name.split(".")[1]: x for name, x in numbers.items() if name.startswith(section + ".")}
+
+        optimizer, _ = make_optimizer(steps=run.fields.steps, **run.config["optimizer"] | fields_of("optimizer"))
+        return _with_dropout(partial(run.objective, **fields_of("objective")), **fields_of("model")), optimizer
 
     def step(numbers, state, batch):
-        objective, optimizer = parts(numbers)
-        options = {"accumulate": this.fields.accumulate, "ema": this.fields.ema}
+        objective, optimizer = objective_and_optimizer(numbers)
+        options = {"accumulate": run.fields.accumulate, "ema": run.fields.ema}
         return make_train_step(structure, objective, optimizer, **options)(state, batch)
 
     def evaluate(numbers, parameters, batch):
-        return make_evaluation_step(structure, parts(numbers)[0])(parameters, batch)
+        return make_evaluation_step(structure, objective_and_optimizer(numbers)[0])(parameters, batch)
 
-    train = jax.jit(together(step, mesh, (0, 0, 0)), donate_argnums=1)
-    return train, jax.jit(together(evaluate, mesh, (0, 0, None)))
+    train_step = jax.jit(for_all_members(step, mesh, (0, 0, 0)), donate_argnums=1)
+    return train_step, jax.jit(for_all_members(evaluate, mesh, (0, 0, None)))
 
 
-def _with_dropout(objective: Callable, dropout=None) -> Callable:
-    """The objective of a model with this dropout, wherever it has one."""
+def _with_dropout(objective: Callable, dropout: Any = None) -> Callable:
+    """Returns the objective of the model with this rate in every dropout that has one."""
     if dropout is None:
         return objective
 
-    def changed(model, batch, key):
+    def with_dropout(model, batch, key):
         for _, part in nnx.iter_modules(model):
             if isinstance(part, Dropout) and part.rate:
                 part.rate = dropout
         return objective(model, batch, key)
 
-    return changed
+    return with_dropout
 
 
 if __name__ == "__main__":

@@ -1,47 +1,60 @@
-"""How far a run is, read from what it writes."""
+"""How far a run is, read from the files that it writes."""
 
 import json
 import math
 import os
 from pathlib import Path
 
+from core.errors import UserError
+
 
 class Progress:
-    """Follows the `metrics.jsonl` of a run of `steps` steps; only what is new is read."""
+    """Follows the `metrics.jsonl` of a run, and reads only what is new.
+
+    Attributes:
+      step: the last step that was logged.
+      steps: the number of steps of the run.
+      records: the lines of the log.
+    """
 
     def __init__(self, path: Path, steps: int):
-        self._path, self._place, self._file = path, 0, None
-        self.step, self.steps, self.records = 0, steps, []
+        self._path, self._offset, self._inode = path, 0, None
+        self.step, self.steps = 0, steps
+        self.records: list[dict] = []
 
     @property
     def share(self) -> float:
-        """The part of the steps that is done."""
+        """The share of the steps that is done."""
         return self.step / self.steps
 
     def read(self) -> None:
+        """Reads the lines that were added since the last call."""
         try:
             with self._path.open("rb") as file:
-                if (identity := os.fstat(file.fileno()).st_ino) != self._file:  # a resumed run writes a new one
-                    self._file, self._place, self.records = identity, 0, []
-                file.seek(self._place)
+                if (inode := os.fstat(file.fileno()).st_ino) != self._inode:  # a resumed run writes a new file
+                    self._inode, self._offset, self.records = inode, 0, []
+                file.seek(self._offset)
                 new = file.read()
         except FileNotFoundError:
             return
-        whole = new[: new.rfind(b"\n") + 1]
-        self._place += len(whole)
-        self.records += [json.loads(line) for line in whole.splitlines()]
+        complete_lines = new[: new.rfind(b"\n") + 1]
+        self._offset += len(complete_lines)
+        try:
+            self.records += [json.loads(line) for line in complete_lines.splitlines()]
+        except ValueError as error:
+            raise UserError(f"{self._path} is damaged: a line is not JSON ({error})") from error
         if self.records:
             self.step = self.records[-1]["step"]
 
     def values(self, metric: str) -> list[tuple[int, float]]:
-        """(step, value) of a metric, "split/name", where it is a number."""
+        """Returns the finite values of a metric, "split/name", with their steps."""
         split, name = metric.split("/", 1)
-        found = [(r["step"], r[name]) for r in self.records if r["split"] == split and r.get(name) is not None]
-        return [(step, value) for step, value in found if math.isfinite(value)]
+        points = [(r["step"], r[name]) for r in self.records if r["split"] == split and r.get(name) is not None]
+        return [(step, value) for step, value in points if math.isfinite(value)]
 
 
 def clock(seconds: float) -> str:
-    """Hours, minutes and seconds, as clocks show them."""
+    """Returns a duration as hours, minutes and seconds: "1:02:03", or "2:03"."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

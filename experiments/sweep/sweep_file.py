@@ -1,13 +1,13 @@
-"""What a sweep file says, and whether its trials can run.
+"""What a sweep file contains, and whether its trials can run.
 
 A sweep file sets, by plain names:
 
-  CONFIG  the config file that all trials begin with, such as "configs/gpt.py"
-  METRIC  what they are compared by, as in summary.json: "validation/loss"
+  CONFIG  the config file that all trials start from, such as "configs/gpt.py"
+  METRIC  what trials are compared by, as in summary.json: "validation/loss"
   BETTER  "min" or "max"; by default "min" for a loss, and "max" for anything else
   BASE    fields that all trials set, {"steps": 300}; they are not part of a trial's name
-  sweep() gives the overrides of each trial, {"model.width": 64, ...}: see `experiments.sweep.space`
-  search(trial)  in place of sweep(), for adaptive search: see `experiments.sweep.search`
+  sweep() returns the overrides of each trial, {"model.width": 64, ...}: see `experiments.sweep.space`
+  search(trial)  instead of sweep(), for adaptive search: see `experiments.sweep.search`
 """
 
 from collections.abc import Callable, Mapping
@@ -18,136 +18,175 @@ from pathlib import Path
 import re
 import runpy
 import traceback
+from typing import Any, TypeVar
 
 import numpy as np
 
+from core.errors import UserError
+from core.files import read_json
 from experiments.sweep.trials import Trial
 from train import Run
 from training.workdir import config_difference
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep file, read. One of `sweep` and `search` is there; `names` are all that the file sets."""
+    """A sweep file.
+
+    Attributes:
+      path: the file.
+      config, base, metric, better: CONFIG, BASE, METRIC and BETTER of the file.
+      sweep, search: the function of that name. One of them is None.
+      names: everything that the file sets.
+    """
 
     path: str
     config: str
-    base: Mapping
+    base: Mapping[str, Any]
     metric: str
     better: str
-    sweep: Callable | None
-    search: Callable | None
-    names: Mapping
+    sweep: Callable[[], Any] | None
+    search: Callable[[Any], Mapping[str, Any]] | None
+    names: Mapping[str, Any]
 
     @classmethod
     def read(cls, path: str | Path) -> "Sweep":
-        """Raises FileNotFoundError, and ValueError that says what the file lacks or where it fails."""
+        """Returns a sweep file.
+
+        Raises:
+          UserError: says what the file lacks, or where it fails.
+        """
         if not Path(path).is_file():
-            raise FileNotFoundError(f"there is no sweep file {path}")
+            raise UserError(f"there is no sweep file {path}")
         names = _attempt(path, lambda: runpy.run_path(str(path)))
-        if lacking := [name for name in ("CONFIG", "METRIC") if not isinstance(names.get(name), str)]:
-            raise ValueError(f"{path} does not set {' and '.join(lacking)}, such as {_EXAMPLES[lacking[0]]}")
+        if missing := [name for name in ("CONFIG", "METRIC") if not isinstance(names.get(name), str)]:
+            raise UserError(f"{path} does not set {' and '.join(missing)}, such as {_EXAMPLES[missing[0]]}")
         if ("sweep" in names) == ("search" in names):
-            raise ValueError(f"{path}: expected either sweep() or search(trial)")
+            raise UserError(f"{path}: expected either sweep() or search(trial)")
         better = names.get("BETTER", better_of(names["METRIC"]))
         if better not in ("min", "max"):
-            raise ValueError(f'{path}: BETTER = {better!r}: expected "min" or "max"')
+            raise UserError(f'{path}: BETTER = {better!r}: expected "min" or "max"')
         functions = names.get("sweep"), names.get("search")
         return cls(str(path), names["CONFIG"], names.get("BASE", {}), names["METRIC"], better, *functions, names)
 
     def trials(self, workdir: str | Path) -> list[Trial]:
-        """What `sweep()` gives, in its order. Raises ValueError where that is not a list of overrides."""
-        found = _attempt(self.path, lambda: list(self.sweep()))
-        if not found:
-            raise ValueError("sweep() gave no trial")
-        return [self.trial(workdir, overrides) for overrides in found]
+        """Returns the trials of `sweep()`, in its order.
 
-    def suggested(self, trial) -> Mapping:
-        """What `search(trial)` gives."""
-        return _attempt(self.path, lambda: self.search(trial))
+        Raises:
+          UserError: `sweep()` fails, or what it returns is not a list of overrides.
+        """
+        if self.sweep is None:
+            raise TypeError(f"{self.path} is a search: it has no list of trials")
+        sweep = self.sweep
+        overrides_of_trials = _attempt(self.path, lambda: list(sweep()))
+        if not overrides_of_trials:
+            raise UserError(f"{self.path}: sweep() returned no trial")
+        return [self.trial(workdir, overrides) for overrides in overrides_of_trials]
 
-    def trial(self, workdir: str | Path, overrides: Mapping, name: str = "") -> Trial:
-        """The folder is called by its overrides, so that a sweep that grows keeps the trials that it has."""
-        for given in (self.base, overrides):
-            if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
-                raise ValueError(f"{self.path}: expected fields and values, {{'model.width': 64}}, not {given!r}")
-            if nested := [key for key, value in given.items() if isinstance(value, Mapping)]:
-                raise ValueError(f"{self.path}: {nested[0]} is a dict; write its fields as '{nested[0]}.<field>'")
+    def suggested(self, trial: Any) -> Mapping[str, Any]:
+        """Returns the overrides that `search(trial)` suggests for an `optuna.Trial`.
+
+        Raises:
+          UserError: `search(trial)` fails.
+        """
+        if self.search is None:
+            raise TypeError(f"{self.path} is no search")
+        search = self.search
+        return _attempt(self.path, lambda: search(trial))
+
+    def trial(self, workdir: str | Path, overrides: Mapping[str, Any], name: str = "") -> Trial:
+        """Returns the trial with these overrides.
+
+        Its folder is named after them by default, so that a sweep that grows keeps the trials that it has.
+
+        Raises:
+          UserError: they are not a flat mapping from fields to values.
+        """
+        for fields in (self.base, overrides):
+            if not isinstance(fields, Mapping) or not all(isinstance(key, str) for key in fields):
+                raise UserError(f"{self.path}: expected fields and values, {{'model.width': 64}}, not {fields!r}")
+            if nested := [key for key, value in fields.items() if isinstance(value, Mapping)]:
+                raise UserError(f"{self.path}: {nested[0]} is a dict; write its fields as '{nested[0]}.<field>'")
         overrides = {key: value.item() if isinstance(value, np.generic) else value for key, value in overrides.items()}
         return Trial(Path(workdir) / "trials" / (name or _folder_name(overrides)), self.config, self.base, overrides)
 
 
 def check(trials: list[Trial], metric: str) -> None:
-    """Refuses, before anything runs, a trial that is there twice, could not start, or was begun with another config.
+    """Checks, before anything runs, that no trial is listed twice, and that all can start in their folders.
 
-    Every config is read as its run will read it. Whole models are built only for what can differ in more than a
-    number: one for each combination of the other fields, and for the ends of the range of each number.
+    Every config is read as its run will read it. Building models takes time, so that is done only for one trial of each
+    combination of the fields that are not plain numbers, and for the smallest and the largest value of each number.
 
-    Raises ValueError or TypeError that names the trial and the field.
+    Raises:
+      UserError: names the trial and the field.
     """
     configs = [trial.read_config() for trial in trials]
     seen: dict[str, Trial] = {}
     for trial, config in zip(trials, configs):
         earlier = seen.setdefault(json.dumps(config, sort_keys=True), trial)
         if earlier is not trial:
-            raise ValueError(f"the same trial twice: {earlier.name} and {trial.name}")
+            raise UserError(f"the same trial twice: {earlier.name} and {trial.name}")
     for trial, config in zip(trials, configs):
         path = trial.folder / "trial.json"
         if path.exists() and (trial.folder / "config.json").exists():
-            old = json.loads(path.read_text())["config"] | {"steps": config["steps"]}
+            old = read_json(path)["config"] | {"steps": config["steps"]}
             if differences := config_difference(old, config):
-                raise ValueError(
+                raise UserError(
                     f"{trial.folder} was begun with another config; take another workdir, or set these as they "
                     "were:\n  " + "\n  ".join(differences)
                 )
     for trial in _representatives(trials):
         try:
             splits = ("train", Run.of(configs[trials.index(trial)]).dataset.evaluation_name)
-        except (ValueError, TypeError, FileNotFoundError) as error:
-            raise type(error)(f"trial {trial.name}: {error}") from error
+        except UserError as error:
+            raise UserError(f"trial {trial.name}: {error}") from error
         if metric.split("/")[0] not in splits:
-            raise ValueError(f"METRIC = {metric!r}: expected {splits[1]}/<name>, or train/<name>")
+            raise UserError(f"METRIC = {metric!r}: expected {splits[1]}/<name>, or train/<name>")
 
 
 def better_of(metric: str) -> str:
-    """ "min" for a loss, "max" for anything else, as `train.py` has it."""
+    """Returns "min" for a loss and "max" for anything else, as in `train.py`."""
     return "min" if metric.split("/")[-1] == "loss" else "max"
 
 
 _EXAMPLES = {"CONFIG": 'CONFIG = "configs/gpt.py"', "METRIC": 'METRIC = "validation/loss"'}
 
 
-def _attempt(where: str | Path, work: Callable):
-    """A sweep file is code, and may fail in any way."""
+def _attempt(path: str | Path, work: Callable[[], T]) -> T:
+    """Runs code of a sweep file. It is the user's, so whatever it raises is a user's error."""
     try:
         return work()
     except Exception as error:
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(where)]
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         line = f", line {lines[-1]}" if lines else ""
-        raise ValueError(f"{where}{line}: {type(error).__name__}: {error}") from error
+        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+        raise UserError(f"{path}{line}: {kind}{error}") from error
 
 
-def _folder_name(overrides: Mapping) -> str:
-    """`model.width=64,seed=1`; what a folder cannot be called is shortened and told apart by a hash."""
+def _folder_name(overrides: Mapping[str, Any]) -> str:
+    """`model.width=64,seed=1`. A name that a folder cannot have is changed, and a hash keeps it unique."""
     words = [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in overrides.items()]
-    whole = ",".join(words) or "base"
-    name = re.sub(r"[^\w.,=+\-]+", "_", whole)
-    if name == whole and len(name) <= 200:
+    text = ",".join(words) or "base"
+    name = re.sub(r"[^\w.,=+\-]+", "_", text)
+    if name == text and len(name) <= 200:
         return name
-    return f"{name[:190]}~{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
+    return f"{name[:190]}~{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _representatives(trials: list[Trial]) -> list[Trial]:
-    """One trial for each combination of values that are not mere numbers, and those with the ends of the numbers."""
-    combinations, ends = {}, {}
+    """One trial for each combination of values that are not plain numbers, and for the two ends of each number."""
+    combinations: dict[str, Trial] = {}
+    ends: dict[str, tuple[Trial, Trial]] = {}
     for trial in trials:
         numbers = {n: v for n, v in trial.overrides.items() if n == "seed" or isinstance(v, float)}
-        rest = [(name, value) for name, value in trial.overrides.items() if name not in numbers]
-        combinations.setdefault(repr((trial.config, sorted(numbers), rest)), trial)
+        others = [(name, value) for name, value in trial.overrides.items() if name not in numbers]
+        combinations.setdefault(repr((trial.config, sorted(numbers), others)), trial)
         for name, value in numbers.items():
             low, high = ends.setdefault(name, (trial, trial))
             ends[name] = (
                 trial if value < low.overrides[name] else low, trial if value > high.overrides[name] else high
             )  # fmt: skip
-    chosen = {t.name: t for t in [*combinations.values(), *(t for pair in ends.values() for t in pair)]}
-    return list(chosen.values())
+    chosen = [*combinations.values(), *(trial for pair in ends.values() for trial in pair)]
+    return list({trial.name: trial for trial in chosen}.values())

@@ -1,111 +1,120 @@
-"""Plots of a sweep: the metric against each field, its curves, and a map where two fields were swept."""
+"""Plots of a sweep: the metric against each field, its curves, and a map if the sweep has two fields."""
 
+from collections.abc import Mapping, Sequence
 import json
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import matplotlib
-from matplotlib.colors import LogNorm, Normalize
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 import numpy as np
 
-from experiments.sweep.outcomes import Finding, over_seeds, swept, whole
+from core.files import replacing
+from experiments.sweep.outcomes import Outcome, Setting, over_seeds, swept_fields
 from experiments.sweep.plot import COLOURS, GREY, MARKERS
 
-LINES = len(COLOURS)  # more settings of the other fields are drawn as points
+LINES = len(COLOURS)  # the largest number of settings of the other fields that are drawn as lines; more are points
 
 
-def draw(workdir: str | Path, findings: list[Finding], metric: str, better: str) -> list[Path]:
-    """Draws what the sweep has so far into its workdir; gives the paths: `fields.png`, `curves.png`, `map.png`."""
-    groups = over_seeds(findings, metric)
-    fields = [name for name in swept(findings) if name != "seed"]
+def draw(workdir: str | Path, outcomes: Sequence[Outcome], metric: str, better: str) -> list[Path]:
+    """Draws the outcomes so far into the workdir. Returns the paths: `fields.png`, `curves.png`, `map.png`.
+
+    Args:
+      metric, better: what trials are compared by, and whether its "min" or "max" is better.
+    """
+    settings = over_seeds(outcomes, metric)
+    fields = swept_fields(outcomes)
     figures = {}
-    if groups and fields:
-        figures["fields"] = _fields(groups, fields, metric, better)
-    if any(finding.curve for finding in findings):
-        figures["curves"] = _curves(findings, fields, metric, better)
-    if len(fields) == 2 and len(groups) >= 3:
-        figures["map"] = _map(groups, fields, metric, better)
+    if settings and fields:
+        figures["fields"] = _fields(settings, fields, metric, better)
+    if any(outcome.curve for outcome in outcomes):
+        figures["curves"] = _curves(outcomes, fields, metric, better)
+    if len(fields) == 2 and len(settings) >= 3:
+        figures["map"] = _map(settings, fields, metric, better)
     paths = []
     for name, figure in figures.items():
         paths.append(Path(workdir) / f"{name}.png")
-        with whole(paths[-1]) as temporary:
-            figure.savefig(temporary)
+        with replacing(paths[-1]) as temporary:
+            figure.savefig(temporary, format="png")
     return paths
 
 
-def _fields(groups: list, fields: list[str], metric: str, better: str) -> Figure:
-    """A panel for each field: means over seeds with their standard deviation, a line for each setting of the others."""
+def _fields(settings: Sequence[Setting], fields: Sequence[str], metric: str, better: str) -> Figure:
+    """A panel for each field: means and deviations over seeds, with a line for each setting of the other fields."""
     figure = Figure(figsize=(1.5 + 5 * len(fields), 4.2), dpi=160, layout="constrained")
     panels = figure.subplots(1, len(fields), squeeze=False, sharey=True)[0]
     for number, (name, axes) in enumerate(zip(fields, panels)):
-        lines: dict[str, list] = {}
-        for overrides, values in groups:
-            rest = {other: overrides.get(other) for other in fields if other != name}
-            lines.setdefault(json.dumps(rest), []).append((overrides.get(name), values))
-        scale = _Scale([overrides.get(name) for overrides, _ in groups])
-        for i, (rest, points) in enumerate(sorted(lines.items(), key=lambda item: _order(item[0]))):
+        lines: dict[str, list[tuple[Any, list[float]]]] = {}
+        for setting in settings:
+            others = {other: setting.overrides.get(other) for other in fields if other != name}
+            lines.setdefault(json.dumps(others), []).append((setting.overrides.get(name), setting.values))
+        scale = _Scale([setting.overrides.get(name) for setting in settings])
+        for i, (others, points) in enumerate(sorted(lines.items(), key=lambda item: _order(item[0]))):
             points.sort(key=lambda point: scale.at(point[0]))
             xs = [scale.at(x) for x, _ in points]
             means = [mean(values) for _, values in points]
             spread = [stdev(values) if len(values) > 1 else 0.0 for _, values in points]
             few = len(lines) <= LINES
             colour, marker = (COLOURS[i % LINES], MARKERS[i % len(MARKERS)]) if few else (COLOURS[0], "o")
-            label = _named(rest) if few and len(fields) > 1 else None
+            label = _label(others) if few and len(fields) > 1 else None
             axes.errorbar(
                 xs, means, spread if any(spread) else None, color=colour, marker=marker, capsize=3, label=label,
                 linestyle="-" if few else "none", linewidth=1.6, markersize=5.5, markeredgecolor="white",
                 alpha=1.0 if few else 0.6,
             )  # fmt: skip
-        scale.dress(axes)
-        _dress(axes, name, metric if number == 0 else "")
+        scale.apply(axes)
+        _style(axes, name, metric if number == 0 else "")
         if len(fields) > 1 and len(lines) <= LINES:
             axes.legend(frameon=False, fontsize=8, labelcolor=GREY)
-    counts = sorted({len(values) for _, values in groups})
+    counts = sorted({len(setting.values) for setting in settings})
     if counts[-1] > 1:
         text = f"mean and standard deviation over {' to '.join(map(str, dict.fromkeys([counts[0], counts[-1]])))} seeds"
         panels[0].set_title(text, loc="left", fontsize=9, color=GREY)
-    _limit(panels[0], [mean(values) for _, values in groups], better)
+    _limit(panels[0], [mean(setting.values) for setting in settings], better)
     return figure
 
 
-def _curves(findings: list[Finding], fields: list[str], metric: str, better: str) -> Figure:
-    """The metric of every trial against steps, coloured by the first field of numbers; the best is drawn thick."""
+def _curves(outcomes: Sequence[Outcome], fields: Sequence[str], metric: str, better: str) -> Figure:
+    """The metric of every trial against steps, coloured by the first field of numbers. The best curve is thick."""
     figure = Figure(figsize=(8, 4.5), dpi=160, layout="constrained")
     axes = figure.add_subplot()
-    drawn = [finding for finding in findings if finding.curve]
-    numbers = [name for name in fields if all(_is_number(finding.overrides.get(name)) for finding in drawn)]
-    colour_of = lambda finding: COLOURS[0]
+    drawn = [(outcome, best) for outcome in outcomes if (best := outcome.best(better)) is not None]
+    numbers = [name for name in fields if all(_is_number(outcome.overrides.get(name)) for outcome, _ in drawn)]
+    colour_of = lambda outcome: COLOURS[0]
     if numbers:
-        values = [finding.overrides[numbers[0]] for finding in drawn]
+        values = [outcome.overrides[numbers[0]] for outcome, _ in drawn]
         norm = (LogNorm if _spans(values) else Normalize)(min(values), max(values))
-        # Its yellow end is left out, which cannot be seen on white.
-        colours = matplotlib.colors.ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0, 0.88, 256)))
-        colour_of = lambda finding: colours(norm(finding.overrides[numbers[0]]))
+        # The yellow end is left out, because it cannot be seen on white.
+        colours = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0, 0.88, 256)))
+        colour_of = lambda outcome: colours(norm(outcome.overrides[numbers[0]]))
         if len(set(values)) <= LINES:
             for value in sorted(set(values)):
                 axes.plot([], [], color=colours(norm(value)), marker="o", markersize=4, label=f"{value:g}")
             axes.legend(title=numbers[0], frameon=False, fontsize=8, title_fontsize=8, labelcolor=GREY)
         else:
-            figure.colorbar(matplotlib.cm.ScalarMappable(norm, colours), ax=axes, label=numbers[0])
+            figure.colorbar(ScalarMappable(norm, colours), ax=axes, label=numbers[0])
     sign = 1 if better == "min" else -1
-    best = min(drawn, key=lambda finding: sign * finding.best(better))
-    for finding in drawn:
-        steps, values = zip(*finding.curve)
-        top = finding is best
+    best, _ = min(drawn, key=lambda pair: sign * pair[1])
+    for outcome, _ in drawn:
+        steps, values = zip(*outcome.curve)
+        top = outcome is best
         style = {"linewidth": 2.6 if top else 1.0, "alpha": 1.0 if top else 0.6, "zorder": 3 if top else 2}
-        axes.plot(steps, values, color=colour_of(finding), marker="o", markersize=5 if top else 2.5, **style)
+        axes.plot(steps, values, color=colour_of(outcome), marker="o", markersize=5 if top else 2.5, **style)
     axes.set_title(f"thick: {best.name}", loc="left", fontsize=9, color=GREY, wrap=True)
-    _dress(axes, "optimizer steps", metric)
+    _style(axes, "optimizer steps", metric)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    _limit(axes, [value for finding in drawn for _, value in finding.curve], better)
+    _limit(axes, [value for outcome, _ in drawn for _, value in outcome.curve], better)
     return figure
 
 
-def _limit(axes, values: list[float], better: str) -> None:
-    """Cuts off what diverged, which would press all else together, and says so: values beyond Tukey's fence."""
+def _limit(axes: Axes, values: list[float], better: str) -> None:
+    """Cuts off values beyond Tukey's fence, and says so: runs that diverged would leave no space for the others."""
     sign = 1 if better == "min" else -1
     worse = np.sort([sign * value for value in values])
     low, high = np.quantile(worse, [0.25, 0.75])
@@ -119,19 +128,19 @@ def _limit(axes, values: list[float], better: str) -> None:
         axes.set_title(text, loc="left", fontsize=9, color=GREY)
 
 
-def _map(groups: list, fields: list[str], metric: str, better: str) -> Figure:
-    """Means over seeds as a table in colour, of two fields; the best is framed."""
+def _map(settings: Sequence[Setting], fields: Sequence[str], metric: str, better: str) -> Figure:
+    """Means over seeds for each pair of values of two fields, as a coloured table. The best is framed."""
     down, across = fields
-    rows, columns = ({json.dumps(o.get(name)): o.get(name) for o, _ in groups} for name in fields)
-    rows, columns = (sorted(found.values(), key=lambda value: _order(json.dumps(value))) for found in (rows, columns))
+    rows, columns = (_values(settings, name) for name in fields)
     grid = np.full((len(rows), len(columns)), np.nan)
-    for overrides, values in groups:
-        grid[rows.index(overrides.get(down)), columns.index(overrides.get(across))] = mean(values)
+    for setting in settings:
+        row, column = rows.index(setting.overrides.get(down)), columns.index(setting.overrides.get(across))
+        grid[row, column] = mean(setting.values)
     figure = Figure(figsize=(2.2 + 0.95 * len(columns), 1.6 + 0.6 * len(rows)), dpi=160, layout="constrained")
     axes = figure.add_subplot()
     colours = matplotlib.colormaps["viridis_r" if better == "min" else "viridis"].with_extremes(bad="#EEEEEE")
     ordered = np.sort(grid[np.isfinite(grid)])
-    worst = float(np.quantile(ordered, 0.9 if better == "min" else 0.1))  # one that diverged shall not hide the rest
+    worst = float(np.quantile(ordered, 0.9 if better == "min" else 0.1))  # a run that diverged must not hide the others
     best = float(ordered[0 if better == "min" else -1])
     norm = Normalize(*sorted((best, worst)), clip=True)
     image = axes.imshow(grid, cmap=colours, norm=norm, aspect="auto")
@@ -152,8 +161,14 @@ def _map(groups: list, fields: list[str], metric: str, better: str) -> Figure:
     return figure
 
 
+def _values(settings: Sequence[Setting], name: str) -> list:
+    """The values of a field, sorted."""
+    values = {json.dumps(setting.overrides.get(name)): setting.overrides.get(name) for setting in settings}
+    return [values[text] for text in sorted(values, key=_order)]
+
+
 class _Scale:
-    """Where the values of a field stand on an axis: numbers on a linear or logarithmic one, others side by side."""
+    """The positions of a field's values on an axis: numbers on a linear or logarithmic one, others side by side."""
 
     def __init__(self, values: list):
         self._names = None
@@ -164,10 +179,12 @@ class _Scale:
         else:
             self._names = sorted({json.dumps(value) for value in values}, key=_order)
 
-    def at(self, value) -> float:
+    def at(self, value: Any) -> float:
+        """Returns the position of a value."""
         return float(value) if self._names is None else float(self._names.index(json.dumps(value)))
 
-    def dress(self, axes) -> None:
+    def apply(self, axes: Axes) -> None:
+        """Sets the scale and the ticks of an axis."""
         if self._names is not None:
             axes.set_xticks(range(len(self._names)), [json.loads(name) for name in self._names])
             return
@@ -178,7 +195,7 @@ class _Scale:
             axes.set_xticks([], minor=True)
 
 
-def _dress(axes, x: str, y: str) -> None:
+def _style(axes: Axes, x: str, y: str) -> None:
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.spines[["top", "right"]].set_visible(False)
@@ -188,25 +205,26 @@ def _dress(axes, x: str, y: str) -> None:
     axes.set_axisbelow(True)
 
 
-def _is_number(value) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _spans(values: list) -> bool:
-    """Whether numbers are better told apart on a logarithmic axis."""
+    """Whether numbers are easier to tell apart on a logarithmic axis."""
     return min(values) > 0 and max(values) / min(values) >= 4
 
 
 def _order(text: str) -> tuple:
-    """Sorts JSON texts: numbers by size, before anything else."""
+    """A key that sorts JSON texts: numbers by size, before anything else."""
     value = json.loads(text)
     value = next(iter(value.values()), None) if isinstance(value, dict) else value
     return (0, value, text) if _is_number(value) else (1, 0, text)
 
 
-def _named(rest: str) -> str:
-    return ", ".join(f"{name.split('.')[-1]} {_short(value)}" for name, value in json.loads(rest).items())
+def _label(others: str) -> str:
+    fields: Mapping[str, Any] = json.loads(others)
+    return ", ".join(f"{name.split('.')[-1]} {_short(value)}" for name, value in fields.items())
 
 
-def _short(value) -> str:
+def _short(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""A sweep that a program wrote: a list of trials, each with a name, a config and overrides of its own.
+"""A sweep that a program wrote: a list of trials, each with its own name, config and overrides.
 
 `python -m experiments.sweep runs/compare/final.json --workdir=runs/compare/final` runs it like a sweep file.
 """
@@ -8,43 +8,49 @@ from dataclasses import asdict, dataclass
 import json
 from pathlib import Path
 
+from core.errors import UserError
+from core.files import write_json
 from experiments.sweep.trials import Trial
-from training.workdir import write_json
 
 
 @dataclass(frozen=True)
 class TrialList:
-    """What `experiments.sweep` needs of a sweep.
+    """A list of trials, with what `experiments.sweep` needs of a sweep.
 
     Attributes:
-      path: of the file. metric, better: what the board shows.
-      listed: by the name of the trial, {"config": ..., "overrides": {...}}, and "labels" where it has any.
+      path: of the file.
+      metric, better: what the trials are compared by while they run.
+      listed: for each name of a trial, {"config": ..., "overrides": {...}}, and "labels" if it has any.
     """
 
     path: str
     metric: str
     better: str
     listed: Mapping[str, Mapping]
-    search = None
 
     @classmethod
     def read(cls, path: str | Path) -> "TrialList":
-        """Raises FileNotFoundError, and ValueError where the file is none of ours."""
+        """Returns the list in a file.
+
+        Raises:
+          UserError: there is no such file, or it holds no list of trials.
+        """
         try:
-            said = json.loads(Path(path).read_text())
-            return cls(str(path), said["metric"], said["better"], said["listed"])
+            content = json.loads(Path(path).read_text())
+            return cls(str(path), content["metric"], content["better"], content["listed"])
         except FileNotFoundError:
-            raise FileNotFoundError(f"there is no list of trials {path}") from None
+            raise UserError(f"there is no list of trials {path}") from None
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path}: expected a list of trials, as experiments.benchmark writes it") from error
+            raise UserError(f"{path}: expected a list of trials, as experiments.benchmark writes it") from error
 
     def write(self) -> None:
+        """Writes the list to its `path`."""
         write_json(self.path, asdict(self))
 
     def trials(self, workdir: str | Path) -> list[Trial]:
-        """In the order of the list."""
+        """Returns the trials in the order of the list."""
         folder = Path(workdir) / "trials"
         return [
-            Trial(folder / name, said["config"], {}, said["overrides"], said.get("labels", {}))
-            for name, said in self.listed.items()
+            Trial(folder / name, entry["config"], {}, entry["overrides"], entry.get("labels", {}))
+            for name, entry in self.listed.items()
         ]

@@ -1,8 +1,8 @@
-"""The trials of a sweep: each one a run of `train.py` in a folder of its own.
+"""The trials of a sweep. Each is a run of `train.py` in a folder of its own.
 
-The state of a trial follows from its folder alone, so that nothing is lost whatever is killed: `summary.json` ends a
-run, `failed.txt` and `pruned.txt` say why one ended early, and a lock (`.claim`) is held as long as a process works
-in it.
+The state of a trial follows from its folder alone, so nothing is lost whichever process is killed: `summary.json` is
+written at the end of a run, `failed.txt` and `pruned.txt` say why a run ended early, and a lock (`.claim`) is held
+while a process works in the folder.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,10 +11,12 @@ import fcntl
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
-from core.files import write_json
+from core.errors import UserError
+from core.files import read_json, write_json, write_text
 from core.processes import with_parent
 from training.command_line import read_command_line
 
@@ -25,9 +27,13 @@ DONE, FAILED, PRUNED, RUNNING, STOPPED, WAITING = "done", "failed", "pruned", "r
 
 @dataclass(frozen=True)
 class Trial:
-    """A config with some fields set, by `base` and, over that, by `overrides`; and the folder that it runs in.
+    """A config file with the fields that a trial sets, and the folder that it runs in.
 
-    `labels` say what the trial is to the program that listed it; they do not change the run.
+    Attributes:
+      config: the config file.
+      base: fields that all trials of the sweep set.
+      overrides: fields of this trial. They come after `base`.
+      labels: what the trial means to the program that listed it. They do not change the run.
     """
 
     folder: Path
@@ -38,90 +44,97 @@ class Trial:
 
     @property
     def name(self) -> str:
+        """The name of the folder."""
         return self.folder.name
 
     @property
     def fields(self) -> dict:
-        """All that is set, by `base` or `overrides`."""
+        """All fields that `base` or `overrides` set."""
         return {**self.base, **self.overrides}
 
     def flags(self) -> list[str]:
-        """What `train.py` is called with."""
+        """Returns the command line of `train.py`."""
         fields = [f"--config.{name}={value}" for name, value in self.fields.items()]
         return [f"--config={self.config}", f"--workdir={self.folder}", *fields]
 
     def read_config(self) -> dict:
-        """The config as `train.py` will read it. Raises ValueError that names the trial and what is wrong."""
+        """Returns the config as `train.py` will read it.
+
+        Raises:
+          UserError: names the trial, and says what is wrong.
+        """
         try:
-            read = read_command_line(self.flags()).config
-        except ValueError as error:
-            raise ValueError(f"trial {self.name}: {error}") from error
+            config = read_command_line(self.flags()).config
+        except UserError as error:
+            raise UserError(f"trial {self.name}: {error}") from error
         for name, value in self.fields.items():
-            if (got := _at(read, name)) != value or isinstance(got, bool) != isinstance(value, bool):
-                raise ValueError(f"trial {self.name}: {name} = {value!r} would be read as {got!r}")
-        return json.loads(json.dumps(read.to_dict()))
+            read = _field(config, name)
+            if read != value or isinstance(read, bool) != isinstance(value, bool):
+                raise UserError(f"trial {self.name}: {name} = {value!r} would be read as {read!r}")
+        return json.loads(json.dumps(config.to_dict()))
 
     def settled(self) -> str | None:
-        """DONE, FAILED or PRUNED, or None for a trial that is still to be run or continued."""
-        if self._complete():
+        """Returns DONE, FAILED or PRUNED, or None for a trial that is still to be run or continued."""
+        if self._is_complete():
             return DONE
         return next((state for state in (FAILED, PRUNED) if (self.folder / f"{state}.txt").exists()), None)
 
     def state(self) -> str:
-        """DONE, FAILED, PRUNED, RUNNING, STOPPED (begun, and to be continued) or WAITING."""
+        """Returns DONE, FAILED, PRUNED, RUNNING, STOPPED (begun, and to be continued) or WAITING."""
         if not self.folder.is_dir():
             return WAITING
-        if self._complete():
+        if self._is_complete():
             return DONE
-        if (claim := claimed(self.folder)) is None:
+        if (claim := claim_folder(self.folder)) is None:
             return RUNNING
         os.close(claim)
         return self.settled() or (STOPPED if (self.folder / "config.json").exists() else WAITING)
 
     def begin(self) -> dict:
-        """Writes `trial.json`, from which the folder can be read without the sweep file; gives the config."""
+        """Writes `trial.json`, from which the folder can be read without the sweep file. Returns the config."""
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.read_config()
-        said = {"file": self.config, "base": self.base, "overrides": self.overrides, "config": config}
-        said |= {"labels": dict(self.labels)} if self.labels else {}
-        write_json(self.folder / "trial.json", said)
+        content = {"file": self.config, "base": self.base, "overrides": self.overrides, "config": config}
+        content |= {"labels": dict(self.labels)} if self.labels else {}
+        write_json(self.folder / "trial.json", content)
         return config
 
     def mark(self, state: str, reason: str) -> None:
-        """Says FAILED or PRUNED and why, in a file of that name."""
-        temporary = self.folder / f"{state}.tmp"
-        temporary.write_text(reason.rstrip() + "\n")
-        temporary.replace(self.folder / f"{state}.txt")
+        """Makes the trial FAILED or PRUNED, with a reason, by a file of that name."""
+        write_text(self.folder / f"{state}.txt", reason.rstrip() + "\n")
 
     def reason(self) -> str:
-        """What `mark` was told, or nothing."""
+        """Returns the reason that `mark` was given, or an empty text."""
         marks = [self.folder / f"{state}.txt" for state in (FAILED, PRUNED)]
         return "".join(mark.read_text() for mark in marks if mark.exists()).strip()
 
     def forget(self, state: str) -> None:
-        """Takes a mark away, so that the trial goes on."""
+        """Removes a mark, so that the trial can be continued."""
         (self.folder / f"{state}.txt").unlink(missing_ok=True)
 
-    def _complete(self) -> bool:
-        """A run of fewer steps than are asked for now is not complete: `train.py` continues it."""
-        try:
-            summary = json.loads((self.folder / "summary.json").read_text())
-            return summary["steps"] >= json.loads((self.folder / "trial.json").read_text())["config"]["steps"]
-        except FileNotFoundError:
+    def _is_complete(self) -> bool:
+        """Whether the run has all its steps. If the sweep now asks for more, `train.py` continues it."""
+        files = self.folder / "summary.json", self.folder / "trial.json"
+        if not all(file.exists() for file in files):
             return False
+        summary, trial = map(read_json, files)
+        return summary["steps"] >= trial["config"]["steps"]
 
 
 def begun(workdir: str | Path) -> Iterator[Trial]:
-    """The trials that have a folder, by their names."""
+    """Yields the trials that have a folder, in the order of their names."""
     for path in sorted(Path(workdir).glob("trials/*/trial.json")):
-        said = json.loads(path.read_text())
-        yield Trial(path.parent, said["file"], said["base"], said["overrides"], said.get("labels", {}))
+        content = read_json(path)
+        labels = content.get("labels", {})
+        yield Trial(path.parent, content["file"], content["base"], content["overrides"], labels)
 
 
-def claimed(folder: Path) -> int | None:
-    """Takes a trial's folder for this process and for those that inherit the descriptor, which is given; else None.
+def claim_folder(folder: Path) -> int | None:
+    """Claims a trial's folder for this process, and creates it if needed.
 
-    It is free again when all of them have ended, in whatever way. Creates the folder if needed.
+    Returns:
+      A file descriptor, or None if another process has the folder. The folder is free again when this process and all
+      that inherited the descriptor have closed it or ended, in whatever way.
     """
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder / ".claim", os.O_RDWR | os.O_CREAT, 0o644)
@@ -134,14 +147,15 @@ def claimed(folder: Path) -> int | None:
 
 
 def last_lines(log: Path, count: int = 5) -> str:
-    """The end of what a run printed."""
+    """Returns the last lines of a log that are not empty."""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 10_000))
         lines = file.read().decode(errors="replace").splitlines()
     return "\n".join([line.rstrip() for line in lines if line.strip()][-count:])
 
 
-def _at(config: ConfigDict, name: str):
+def _field(config: ConfigDict, name: str) -> Any:
+    value: Any = config
     for part in name.split("."):
-        config = config[part]
-    return config
+        value = value[part]
+    return value

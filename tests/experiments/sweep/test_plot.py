@@ -1,4 +1,4 @@
-"""The curves of runs: which points are drawn, how runs are named, and what is said where there is nothing to draw."""
+"""The curves of runs: which points are drawn, how runs are named, and the error if there is nothing to draw."""
 
 import json
 from pathlib import Path
@@ -28,17 +28,17 @@ def run(tmp_path):
 
 
 @pytest.fixture
-def drawn(monkeypatch):
-    """The figures that `plot` saves."""
-    figures = []
+def figures(monkeypatch):
+    """The figures that `plot` saves, in a list."""
+    saved = []
     save = plots.Figure.savefig
-    monkeypatch.setattr(plots.Figure, "savefig", lambda self, out: (figures.append(self), save(self, out)))
-    return figures
+    monkeypatch.setattr(plots.Figure, "savefig", lambda self, out: (saved.append(self), save(self, out)))
+    return saved
 
 
-def test_training_and_evaluation_are_drawn_against_steps(run, drawn):
+def test_training_and_evaluation_are_drawn_against_steps(run, figures):
     plot([run])
-    axes = drawn[0].axes[0]
+    axes = figures[0].axes[0]
     thin, points = axes.lines
     assert thin.get_xdata().tolist() == [2, 5, 7] and thin.get_ydata()[[0, 2]].tolist() == [3.0, 1.5]
     assert points.get_xydata().tolist() == [[3, 2.5]] and points.get_marker() == "o"
@@ -58,26 +58,26 @@ def test_one_run_keeps_its_curves_and_several_leave_theirs_here(run, tmp_path, m
         assert Image.open(path).format == "PNG"
 
 
-def test_names_of_curves_that_end_together_do_not_overlap(tmp_path, drawn):
+def test_names_of_curves_that_end_together_do_not_overlap(tmp_path, figures):
     loss = [{"step": 11, "split": "test", "time": 0.1, "loss": 2.0 + 1e-4 * number} for number in range(5)]
     plot([record(tmp_path / f"run{number}", line) for number, line in enumerate(loss)], tmp_path / "c.png")
-    boxes = sorted((text.get_window_extent() for text in drawn[0].axes[0].texts), key=lambda box: box.y0)
+    boxes = sorted((text.get_window_extent() for text in figures[0].axes[0].texts), key=lambda box: box.y0)
     assert len(boxes) == 5
     assert all(below.y1 <= above.y0 for below, above in zip(boxes, boxes[1:]))
 
 
-def test_runs_differ_in_colour_or_marker(tmp_path, drawn):
+def test_runs_differ_in_colour_or_marker(tmp_path, figures):
     line = {"step": 11, "split": "test", "time": 0.1, "loss": 2.0}
     plot([record(tmp_path / f"run{number}", line) for number in range(11)], tmp_path / "c.png")
-    looks = {(line.get_color(), line.get_marker()) for line in drawn[0].axes[0].lines}
+    looks = {(line.get_color(), line.get_marker()) for line in figures[0].axes[0].lines}
     assert len(looks) == 11
 
 
-def test_folders_of_the_same_name_are_called_by_their_path(tmp_path, drawn):
+def test_folders_of_the_same_name_are_called_by_their_path(tmp_path, figures):
     line = {"step": 11, "split": "test", "time": 0.1, "loss": 2.0}
     runs = [record(tmp_path / side / "gpt", line) for side in ("left", "right")]
     plot(runs, tmp_path / "c.png")
-    assert [text.get_text() for text in drawn[0].axes[0].texts] == runs
+    assert [text.get_text() for text in figures[0].axes[0].texts] == runs
 
 
 def test_an_unknown_metric_and_a_folder_without_run_are_named(run, tmp_path, capsys):

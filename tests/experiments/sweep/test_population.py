@@ -1,5 +1,6 @@
-"""Runs that share a program do what each does alone, and leave the same behind."""
+"""Runs that share a program compute what each computes alone, and leave the same files."""
 
+from collections.abc import Mapping, Sequence
 import json
 import os
 from pathlib import Path
@@ -7,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,41 +38,43 @@ MASKED = {
 SGD = {"name": "sgd", "learning_rate": 0.1, "schedule": "linear", "weight_decay": 0.1, "clip": 0.5, "warmup": 1}
 
 
-def trial(workdir, model: str = "vit", **overrides) -> dict:
-    return {"config": f"{tiny.__file__}:{model}", "overrides": overrides, "workdir": str(workdir)}
+def trial(workdir: str | Path, overrides: Mapping[str, Any] | None = None, *, model: str = "vit") -> dict:
+    return {"config": f"{tiny.__file__}:{model}", "overrides": overrides or {}, "workdir": str(workdir)}
 
 
-def losses_alone(this: Run) -> list[float]:
-    """The training losses of the first steps by the plain step, then the loss in evaluation on the last batch."""
-    structure, create = this.initialise()
-    step = make_train_step(structure, this.objective, this.optimizer)
-    state, found = create(jax.random.key(this.fields.seed)), []
-    batches = train_batches(this.dataset.train, batch_size=this.fields.batch_size, seed=this.fields.seed)
+def losses_alone(run: Run) -> list[float]:
+    """The training losses of the first steps of a single run, then the loss in evaluation on the last batch."""
+    structure, create = run.initialise()
+    step = make_train_step(structure, run.objective, run.optimizer)
+    state, losses = create(jax.random.key(run.fields.seed)), []
+    batches = train_batches(run.dataset.train, batch_size=run.fields.batch_size, seed=run.fields.seed)
+    batch = None
     for _, batch in zip(range(STEPS), batches):
         state, metrics = jax.jit(step)(state, batch)
-        found.append(metrics["loss"])
-    found.append(jax.jit(make_evaluation_step(structure, this.objective))(state.parameters, batch)["loss"])
-    return [float(total / count) for total, count in found]
+        losses.append(metrics["loss"])
+    losses.append(jax.jit(make_evaluation_step(structure, run.objective))(state.parameters, batch)["loss"])
+    return [float(total / count) for total, count in losses]
 
 
 def losses_together(runs: list[Run]) -> np.ndarray:
-    """The same for all runs in one program, a row each."""
+    """The same losses of all runs in one program, one row for each run."""
     mesh, places = make_mesh(len(runs))
     assert places == len(runs)
     structure, create = runs[0].initialise()
-    step, evaluate = population._programs(runs[0], structure, mesh)
-    state, found = stack([create(jax.random.key(run.fields.seed)) for run in runs], mesh), []
+    step, evaluate = population._steps(runs[0], structure, mesh)
+    state, losses = stack([create(jax.random.key(run.fields.seed)) for run in runs], mesh), []
     batches = population.population_batches(
         runs[0].dataset.train, batch_size=runs[0].fields.batch_size, seeds=[run.fields.seed for run in runs]
     )
     numbers = population._differing(runs)
+    batch = None
     for _, batch in zip(range(STEPS), batches):
         state, metrics = step(numbers, state, batch)
-        found.append(metrics["loss"])
-    # One batch for all members is what evaluation has; each is asked for its own.
+        losses.append(metrics["loss"])
+    # Evaluation takes one batch for all members, so it is called once with the batch of each.
     ends = [evaluate(numbers, state.parameters, jax.tree.map(lambda x, i=i: x[i], batch)) for i in range(len(runs))]
-    found.append(tuple(jnp.stack([end["loss"][part][i] for i, end in enumerate(ends)]) for part in (0, 1)))
-    return np.array([total / count for total, count in found]).T
+    losses.append(tuple(jnp.stack([end["loss"][part][i] for i, end in enumerate(ends)]) for part in (0, 1)))
+    return np.array([total / count for total, count in losses]).T
 
 
 @pytest.mark.parametrize(
@@ -84,7 +88,7 @@ def losses_together(runs: list[Run]) -> np.ndarray:
     ids=["vit", "vae", "masked"],
 )  # fmt: skip
 def test_every_traced_field(sections, changes):
-    """The first member as the config says, each other one with another number in one of the fields."""
+    """The first member has the config as it is. Each other member has another number in one field."""
     config = tiny.get_config().to_dict() | {"optimizer": SGD, "ema": 0.0, "accumulate": 1} | sections
     config["model"]["depth"] = 1  # quick to compile
     flat = ConfigDict(config)
@@ -101,21 +105,21 @@ def test_every_traced_field(sections, changes):
 
 
 def test_groups():
-    """Numbers may differ, structure may not: nor may what is left out at 0."""
-    found = population.groups(
+    """Members may differ in numbers, but not in structure, and so not in whether a number is 0."""
+    groups = population.groups(
         [
-            trial("a", seed=1),
-            trial("b", **{"seed": 2, "optimizer.learning_rate": 0.5, "model.dropout": 0.5}),
-            trial("c", **{"model.depth": 1}),
-            trial("d", **{"model.dropout": 0.0}),
-            trial("e", **{"model.depth": 1, "optimizer.weight_decay": 0.0}),
-            trial("f", **{"optimizer.clip": 0.0}),
-            trial("g", **{"model.scan": True, "model.dropout": 0.5}),
-            trial("h", **{"model.scan": True}),
+            trial("a", {"seed": 1}),
+            trial("b", {"seed": 2, "optimizer.learning_rate": 0.5, "model.dropout": 0.5}),
+            trial("c", {"model.depth": 1}),
+            trial("d", {"model.dropout": 0.0}),
+            trial("e", {"model.depth": 1, "optimizer.weight_decay": 0.0}),
+            trial("f", {"optimizer.clip": 0.0}),
+            trial("g", {"model.scan": True, "model.dropout": 0.5}),
+            trial("h", {"model.scan": True}),
             trial("i", model="gpt"),
         ]
     )
-    assert [[t["workdir"] for t in group] for group in found] == [
+    assert [[t["workdir"] for t in group] for group in groups] == [
         ["a", "b"], ["c", "e"], ["d"], ["f"], ["g"], ["h"], ["i"],
     ]  # fmt: skip
     assert {"seed", "optimizer.learning_rate"} < population.traced_fields()
@@ -128,22 +132,22 @@ MEMBERS = [
     {},
     {"seed": 4},
     {"seed": 5, "optimizer.learning_rate": 0.02},
-    {"optimizer.weight_decay": 1e37, "optimizer.warmup": 3},  # grows out of the numbers after some steps
+    {"optimizer.weight_decay": 1e37, "optimizer.warmup": 3},  # overflows after some steps
     {"model.dropout": 0.3},
 ]
 
 
-def start(folder: Path, members=MEMBERS) -> subprocess.Popen:
-    trials = [trial(folder / str(i), **overrides) for i, overrides in enumerate(members)]
+def start(folder: Path, members: Sequence[Mapping[str, Any]] = MEMBERS) -> subprocess.Popen:
+    trials = [trial(folder / str(i), overrides) for i, overrides in enumerate(members)]
     (folder / "trials.json").write_text(json.dumps({"trials": trials}))
     command = [sys.executable, "-m", "experiments.population", folder / "trials.json"]
     return subprocess.Popen(command, cwd=tiny.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def uninterrupted(tmp_path_factory):
     """The folder of a group that nothing stopped, and what it printed."""
-    folder = tmp_path_factory.mktemp("whole")
+    folder = tmp_path_factory.mktemp("uninterrupted")
     return folder, tiny.finish(start(folder))
 
 
@@ -151,17 +155,17 @@ def good() -> list[int]:
     return [i for i in range(len(MEMBERS)) if i != BAD]
 
 
-def assert_same_end(folder: Path, whole: Path) -> None:
+def assert_same_end(folder: Path, uninterrupted: Path) -> None:
     for i in good():
-        assert tiny.losses(folder / str(i)) == tiny.losses(whole / str(i))
-        one, other = (tiny.summary(f / str(i)) for f in (folder, whole))
+        assert tiny.losses(folder / str(i)) == tiny.losses(uninterrupted / str(i))
+        one, other = (tiny.summary(f / str(i)) for f in (folder, uninterrupted))
         assert one | {"seconds": 0} == other | {"seconds": 0}
     reason = lambda folder: (folder / str(BAD) / "failed.txt").read_text()
-    assert reason(folder) == reason(whole)
+    assert reason(folder) == reason(uninterrupted)
 
 
-def test_leaves_what_a_run_of_its_own_leaves(whole, tmp_path):
-    folder, _ = whole
+def test_a_member_leaves_the_same_files_as_a_single_run(uninterrupted, tmp_path):
+    folder, _ = uninterrupted
     alone, together = tmp_path / "alone", folder / "2"
     flags = [f"--config.{name}={value}" for name, value in MEMBERS[2].items()]
     tiny.finish(tiny.start("vit", alone, *flags))
@@ -180,62 +184,63 @@ def test_leaves_what_a_run_of_its_own_leaves(whole, tmp_path):
             np.testing.assert_allclose(one[name], other[name], rtol=1e-4, atol=1e-5, err_msg=name)
 
 
-def test_one_that_is_not_finite_is_left_out(whole):
-    folder, said = whole
+def test_a_member_that_is_not_finite_is_left_out(uninterrupted):
+    folder, output = uninterrupted
     reason = (folder / str(BAD) / "failed.txt").read_text()
     assert reason.startswith("step ") and "learning rate" in reason and "checkpoint" in reason
-    assert f"{folder / str(BAD)} failed: {reason}" in said
+    assert f"{folder / str(BAD)} failed: {reason}" in output
     assert not (folder / str(BAD) / "summary.json").exists()
     assert all(len(tiny.losses(folder / str(i))) == 16 for i in good())
     assert len(tiny.losses(folder / str(BAD))) < 16
 
 
-def test_killed_again_and_again(whole, tmp_path):
-    for happened in (tiny.saving(tmp_path / "1"), tiny.logged(tmp_path / "4", 11)):
+def test_a_group_that_is_killed_twice_ends_the_same(uninterrupted, tmp_path):
+    for condition in (tiny.saving(tmp_path / "1"), tiny.logged(tmp_path / "4", 11)):
         group = start(tmp_path)
-        tiny.until(happened, group)
+        tiny.until(condition, group)
         group.send_signal(signal.SIGKILL)
         tiny.finish(group, -signal.SIGKILL)
     tiny.finish(start(tmp_path))
-    assert_same_end(tmp_path, whole[0])
+    assert_same_end(tmp_path, uninterrupted[0])
 
 
-def test_one_is_behind_and_one_is_complete(whole, tmp_path):
+def test_a_member_that_is_behind_and_one_that_is_complete(uninterrupted, tmp_path):
     """As after a kill between the saves of two members, and between two summaries."""
-    shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
+    shutil.copytree(uninterrupted[0], tmp_path, dirs_exist_ok=True)
     for i in good()[1:]:
         (tmp_path / str(i) / "summary.json").unlink()
     for member, step in (("1", "16"), ("1", "15"), ("2", "16")):
         shutil.rmtree(tmp_path / member / "checkpoints" / step)
     behind = max(int(path.name) for path in (tmp_path / "1" / "checkpoints").iterdir())
     assert f"continued after step {behind}" in tiny.finish(start(tmp_path))
-    assert_same_end(tmp_path, whole[0])
+    assert_same_end(tmp_path, uninterrupted[0])
 
 
-def test_one_goes_on_alone(whole, tmp_path):
+def test_a_member_can_be_continued_as_a_single_run(uninterrupted, tmp_path):
     """A member is a run: `train.py` takes it further."""
-    shutil.copytree(whole[0] / "1", tmp_path, dirs_exist_ok=True)
+    shutil.copytree(uninterrupted[0] / "1", tmp_path, dirs_exist_ok=True)
     shutil.rmtree(tmp_path / "checkpoints" / "16")
     assert "continued after step 15" in tiny.finish(tiny.start("vit", tmp_path, "--config.seed=4"))
-    np.testing.assert_allclose(tiny.losses(tmp_path), tiny.losses(whole[0] / "1"), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(tiny.losses(tmp_path), tiny.losses(uninterrupted[0] / "1"), rtol=0, atol=1e-5)
 
 
-def test_those_that_do_not_fit_together_are_trained_in_parts(whole, tmp_path, monkeypatch, capfd):
-    """Five are too many, three and two are not; stopped and started again, the parts are the same."""
+def test_runs_that_do_not_fit_into_memory_are_trained_in_parts(uninterrupted, tmp_path, monkeypatch, capfd):
+    """Five do not fit, three and two do. After a restart the parts are the same."""
     counts = []
 
-    def room(devices):
+    def memory(devices):
         counts.append(devices)
         return 0 if len(counts) % 3 == 1 else 2**40  # asked for 5, 3 and 2 runs
 
-    monkeypatch.setattr(population, "room", room)
+    monkeypatch.setattr(population, "program_memory", memory)
     monkeypatch.setattr(population, "keep_memory", lambda keep=True: None)
-    trials = [trial(tmp_path / str(i), **overrides) for i, overrides in enumerate(MEMBERS)]
+    trials = [trial(tmp_path / str(i), overrides) for i, overrides in enumerate(MEMBERS)]
     summaries = population.run(trials)
     assert "5 runs need 0.0 GiB a device, and there are 0.0: in two parts" in capfd.readouterr().out
     assert [summary is None for summary in summaries] == [i == BAD for i in range(5)]
     for i in good():
-        np.testing.assert_allclose(tiny.losses(tmp_path / str(i)), tiny.losses(whole[0] / str(i)), rtol=0, atol=1e-5)
+        folders = (tmp_path / str(i), uninterrupted[0] / str(i))
+        np.testing.assert_allclose(*map(tiny.losses, folders), rtol=0, atol=1e-5)
         shutil.rmtree(tmp_path / str(i) / "checkpoints" / "16")
         (tmp_path / str(i) / "summary.json").unlink()
     again = population.run(trials)
@@ -243,19 +248,19 @@ def test_those_that_do_not_fit_together_are_trained_in_parts(whole, tmp_path, mo
     assert untimed(again) == untimed(summaries)
 
 
-def test_one_in_the_file_is_trained_as_by_itself(tmp_path):
+def test_a_single_run_in_a_file_is_trained_as_by_train(tmp_path):
     tiny.finish(start(tmp_path, [MEMBERS[1]]))
     tiny.finish(tiny.start("vit", tmp_path / "alone", "--config.seed=4"))
     assert tiny.summary(tmp_path / "0")["state_digest"] == tiny.summary(tmp_path / "alone")["state_digest"]
 
 
-def test_one_in_the_file_that_is_not_finite_stays_out(tmp_path):
+def test_a_single_run_that_is_not_finite_is_not_repeated(tmp_path):
     assert f"{tmp_path / '0'} failed: step " in tiny.finish(start(tmp_path, [MEMBERS[BAD]]))
     assert "learning rate" in (tmp_path / "0" / "failed.txt").read_text()
-    assert population.run([trial(tmp_path / "0", **MEMBERS[BAD])]) == [None]
+    assert population.run([trial(tmp_path / "0", MEMBERS[BAD])]) == [None]
 
 
-def test_asked_to_stop(tmp_path):
+def test_a_group_that_is_asked_to_stop_saves_all_members(tmp_path):
     group = start(tmp_path, [{"seed": 1, "steps": 100_000}, {"seed": 2, "steps": 100_000}])
     tiny.until(tiny.logged(tmp_path / "1", 2), group)
     group.send_signal(signal.SIGTERM)
@@ -265,10 +270,10 @@ def test_asked_to_stop(tmp_path):
 
 
 @pytest.mark.slow
-def test_many_devices(whole, tmp_path):
+def test_many_devices(uninterrupted, tmp_path):
     """11 members on 8 devices: 6 of them take two places each, of which one is empty."""
     members = [{"seed": 3 + i} for i in range(11)]
-    trials = [trial(tmp_path / str(i), **overrides) for i, overrides in enumerate(members)]
+    trials = [trial(tmp_path / str(i), overrides) for i, overrides in enumerate(members)]
     program = (
         "import json, sys, jax; jax.config.update('jax_num_cpu_devices', 8); from experiments import population;"
         "population.run(json.loads(sys.argv[1]))"
@@ -279,7 +284,7 @@ def test_many_devices(whole, tmp_path):
     assert "mesh members 6" in done.stdout
     for i, other in ((0, 0), (1, 1)):
         np.testing.assert_allclose(
-            tiny.losses(tmp_path / str(i)), tiny.losses(whole[0] / str(other)), rtol=0, atol=1e-5
+            tiny.losses(tmp_path / str(i)), tiny.losses(uninterrupted[0] / str(other)), rtol=0, atol=1e-5
         )
     assert len({tiny.summary(tmp_path / str(i))["state_digest"] for i in range(11)}) == 11
 
@@ -295,7 +300,7 @@ def test_a_hundred_steps(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["{", '{"trials": []}', '{"trials": {}}', "[]"])
-def test_bad_file(text, tmp_path, capsys):
+def test_a_bad_file_gives_one_line(text, tmp_path, capsys):
     (tmp_path / "trials.json").write_text(text)
     with pytest.raises(SystemExit, match="1"):
         population.main([str(tmp_path / "trials.json")])
@@ -303,16 +308,16 @@ def test_bad_file(text, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "trials, said",
+    "trials, message",
     [
         ([{"workdir": "x"}], "a trial needs config"),
-        ([trial("a"), trial("b", **{"model.depth": 1})], "cannot share a program: they may differ in model.dropout"),
-        ([trial("a"), trial("./a", seed=1)], "two runs have the same workdir"),
-        ([trial("a", **{"model.width": "wide"})], "model.width"),
+        ([trial("a"), trial("b", {"model.depth": 1})], "cannot share a program: they may differ in model.dropout"),
+        ([trial("a"), trial("./a", {"seed": 1})], "two runs have the same workdir"),
+        ([trial("a", {"model.width": "wide"})], "model.width"),
     ],
 )
-def test_bad_trials(trials, said, tmp_path, monkeypatch):
+def test_bad_trials(trials, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         population.run(trials)
     assert not any(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Results of sweeps against folders written by hand: the table, the file, what is drawn."""
+"""The results of sweeps whose folders are written by hand: the table, the file and the plots."""
 
 import csv
 import json
@@ -8,7 +8,7 @@ from PIL import Image
 import pytest
 
 from experiments.sweep import results, sweep_plots
-from experiments.sweep.outcomes import find
+from experiments.sweep.outcomes import read_outcomes
 
 
 @pytest.fixture
@@ -26,8 +26,8 @@ def workdir(tmp_path, monkeypatch):
                     continue
                 folder = tmp_path / "trials" / name
                 folder.mkdir(parents=True)
-                said = {"file": "x.py", "base": {}, "overrides": overrides, "config": {"steps": 20}}
-                (folder / "trial.json").write_text(json.dumps(said))
+                content = {"file": "x.py", "base": {}, "overrides": overrides, "config": {"steps": 20}}
+                (folder / "trial.json").write_text(json.dumps(content))
                 loss = 1 / width + rate + seed
                 records = [{"step": s, "split": "test", "time": s / 10, "loss": loss + 10 / s} for s in (10, 20)]
                 (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
@@ -36,26 +36,26 @@ def workdir(tmp_path, monkeypatch):
                 else:
                     summary = {"steps": 20, "metrics": {"test/loss": loss + 0.5}, "seconds": 3.0}
                     (folder / "summary.json").write_text(json.dumps(summary))
-    said = {"file": "f.py", "metric": "test/loss", "better": "min", "trials": trials}
-    (tmp_path / "sweep.json").write_text(json.dumps(said))
+    content = {"file": "f.py", "metric": "test/loss", "better": "min", "trials": trials}
+    (tmp_path / "sweep.json").write_text(json.dumps(content))
     return tmp_path
 
 
 @pytest.fixture
-def drawn(monkeypatch):
-    """The figures by their names."""
-    figures = {}
+def figures(monkeypatch):
+    """The figures that are saved, by the names of their files."""
+    saved = {}
     save = sweep_plots.Figure.savefig
 
-    def keep(self, out):
-        figures[Path(out).name.split("-")[-1]] = self
-        save(self, out)
+    def keep(self, out, **options):
+        saved[".".join(Path(out).name.split(".")[1:3])] = self  # out is a temporary path: ".map.png.<process>.tmp"
+        save(self, out, **options)
 
     monkeypatch.setattr(sweep_plots.Figure, "savefig", keep)
-    return figures
+    return saved
 
 
-def test_the_table_has_means_over_seeds_the_best_first(workdir, capsys):
+def test_the_table_has_means_over_seeds_sorted_from_the_best(workdir, capsys):
     results.show(workdir)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == ["width", "rate", "test/loss", "deviation", "seeds"]
@@ -78,9 +78,9 @@ def test_the_file_has_every_trial(workdir):
     assert rows[6]["reason"] == "out of memory" and rows[7]["test/loss"] == ""
 
 
-def test_each_field_has_a_panel_with_the_spread_over_seeds(workdir, drawn):
+def test_each_field_has_a_panel_with_the_spread_over_seeds(workdir, figures):
     results.show(workdir)
-    width, rate = drawn["fields.png"].axes
+    width, rate = figures["fields.png"].axes
     assert (width.get_xlabel(), rate.get_xlabel(), width.get_ylabel()) == ("width", "rate", "test/loss")
     assert (width.get_xscale(), rate.get_xscale()) == ("linear", "log")
     low, high = (container.lines[0].get_xydata().tolist() for container in width.containers)
@@ -91,9 +91,9 @@ def test_each_field_has_a_panel_with_the_spread_over_seeds(workdir, drawn):
     assert width.get_legend_handles_labels()[1] == ["rate 0.1", "rate 10"]
 
 
-def test_curves_are_those_of_all_trials_and_the_best_is_thick(workdir, drawn):
+def test_curves_are_those_of_all_trials_and_the_best_is_thick(workdir, figures):
     results.show(workdir)
-    (axes,) = drawn["curves.png"].axes
+    (axes,) = figures["curves.png"].axes
     thick = [line for line in axes.lines if line.get_linewidth() > 2 and len(line.get_xdata())]
     (points,) = (line.get_xydata().tolist() for line in thick)
     assert points == [[10, pytest.approx(1.1625)], [20, pytest.approx(0.6625)]]
@@ -101,9 +101,9 @@ def test_curves_are_those_of_all_trials_and_the_best_is_thick(workdir, drawn):
     assert axes.get_title(loc="left") == "thick: width=16,rate=0.1,seed=0"
 
 
-def test_two_fields_make_a_map(workdir, drawn):
+def test_two_fields_make_a_map(workdir, figures):
     results.show(workdir)
-    axes = drawn["map.png"].axes[0]
+    axes = figures["map.png"].axes[0]
     assert axes.images[0].get_array().filled(-1).tolist() == [
         pytest.approx([1.225, 11.125]), [pytest.approx(1.1625), -1]
     ]  # fmt: skip
@@ -113,21 +113,21 @@ def test_two_fields_make_a_map(workdir, drawn):
     assert Image.open(workdir / "map.png").format == "PNG"
 
 
-def test_what_diverged_is_cut_off_and_said(workdir, drawn):
+def test_values_of_runs_that_diverged_are_cut_off_and_counted(workdir, figures):
     first = workdir / "trials" / "width=8,rate=0.1,seed=0" / "metrics.jsonl"
     first.write_text(first.read_text() + '{"step": 21, "split": "test", "time": 3, "loss": 1e9}\n')
     results.show(workdir)
-    (axes,) = drawn["curves.png"].axes
+    (axes,) = figures["curves.png"].axes
     assert axes.get_ylim()[1] < 20 and axes.get_title(loc="left").endswith("seed=0 · off the scale: 1")
 
 
-def test_fields_that_are_no_numbers_stand_side_by_side(workdir, drawn):
+def test_values_that_are_not_numbers_are_drawn_side_by_side(workdir, figures):
     for path in workdir.glob("trials/*/trial.json"):
-        said = json.loads(path.read_text())
-        said["overrides"]["width"] = {8: "narrow", 16: "wide"}[said["overrides"]["width"]]
-        path.write_text(json.dumps(said))
+        content = json.loads(path.read_text())
+        content["overrides"]["width"] = {8: "narrow", 16: "wide"}[content["overrides"]["width"]]
+        path.write_text(json.dumps(content))
     results.show(workdir)
-    labels = [label.get_text() for label in drawn["fields.png"].axes[0].get_xticklabels()]
+    labels = [label.get_text() for label in figures["fields.png"].axes[0].get_xticklabels()]
     assert labels == ["narrow", "wide"]
 
 
@@ -138,13 +138,13 @@ def test_another_metric_can_be_asked_for(workdir, capsys):
         results.show(workdir, metric="test/accuracy")
 
 
-def test_a_torn_last_line_is_left_out(workdir):
+def test_an_incomplete_last_line_is_left_out(workdir):
     with next(workdir.glob("trials/*/metrics.jsonl")).open("a") as file:
         file.write('{"step": 30, "spl')
-    assert {finding.step for finding in find(workdir, "test/loss")} == {0, 20}
+    assert {outcome.step for outcome in read_outcomes(workdir, "test/loss")} == {0, 20}
 
 
-def test_a_folder_that_is_no_sweep_is_one_line(tmp_path, capsys):
+def test_a_folder_without_a_sweep_gives_one_line(tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         results.main([str(tmp_path)])
     assert end.value.code == 1

@@ -1,5 +1,6 @@
-"""Sweeps on a real Slurm of one node: `make test-slurm`, or slurm.sh start FOLDER."""
+"""Sweeps on a real Slurm with one node: `make test-slurm`, or slurm.sh start FOLDER."""
 
+from collections.abc import Callable
 import json
 from pathlib import Path
 import signal
@@ -28,7 +29,7 @@ def slurm():
 
 @pytest.fixture
 def start(tmp_path):
-    """Starts the sweep on two workers, in a process of its own; whatever is left of it ends with the test."""
+    """Starts the sweep on two workers, in a process of its own. Its jobs are cancelled after the test."""
     runs = tmp_path / "runs"
 
     def start(seeds: int, *resources: str) -> subprocess.Popen:
@@ -51,15 +52,15 @@ def finish(process: subprocess.Popen, code: int = 0) -> str:
     return out + err
 
 
-def until(happened, process: subprocess.Popen) -> None:
+def until(condition: Callable[[], object], process: subprocess.Popen) -> None:
     deadline = time.monotonic() + 300
-    while not happened():
+    while not condition():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
-def test_the_front_end_may_die_and_nothing_is_submitted_or_trained_twice(start, tmp_path):
+def test_after_a_kill_of_the_command_nothing_is_submitted_or_trained_twice(start, tmp_path):
     process = start(4)
     until((tmp_path / "runs" / "slurm" / "jobs").exists, process)
     process.send_signal(signal.SIGKILL)
@@ -83,6 +84,6 @@ def test_a_requeued_job_resumes_its_trial(start, tmp_path, how):
     assert json.loads((trial / "summary.json").read_text())["steps"] == 40
 
 
-def test_a_resource_that_there_is_not_is_one_line(start):
+def test_an_unknown_resource_gives_one_line(start):
     assert "invalid partition specified: none" in finish(start(1, "partition=none"), code=1).splitlines()[-1]
     assert "gpu_count" in (error := finish(start(1, "gpu_count=3"), code=1)) and error.count("\n") == 1

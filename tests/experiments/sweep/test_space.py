@@ -1,17 +1,17 @@
-"""What sweeps are made of, against lists written by hand."""
+"""The functions that combine overrides, compared with lists written by hand."""
 
 import pytest
 
 from experiments.sweep.space import chain, choice, log_uniform, product, repeat, sample, uniform, zipped
 
 
-def test_product_is_every_combination_and_the_last_field_is_the_fastest():
+def test_product_is_every_combination_and_the_last_field_changes_fastest():
     assert product({"a": [1, 2], "b": 5}, {"c": [3, 4]}) == [
         {"a": 1, "b": 5, "c": 3}, {"a": 1, "b": 5, "c": 4}, {"a": 2, "b": 5, "c": 3}, {"a": 2, "b": 5, "c": 4},
     ]  # fmt: skip
 
 
-def test_zipped_goes_side_by_side():
+def test_zipped_combines_values_at_the_same_position():
     assert zipped({"a": [1, 2], "b": [3, 4]}, {"c": 5}) == [{"a": 1, "b": 3, "c": 5}, {"a": 2, "b": 4, "c": 5}]
 
 
@@ -19,12 +19,12 @@ def test_chain_is_one_after_the_other():
     assert chain({"a": [1, 2]}, zipped({"b": [3], "c": [4]})) == [{"a": 1}, {"a": 2}, {"b": 3, "c": 4}]
 
 
-def test_repeat_gives_each_trial_each_seed():
+def test_repeat_combines_each_trial_with_each_seed():
     assert repeat({"a": [1, 2]}, seeds=2) == [{"a": a, "seed": s} for a in (1, 2) for s in (0, 1)]
     assert repeat({"a": 1}, seeds=[7]) == [{"a": 1, "seed": 7}]
 
 
-def test_what_one_would_say_in_a_sentence():
+def test_functions_can_be_nested():
     trials = repeat(product(zipped({"width": [32, 64], "heads": [2, 4]}), {"rate": [0.1, 0.2]}), seeds=3)
     assert len(trials) == 12
     assert trials[-1] == {"width": 64, "heads": 4, "rate": 0.2, "seed": 2}

@@ -1,9 +1,9 @@
-"""The runner: what becomes of trials that end, fail, are killed, or are held by another runner.
+"""The runner: trials that end, fail, are killed, or are held by another runner.
 
-A stand-in counts in place of train.py; the slow test at the end trains.
+A stand-in counts in place of train.py. The slow test at the end trains.
 """
 
-import argparse
+from collections.abc import Callable
 import csv
 from itertools import count
 import json
@@ -18,8 +18,10 @@ import time
 
 import pytest
 
+from core.errors import UserError
 from experiments.sweep import __main__ as sweep
-from experiments.sweep import runner
+from experiments.sweep import engine, runner
+from experiments.sweep.options import Options
 from experiments.sweep.sweep_file import Sweep
 from tests.experiments.sweep import stand_in
 
@@ -50,9 +52,12 @@ def file(tmp_path, monkeypatch):
 
 def run(file: Path, *flags: str) -> int:
     """The exit code of the command, in this process."""
-    with pytest.raises(SystemExit) as end:
+    try:
         sweep.main([str(file), f"--workdir={file.parent / 'runs'}", "--population=off", *flags])
-    return end.value.code
+    except SystemExit as end:
+        assert isinstance(end.code, int)
+        return end.code
+    return 0
 
 
 def start(file: Path, *flags: str) -> subprocess.Popen:
@@ -62,7 +67,7 @@ def start(file: Path, *flags: str) -> subprocess.Popen:
 
 
 def histories(file: Path) -> dict[str, list[str]]:
-    """What each trial has gone through: a line for each start."""
+    """The history of each trial: a line for each start."""
     return {path.parent.name: path.read_text().splitlines() for path in file.parent.glob("runs/trials/*/history")}
 
 
@@ -71,9 +76,9 @@ def rows(file: Path) -> list[dict]:
         return list(csv.DictReader(table))
 
 
-def until(happened) -> None:
+def until(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + 60
-    while not happened():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
 
@@ -85,13 +90,13 @@ def test_all_trials_run_once_and_their_results_are_in_the_table(file, capsys):
     assert histories(path) == {
         f"optimizer.learning_rate={rate},seed={seed}": ["from 0"] for rate in (0.01, 0.1) for seed in (0, 1)
     }
-    found = rows(path)
-    assert [row["state"] for row in found] == ["done"] * 4
-    assert float(found[3]["test/loss"]) == pytest.approx(0.1 + 0.001 + 0.1)
+    table = rows(path)
+    assert [row["state"] for row in table] == ["done"] * 4
+    assert float(table[3]["test/loss"]) == pytest.approx(0.1 + 0.001 + 0.1)
     assert re.search(r"0\.01 +0\.1105 +0\.00071 +2", capsys.readouterr().out)  # mean, deviation, seeds
 
 
-def test_a_trial_that_fails_is_marked_shown_and_spares_the_rest(file, capsys):
+def test_a_trial_that_fails_is_marked_and_shown_and_the_others_go_on(file, capsys):
     path = file([100.0, 1000.0, 0.1])
     assert run(path, "--jobs=2") == 1
     printed = capsys.readouterr().out
@@ -104,7 +109,7 @@ def test_a_trial_that_fails_is_marked_shown_and_spares_the_rest(file, capsys):
     assert len(histories(path)["optimizer.learning_rate=100.0,seed=1"]) == 1
 
 
-def test_a_dry_run_lists_and_changes_nothing(file, capsys):
+def test_a_dry_run_lists_the_trials_and_changes_nothing(file, capsys):
     path = file([0.01, 0.1])
     assert run(path, "--dry-run", "--only", "seed=1") == 0
     printed = capsys.readouterr().out.splitlines()
@@ -120,13 +125,28 @@ def test_more_steps_continue_what_is_complete(file):
     assert set(map(tuple, histories(path).values())) == {("from 0", "from 10 although complete")}
 
 
+def test_a_sweep_runs_from_python_with_keyword_arguments(file, tmp_path, capsys):
+    path, workdirs = file([0.1, 0.2]), []
+    options = Options(workdir=tmp_path / "runs", jobs=2, population=1, only=["seed=1"])
+    assert engine.run(Sweep.read(path), options, show=workdirs.append)
+    assert set(histories(path)) == {f"optimizer.learning_rate={rate},seed=1" for rate in (0.1, 0.2)}
+    assert workdirs == [tmp_path / "runs"] and "results" not in capsys.readouterr().out
+    with pytest.raises(UserError, match="--jobs=0: expected at least 1"):
+        Options(workdir=tmp_path, jobs=0)
+
+
+def test_a_traceback_can_be_asked_for(file):
+    with pytest.raises(UserError, match="--only=none matches no trial"):
+        run(file([0.1]), "--only=none", "--traceback")
+
+
 @pytest.mark.parametrize("flag", ["--only=none", "--jobs=0", "--workdir=/dev/null/x"])
 def test_a_mistake_is_one_line(file, flag, capsys):
     assert run(file([0.1]), flag) == 1
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_ctrl_c_saves_and_the_same_command_goes_on(file):
+def test_ctrl_c_saves_and_the_same_command_continues(file):
     path = file([0.1, 0.2], steps=100)
     first = start(path, "--jobs=2")
     until(lambda: len(histories(path)) == 2)
@@ -139,7 +159,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(file):
 
 
 @pytest.mark.parametrize("kills", [1, pytest.param(12, marks=pytest.mark.slow)])
-def test_a_killed_runner_takes_its_trials_along_and_nothing_is_lost_or_doubled(file, kills):
+def test_the_trials_of_a_killed_runner_end_with_it_and_are_neither_lost_nor_repeated(file, kills):
     path = file([0.1, 0.2, 0.3], steps=60)
     random.seed(kills)
     for _ in range(kills):
@@ -160,7 +180,7 @@ def test_a_killed_runner_takes_its_trials_along_and_nothing_is_lost_or_doubled(f
         assert set(steps) == set(range(1, 61)) and len(steps) <= 60 + len(lines), trial
 
 
-def test_a_trial_that_is_killed_is_not_called_failed_and_goes_on_next_time(file):
+def test_a_trial_that_is_killed_has_not_failed_and_is_continued_next_time(file):
     path = file([0.1], steps=100)
     process = start(path, "--jobs=2")
     until(lambda: len(histories(path)) == 2)
@@ -177,7 +197,7 @@ def test_a_trial_that_is_killed_is_not_called_failed_and_goes_on_next_time(file)
 
 def test_a_trial_that_the_system_kills_for_lack_of_memory_has_failed(file, monkeypatch, capsys):
     counted = count()
-    monkeypatch.setattr(runner, "_starved", lambda: next(counted))
+    monkeypatch.setattr(runner, "_out_of_memory_kills", lambda: next(counted))
     monkeypatch.setattr(runner, "command", lambda trials: ["/bin/sh", "-c", "kill -9 $$"])
     assert run(file([0.1])) == 1
     out = capsys.readouterr().out
@@ -198,13 +218,13 @@ def test_two_runners_divide_the_trials_and_one_takes_over_what_the_other_leaves(
 
 def test_jobs_get_a_gpu_each_and_share_when_there_are_too_few(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
-    assert runner.places(2) == [{"CUDA_VISIBLE_DEVICES": "2"}, {"CUDA_VISIBLE_DEVICES": "5"}]
+    assert runner.environments(2) == [{"CUDA_VISIBLE_DEVICES": "2"}, {"CUDA_VISIBLE_DEVICES": "5"}]
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     monkeypatch.setattr(runner.glob, "glob", lambda pattern: [])
-    assert runner.places(1) == [{}] and runner.places(2) == 2 * [{"LECTERN_MEMORY_SHARE": "0.500"}]
+    assert runner.environments(1) == [{}] and runner.environments(2) == 2 * [{"LECTERN_MEMORY_SHARE": "0.500"}]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
     share = {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.450"}
-    assert runner.places(3) == [{"CUDA_VISIBLE_DEVICES": gpu} | share for gpu in ("2", "5", "2")]
+    assert runner.environments(3) == [{"CUDA_VISIBLE_DEVICES": gpu} | share for gpu in ("2", "5", "2")]
 
 
 @pytest.mark.parametrize(
@@ -224,7 +244,8 @@ def test_trials_that_differ_in_numbers_only_run_together(tmp_path, monkeypatch, 
     space = 'product({"model.width": [8, 12], "optimizer.learning_rate": [0.1, 0.01, 0.001]})'
     path.write_text(FILE.replace('{"optimizer.learning_rate": RATES}', space).replace("STEPS", "10"))
     trials = Sweep.read(str(path)).trials(str(tmp_path / "runs"))
-    groups = sweep._groups(trials, argparse.Namespace(population=population, jobs=jobs))
+    flags = [str(path), "--workdir=runs", f"--population={population}", f"--jobs={jobs}"]
+    groups = engine._groups(trials, Options.of(sweep.parser().parse_args(flags), "runs"))
     assert [len(group) for group in groups] == sizes
     assert sorted(trial.name for group in groups for trial in group) == sorted(trial.name for trial in trials)
     assert all(len({trial.overrides["model.width"] for trial in group}) == 1 for group in groups)

@@ -1,4 +1,4 @@
-"""Sweep files and their trials: what is refused before anything runs, and what a folder says."""
+"""Sweep files and their trials: mistakes that are refused before anything runs, and states read from folders."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from experiments.sweep.sweep_file import Sweep, check
-from experiments.sweep.trials import claimed
+from experiments.sweep.trials import claim_folder
 
 ROOT = Path(__file__).parents[3]
 FILE = """
@@ -42,7 +42,7 @@ def checked(read, tmp_path):
     return checked
 
 
-def test_a_sweep_is_trials_named_by_what_they_set(checked):
+def test_trials_are_named_after_the_fields_that_they_set(checked):
     trials = checked()
     assert [trial.name for trial in trials] == [
         f"model.width={w},optimizer.learning_rate={r}" for w in (8, 16) for r in (0.01, 0.1)
@@ -54,7 +54,7 @@ def test_a_sweep_is_trials_named_by_what_they_set(checked):
 
 
 @pytest.mark.parametrize("name", [path.name for path in (ROOT / "experiments" / "sweeps").glob("*.py")])
-def test_every_sweep_of_the_house_can_run(name, tmp_path, monkeypatch):
+def test_every_sweep_of_the_project_can_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     path = Path("experiments/sweeps") / name
     sweep = Sweep.read(path)
@@ -62,7 +62,7 @@ def test_every_sweep_of_the_house_can_run(name, tmp_path, monkeypatch):
     assert f"python -m experiments.sweep {path} --workdir=" in path.read_text()
 
 
-def test_a_name_that_no_folder_can_have_is_shortened_and_stays_unique(read, tmp_path):
+def test_a_name_that_no_folder_can_have_is_changed_and_stays_unique(read, tmp_path):
     sweep = read()
     names = [sweep.trial(tmp_path, {"init_from": text}).name for text in ("runs/a b", "runs/a_b", "x" * 300)]
     assert len(set(names)) == 3 and all("/" not in name and len(name) <= 255 for name in names)
@@ -91,12 +91,12 @@ def test_a_name_that_no_folder_can_have_is_shortened_and_stays_unique(read, tmp_
         ("tests/tiny.py", "tests/none.py", "none.py"),
     ],
 )
-def test_what_cannot_run_is_refused_and_named(checked, old, new, message):
+def test_a_sweep_that_cannot_run_is_refused(checked, old, new, message):
     with pytest.raises(ValueError, match=message):
         checked(old, new)
 
 
-def test_a_field_that_only_breaks_together_with_another_is_found(checked):
+def test_a_field_that_is_wrong_only_in_combination_with_another_is_refused(checked):
     with pytest.raises(ValueError, match="trial model.width=9,.*heads"):
         checked("[8, 16]", "[8, 9, 16]")
 
@@ -110,12 +110,12 @@ def test_another_config_for_a_trial_that_has_begun_is_refused_but_more_steps_are
         checked('"steps": 10', '"steps": 10, "batch_size": 8')
 
 
-def test_a_folder_tells_the_state_of_its_trial(checked):
+def test_the_state_of_a_trial_follows_from_its_folder(checked):
     trial = checked()[0]
     assert trial.state() == "waiting"
     trial.begin()
-    claim = claimed(trial.folder)
-    assert claim is not None and claimed(trial.folder) is None
+    claim = claim_folder(trial.folder)
+    assert claim is not None and claim_folder(trial.folder) is None
     assert trial.state() == "running"
     os.close(claim)
     assert trial.state() == "waiting"
