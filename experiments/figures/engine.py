@@ -14,7 +14,6 @@ A figure of trained models takes a second argument, `run(seed, train, **switches
 that needs data sets from disk names them in NEEDS.
 """
 
-import ctypes
 from dataclasses import asdict, dataclass
 import importlib
 import inspect
@@ -27,7 +26,7 @@ import time
 import traceback
 from types import ModuleType
 
-from core import files, provenance
+from core import files, processes, provenance
 from core.errors import UserError
 from data.storage import MissingData, open_official
 from experiments.figures.style import draw
@@ -185,9 +184,7 @@ def begin_process() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, _lose_parent)
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "prctl"):
-        libc.prctl(1, signal.SIGUSR1)  # PR_SET_PDEATHSIG
+    processes.signal_when_parent_ends(signal.SIGUSR1)
     use_compilation_cache()
 
 

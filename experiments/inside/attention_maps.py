@@ -15,6 +15,7 @@ queries, keys), so that `[0, 0]` is the first head for the first text. For the m
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from flax import nnx
 import jax
@@ -52,41 +53,41 @@ def attention_maps(model: nnx.Module, inputs: Mapping | None = None, /, **more) 
 
 
 def draw_map(
-    weights_TS: np.ndarray, queries: Sequence[str] | None = None, keys: Sequence[str] | None = None, *,
-    axes: Axes | None = None,
+    weights_TS: np.ndarray, tokens: Sequence[str] | None = None, *, queries: Sequence[str] | None = None,
+    keys: Sequence[str] | None = None, axes: Axes | None = None,
 ) -> Axes:  # fmt: skip
     """Draws one head's weights, queries down and keys across, and returns the axes.
 
-    Colours follow the square root of the weights, so that many small weights beside a large one can still be seen.
+    Colours follow the square root of the weights, so that small weights can still be seen beside a large one.
 
     Args:
       weights_TS: the weights of one head for one example.
-      queries, keys: a label for each row and each column; a text is one label per character. Without `keys`, those of
-        `queries` where there are as many; without any, the first and the last place are numbered.
-      axes: where to draw; pyplot's current axes by default.
+      tokens: labels of the rows and of the columns, for self-attention. A text is one label per character. Without
+        labels, the first and the last place are numbered.
+      queries, keys: labels of the rows and of the columns where they differ.
+      axes: where to draw; by default pyplot's current axes.
+
+    Raises:
+      ValueError: the labels are not as many as the rows or the columns.
     """
     if axes is None:
-        from matplotlib import pyplot  # only here: it chooses a window system
+        from matplotlib import pyplot  # here, because importing it chooses a window system
 
         axes = pyplot.gca()
-    rows, columns = weights_TS.shape
-    keys = queries if keys is None and queries is not None and rows == columns else keys
-    for name, labels, count in (("queries", queries, rows), ("keys", keys, columns)):
-        if labels is not None and len(labels) != count:
-            raise ValueError(f"{len(labels)} labels for {count} {name}: expected one for each")
     norm = PowerNorm(0.5, vmin=0, vmax=float(weights_TS.max()))
     axes.imshow(weights_TS, norm=norm, aspect=cell_aspect(weights_TS.shape), cmap="cividis")
-    for name, labels, count in (("x", keys, columns), ("y", queries, rows)):
-        if labels is None:
-            axis_ticks, options = ([0, count - 1], ["1", str(count)]), {"fontsize": 11}
-        else:
-            axis_ticks, options = (range(count), list(labels)), {"fontsize": max(6, min(11, 140 // count))}
-            options |= {"rotation": 90} if name == "x" and max(map(len, labels)) > 1 else {}
-        getattr(axes, f"set_{name}ticks")(*axis_ticks, **options)
+    labels_of = {"y": tokens if queries is None else queries, "x": tokens if keys is None else keys}
+    for count, (name, labels) in zip(weights_TS.shape, labels_of.items()):
+        if labels is not None and len(labels) != count:
+            raise ValueError(f"{len(labels)} labels for {count} queries or keys: expected one for each")
+        size = 11 if labels is None else max(6, min(11, 140 // count))
+        turned = name == "x" and labels is not None and max(map(len, labels)) > 1
+        places, texts = ([0, count - 1], ["1", str(count)]) if labels is None else (range(count), list(labels))
+        getattr(axes, f"set_{name}ticks")(places, texts, fontsize=size, rotation=90 if turned else 0)
     return axes
 
 
-def cell_aspect(shape: tuple[int, ...]) -> str:
+def cell_aspect(shape: tuple[int, ...]) -> Literal["equal", "auto"]:
     """Returns matplotlib's aspect for a matrix: square cells, unless it would then be a narrow strip."""
     return "equal" if max(shape) <= 4 * min(shape) else "auto"
 

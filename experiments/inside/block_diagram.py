@@ -1,7 +1,9 @@
 """The block diagram of a model, drawn from its module tree: boxes in boxes, with shapes and parameter counts.
 
-Blocks that are the same are drawn once, with their number. A box says what the module is called, its class, the shape
-of what it gave for one example, and how many parameters are in it.
+Each box has the name of a module, its class, the shape of its output for one example, and its number of parameters.
+Equal blocks in a row are drawn once, with their number. From Python:
+
+    Path("gpt.svg").write_text(diagram(parts_of(model, {"tokens": tokens}), "GPT"))
 """
 
 from collections.abc import Mapping
@@ -28,7 +30,17 @@ rect { fill: #8881; stroke: #888; } .ground { fill: #fff; stroke: none; } .atten
 
 @dataclass(frozen=True)
 class Part:
-    """A module or an array: `shape` is of the array, or of what the module gave; `count` parts like it in a row."""
+    """A module or a parameter in the diagram.
+
+    Attributes:
+      name: of the attribute that holds it.
+      kind: the class of the module, or "parameter".
+      style: the CSS class of its box.
+      parameters: the number of parameters in it.
+      shape: of the parameter, or of the module's output; None for a module that was not called.
+      parts: what it consists of.
+      count: how many equal parts in a row this one stands for.
+    """
 
     name: str
     kind: str
@@ -40,24 +52,29 @@ class Part:
 
 
 class _Output(nnx.Intermediate):
-    """What a module gave."""
+    """The output of a module."""
 
 
 def parts_of(model: nnx.Module, inputs: Mapping) -> Part:
-    """The tree of a model, with the shapes that these inputs, named as its arguments, have in it. Computes nothing."""
+    """Returns the module tree of a model with the shapes for these inputs, without computing anything.
+
+    Args:
+      model: any model of this project.
+      inputs: arrays, or their shapes, by the names of the model's arguments.
+    """
     structure, parameters = split(model)
 
-    def look(parameters, inputs):
-        _, seen = nnx.capture(merge(structure, parameters), _Output, method_outputs=_Output)(**inputs)
-        return {path: jax.tree.leaves(variable.get_value()) for path, variable in nnx.to_flat_state(seen)}
+    def outputs_of_modules(parameters, inputs):
+        _, captured = nnx.capture(merge(structure, parameters), _Output, method_outputs=_Output)(**inputs)
+        return {path: jax.tree.leaves(variable.get_value()) for path, variable in nnx.to_flat_state(captured)}
 
-    outputs = jax.eval_shape(look, parameters, dict(inputs))
-    shapes = {path[:-1]: found[0].shape for path, found in outputs.items() if path[-1] == "__call__" and found}
+    outputs = jax.eval_shape(outputs_of_modules, parameters, dict(inputs))
+    shapes = {path[:-1]: arrays[0].shape for path, arrays in outputs.items() if path[-1] == "__call__" and arrays}
     return _part("model", model, (), shapes)
 
 
-def draw(part: Part, title: str) -> str:
-    """The diagram as SVG."""
+def diagram(part: Part, title: str) -> str:
+    """Returns the diagram as SVG."""
     height = _height(part) + 2 * EDGE + ROW
     boxes = _boxes(part, EDGE, EDGE + ROW, WIDTH - 2 * EDGE)
     size = f'width="{WIDTH}" height="{height}"'
@@ -76,32 +93,32 @@ def draw(part: Part, title: str) -> str:
 # ---- the tree -------------------------------------------------------------------------------------------------------
 
 
-def _part(name: str, module: nnx.Module, path: tuple, shapes: Mapping) -> Part:
-    found = []
+def _part(name: str, module: nnx.Module, path: tuple, shapes: Mapping[tuple, tuple[int, ...]]) -> Part:
+    parts = []
     for key, value in vars(module).items():
         if isinstance(value, nnx.Param):
-            found.append(Part(key, "parameter", "", value[...].size, value[...].shape))
+            parts.append(Part(key, "parameter", "", value[...].size, value[...].shape))
         elif isinstance(value, nnx.List):
             each = [_part(str(i), item, (*path, key, i), shapes) for i, item in enumerate(value)]
-            found += [replace(part, name=f"{key} {part.name}") for part in _together(each)]
+            parts += [replace(part, name=f"{key} {part.name}") for part in _merged(each)]
         elif isinstance(value, nnx.Module) and (_size(value) or getattr(value, "kind", "none") != "none"):
             part = _part(key, value, (*path, key), shapes)
-            scanned = isinstance(module, Stack) and module.scan
-            found.append(replace(part, count=module.depth) if scanned else part)
-    return Part(name, type(module).__name__, _style(name, module), _size(module), shapes.get(path), found)
+            if isinstance(module, Stack) and module.scan:
+                part = replace(part, count=module.depth)
+            parts.append(part)
+    return Part(name, type(module).__name__, _style(name, module), _size(module), shapes.get(path), parts)
 
 
-def _together(parts: list[Part]) -> list[Part]:
-    """Parts that are alike, one after the other, as one."""
-    found = []
+def _merged(parts: list[Part]) -> list[Part]:
+    """The numbered parts of a list, where equal neighbours become one part with their count."""
+    merged = []
     for part in parts:
-        alike = bool(found) and replace(found[-1], name="", count=1) == replace(part, name="")
-        if alike:
-            found[-1] = replace(found[-1], count=found[-1].count + 1)
+        if merged and replace(merged[-1], name="", count=1) == replace(part, name=""):
+            merged[-1] = replace(merged[-1], count=merged[-1].count + 1)
         else:
-            found.append(part)
+            merged.append(part)
     last = lambda part: int(part.name) + part.count - 1
-    return [part if part.count == 1 else replace(part, name=f"{part.name} to {last(part)}") for part in found]
+    return [part if part.count == 1 else replace(part, name=f"{part.name} to {last(part)}") for part in merged]
 
 
 def _size(module: nnx.Module) -> int:
@@ -117,40 +134,41 @@ def _style(name: str, module: nnx.Module) -> str:
 
 
 def _flat(part: Part) -> bool:
-    """Whether a part is one line: an array, or a module of arrays alone."""
-    return all(inside.kind == "parameter" for inside in part.parts)
+    """Whether a part is a single line: a parameter, or a module that has only parameters."""
+    return all(child.kind == "parameter" for child in part.parts)
 
 
 def _height(part: Part) -> int:
-    inside = 0 if _flat(part) else sum(_height(child) + GAP for child in part.parts)
-    return ROW + inside + (GAP if part.count > 1 else 0)
+    children = 0 if _flat(part) else sum(_height(child) + GAP for child in part.parts)
+    return ROW + children + (GAP if part.count > 1 else 0)
 
 
 def _boxes(part: Part, x: int, y: int, width: int) -> list[str]:
+    """The SVG elements of a part and all inside it, its upper left corner at (x, y)."""
     height = _height(part) - (GAP if part.count > 1 else 0)
     rectangle = lambda dx: (
         f'<rect class="{part.style}" x="{x + dx}" y="{y + dx}" width="{width - dx}" height="{height}" rx="5"/>'
     )
     behind = [rectangle(GAP // 2)] if part.count > 1 else []
     each = " each" if part.count > 1 else ""
-    kernels = [inside.shape for inside in part.parts if inside.kind == "parameter" and inside.name == "kernel"]
-    said = part.kind if part.kind != "parameter" else ""
+    kernels = [child.shape for child in part.parts if child.kind == "parameter" and child.name == "kernel"]
+    kind = part.kind if part.kind != "parameter" else ""
     if kernels:
-        said += f" {_shape(kernels[0])}"
-    gives = f"gives {_shape(part.shape)}" if part.shape and part.kind != "parameter" else _shape(part.shape)
+        kind += f" {_shape(kernels[0])}"
+    output = f"gives {_shape(part.shape)}" if part.shape and part.kind != "parameter" else _shape(part.shape)
     times = f" × {part.count}" if part.count > 1 else ""
     texts = [
         f'<text class="name" x="{x + 10}" y="{y + 18}">{escape(part.name)}{times}</text>',
-        f'<text x="{x + 0.3 * width:.0f}" y="{y + 18}">{escape(said)}</text>',
-        f'<text x="{x + 0.56 * width:.0f}" y="{y + 18}">{gives}</text>',
+        f'<text x="{x + 0.3 * width:.0f}" y="{y + 18}">{escape(kind)}</text>',
+        f'<text x="{x + 0.56 * width:.0f}" y="{y + 18}">{output}</text>',
         f'<text class="right" x="{x + width - 10}" y="{y + 18}">{part.parameters:,}{each}</text>',
     ]
-    inside, below = [], y + ROW
+    children, top = [], y + ROW
     for child in [] if _flat(part) else part.parts:
-        inside += _boxes(child, x + EDGE, below, width - 2 * EDGE)
-        below += _height(child) + GAP
-    return behind + [rectangle(0)] + texts + inside
+        children += _boxes(child, x + EDGE, top, width - 2 * EDGE)
+        top += _height(child) + GAP
+    return behind + [rectangle(0)] + texts + children
 
 
-def _shape(shape) -> str:
+def _shape(shape: tuple[int, ...] | None) -> str:
     return "" if shape is None else " × ".join(map(str, shape)) or "a number"

@@ -19,11 +19,12 @@ import sys
 import time
 from typing import Protocol
 
+from core.files import ROOT, write_json
+from core.processes import NotedSignals, with_parent
 from experiments.sweep import trials as states
 from experiments.sweep.progress import Progress
-from experiments.sweep.trials import Trial, claimed, last_lines, tied
+from experiments.sweep.trials import Trial, claimed, last_lines
 from training.memory import SHARE
-from training.workdir import ROOT, write_json
 
 LOOK_AGAIN = 1.0  # seconds between looks at what changes slowly: progress, trials that other runners hold
 # Exit codes of runs that were killed from outside. Such a run is continued by the next sweep, and not called failed.
@@ -47,8 +48,8 @@ class Job:
         self.log = _folder(self.group) / "log.txt"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                tied(command(self.group)), stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=self.claims,
-                start_new_session=True, env=os.environ | environment,
+                with_parent(command(self.group)), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                pass_fds=self.claims, start_new_session=True, env=os.environ | environment,
             )  # fmt: skip
 
     def stop(self, pruned: str = "") -> None:
@@ -161,7 +162,7 @@ def run(
     free = list(range(len(places)))
     found: dict[Trial, str] = {}
     looked = 0.0
-    with _Signals() as signals:
+    with NotedSignals(signal.SIGINT, signal.SIGTERM, signal.SIGUSR2) as signals:
         while True:
             while free and not signals.number and (job := queue.take()):
                 job.place = free.pop(0)
@@ -172,7 +173,7 @@ def run(
                 break
             if signals.number:
                 for job in running:
-                    job.process.kill() if signals.again else job.stop()
+                    job.process.kill() if signals.count > 1 else job.stop()
             for job in [job for job in running if job.ended()]:
                 running.remove(job)
                 free.append(job.place)
@@ -250,20 +251,3 @@ def _folder(trials: list[Trial]) -> Path:
     folder = trials[0].folder.parents[1] / "populations" / hashlib.sha256(names.encode()).hexdigest()[:8]
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-class _Signals:
-    """Notes a signal instead of dying of it; `again` after a second one."""
-
-    def __enter__(self):
-        self.number, self.again = 0, False
-        watched = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
-        self._before = {number: signal.signal(number, self._note) for number in watched}
-        return self
-
-    def __exit__(self, *_):
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number, _):
-        self.number, self.again = number, bool(self.number)

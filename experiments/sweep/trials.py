@@ -11,12 +11,14 @@ import fcntl
 import json
 import os
 from pathlib import Path
-import sys
 
 from ml_collections import ConfigDict
 
+from core.files import write_json
+from core.processes import with_parent
 from training.command_line import read_command_line
-from training.workdir import write_json
+
+tied = with_parent  # the former name
 
 DONE, FAILED, PRUNED, RUNNING, STOPPED, WAITING = "done", "failed", "pruned", "running", "stopped", "waiting"
 
@@ -137,24 +139,6 @@ def last_lines(log: Path, count: int = 5) -> str:
         file.seek(max(0, log.stat().st_size - 10_000))
         lines = file.read().decode(errors="replace").splitlines()
     return "\n".join([line.rstrip() for line in lines if line.strip()][-count:])
-
-
-def tied(command: list[str]) -> list[str]:
-    """A command that ends (SIGTERM: a run saves, and stops) when the process that starts it does, where Linux is."""
-    return [sys.executable, "-I", "-S", "-c", _TIED, str(os.getpid()), *command]
-
-
-# A signal that a Slurm job gets before its end is for the runner, which stops its trials in order.
-_TIED = """
-import ctypes, os, signal, sys
-signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-libc = ctypes.CDLL(None)
-if hasattr(libc, "prctl"):
-    libc.prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
-if os.getppid() != int(sys.argv[1]):
-    sys.exit("the sweep has ended")
-os.execv(sys.argv[2], sys.argv[2:])
-"""
 
 
 def _at(config: ConfigDict, name: str):

@@ -48,8 +48,8 @@ def browse(page, tmp_path, *options: str) -> str:
     profile = f"--user-data-dir={tmp_path}/profile"
     quiet = ["--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
     headless = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-sync", *quiet]
-    line = [str(CHROMIUM), *headless, "--virtual-time-budget=8000", "--enable-logging=stderr", profile, *options, page.as_uri()]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=120)
+    line = [str(CHROMIUM), *headless, "--virtual-time-budget=8000", "--enable-logging=stderr", profile, *options]
+    done = subprocess.run([*line, page.as_uri()], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and "CONSOLE" not in done.stderr, done.stderr[-2000:]
     return done.stdout
 

@@ -1,14 +1,15 @@
-"""Pictures of the inside of a model: which are drawn, what is in them, and what is refused."""
+"""Pictures of the inside of a model: which are drawn, what they show, and which mistakes are refused."""
 
 from xml.etree import ElementTree
 
 from flax import nnx
+from matplotlib.figure import Figure
 import numpy as np
 import pytest
 
 from experiments.inside import inspect
-from experiments.inside.attention_maps import attention_distance, attention_maps, grid_distances, similarity
-from experiments.inside.block_diagram import draw, parts_of
+from experiments.inside.attention_maps import attention_distance, attention_maps, draw_map, grid_distances, similarity
+from experiments.inside.block_diagram import diagram, parts_of
 from models.gpt import GPT
 from models.perceiver import Perceiver
 from tests.models import rows
@@ -21,6 +22,7 @@ CONFIGS = {
     "perceiver": {"model": {"name": "perceiver", "width": 8, "depth": 1, "heads": 2, "latents": 16},
                   "objective": {"name": "classification"}, "data": {"name": "digits"}},
 }  # fmt: skip
+BLOCK = "blocks.0.attention"
 SOURCE = """
 from ml_collections import ConfigDict
 
@@ -37,67 +39,91 @@ def config(tmp_path, request):
     return str(path)
 
 
-def run(*arguments: str) -> int:
+def run(*arguments: str):
+    """The exit code of the command."""
     with pytest.raises(SystemExit) as stop:
         inspect.main(list(arguments))
     return stop.value.code
 
 
 @pytest.mark.parametrize("config", ["vit"], indirect=True)
-def test_all_that_there_is_to_see_of_an_image(config, tmp_path, capsys):
+def test_all_pictures_of_a_model_for_images(config, tmp_path, capsys):
     inspect.main([f"--config={config}", f"--out={tmp_path}/out", "--example=3"])
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    pictures = {"attention_blocks_0", "mask", "distance", "positions"}
-    assert names == {"model.svg"} | {f"{p}{s}.{k}" for p in pictures for s in ("", "_dark") for k in ("png", "svg")}
+    stems = {"attention_blocks_0", "mask", "distance", "positions"}
+    assert names == {"model.svg"} | {f"{p}{s}.{k}" for p in stems for s in ("", "_dark") for k in ("png", "svg")}
     assert set(capsys.readouterr().out.split()) == {str(tmp_path / "out" / name) for name in names}
 
 
 @pytest.mark.parametrize("config", ["gpt"], indirect=True)
 def test_tokens_are_named_and_the_mask_is_that_of_the_model(config):
-    inside = inspect.open_config(config, 2)
-    assert inside.title.endswith("GPT, untrained") and inside.image is None
-    assert list(inside.maps) == list(inside.masks) == ["blocks.0.attention", "blocks.1.attention"]
-    for mask in inside.masks.values():
+    inspection = inspect.open_config(config, 2)
+    assert inspection.title.endswith("GPT, untrained") and inspection.image is None
+    assert list(inspection.maps) == list(inspection.masks) == ["blocks.0.attention", "blocks.1.attention"]
+    for mask in inspection.masks.values():
         np.testing.assert_array_equal(mask, np.tri(7, dtype=bool))
-    tokens = inside.inputs["tokens"][0]
-    assert inside.names("blocks.0.attention", 7, keys=True) == [str(token) for token in tokens]
+    tokens = inspection.inputs["tokens"][0]
+    assert inspection.labels("blocks.0.attention", 7, keys=True) == [str(token) for token in tokens]
     apart = np.abs(np.subtract.outer(range(7), range(7)))
-    for path, (heads, uniform) in inspect._distances(inside).items():
-        by_hand = (inside.maps[path] * apart).sum(-1).mean(-1)
+    for path, (heads, uniform) in inspect._distances(inspection).items():
+        by_hand = (inspection.maps[path] * apart).sum(-1).mean(-1)
         np.testing.assert_allclose(heads, by_hand, rtol=1e-5)
         assert uniform == pytest.approx(apart.mean())
 
 
 @pytest.mark.parametrize("config", ["perceiver"], indirect=True)
 def test_latents_are_no_places_of_the_image(config):
-    """16 latents could pass for 4 x 4 patches."""
-    inside = inspect.open_config(config, 2)
-    cross, tower = inside.maps
-    assert inside.places(cross, 64) == (8, 8) and inside.places(tower, 16) is None
-    assert inspect._distances(inside) == {}
+    """16 latents could be mistaken for 4 x 4 patches."""
+    inspection = inspect.open_config(config, 2)
+    cross, tower = inspection.maps
+    assert inspection.places(cross, 64) == (8, 8) and inspection.places(tower, 16) is None
+    assert inspect._distances(inspection) == {}
 
 
-def test_maps_of_every_attention_also_one_that_is_called_twice():
+def test_every_attention_has_a_map_and_one_that_is_called_twice_has_two():
     fields, inputs, *_ = rows.ROWS["perceiver"]
     maps = attention_maps(Perceiver(**fields, rngs=nnx.Rngs(0)), inputs)
     assert maps["crosses.0.cross"].shape == (8, 1, 5, 150) and "towers.0.blocks.2.attention #2" in maps
     assert all(np.allclose(weights.sum(-1), 1, atol=1e-5) for weights in maps.values())
 
 
+def test_the_map_of_a_text_in_six_lines(tmp_path):
+    text = "the man drove the woman"
+    model = GPT(vocab_size=128, context=32, width=8, depth=2, heads=2, rngs=nnx.Rngs(0))
+    weights = attention_maps(model, tokens=[list(text.encode())])["blocks.0.attention"]
+    np.testing.assert_array_equal(weights, attention_maps(model, {"tokens": np.array([list(text.encode())])})[BLOCK])
+    assert weights.shape == (1, 2, 23, 23)
+    axes = draw_map(weights[0, 0], text, axes=Figure().subplots())
+    np.testing.assert_array_equal(axes.images[0].get_array(), weights[0, 0])
+    labels = lambda axis: [label.get_text() for label in axis.get_ticklabels()]
+    assert labels(axes.xaxis) == labels(axes.yaxis) == list(text)
+    axes = draw_map(weights[0, 0, :2, :3], queries=["a", "b"], axes=Figure().subplots())
+    assert labels(axes.yaxis) == ["a", "b"] and labels(axes.xaxis) == ["1", "3"]
+    with pytest.raises(ValueError, match="22 labels for 23 queries or keys"):
+        draw_map(weights[0, 0], text[1:], axes=Figure().subplots())
+
+
+def test_the_map_is_drawn_on_the_current_axes_by_default():
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    current = pyplot.figure().subplots()
+    assert draw_map(np.eye(3)) is current
+    pyplot.close()
+
+
 def test_distances_by_hand():
     distances = grid_distances(2, 3)
     assert distances[0].tolist() == pytest.approx([0, 1, 2, 1, 2**0.5, 5**0.5])
     weights = np.stack([np.eye(6), np.full((6, 6), 1 / 6), np.zeros((6, 6))])[None]
-    weights[0, 2, 0, 2] = 1  # one row alone looks somewhere, two steps away
+    weights[0, 2, 0, 2] = 1  # a single query has weight, on a key two steps away
     np.testing.assert_allclose(attention_distance(weights, distances), [0, distances.mean(), 2])
     np.testing.assert_allclose(similarity(np.array([[1.0, 0], [3, 3]])), [[1, 0.5**0.5], [0.5**0.5, 1]])
 
 
 def test_the_block_diagram_counts_every_parameter_once():
     model = GPT(vocab_size=23, context=13, width=14, depth=3, heads=7, mlp_width=17, tied=False, rngs=nnx.Rngs(0))
-    whole = parts_of(model, {"tokens": rows.TOKENS})
-    assert whole.parameters == sum(part.parameters for part in whole.parts) and whole.shape == (8, 11, 23)
-    blocks = next(part for part in whole.parts if part.name == "blocks")
+    tree = parts_of(model, {"tokens": rows.TOKENS})
+    assert tree.parameters == sum(part.parameters for part in tree.parts) and tree.shape == (8, 11, 23)
+    blocks = next(part for part in tree.parts if part.name == "blocks")
     block = next(part for part in blocks.parts if part.kind == "Block")
     assert (block.name, block.count, block.shape) == ("blocks 0 to 2", 3, (8, 11, 14))
     assert blocks.parameters == 3 * block.parameters + 28  # and the last norm
@@ -105,9 +131,9 @@ def test_the_block_diagram_counts_every_parameter_once():
     assert [(part.name, part.parameters) for part in attention.parts] == [
         (name, 14 * 14 + 14) for name in ("query", "key", "value", "out")
     ]
-    root = ElementTree.fromstring(draw(whole, "a <model>"))
+    root = ElementTree.fromstring(diagram(tree, "a <model>"))
     texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert {"a <model>", "blocks 0 to 2 × 3", f"{whole.parameters:,}", "gives 8 × 11 × 23"} <= set(texts)
+    assert {"a <model>", "blocks 0 to 2 × 3", f"{tree.parameters:,}", "gives 8 × 11 × 23"} <= set(texts)
 
 
 @pytest.mark.parametrize("config", ["gpt"], indirect=True)
@@ -115,7 +141,7 @@ def test_the_block_diagram_counts_every_parameter_once():
     "arguments, message",
     [
         (["--config={}"], "error: --config needs --out"),
-        (["--config={}", "--out=x", "--example=2000"], "--example=2000: expected 0 to 1,999"),
+        (["--config={}", "--out=x", "--example=2000"], "example=2000: expected 0 to 1,999"),
         (["--workdir={}.absent"], "is not the workdir of a run: it has no config.json"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Pictures of latents and the information curve: what is drawn, against the known answer, and what is refused."""
+"""Pictures of latents and the information curve: what is drawn, comparison with known values, what is refused."""
 
 import json
 import math
@@ -24,7 +24,7 @@ def config(data: dict, latents: int = 2, objective: dict | None = None, **model)
 
 
 def drawn(paths) -> list[str]:
-    """The names of the pictures, after a look that each shows something."""
+    """The names of the pictures, after a check that each shows something."""
     for path in paths:
         pixels = np.asarray(Image.open(path).convert("L"))
         assert min(pixels.shape) > 100 and pixels.std() > 5
@@ -69,17 +69,17 @@ def test_a_curve_has_a_trained_run_for_each_beta(tmp_path, capsys):
     for beta in ("2", "20"):
         trained = train.load(tmp_path / "betas" / beta)[1].config
         assert trained["objective"]["beta"] == float(beta)
-    points, _ = latent.curve(str(tmp_path), betas=[2.0])  # trained already
-    assert f"I(x~;z) <= {points[0]['about_input']:.3f}" in lines[-3]
+    points, _ = latent.curve(str(tmp_path), betas=[2.0])  # which is trained already
+    assert f"I(x~;z) <= {points[0].about_input:.3f}" in lines[-3]
 
 
 @pytest.mark.slow
 def test_the_curve_of_the_gaussian_pair_is_the_known_one(tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps(train.Run.of(get_config()).config))
+    (tmp_path / "config.json").write_text(json.dumps(train.Run.of(get_config().to_dict()).config))
     points, _ = latent.curve(str(tmp_path))
     assert len(points) == len(latent.BETAS)
     for point in points:
-        assert (point["about_input"], point["about_target"]) == pytest.approx(point["known"], abs=0.1)
+        assert (point.about_input, point.about_target) == pytest.approx(point.known, abs=0.1)
 
 
 def test_what_cannot_be_drawn_is_one_line(tmp_path, capsys):
