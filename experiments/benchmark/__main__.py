@@ -7,8 +7,8 @@ python -m experiments.benchmark digits --workdir=runs/compare --jobs=2 [--famili
 3. The test split is read once, and the cost of each family is measured.
 4. The results are written into the workdir: `results.json`, a table in three formats, figures, `report.html`.
 
-Both phases of training are sweeps (`experiments.sweep`), and this command takes their flags too: --jobs, --population,
---launcher=slurm, --retry-failed. If it is stopped, the same command continues. The rules: docs/protocol.md.
+Both phases of training are sweeps (`experiments.sweep`), so this command takes their flags too. If it is stopped, the
+same command continues. The rules: docs/protocol.md.
 """
 
 import argparse
@@ -24,36 +24,38 @@ import jax
 from core.command import command
 from core.errors import Stopped, UserError
 from core.files import write_json
+from core.processes import with_parent
 from experiments.benchmark import plots, protocol, report, scores, tables
 from experiments.benchmark import suite as suites
 from experiments.benchmark.collect import collect
 from experiments.benchmark.phases import Plan, choose, final, tuning
 from experiments.benchmark.scores import Scores
 from experiments.benchmark.suite import Suite
-from experiments.sweep import __main__ as sweep
+from experiments.sweep import engine
+from experiments.sweep.options import Options
 from experiments.sweep.trial_list import TrialList
-from experiments.sweep.trials import tied
 
 
 @command
 def main(arguments: list[str]) -> int:
     """The command line. The exit code is 1 if a family failed."""
-    args, flags = _parser().parse_known_args(arguments)
+    args = _parser().parse_args(arguments)
     jax.config.update("jax_platforms", "cpu")  # this process computes nothing: the accelerators are for the runs
     if args.merge:
         if not args.workdir:
             raise UserError("--merge: expected --workdir too, the folder for the merged results")
         publish(scores.merge([scores.read(path) for path in args.merge]), Path(args.workdir))
         return 0
-    return 0 if run(_plan(args), flags) else 1
+    plan = _plan(args)
+    return 0 if run(plan, Options.of(args, plan.workdir)) else 1
 
 
-def run(plan: Plan, flags: Sequence[str]) -> bool:
-    """Does everything that is not done yet. Returns whether all families are done. `flags`: those of the sweeps."""
+def run(plan: Plan, options: Options) -> bool:
+    """Does everything that is not done yet. Returns whether all families are done. `options`: those of both sweeps."""
     protocol.begin(plan.workdir, protocol.identity(plan.name, plan.suite, plan.overrides))
     print(f"1 of 3: tuning, {plan.suite.tuning_examples:,} examples per run")
-    _train(plan, "tuning", tuning(plan), flags)
-    if "--dry-run" in flags:
+    _train(plan, "tuning", tuning(plan), options)
+    if options.dry_run:
         print(f"then {len(plan.families) * plan.seeds} final runs of {plan.suite.examples:,} examples")
         return True
     chosen = choose(plan)
@@ -61,7 +63,7 @@ def run(plan: Plan, flags: Sequence[str]) -> bool:
     earlier = json.loads(path.read_text()) if path.exists() else {}  # of other families
     write_json(path, earlier | chosen)
     print(f"2 of 3: final runs, {plan.suite.examples:,} examples each")
-    _train(plan, "final", final(plan, chosen), flags)
+    _train(plan, "final", final(plan, chosen), options)
     print("3 of 3: the test split, and the cost of each family", flush=True)
     _examine(plan.workdir)
     outcome = collect(plan.workdir)
@@ -80,7 +82,7 @@ def publish(outcome: Scores, workdir: Path) -> None:
     print(f"results  {workdir}: results.json, table.csv, table.md, table.tex, {page.name}", flush=True)
 
 
-def _train(plan: Plan, phase: str, trials: Mapping[str, Mapping], flags: Sequence[str]) -> None:
+def _train(plan: Plan, phase: str, trials: Mapping[str, Mapping], options: Options) -> None:
     """Runs the sweep of a phase. Raises Stopped if some of its trials have not ended."""
     if not trials:
         return
@@ -88,10 +90,10 @@ def _train(plan: Plan, phase: str, trials: Mapping[str, Mapping], flags: Sequenc
     trial_list = TrialList(str(plan.workdir / f"{phase}.json"), metric, plan.suite.better, trials)
     trial_list.write()
     print(f"{phase}: {len(trials)} runs", flush=True)
-    args = sweep.parser().parse_args([trial_list.path, f"--workdir={plan.workdir / phase}", *flags])
-    sweep.run_list(trial_list, args, show=lambda workdir: None)
-    unfinished = [trial.name for trial in trial_list.trials(args.workdir) if not trial.settled()]
-    if unfinished and not args.dry_run:
+    options = replace(options, workdir=plan.workdir / phase)
+    engine.run(trial_list, options, show=None)
+    unfinished = [trial.name for trial in trial_list.trials(options.workdir) if not trial.settled()]
+    if unfinished and not options.dry_run:
         raise Stopped(
             f"{len(unfinished)} of {len(trials)} {phase} runs have not ended, such as {unfinished[0]}. The same "
             "command continues them.", 1,
@@ -100,7 +102,7 @@ def _train(plan: Plan, phase: str, trials: Mapping[str, Mapping], flags: Sequenc
 
 def _examine(workdir: Path) -> None:
     """Runs the examination in a process of its own, which may use the accelerators."""
-    process = subprocess.run(tied([sys.executable, "-m", "experiments.benchmark.examine", str(workdir)]))
+    process = subprocess.run(with_parent([sys.executable, "-m", "experiments.benchmark.examine", str(workdir)]))
     if code := process.returncode:
         raise Stopped(f"the examination ended with exit code {code}, see above. The same command repeats it.", 1)
 
@@ -141,9 +143,8 @@ def _overrides(suite: Suite, assignments: Sequence[str]) -> dict:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m experiments.benchmark", description=str(__doc__).splitlines()[0], allow_abbrev=False,
-        epilog="Flags of experiments.sweep are taken too: --jobs, --population, --launcher, --retry-failed, ...",
-    )  # fmt: skip
+        prog="python -m experiments.benchmark", description=str(__doc__).splitlines()[0], allow_abbrev=False
+    )
     parser.add_argument("suite", help=f"one of {', '.join(suites.names())}")
     parser.add_argument("--workdir", help="folder for the runs and the results (default: runs/<suite>)")
     parser.add_argument("--families", help="those that take part, such as vit,perceiver (default: all)")
@@ -153,6 +154,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--examples", type=int, help="seen by each final run, for a shorter benchmark by other rules")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="set a field of all runs")
     parser.add_argument("--merge", nargs="+", metavar="WORKDIR", help="run nothing: merge the results of these folders")
+    Options.add_flags(parser)
     return parser
 
 

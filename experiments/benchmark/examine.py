@@ -31,6 +31,7 @@ from train import Run
 from training.checkpoints import Checkpoints
 from training.compilation import use_compilation_cache
 from training.loop import evaluate
+from training.noise import silence_failed_writes
 from training.step import make_evaluation_step
 from training.workdir import read_config
 
@@ -75,6 +76,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m experiments.benchmark.examine", description=description)
     parser.add_argument("workdir", help="folder of the benchmark")
     args = parser.parse_args(arguments)
+    silence_failed_writes()
     use_compilation_cache()
     examine(args.workdir)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from experiments.benchmark.suite import CURVE_POINTS, Suite, config_path, schedule
 from experiments.sweep import trials as states
-from experiments.sweep.outcomes import find
+from experiments.sweep.outcomes import read_outcomes
 
 TUNING_SEED = 0  # the final runs have the seeds from 1 on
 
@@ -69,7 +69,7 @@ def choose(plan: Plan) -> dict[str, dict]:
         part = plan.suite.family(family)
         outcomes = [
             outcome
-            for outcome in find(plan.workdir / "tuning", f"{plan.validation}/{plan.suite.metric_of(family)}")
+            for outcome in read_outcomes(plan.workdir / "tuning", f"{plan.validation}/{plan.suite.metric_of(family)}")
             if outcome.labels.get("family") == family
         ]
         scores = [(o, o.curve[-1][1] * part.factor) for o in outcomes if o.state == states.DONE and o.curve]

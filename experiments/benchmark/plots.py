@@ -42,7 +42,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class _Shown:
+class _View:
     """What the figures show: the families that are done, with their rows of the table and their styles."""
 
     scores: Scores
@@ -59,7 +59,7 @@ class _Plot:
     name: str
     title: str
     caption: str
-    draw: Callable[[Axes, _Shown], None]
+    draw: Callable[[Axes, _View], None]
     label: str = ""  # of the x axis
 
 
@@ -68,12 +68,12 @@ def draw(scores: Scores, workdir: Path) -> list[Picture]:
     rows = [row for row in tables.rows(scores) if row.score is not None]
     styles = {name: {"color": SHADES[i % len(SHADES)], "marker": MARKERS[i % len(MARKERS)]}
               for i, name in enumerate(scores.families)}  # fmt: skip
-    shown = _Shown(scores, rows, styles)
-    return [_save(plot, shown, workdir) for plot in _plots(shown)] if rows else []
+    view = _View(scores, rows, styles)
+    return [_save(plot, view, workdir) for plot in _plots(view)] if rows else []
 
 
-def _plots(shown: _Shown) -> list[_Plot]:
-    rules, score = shown.rules, shown.rules.score.capitalize()
+def _plots(view: _View) -> list[_Plot]:
+    rules, score = view.rules, view.rules.score.capitalize()
     plots = [
         _Plot(
             "seeds", "Every seed",
@@ -82,12 +82,12 @@ def _plots(shown: _Shown) -> list[_Plot]:
         _Plot(
             "flops", f"{score} against training FLOPs",
             "FLOPs of the final run: those of an example times the number of examples.",
-            lambda axes, shown: _against(axes, shown, lambda row: row.train_flops * rules.examples), "training FLOPs",
+            lambda axes, view: _against(axes, view, lambda row: row.train_flops * rules.examples), "training FLOPs",
         ),
         _Plot(
             "time", f"{score} against training time",
             "Seconds of the final run at the measured speed, on the machine named below.",
-            lambda axes, shown: _against(axes, shown, lambda row: rules.examples / row.train_speed),
+            lambda axes, view: _against(axes, view, lambda row: rules.examples / row.train_speed),
             "training time, s",
         ),
         _Plot(
@@ -99,7 +99,7 @@ def _plots(shown: _Shown) -> list[_Plot]:
             "On validation data: the mean over seeds, and a band from the lowest to the highest.", _curves,
         ),
     ]  # fmt: skip
-    families = [shown.scores.participants[row.family] for row in shown.rows]
+    families = [view.scores.participants[row.family] for row in view.rows]
     if any(run.score is not None for family in families for run in family.tuning.tried):
         plots.append(_Plot(
             "tuning", "Tuning",
@@ -121,17 +121,17 @@ def _plots(shown: _Shown) -> list[_Plot]:
     return plots
 
 
-def _save(plot: _Plot, shown: _Shown, workdir: Path) -> Picture:
+def _save(plot: _Plot, view: _View, workdir: Path) -> Picture:
     theme: Any = THEMES[""] | {"font.size": 13, "axes.labelsize": 13}
     with matplotlib.rc_context(theme):
         figure = Figure(figsize=SIZE, layout="constrained")
         axes = figure.add_subplot()
-        plot.draw(axes, shown)
+        plot.draw(axes, view)
         if plot.label:
             axes.set_xlabel(plot.label)
         if plot.name != "seeds":
-            axes.set_ylabel(shown.rules.score)
-            axes.yaxis.set_major_formatter(_score_format(shown.rules))
+            axes.set_ylabel(view.rules.score)
+            axes.yaxis.set_major_formatter(_score_format(view.rules))
             figure.legend(loc="outside right upper", fontsize=11)
             grid(axes, "y")
         path = workdir / f"{plot.name}.svg"
@@ -141,52 +141,52 @@ def _save(plot: _Plot, shown: _Shown, workdir: Path) -> Picture:
     return Picture(plot.title, plot.caption, path)
 
 
-def _seeds(axes: Axes, shown: _Shown) -> None:
-    for place, row in enumerate(shown.rows):
-        scores = sorted(run.score for run in shown.scores.participants[row.family].runs)
+def _seeds(axes: Axes, view: _View) -> None:
+    for place, row in enumerate(view.rows):
+        scores = sorted(run.score for run in view.scores.participants[row.family].runs)
         # Equal scores are drawn above one another, so that every seed is visible.
         heights = [0.15 * (scores[:at].count(score) - (scores.count(score) - 1) / 2) for at, score in enumerate(scores)]
-        colour = shown.styles[row.family]["color"]
+        colour = view.styles[row.family]["color"]
         axes.plot(_interval(row), [place, place], color=colour, linewidth=5, alpha=0.35)
         points = [place + height for height in heights]
         axes.plot(scores, points, "o", color=colour, markersize=7, markeredgecolor="white")
         axes.plot([_score(row)], [place], "|", color=ink(), markersize=18, markeredgewidth=2)
-    ranks = [f"{row.rank}  " if row.rank else "" for row in shown.rows]
-    axes.set_yticks(range(len(shown.rows)), [rank + row.family for rank, row in zip(ranks, shown.rows)])
+    ranks = [f"{row.rank}  " if row.rank else "" for row in view.rows]
+    axes.set_yticks(range(len(view.rows)), [rank + row.family for rank, row in zip(ranks, view.rows)])
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel(f"{shown.rules.score}, test split (number before the name: rank)")
-    axes.xaxis.set_major_formatter(_score_format(shown.rules))
+    axes.set_xlabel(f"{view.rules.score}, test split (number before the name: rank)")
+    axes.xaxis.set_major_formatter(_score_format(view.rules))
     grid(axes, "x")
 
 
-def _against(axes: Axes, shown: _Shown, cost: Callable[[Any], float]) -> None:
+def _against(axes: Axes, view: _View, cost: Callable[[Any], float]) -> None:
     """The score of each family against a cost that is computed from its row."""
-    for row in shown.rows:
+    for row in view.rows:
         score, (low, high) = _score(row), _interval(row)
-        style = shown.styles[row.family]
+        style = view.styles[row.family]
         errors = [[score - low], [high - score]]
         axes.errorbar(cost(row), score, errors, fmt="none", ecolor=style["color"], capsize=3, linewidth=1.6)
         axes.plot(cost(row), score, **style, linestyle="none", markersize=9, label=row.family)
     _logarithmic(axes)
 
 
-def _parameters(axes: Axes, shown: _Shown) -> None:
-    _against(axes, shown, lambda row: row.parameters)
-    budget, tolerance = shown.rules.budget, shown.rules.tolerance
+def _parameters(axes: Axes, view: _View) -> None:
+    _against(axes, view, lambda row: row.parameters)
+    budget, tolerance = view.rules.budget, view.rules.tolerance
     axes.axvspan(budget * (1 - tolerance), budget * (1 + tolerance), color="#808080", alpha=0.12, linewidth=0)
     axes.set_xscale("linear")
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
 
 
-def _curves(axes: Axes, shown: _Shown) -> None:
-    target, visible = shown.rules.target, []
-    for row in shown.rows:
-        curves = [run.curve for run in shown.scores.participants[row.family].runs]
+def _curves(axes: Axes, view: _View) -> None:
+    target, visible = view.rules.target, []
+    for row in view.rows:
+        curves = [run.curve for run in view.scores.participants[row.family].runs]
         examples = [at for at, _ in min(curves, key=len)]
         values = np.array([[score for _, score in curve[: len(examples)]] for curve in curves])
-        means, style = values.mean(0), shown.styles[row.family]
+        means, style = values.mean(0), view.styles[row.family]
         axes.fill_between(
             examples, values.min(0), values.max(0), color=style["color"], alpha=0.1, linewidth=0, zorder=1
         )
@@ -199,10 +199,10 @@ def _curves(axes: Axes, shown: _Shown) -> None:
     _limit(axes, [*visible, target])
 
 
-def _tuning(axes: Axes, shown: _Shown) -> None:
-    sign, visible = shown.rules.sign, []
-    for row in shown.rows:
-        family, style = shown.scores.participants[row.family], shown.styles[row.family]
+def _tuning(axes: Axes, view: _View) -> None:
+    sign, visible = view.rules.sign, []
+    for row in view.rows:
+        family, style = view.scores.participants[row.family], view.styles[row.family]
         scores_at: dict[float, list[float]] = {}
         for run in family.tuning.tried:
             if run.score is not None:
@@ -215,28 +215,28 @@ def _tuning(axes: Axes, shown: _Shown) -> None:
         axes.plot(chosen, best[chosen], "o", color=style["color"], fillstyle="none", markersize=15)
         visible += sorted(best.values(), key=lambda score: -sign * score)[: -(-len(best) // 2)]  # the better half
     axes.set_xscale("log")
-    axes.set_xticks(shown.rules.rates, [f"{rate:g}" for rate in shown.rules.rates])
+    axes.set_xticks(view.rules.rates, [f"{rate:g}" for rate in view.rules.rates])
     axes.xaxis.set_minor_formatter(NullFormatter())
     _limit(axes, visible)
 
 
-def _scaling(axes: Axes, shown: _Shown) -> None:
-    for row in shown.rows:
-        family = shown.scores.participants[row.family]
+def _scaling(axes: Axes, view: _View) -> None:
+    for row in view.rows:
+        family = view.scores.participants[row.family]
         runs: dict[float, list[FinalRun]] = {}
         for size in [family.runs, *family.sizes.values()]:
             runs[size[0].parameters] = size
-        _means(axes, runs, row.family, shown.styles[row.family])
+        _means(axes, runs, row.family, view.styles[row.family])
     _logarithmic(axes)
 
 
-def _difficulties(axes: Axes, shown: _Shown) -> None:
-    field, rules = shown.rules.by[0], shown.rules
-    tuned = shown.scores.protocol.overrides.get(field, rules.data[field.removeprefix("data.")])
-    for row in shown.rows:
-        family = shown.scores.participants[row.family]
+def _difficulties(axes: Axes, view: _View) -> None:
+    field, rules = view.rules.by[0], view.rules
+    tuned = view.scores.protocol.overrides.get(field, rules.data[field.removeprefix("data.")])
+    for row in view.rows:
+        family = view.scores.participants[row.family]
         runs = {float(variant.partition("=")[2]): listed for variant, listed in family.by.items()}
-        _means(axes, runs | {tuned: family.runs}, row.family, shown.styles[row.family])
+        _means(axes, runs | {tuned: family.runs}, row.family, view.styles[row.family])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
@@ -251,7 +251,7 @@ def _means(axes: Axes, runs: Mapping[float, Sequence[FinalRun]], family: str, st
 
 
 def _score(row: Row) -> float:
-    assert row.score is not None  # `draw` has left the other rows out
+    assert row.score is not None  # `draw` keeps only rows with a score
     return row.score
 
 

@@ -159,17 +159,17 @@ def test_a_mistake_of_the_user_is_one_line(arguments, words, tmp_path, capsys, m
     assert end.value.code == 1 and words in error and error.startswith("error: ") and error.count("\n") == 1
 
 
-def test_a_list_of_trials_is_a_sweep(tmp_path, monkeypatch, capsys):
+def test_a_list_of_trials_is_a_sweep(tmp_path, monkeypatch):
     """Each trial with a config of its own, as a worker of Slurm would run it too."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr("experiments.sweep.runner.command", stand_in.command)
     overrides = {"steps": 5, "data.evaluation": "test"}
-    listed = {f"a{seed}": {"config": "tests/tiny.py:vit", "overrides": {**overrides, "seed": seed}} for seed in (1, 2)}
+    trial = lambda seed: {"config": "tests/tiny.py:vit", "overrides": {**overrides, "seed": seed}}
+    trials = {f"a{seed}": trial(seed) for seed in (1, 2)}
     path = tmp_path / "list.json"
-    TrialList(str(path), "test/loss", "min", listed).write()
-    with pytest.raises(SystemExit) as end:
-        sweep.main([str(path), f"--workdir={tmp_path / 'runs'}", "--population=off"])
-    assert end.value.code == 0 and sorted(p.name for p in (tmp_path / "runs/trials").iterdir()) == ["a1", "a2"]
+    TrialList(str(path), "test/loss", "min", trials).write()
+    sweep.main([str(path), f"--workdir={tmp_path / 'runs'}", "--population=off"])
+    assert sorted(trial.name for trial in (tmp_path / "runs" / "trials").iterdir()) == ["a1", "a2"]
     path.write_text("{}")
     with pytest.raises(ValueError, match="expected a list of trials"):
         TrialList.read(path)
