@@ -1,21 +1,22 @@
-"""Do the configs still reach the numbers that they claim?
+"""Re-runs what configs claim, and compares the results with the claims.
 
 python -m experiments.claims [configs/vit.py ...] [--seeds=5] [--set steps=10]
 
-The docstring of a config holds one line for each of these (Needs may be absent, Reaches may come several times):
+The docstring of a config has one line of each of these kinds (Needs is optional, Reaches may occur several times):
 
   Command: python train.py --config=configs/vit.py --workdir=runs/vit
   Time:    25 s on 2 CPU cores
   Needs:   mnist, gpu
   Reaches: test/accuracy >= 0.98
 
-The command runs in a temporary workdir, and the metrics of its `summary.json` are compared with the claim. What needs
-a data set or a device that is not here is skipped, and so is what says "not measured" instead of a number. The exit
-code is 1 where a claim does not hold.
+The command runs in a temporary workdir, and the metrics in its `summary.json` are compared with the claims. A config
+is skipped if this machine lacks a data set or device that it needs, or if it says "not measured" instead of a number.
+The exit code is 1 if a claim does not hold.
 """
 
 import argparse
 import ast
+from collections.abc import Sequence
 from dataclasses import dataclass
 import json
 import operator
@@ -32,21 +33,24 @@ import jax
 from rich.console import Console
 from rich.table import Table
 
+from core.command import command
+from core.errors import UserError
+from core.files import ROOT
 from data.storage import MissingData, open_official
 
-ROOT = Path(__file__).resolve().parents[2]
 COMPARE = {">=": operator.ge, "<=": operator.le}
 
 
 @dataclass(frozen=True)
 class Goal:
-    """One line "Reaches:"."""
+    """One line "Reaches:": the value that a metric must reach, and from which side."""
 
     metric: str
     sign: str
     value: float
 
     def met_by(self, measured: float) -> bool:
+        """Returns whether a measured value reaches the goal; the value of the goal itself does."""
         return COMPARE[self.sign](measured, self.value)
 
     def __str__(self) -> str:
@@ -55,12 +59,14 @@ class Goal:
 
 @dataclass(frozen=True)
 class Claim:
-    """What the docstring of a config says.
+    """What the docstring of a config claims.
 
     Attributes:
-      command: its words, "python train.py --config=... --workdir=...".
-      time: such as "25 s on 2 CPU cores", or "not measured" and why.
-      needs: names of TFDS sets that must be on disk, paths (with a "/" in them), and "gpu" or "tpu".
+      config: path of the config file.
+      command: the words of "python train.py --config=... --workdir=...".
+      time: such as "25 s on 2 CPU cores", or "not measured" and the reason.
+      needs: names of TFDS sets that must be on disk, paths (they contain a "/"), and "gpu" or "tpu".
+      goals: the lines "Reaches:"; none if it says "not measured" there.
     """
 
     config: str
@@ -71,49 +77,57 @@ class Claim:
 
     @classmethod
     def read(cls, path: str | Path) -> "Claim":
-        """Raises ValueError that names the line of the docstring which is missing or not as expected."""
+        """Reads a config file. Raises UserError that names the line of the docstring that is missing or malformed."""
         lines: dict[str, list[str]] = {"Command": [], "Time": [], "Needs": [], "Reaches": []}
         for name, text in _LINE.findall(ast.get_docstring(ast.parse(Path(path).read_text())) or ""):
             lines[name].append(text.strip())
         for name, form in _FORMS.items():
             if not lines[name] or (name != "Reaches" and len(lines[name]) > 1):
-                raise ValueError(f"{path}: its docstring has {len(lines[name])} lines {name!r}, expected one: {form}")
+                raise UserError(f"{path}: its docstring has {len(lines[name])} lines {name!r}, expected one: {form}")
             for text in lines[name]:
                 if not re.fullmatch(_PATTERNS[name], text):
-                    raise ValueError(f"{path}: {name}: {text!r}, expected such as: {form}")
+                    raise UserError(f"{path}: {name}: {text!r}, expected a line like: {form}")
         needs = [need.strip() for text in lines["Needs"] for need in text.split(",")]
-        goals = [text.split() for text in lines["Reaches"] if not text.startswith("not measured")]
-        goals = [Goal(metric, sign, float(value)) for metric, sign, value in goals]
+        measured = [text.split() for text in lines["Reaches"] if not text.startswith("not measured")]
+        goals = [Goal(metric, sign, float(value)) for metric, sign, value in measured]
         return cls(str(path), shlex.split(lines["Command"][0]), lines["Time"][0], needs, goals)
 
     def missing(self) -> list[str]:
-        """What it needs and this machine does not have."""
-        return [need for need in self.needs if not _here(need)]
+        """Returns those of its needs that this machine does not have."""
+        return [need for need in self.needs if not _available(need)]
 
 
-def measure(claim: Claim, overrides: list[str]) -> tuple[dict[str, float], float]:
-    """The metrics and the wall-clock seconds of one run of the command, with config fields set such as "steps=10".
+def measure(claim: Claim, overrides: Sequence[str]) -> tuple[dict[str, float], float]:
+    """Returns the metrics and the wall-clock seconds of one run of the command.
 
-    Raises RuntimeError with the end of what the run printed, where it fails.
+    Args:
+      claim: what to run.
+      overrides: fields of the config to set, such as "steps=10".
+
+    Raises:
+      RuntimeError: the run failed; the message holds the end of what it printed.
     """
     with tempfile.TemporaryDirectory() as folder:
         words = [sys.executable if word == "python" else word for word in claim.command]
         words = [f"--workdir={folder}/run" if word.startswith("--workdir=") else word for word in words]
         words += [f"--config.{override}" for override in overrides]
         began = time.monotonic()
-        done = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        process = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         seconds = time.monotonic() - began
-        if done.returncode:
-            raise RuntimeError(f"exit code {done.returncode}\n{done.stdout.strip()[-1000:]}")
+        if process.returncode:
+            raise RuntimeError(f"exit code {process.returncode}\n{process.stdout.strip()[-1000:]}")
         return json.loads((Path(folder) / "run" / "summary.json").read_text())["metrics"], seconds
 
 
-def check(configs: list[str], *, seeds: int = 1, overrides: list[str] = ()) -> bool:
-    """Runs and prints all; whether every claim that could be tested holds. With several seeds the mean is judged."""
+def check(configs: Sequence[str], *, seeds: int = 1, overrides: Sequence[str] = ()) -> bool:
+    """Runs configs, prints a table, and returns whether every claim that could be tested holds.
+
+    With several seeds the mean over the seeds is compared with the claim.
+    """
     claims = [Claim.read(config) for config in configs]
     console = Console(highlight=False, markup=False)
     table = Table("config", "claimed", "measured", "time claimed", "time", "result", box=None)
-    holds = True
+    all_hold = True
     for claim in claims:
         if not claim.goals:
             table.add_row(claim.config, "not measured yet", "", claim.time, "", "skipped")
@@ -130,35 +144,34 @@ def check(configs: list[str], *, seeds: int = 1, overrides: list[str] = ()) -> b
         except RuntimeError as error:
             console.print(f"{claim.config}: {error}")
             table.add_row(claim.config, "runs", "", claim.time, "", "FAILED")
-            holds = False
+            all_hold = False
             continue
-        took = f"{mean(seconds for _, seconds in runs):.0f} s"
+        duration = f"{mean(seconds for _, seconds in runs):.0f} s"
         for goal in claim.goals:
-            values = [metrics.get(goal.metric) for metrics, _ in runs]
-            reported = None not in values  # null stands for NaN
-            met = reported and goal.met_by(mean(values))
-            holds &= met
-            shown = _spread(values) if reported else f"only {', '.join(sorted(runs[0][0]))}"
-            table.add_row(claim.config, str(goal), shown, claim.time, took, "passed" if met else "FAILED")
+            values = [value for metrics, _ in runs if (value := metrics.get(goal.metric)) is not None]
+            reported = len(values) == len(runs)  # null in the file stands for NaN
+            holds = reported and goal.met_by(mean(values))
+            all_hold &= holds
+            measured = _spread(values) if reported else f"not reported; reported: {', '.join(sorted(runs[0][0]))}"
+            table.add_row(claim.config, str(goal), measured, claim.time, duration, "passed" if holds else "FAILED")
     console.print(table)
-    return holds
+    return all_hold
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.claims", description=__doc__.splitlines()[0])
+@command
+def main(arguments: list[str]) -> int:
+    """Runs the command line; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.claims", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("configs", nargs="*", help="config files (default: all in configs/)")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each config, with seeds 0, 1, ...")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="set a field of the configs")
-    given = parser.parse_args(arguments)
-    configs = given.configs or [str(path.relative_to(ROOT)) for path in sorted((ROOT / "configs").glob("*.py"))]
-    try:
-        if given.seeds < 1:
-            raise ValueError(f"--seeds={given.seeds}: expected at least 1")
-        sys.exit(0 if check(configs, seeds=given.seeds, overrides=given.set) else 1)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    args = parser.parse_args(arguments)
+    if args.seeds < 1:
+        raise UserError(f"--seeds={args.seeds}: expected at least 1")
+    if absent := [config for config in args.configs if not Path(config).is_file()]:
+        raise UserError(f"there is no config file {absent[0]}: expected a path such as configs/vit.py")
+    configs = args.configs or [str(path.relative_to(ROOT)) for path in sorted((ROOT / "configs").glob("*.py"))]
+    return 0 if check(configs, seeds=args.seeds, overrides=args.set) else 1
 
 
 _LINE = re.compile(r"^(Command|Time|Needs|Reaches):(.*)$", re.MULTILINE)
@@ -174,7 +187,7 @@ _PATTERNS = {
 }
 
 
-def _here(need: str) -> bool:
+def _available(need: str) -> bool:
     if need in ("gpu", "tpu"):
         return jax.default_backend() == need
     if "/" in need:

@@ -1,10 +1,10 @@
-"""How long things take: the input, the start, the attention, the runner of sweeps, a population.
+"""Measures how fast things are: data pipeline, start, attention, the runner of sweeps, populations.
 
-python -m experiments.speed input [configs/vit.py ...]   batches a second that the data gives and the step takes
-python -m experiments.speed start [configs/vit.py ...]   seconds from command to first step, compiled before or not
-python -m experiments.speed attention                    ours against the stock one, forward and backward
-python -m experiments.speed sweep                        what the runner of a sweep takes, and how soon it starts one
-python -m experiments.speed population [--steps=3000 --members=16 --alone=3]   runs as one program against one by one
+python -m experiments.speed input [configs/vit.py ...]   the data pipeline against the train step, batches a second
+python -m experiments.speed start [configs/vit.py ...]   seconds from command to first step, first and second start
+python -m experiments.speed attention                    our attention against jax.nn's, forward and backward
+python -m experiments.speed sweep                        CPU time of the runner of a sweep, and its delay between trials
+python -m experiments.speed population [--steps=3000 --members=16 --alone=3]   runs as one program, and one by one
 """
 
 import argparse
@@ -27,10 +27,13 @@ import jax.numpy as jnp
 from rich.console import Console
 from rich.table import Table
 
+from core.command import command
+from core.errors import UserError
+from core.files import ROOT
 from data.pipeline import train_batches
 from data.storage import MissingData
 from experiments.measure.claims import Claim
-from experiments.measure.race import measure_population
+from experiments.measure.population_speed import measure_population
 from experiments.sweep import runner
 from experiments.sweep.board import Board
 from experiments.sweep.sweep_file import Sweep
@@ -39,35 +42,33 @@ from models.attention import attend
 from train import Run
 from training.step import make_train_step
 
-ROOT = Path(__file__).resolve().parents[2]
-
-# (B, T, H, K, causal): nanoGPT's GPU recipe on a small batch, its CPU recipe, vision transformers on digits and MNIST.
+# (B, T, H, K, causal): nanoGPT's GPU recipe with a small batch, its CPU recipe, ViTs on digits and on MNIST.
 SIZES = ((16, 256, 6, 64, True), (12, 64, 4, 32, True), (64, 4, 4, 16, False), (64, 49, 4, 16, False))
 
 
 def measure_input(configs: list[str], *, seconds: float = 3.0) -> None:
-    """Prints batches a second of the pipeline alone, steps a second of the compiled step alone, and their ratio.
+    """Prints batches a second of the data pipeline alone, steps a second of the compiled step alone, and their ratio.
 
-    One device; each side runs `seconds`, after a warm-up. The target is a ratio of 5.
+    On one device; each is measured for `seconds` after a warm-up. The target is a ratio of at least 5.
     """
     table = _table("config", "batches/s", "steps/s", "ratio", "at least 5")
     for config in configs:
         try:
-            given, taken = _rates(config, seconds)
+            batches, steps = _rates(config, seconds)
         except MissingData as error:
             table.add_row(Path(config).name, "", "", "", f"skipped: {str(error).split('. ')[0]}")
         else:
-            ratio = given / taken
+            ratio = batches / steps
             enough = "yes" if ratio >= 5 else "NO"
-            table.add_row(Path(config).name, f"{given:,.0f}", f"{taken:,.1f}", f"{ratio:.1f}", enough)
+            table.add_row(Path(config).name, f"{batches:,.0f}", f"{steps:,.1f}", f"{ratio:.1f}", enough)
     _show(table)
 
 
 def measure_start(configs: list[str], *, repeats: int = 3) -> None:
-    """Prints the seconds from the command to the end of the first step: nothing compiled before, then compiled.
+    """Prints the seconds from the command to the end of the first step, without and with a cache of compiled programs.
 
-    The second number is the median of `repeats` starts. Compiled programs go to a temporary folder; data that is
-    prepared on first use is best prepared before.
+    The second number is the median of `repeats` starts. Compiled programs go to a temporary folder. Data that is
+    prepared on first use should be there already: its preparation would be counted.
     """
     table = _table("config", "first start", "second start")
     with tempfile.TemporaryDirectory() as folder:
@@ -80,7 +81,7 @@ def measure_start(configs: list[str], *, repeats: int = 3) -> None:
 
 
 def measure_attention(sizes: tuple = SIZES, *, repeats: int = 30) -> None:
-    """Prints medians of forward and backward, and of the ratios of neighbours: the two run in turns."""
+    """Prints median times of forward plus backward. The two run alternately; the ratio is the median of the pairs."""
     table = _table("B x T x H x K", "causal", "ours", "stock", "stock / ours")
     for B, T, H, K, causal in sizes:
         inputs = [jax.random.normal(key, (B, T, H, K)) for key in jax.random.split(jax.random.key(0), 4)]
@@ -94,60 +95,63 @@ def measure_attention(sizes: tuple = SIZES, *, repeats: int = 30) -> None:
 
 
 def measure_sweep(*, trials: int = 200, jobs: int = 2, seconds: float = 1.0) -> None:
-    """Prints what the runner costs for trials that do nothing for `seconds`, and the delay from an end to a start.
+    """Prints the CPU time of the runner for trials that sleep for `seconds`, and its delay between two trials.
 
-    A delay is counted between what the trials themselves note, so the start of a process is part of it. The targets
-    are 5 % of one core, and 0.2 s.
+    The trials note their own start and end; the delay, from the end of one to the start of the next, includes the start
+    of a process. The targets are below 5 % of one core, and below 0.2 s.
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "file.py"
         file.write_text(_SWEEP.format(rates=[1e-3 * (1 + i) for i in range(trials)]))
         sweep = Sweep.read(file)
         began = time.perf_counter()
-        todo = sweep.trials(folder)
-        check_trials(todo, sweep.metric)
-        checked = time.perf_counter() - began
+        pending = sweep.trials(folder)
+        check_trials(pending, sweep.metric)
+        check_seconds = time.perf_counter() - began
         with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
             board = Board(metric=sweep.metric, better=sweep.better, total=trials, before=0, jobs=jobs)
             wall, used = time.perf_counter(), time.process_time()
             with board:
-                found = runner.run(
-                    runner.Groups([[trial] for trial in todo]), board, places=[{}] * jobs,
+                states = runner.run(
+                    runner.Groups([[trial] for trial in pending]), board, places=[{}] * jobs,
                     command=lambda group: ["/bin/sh", "-c", _TRIAL, str(group[0].folder), str(seconds)],
                 )  # fmt: skip
             wall, used = time.perf_counter() - wall, time.process_time() - used
-        if set(found.values()) != {"done"}:
-            raise RuntimeError(f"{next(trial for trial in found if found[trial] != 'done').reason()}")
-        noted = [list(map(float, (trial.folder / "log.txt").read_text().split())) for trial in todo]
-    starts, ends = (sorted(times) for times in zip(*noted))
+        if set(states.values()) != {"done"}:
+            raise RuntimeError(next(trial for trial in states if states[trial] != "done").reason())
+        times = [list(map(float, (trial.folder / "log.txt").read_text().split())) for trial in pending]
+    starts, ends = (sorted(column) for column in zip(*times))
     delays = [start - end for start, end in zip(starts[jobs:], ends)]
     table = _table("trials", "check", "runner", "below 5 %", "delay", "longest", "below 0.2 s")
     table.add_row(
-        str(trials), f"{checked:.1f} s", f"{used / wall:.1%}",
+        str(trials), f"{check_seconds:.1f} s", f"{used / wall:.1%}",
         "yes" if used / wall < 0.05 else "NO", f"{median(delays):.3f} s", f"{max(delays):.3f} s",
         "yes" if median(delays) < 0.2 else "NO",
     )  # fmt: skip
     _show(table)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.speed", description=__doc__.splitlines()[0])
+@command
+def main(arguments: list[str]) -> None:
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.speed", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", choices=["input", "start", "attention", "sweep", "population"])
-    parser.add_argument("configs", nargs="*", help="config files (default: those in configs/ that can run here)")
-    parser.add_argument("--steps", type=int, default=3000, help="population: of each run (default %(default)s)")
-    parser.add_argument("--members", type=int, default=16, help="population: runs (default %(default)s)")
-    parser.add_argument("--alone", type=int, default=3, help="population: of them one by one (default %(default)s)")
-    given = parser.parse_args(arguments)
-    if given.what == "attention":
+    parser.add_argument("configs", nargs="*", help="config files (default: all in configs/ that this machine can run)")
+    parser.add_argument("--steps", type=int, default=3000, help="population: steps of each run (default %(default)s)")
+    parser.add_argument("--members", type=int, default=16, help="population: number of runs (default %(default)s)")
+    parser.add_argument("--alone", type=int, default=3, help="population: single runs to measure (default %(default)s)")
+    args = parser.parse_args(arguments)
+    if absent := [config for config in args.configs if not Path(config).is_file()]:
+        raise UserError(f"there is no config file {absent[0]}: expected a path such as configs/vit.py")
+    if args.what == "attention":
         measure_attention()
-    elif given.what == "sweep":
+    elif args.what == "sweep":
         measure_sweep()
-    elif given.what == "population":
-        measure_population(steps=given.steps, members=given.members, alone=given.alone)
+    elif args.what == "population":
+        measure_population(steps=args.steps, members=args.members, alone=args.alone)
     else:
-        measure = {"input": measure_input, "start": measure_start}[given.what]
-        measure(given.configs or _runnable())
+        measure = {"input": measure_input, "start": measure_start}[args.what]
+        measure(args.configs or _runnable())
 
 
 _SWEEP = """
@@ -163,17 +167,17 @@ echo '{"steps": 1000000, "metrics": {}, "seconds": 1}' > "$0/summary.json"
 
 
 def _runnable() -> list[str]:
-    """The configs of which all that they need is here."""
-    found = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "configs").glob("*.py"))]
-    missing = {config: Claim.read(ROOT / config).missing() for config in found}
+    """The configs that this machine has everything for."""
+    configs = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "configs").glob("*.py"))]
+    missing = {config: Claim.read(ROOT / config).missing() for config in configs}
     for config, needs in missing.items():
         if needs:
             print(f"skipped {config}: no {', '.join(needs)}")
-    return [str(ROOT / config) for config in found if not missing[config]]
+    return [str(ROOT / config) for config in configs if not missing[config]]
 
 
 def _rates(config: str, seconds: float) -> tuple[float, float]:
-    """Batches a second of the pipeline, and steps a second on one batch."""
+    """Batches a second of the data pipeline, and steps a second on one batch."""
     this = Run.of(runpy.run_path(config)["get_config"]())
     fields = this.fields
     batches = train_batches(this.dataset.train, batch_size=fields.batch_size, seed=fields.seed)
@@ -191,24 +195,24 @@ def _rates(config: str, seconds: float) -> tuple[float, float]:
 
 
 def _rate(work: Callable, seconds: float) -> float:
-    """Calls a second, after a third of that time to warm up."""
+    """Calls a second, after a warm-up of a third of the time."""
     _calls_a_second(work, seconds / 3)
     return _calls_a_second(work, seconds)
 
 
 def _calls_a_second(work: Callable, seconds: float) -> float:
-    """Waits for a result only after the next call, as training does."""
-    calls, last = 0, work()
+    """Calls a second. Waits for a result only after the next call, as training does."""
+    calls, elapsed, last = 0, 0.0, work()
     began = time.perf_counter()
-    while (passed := time.perf_counter() - began) < seconds or not calls:
+    while (elapsed := time.perf_counter() - began) < seconds or not calls:
         last, previous = work(), last
         jax.block_until_ready(previous)
         calls += 1
-    return calls / passed
+    return calls / elapsed
 
 
 def _start(config: str, workdir: str, environment: dict) -> float:
-    """Seconds from the command to the first line of progress, which a step ends; then the run is killed."""
+    """Seconds from the command to the first line of progress, printed after one step; then the run is killed."""
     shutil.rmtree(workdir, ignore_errors=True)
     command = [sys.executable, str(ROOT / "train.py"), f"--config={config}", f"--workdir={workdir}"]
     began = time.perf_counter()
@@ -216,16 +220,17 @@ def _start(config: str, workdir: str, environment: dict) -> float:
         [*command, "--config.log_every=1"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env=environment,
     )  # fmt: skip
-    printed = []
+    lines = []
+    assert process.stdout is not None
     try:
         for line in process.stdout:
-            printed.append(line)
+            lines.append(line)
             if re.match(r"step +1/", line):
                 return time.perf_counter() - began
     finally:
         process.kill()
         process.wait()
-    raise RuntimeError(f"{config} did not come to its first step:\n{''.join(printed)}")
+    raise RuntimeError(f"{config} did not come to its first step:\n{''.join(lines)}")
 
 
 def _forward_backward(attention: Callable) -> Callable:

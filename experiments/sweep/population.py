@@ -27,8 +27,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from core.traced import traced_arguments
 from data.pipeline import evaluation_batches, population_batches
 from models.layers import Dropout
+from objectives import OBJECTIVES
 import train
 from train import Run, begin, errors_in_one_line
 from training.account import Account
@@ -43,18 +45,11 @@ from training.report import memory, start_report
 from training.step import make_evaluation_step, make_train_step
 
 # The fields that one program can have many numbers for. True: where the code asks whether it is 0, to leave a part out,
-# so that 0 is another program.
-TRACED = {
-    "seed": False,
-    "model.dropout": True,
-    "objective.beta": False,
-    "objective.free_bits": False,
-    "objective.label_smoothing": True,
-    "objective.rate": False,
-    "optimizer.clip": True,
-    "optimizer.learning_rate": False,
-    "optimizer.weight_decay": False,
-}
+# so that 0 is another program. Objectives and the optimizer mark theirs (`core.traced`).
+TRACED = {"seed": False, "model.dropout": True}
+for _section, _functions in {"objective": OBJECTIVES.values(), "optimizer": [make_optimizer]}.items():
+    for _function in _functions:
+        TRACED |= {f"{_section}.{name}": zero for name, zero in traced_arguments(_function).items()}
 FAILED = "failed.txt"
 
 

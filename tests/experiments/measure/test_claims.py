@@ -19,12 +19,12 @@ Reaches: test/loss <= 1.88
 '''
 TRAIN = """
 import json, pathlib, sys
-given = dict(word.removeprefix("--").split("=", 1) for word in sys.argv[1:])
-folder = pathlib.Path(given["workdir"])
-if given.get("config.steps") == "0":
+options = dict(word.removeprefix("--").split("=", 1) for word in sys.argv[1:])
+folder = pathlib.Path(options["workdir"])
+if options.get("config.steps") == "0":
     sys.exit("error: steps = 0")
 folder.mkdir()
-accuracy = 0.5 + 0.125 * int(given.get("config.seed", 1))
+accuracy = 0.5 + 0.125 * int(options.get("config.seed", 1))
 metrics = {"test/accuracy": accuracy, "train/loss": None}
 (folder / "summary.json").write_text(json.dumps({"metrics": metrics, "seconds": 1.0}))
 """
@@ -71,9 +71,9 @@ def test_a_time_may_be_unknown(tmp_path):
     "old, new, message",
     [
         ("Command:", "Run:", "0 lines 'Command'"),
-        ("1.5 min on 2 CPU cores", "a while", "'a while', expected such as: 25 s on"),
+        ("1.5 min on 2 CPU cores", "a while", "'a while', expected a line like: 25 s on"),
         ("Reaches: test/loss <= 1.88", "Time: 3 s on a GPU", "2 lines 'Time'"),
-        ("accuracy >= 0.98", "accuracy = 0.98", "'test/accuracy = 0.98', expected such as"),
+        ("accuracy >= 0.98", "accuracy = 0.98", "'test/accuracy = 0.98', expected a line like"),
         (" --workdir=runs/x", "", "'python train.py --config=configs/x.py --config"),
     ],
 )
@@ -107,7 +107,7 @@ def test_a_metric_that_is_not_reported_fails(config, metric):
     assert not check([config(f"{metric} <= 3")])
 
 
-def test_what_is_missing_is_named_and_skipped(config, monkeypatch, tmp_path, capsys):
+def test_a_config_whose_data_is_missing_is_skipped(config, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     assert check([config("test/accuracy >= 2", needs="Needs: mnist")])
     assert "skipped: no mnist" in capsys.readouterr().out
@@ -126,7 +126,12 @@ def test_fields_can_be_set(config):
     assert metrics["test/accuracy"] == 0.875 and 0 < seconds < 60
 
 
-def test_the_command_line_ends_with_0_where_all_holds(config):
-    with pytest.raises(SystemExit) as stop:
-        main([config("test/accuracy >= 0.1")])
-    assert stop.value.code == 0
+def test_the_command_line_succeeds_if_all_hold(config, capsys):
+    main([config("test/accuracy >= 0.1")])
+    assert "passed" in capsys.readouterr().out
+
+
+def test_a_config_that_does_not_exist_is_named(capsys):
+    with pytest.raises(SystemExit):
+        main(["configs/vti.py"])
+    assert "error: there is no config file configs/vti.py" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from experiments.measure import speed
-from experiments.measure.race import measure_population
+from experiments.measure.population_speed import measure_population
 from experiments.measure.speed import measure_attention, measure_input, measure_start, measure_sweep
 
 CONFIG = """
