@@ -36,7 +36,7 @@ def closure(*entries: str | Path) -> list[Path]:
       also with a choice behind it ("configs/gpt.py:small");
     - every file beside it that is named by a string, such as "report.html".
 
-    A name that is put together while the program runs cannot be seen: whoever uses one makes the file an entry.
+    A name that is computed while the program runs cannot be seen: whoever uses one gives that file as an entry too.
 
     Args:
       entries: files, by their path from the root of the project or an absolute one.
@@ -158,24 +158,24 @@ def _locate(root: str, name: str) -> tuple[list[str], bool]:
 
     A folder without `__init__.py` is a package too, which runs nothing.
     """
-    found, folders = [], [root]
+    paths, folders = [], [root]
     for part in name.split("."):
         for folder in folders:
             path = os.path.join(folder, part)
             if os.path.isfile(file := os.path.join(path, "__init__.py")):
-                found.append(file)
+                paths.append(file)
                 folders = [path, *_further_folders(path, file)]
                 break
             if os.path.isfile(file := f"{path}.py"):
-                found.append(file)
+                paths.append(file)
                 folders = []
                 break
             if os.path.isdir(path):
                 folders = [path]
                 break
         else:
-            return found, False
-    return found, True
+            return paths, False
+    return paths, True
 
 
 def _further_folders(package: str, file: str) -> list[str]:

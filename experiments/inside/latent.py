@@ -45,13 +45,13 @@ class Point:
       beta: as the run's objective counts it.
       about_input: the KL, an upper bound on I(x~; z).
       about_target: a lower bound on I(z; x).
-      known: the best possible values of both, if they are known.
+      best: the best possible values of both, where they are known.
     """
 
     beta: float
     about_input: float
     about_target: float
-    known: tuple[float, float] | None = None
+    best: tuple[float, float] | None = None
 
 
 def pictures(workdir: str, *, seed: int = 0, folder: str | Path | None = None) -> list[Path]:
@@ -126,8 +126,8 @@ def curve(workdir: str, *, betas: Sequence[float] | None = None) -> tuple[list[P
             raise UserError(f"beta {beta:g}: {error}") from error
         held_out = {name.rpartition("/")[2]: value for name, value in metrics.items() if not name.startswith("train/")}
         strength = beta if weighs_likelihood else 1 / beta
-        known = None if correlations is None else gaussian_bottleneck(correlations, strength)
-        points.append(Point(beta, held_out["kl"], held_out["information"], known))
+        best = None if correlations is None else gaussian_bottleneck(correlations, strength)
+        points.append(Point(beta, held_out["kl"], held_out["information"], best))
     path = Path(workdir) / "information.png"
     _information(points, correlations).savefig(path)
     return points, path
@@ -152,9 +152,9 @@ def main(arguments: list[str]) -> None:
         return
     points, path = curve(**options)
     for point in points:
-        known = "   known {:.3f} {:.3f}".format(*point.known) if point.known else ""
+        best = "   best possible {:.3f} {:.3f}".format(*point.best) if point.best else ""
         bounds = f"I(x~;z) <= {point.about_input:.3f}   I(z;x) >= {point.about_target:.3f}"
-        print(f"beta {point.beta:<8g} {bounds}{known}")
+        print(f"beta {point.beta:<8g} {bounds}{best}")
     print(path)
 
 

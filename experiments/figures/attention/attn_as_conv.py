@@ -65,7 +65,7 @@ def check(results: dict) -> list[Criterion]:
 def plot(figure: Figure, results: dict) -> None:
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.15])
     image = left.imshow(np.log10(np.maximum(results["plain"], 1e-17)), vmin=-16, vmax=1)
-    left.set(xticks=[], yticks=[], title=f"Heads against convolution (beta = {SHARP:g})")
+    left.set(xticks=[], yticks=[], title=f"Difference (beta = {SHARP:g})")
     figure.colorbar(image, ax=left, location="bottom", label="log10 of the difference", shrink=0.85)
     right.semilogy(results["sweep"], results["errors"], "C0o-")
     right.set(xlabel="sharpness of the heads, beta", ylabel="largest difference")

@@ -65,7 +65,7 @@ def plot(figure: Figure, results: dict) -> None:
         left.text(*np.median(points, axis=0), str(label), fontsize=22, weight="bold", color=ink(), ha="center",
                   va="center")  # fmt: skip
     accuracy = results["neighbours"][SHOWN]
-    left.set(title=f"Images ({100 * accuracy:.0f} % by neighbours)", xlabel="latent 1", ylabel="latent 2")
+    left.set(title=f"{100 * accuracy:.0f} % classified by neighbours", xlabel="latent 1", ylabel="latent 2")
     left.set_aspect("equal", adjustable="datalim")
     tiles(right, results["decoded"].reshape(SIDE, SIDE, 8, 8), cmap="gray", vmin=0, vmax=1)
     right.set_title("Decoded quantiles of the prior")

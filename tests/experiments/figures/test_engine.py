@@ -138,7 +138,7 @@ def test_the_list_says_the_state_of_each(tmp_path, monkeypatch, capsys):
     make(QUICK, tmp_path, seed=2)
     command.main([f"--folder={tmp_path}"])
     _, krr, quick = capsys.readouterr().out.splitlines()
-    assert krr.split()[:3] == ["krr", "not", "made"] and krr.endswith("answers seen.")
+    assert krr.split()[:3] == ["krr", "not", "made"] and krr.endswith("observed values.")
     assert quick.split()[:3] == [QUICK, "passed", "2"]
 
 

@@ -64,7 +64,7 @@ def test_a_curve_has_a_trained_run_for_each_beta(tmp_path, capsys):
     train.run(GAUSSIAN, tmp_path)
     latent.main(["curve", str(tmp_path), "--betas", "2", "20"])
     lines = capsys.readouterr().out.splitlines()
-    assert "known 0.725 0.484" in lines[-3] and "known 3.120 0.923" in lines[-2]
+    assert "best possible 0.725 0.484" in lines[-3] and "best possible 3.120 0.923" in lines[-2]
     assert drawn([tmp_path / "information.png"])
     for beta in ("2", "20"):
         trained = train.load(tmp_path / "betas" / beta)[1].config
@@ -79,7 +79,7 @@ def test_the_curve_of_the_gaussian_pair_is_the_known_one(tmp_path):
     points, _ = latent.curve(str(tmp_path))
     assert len(points) == len(latent.BETAS)
     for point in points:
-        assert (point.about_input, point.about_target) == pytest.approx(point.known, abs=0.1)
+        assert (point.about_input, point.about_target) == pytest.approx(point.best, abs=0.1)
 
 
 def test_what_cannot_be_drawn_is_one_line(tmp_path, capsys):
