@@ -1,4 +1,4 @@
-"""The shape of the project: imports point down, tests mirror the tree, links lead somewhere, the install stays light."""
+"""The shape of the project: imports point down, tests mirror the tree, links lead somewhere, the install is light."""
 
 import ast
 from pathlib import Path
@@ -89,7 +89,8 @@ def test_a_file_is_one_idea_long(path):
 def test_tests_mirror_the_tree():
     """Each folder of tests stands for a folder of code, or for train.py; each folder of code has tests."""
     code = {path.parent for path in FILES if path.parts[0] != "tests" and path.name != "train.py"} | {Path("train")}
-    tests = {path.parent.relative_to("tests") for path in FILES if path.parent != Path("tests") and path.match("test_*.py")}
+    tested = (path.parent for path in FILES if path.parts[0] == "tests" and path.name.startswith("test_"))
+    tests = {folder.relative_to("tests") for folder in tested} - {Path(".")}
     assert tests <= code
     # Declarations are tested by the engine that runs them, and the parts of models beside the models.
     declarations = {Path("experiments"), Path("experiments/sweeps"), Path("experiments/suites")}
