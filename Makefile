@@ -1,21 +1,33 @@
 # make train [CONFIG=configs/vit.py] [WORKDIR=runs/vit] [ARGS="--config.seed=1"]    trains; the same again continues
+# make compare [SUITE=digits] [ARGS="--seeds=10"]                                 the shared benchmark, and its report
+# make figures                                                                    the lecture figures, checked
+# make claims [CONFIGS="configs/vit.py"] [ARGS="--seeds=5"]                       trains again what the configs claim
+# make docs                                                                       the documentation, in docs/_build/html
+# make lint                                                                       style and types
 # make test                                                                       the fast tests
 # make test-slow                                                                  the long ones
 # make test-slurm                                                                 sweeps on a real Slurm, see slurm.sh beside its tests
 # make test-reference                                                             published models against the reference
-# make claims [CONFIGS="configs/vit.py"]                                          re-runs what the configs claim
-# make compare [SUITE=digits] [ARGS="--seeds=10"]                                 the shared benchmark, and its report
-# make figures                                                                    the figures of lectures, checked
+#
+# PYTHON=python3.12 names the Python that environments are made with.
 
 PYTHON ?= python3
 CONFIG ?= configs/vit.py
 SUITE ?= digits
 WORKDIR ?= runs/$(basename $(notdir $(CONFIG)))
 
-.PHONY: train test test-slow test-slurm test-reference claims figures compare
+.PHONY: train compare figures claims docs lint test test-slow test-slurm test-reference
 
 train: .venv/installed
 	.venv/bin/python train.py --config=$(CONFIG) --workdir=$(WORKDIR) $(ARGS)
+
+docs: .venv-docs/installed
+	.venv-docs/bin/python -m sphinx --quiet --fail-on-warning --keep-going docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+lint: .venv/installed
+	.venv/bin/ruff check .
+	.venv/bin/basedpyright --level error --pythonpath .venv/bin/python
 
 test: .venv/installed
 	.venv/bin/python -m pytest -n 2
@@ -34,7 +46,7 @@ test-reference: .venv/installed .venv-reference/installed
 	  .venv-reference/bin/python tests/models/reference.py check $$folder
 
 claims: .venv/installed
-	.venv/bin/python -m experiments.claims $(CONFIGS)
+	.venv/bin/python -m experiments.claims $(CONFIGS) $(ARGS)
 
 figures: .venv/installed
 	.venv/bin/python -m experiments.figures --all
@@ -43,13 +55,12 @@ compare: .venv/installed
 	.venv/bin/python -m experiments.benchmark $(SUITE) --workdir=runs/compare_$(SUITE) --jobs=2 $(ARGS)
 
 .venv/installed: requirements.txt requirements-dev.txt
+.venv-docs/installed: requirements-docs.txt
+.venv-reference/installed: requirements-reference.txt
+
+.venv/installed .venv-docs/installed .venv-reference/installed:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 	  "Lectern needs Python 3.11 or newer, and %s is %s: make PYTHON=python3.12 ..." % (sys.executable, sys.version.split()[0]))'
-	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
-	@touch $@
-
-.venv-reference/installed: requirements-reference.txt
-	$(PYTHON) -m venv .venv-reference
-	.venv-reference/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-reference.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(addprefix -r ,$^)
 	@touch $@

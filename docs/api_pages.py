@@ -33,7 +33,7 @@ def setup(app: Sphinx) -> dict:
 
 
 def include_from_root(app: Sphinx, page: str, source: list[str]) -> None:
-    """Puts a file of the project's root where a page says `{{ README.md }}`; its links are made to lead to the pages.
+    """Puts a file of the root where a page says `{{ README.md }}`, with links that lead to the pages.
 
     A link to a file that has no page becomes its label.
     """
@@ -198,13 +198,13 @@ def _declarations(folder: str, title: str, command: str) -> str:
 
 def _commands() -> str:
     """The docstring of each command, which is also the beginning of its `--help`."""
-    lines = ["# Commands", "", "`--help` prints the options of a command; `--traceback` shows where an error arose.", ""]
+    lines = ["# Commands", "", "`--help` prints the options of a command; `--traceback` shows where an error arose."]
     for path in [ROOT / "train.py", *sorted((ROOT / "experiments").rglob("*.py"))]:
         text = _docstring_of(path)
         if text and '__name__ == "__main__"' in path.read_text():
             name = path.parent.name if path.stem == "__main__" else path.stem
             name = "python train.py" if name == "train" else f"python -m experiments.{name}"
-            lines += [f"## {name}", "", "```text", text, "```", ""]
+            lines += ["", f"## {name}", "", "```text", text, "```"]
     return "\n".join(lines)
 
 

@@ -2,7 +2,7 @@
 
 The cases in tests/models/pretrained are written by tests/models/reference.py. Where LECTERN_REFERENCE names another
 folder of cases ("make test-reference") those are compared instead, what we save is left there for the reference, and
-the table in README.md is written.
+the table in docs/weights.md is written.
 """
 
 from collections import defaultdict
@@ -210,7 +210,7 @@ def test_what_is_saved_is_what_was_loaded(case, tmp_path):
 
 
 @pytest.mark.skipif(not LIVE, reason="it is written by make test-reference")
-def test_the_table_in_the_readme_is_written():
+def test_the_table_in_the_documentation_is_written():
     kinds = ["logits", "hidden states", "gradients", "training losses"]
     lines = [f"| reference | cases | {' | '.join(kinds)} |", "|---|---|" + "---|" * len(kinds)]
     for name in REFERENCES:
@@ -218,9 +218,9 @@ def test_the_table_in_the_readme_is_written():
         worst = {kind: max((case[kind] for case in measured if kind in case), default=None) for kind in kinds}
         cells = ["not compared" if value is None else f"{value:.1e}" for value in worst.values()]
         lines.append(f"| `{name}` | {len(measured)} | {' | '.join(cells)} |")
-    readme = Path(__file__).parents[2] / "README.md"
+    page = Path(__file__).parents[2] / "docs" / "weights.md"
     place = r"(?s)(<!-- make test-reference writes this -->\n).*?(<!-- end -->)"
     written = "".join(f"{line}\n" for line in lines)
-    text, count = re.subn(place, lambda match: match[1] + written + match[2], readme.read_text())
+    text, count = re.subn(place, lambda match: match[1] + written + match[2], page.read_text())
     assert count == 1
-    readme.write_text(text)
+    page.write_text(text)
