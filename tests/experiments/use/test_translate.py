@@ -86,8 +86,8 @@ def published(tmp_path):
     tokenizer.add_special_tokens(["<pad>", "</s>", "<unk>"])
     model = EncoderDecoder(
         source_vocab_size=7, vocab_size=7, source_context=5, context=5, width=8, depth=1, heads=2, norm="rms",
-        bias=False, scaled=False, positions="none", embedding_scale="out", epsilon=1e-6, activation="relu", relative_buckets=8,
-        rngs=nnx.Rngs(3),
+        bias=False, scaled=False, positions="none", embedding_scale="out", epsilon=1e-6, activation="relu",
+        relative_buckets=8, rngs=nnx.Rngs(3),
     )  # fmt: skip
     save(model, tmp_path / "t5")
     tokenizer.save(str(tmp_path / "t5" / "tokenizer.json"))
