@@ -55,7 +55,7 @@ class Variational(VariationalAutoencoder):
     def __init__(
         self, *, image_shape: ImageShape | None = None, vocab_size: int | None = None, context: int | None = None,
         latents: int, width: int, depth: int, encoder: str = "dense", decoder: str = "dense",
-        likelihood: str = "bernoulli", target_shape: ImageShape | None = None, classes: int | None = None,
+        likelihood: str = "bernoulli", target_shape: tuple[int, ...] | None = None, classes: int | None = None,
         variance: float | None = None, decoder_width: int | None = None, decoder_depth: int | None = None,
         patch: int | None = None, heads: int | None = None, dtype: str = "float32", rngs: nnx.Rngs,
         **transformer: Unpack[TransformerFields],

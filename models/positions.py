@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 import numpy as np
+from numpy.typing import DTypeLike
 
 from core.errors import UserError
 
@@ -137,7 +138,7 @@ def interpolate(table_TD: Float[Array, "old width"], old: Grid, new: Grid) -> Fl
 
 
 def sinusoids(
-    shape: Grid, width: int, *, longest: float = 10_000.0, dtype=np.float32
+    shape: Grid, width: int, *, longest: float = 10_000.0, dtype: DTypeLike = np.float32
 ) -> Float[np.ndarray, "positions width"]:
     """Returns sines and cosines of the positions on a grid, with wavelengths from 2 pi to 2 pi `longest`.
 
