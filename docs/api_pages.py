@@ -110,7 +110,7 @@ def _object(member: griffe.Object | griffe.Alias, fence: str = ":::::::") -> lis
     if isinstance(member, griffe.Class):
         kind, signature = "class", member.name + _parameters(member)
     elif isinstance(member, griffe.Function):
-        returns = f" -> {member.returns}" if member.returns else ""
+        returns = f" -> {_annotation(member.returns)}" if member.returns else ""
         kind, signature = "method" if inside else "function", member.name + _parameters(member) + returns
     else:
         kind, signature = "property" if "property" in member.labels else "attribute" if inside else "data", member.name
@@ -134,11 +134,22 @@ def _parameters(member: griffe.Class | griffe.Function) -> str:
         earlier = {other.kind for other in list(member.parameters)[:i]}
         if parameter.kind is kinds.keyword_only and not earlier & {kinds.keyword_only, kinds.var_positional}:
             parts.append("*")
-        text = f"{star}{parameter.name}" + (f": {parameter.annotation}" if parameter.annotation else "")
+        text = f"{star}{parameter.name}" + (f": {_annotation(parameter.annotation)}" if parameter.annotation else "")
         if parameter.default is not None and not star:
             text += f" = {parameter.default}" if parameter.annotation else f"={parameter.default}"
         parts.append(text)
     return f"({', '.join(parts)})"
+
+
+def _annotation(expression: str | griffe.Expr) -> str:
+    """An annotation with the full names of this project's types, which Sphinx links and shows by their last part."""
+    if isinstance(expression, str):
+        return expression
+    parts = []
+    for part in expression.iterate(flat=True):
+        path = part.canonical_path if isinstance(part, griffe.ExprName) else ""
+        parts.append(path if path.split(".")[0] in PACKAGES else str(part))
+    return "".join(parts)
 
 
 def _docstring(member: griffe.Object) -> list[str]:

@@ -16,6 +16,7 @@ html_title = "Lectern"
 html_show_sphinx = False
 html_copy_source = False
 python_maximum_signature_line_length = 100
+python_use_unqualified_type_names = True
 add_module_names = False
 toc_object_entries_show_parents = "hide"
 
