@@ -37,10 +37,5 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run_list(sweep: TrialList, args: argparse.Namespace, show: engine.Show | None = None) -> bool:
-    """The former way to run a sweep from Python, until the benchmark calls `engine.run`."""
-    return engine.run(sweep, Options.of(args, args.workdir), show)
-
-
 if __name__ == "__main__":
     main()

@@ -1,14 +1,13 @@
 """The outcomes of a sweep: what has become of each trial so far, read from the folders of the trials.
 
-The display of a running sweep (`display.py`), the command `experiments.results` and the plots show outcomes.
+`progress.py` follows one run while it trains, and `display.py` shows a sweep while it runs. The command
+`experiments.results` and the plots (`sweep_plots.py`) show outcomes, at any time.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -153,16 +152,3 @@ def _outcome(trial: Trial, metric: str) -> Outcome:
         trial.name, state, dict(trial.overrides), metrics, progress.values(metric), progress.step, seconds,
         reason[-1] if reason else "", trial.labels,
     )  # fmt: skip
-
-
-# ---- former names, until the benchmark no longer uses them ----------------------------------------------------------
-
-find = read_outcomes
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """As `core.files.replacing`, with a temporary path that keeps the suffix of `path`."""
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
-    yield temporary
-    temporary.replace(path)

@@ -17,10 +17,7 @@ from ml_collections import ConfigDict
 
 from core.errors import UserError
 from core.files import read_json, write_json, write_text
-from core.processes import with_parent
 from training.command_line import read_command_line
-
-tied = with_parent  # the former name
 
 DONE, FAILED, PRUNED, RUNNING, STOPPED, WAITING = "done", "failed", "pruned", "running", "stopped", "waiting"
 
