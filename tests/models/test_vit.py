@@ -58,7 +58,7 @@ def test_sinusoidal_positions_need_a_width_for_two_axes():
         ({"patch": 4}, "patch=4 must divide"),
         ({"pooling": "max"}, "'cls' or 'mean'"),
         ({"stem": "pool"}, "'patch' or 'convolution'"),
-        ({"stem": "convolution"}, "patch=5: a convolutional stem halves, so it needs 2, 4"),
+        ({"stem": "convolution"}, "halves the image, so it needs 2, 4"),
     ],
 )
 def test_bad_fields_are_named(wrong, words):
