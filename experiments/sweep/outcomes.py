@@ -1,6 +1,7 @@
 """The outcomes of a sweep: what has become of each trial so far, read from the folders of the trials.
 
-The display of a running sweep (`display.py`), the command `experiments.results` and the plots show outcomes.
+`progress.py` follows one run while it trains, and `display.py` shows a sweep while it runs. The command
+`experiments.results` and the plots (`sweep_plots.py`) show outcomes, at any time.
 """
 
 from collections.abc import Iterable, Mapping

@@ -2,7 +2,7 @@
 
 Command: python -m experiments.sweep experiments/sweeps/bottleneck_beta.py --workdir=runs/bottleneck_beta
 
-The known answer to the same question: `data.two_views.gaussian_bottleneck`.
+The exact answer: `data.two_views.gaussian_bottleneck`.
 """
 
 from experiments.sweep.space import repeat

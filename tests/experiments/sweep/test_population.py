@@ -125,7 +125,7 @@ def test_groups():
     assert {"seed", "optimizer.learning_rate"} < population.traced_fields()
 
 
-# ---- whole runs -----------------------------------------------------------------------------------------------------
+# ---- complete runs --------------------------------------------------------------------------------------------------
 
 BAD = 3
 MEMBERS = [
@@ -230,7 +230,7 @@ def test_runs_that_do_not_fit_into_memory_are_trained_in_parts(uninterrupted, tm
 
     def memory(devices):
         counts.append(devices)
-        return 0 if len(counts) % 3 == 1 else 2**40  # asked for 5, 3 and 2 runs
+        return 0 if len(counts) % 3 == 1 else 2**40  # for 5, 3 and 2 runs
 
     monkeypatch.setattr(population, "program_memory", memory)
     monkeypatch.setattr(population, "keep_memory", lambda keep=True: None)

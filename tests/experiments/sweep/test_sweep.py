@@ -135,12 +135,21 @@ def test_a_sweep_runs_from_python_with_keyword_arguments(file, tmp_path, capsys)
         Options(workdir=tmp_path, jobs=0)
 
 
-def test_a_traceback_can_be_asked_for(file):
+def test_with_traceback_an_error_of_the_sweep_is_raised_and_that_of_a_trial_is_logged_with_its_trace(file, monkeypatch):
     with pytest.raises(UserError, match="--only=none matches no trial"):
         run(file([0.1]), "--only=none", "--traceback")
+    code = "from core.command import command; from core.errors import UserError\n@command\ndef main(arguments): "
+    code += "raise UserError('the oven is cold')\nmain()"
+    monkeypatch.setattr(runner, "command", lambda trials: [sys.executable, "-c", code])
+    path, name = file([0.1]), "optimizer.learning_rate=0.1,seed="
+    failed = [path.parent / "runs" / "trials" / f"{name}{seed}" / "failed.txt" for seed in (0, 1)]
+    assert run(path, "--only", "seed=0") == 1
+    assert failed[0].read_text() == "exit code 1\nerror: the oven is cold\n"
+    assert run(path, "--only", "seed=1", "--traceback") == 1
+    assert "in main" in failed[1].read_text() and failed[1].read_text().endswith("UserError: the oven is cold\n")
 
 
-@pytest.mark.parametrize("flag", ["--only=none", "--jobs=0", "--workdir=/dev/null/x"])
+@pytest.mark.parametrize("flag", ["--only=none", "--jobs=0", "--workdir=/dev/null/x", "--workdir=README.md"])
 def test_a_mistake_is_one_line(file, flag, capsys):
     assert run(file([0.1]), flag) == 1
     assert capsys.readouterr().err.count("\n") == 1
@@ -253,21 +262,21 @@ def test_trials_that_differ_in_numbers_only_run_together(tmp_path, monkeypatch, 
 
 @pytest.mark.slow
 def test_a_sweep_of_runs_that_train(tmp_path, monkeypatch):
-    """Killed while it trains, it ends with the same parameters as runs that nothing disturbed."""
+    """A sweep that is killed while it trains ends with the same parameters as one that is not."""
     monkeypatch.chdir(ROOT)
     path = tmp_path / "file.py"
     path.write_text(FILE.replace("RATES", "[0.01]").replace("STEPS", "16"))
     command = [sys.executable, "-m", "experiments.sweep", str(path), "--jobs=2", "--population=off"]
-    subprocess.run([*command, f"--workdir={tmp_path / 'whole'}"], check=True)
-    process = subprocess.Popen([*command, f"--workdir={tmp_path / 'broken'}"])
-    until(lambda: list(tmp_path.glob("broken/trials/*/checkpoints/3")))
+    subprocess.run([*command, f"--workdir={tmp_path / 'undisturbed'}"], check=True)
+    process = subprocess.Popen([*command, f"--workdir={tmp_path / 'killed'}"])
+    until(lambda: list(tmp_path.glob("killed/trials/*/checkpoints/3")))
     process.kill()
     process.wait()
-    subprocess.run([*command, f"--workdir={tmp_path / 'broken'}"], check=True)
-    for folder in (tmp_path / "whole" / "trials").iterdir():
-        whole, broken = (json.loads((tmp_path / w / "trials" / folder.name / "summary.json").read_text())
-                         for w in ("whole", "broken"))  # fmt: skip
-        assert whole["state_digest"] == broken["state_digest"]
+    subprocess.run([*command, f"--workdir={tmp_path / 'killed'}"], check=True)
+    for folder in (tmp_path / "undisturbed" / "trials").iterdir():
+        one, other = (json.loads((tmp_path / workdir / "trials" / folder.name / "summary.json").read_text())
+                      for workdir in ("undisturbed", "killed"))  # fmt: skip
+        assert one["state_digest"] == other["state_digest"]
 
 
 def _users(folder: Path) -> set[int]:

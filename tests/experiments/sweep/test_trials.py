@@ -125,6 +125,6 @@ def test_the_state_of_a_trial_follows_from_its_folder(checked):
     assert trial.state() == "failed" and trial.reason() == "exit code 1\nwhy"
     trial.forget("failed")
     (trial.folder / "summary.json").write_text('{"steps": 9}')
-    assert trial.state() == "stopped"  # ten steps are asked for
+    assert trial.state() == "stopped"  # the sweep wants ten steps
     (trial.folder / "summary.json").write_text('{"steps": 10}')
     assert trial.state() == "done"
