@@ -223,7 +223,7 @@ def run(
                 looked = now
                 for job in running:
                     job.read()
-                    if reason := queue.watch(job):
+                    if not job.stopped and (reason := queue.watch(job)):
                         job.stop(pruned=reason)
                 display.update(running)
             time.sleep(0.02)
