@@ -75,7 +75,7 @@ def test_after_a_kill_of_the_command_nothing_is_submitted_or_trained_twice(start
 @pytest.mark.parametrize("how", [["scontrol", "requeue"], ["scancel", "--signal=USR2"]], ids=["preempted", "time"])
 def test_a_requeued_job_resumes_its_trial(start, tmp_path, how):
     process = start(1)
-    until(lambda: list(tmp_path.glob("runs/trials/*/checkpoints/3")), process)
+    until(lambda: list(tmp_path.glob("runs/trials/*/checkpoints/5")), process)
     (job,) = (tmp_path / "runs" / "slurm" / "jobs").read_text().split()
     subprocess.run([*how, job], check=True)
     assert "trials   1: 1 done" in finish(process)

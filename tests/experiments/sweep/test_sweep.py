@@ -269,7 +269,7 @@ def test_a_sweep_of_runs_that_train(tmp_path, monkeypatch):
     command = [sys.executable, "-m", "experiments.sweep", str(path), "--jobs=2", "--population=off"]
     subprocess.run([*command, f"--workdir={tmp_path / 'undisturbed'}"], check=True)
     process = subprocess.Popen([*command, f"--workdir={tmp_path / 'killed'}"])
-    until(lambda: list(tmp_path.glob("killed/trials/*/checkpoints/3")))
+    until(lambda: list(tmp_path.glob("killed/trials/*/checkpoints/5")))
     process.kill()
     process.wait()
     subprocess.run([*command, f"--workdir={tmp_path / 'killed'}"], check=True)
