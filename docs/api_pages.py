@@ -210,11 +210,15 @@ def _declarations(folder: str, title: str, command: str) -> str:
 def _commands() -> str:
     """The docstring of each command, which is also the beginning of its `--help`."""
     lines = ["# Commands", "", "`--help` prints the options of a command; `--traceback` shows where an error arose."]
+    wings = (ROOT / "experiments/__init__.py").read_text()  # those whose commands go by their short name
     for path in [ROOT / "train.py", *sorted((ROOT / "experiments").rglob("*.py"))]:
         text = _docstring_of(path)
         if text and '__name__ == "__main__"' in path.read_text():
-            name = path.parent.name if path.stem == "__main__" else path.stem
-            name = "python train.py" if name == "train" else f"python -m experiments.{name}"
+            if path.stem == "__main__":
+                name = path.parent.name
+            else:
+                name = path.stem if f'"{path.parent.name}"' in wings else f"{path.parent.name}.{path.stem}"
+            name = "python train.py" if path.stem == "train" else f"python -m experiments.{name}"
             lines += ["", f"## {name}", "", "```text", text, "```"]
     return "\n".join(lines)
 
