@@ -13,7 +13,7 @@ if __name__ == "__main__":
     gc.disable()  # Imports create 150,000 objects that stay. Searching them for garbage takes a third of their time ...
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 import json
@@ -85,9 +85,9 @@ class Run:
         make_dataset, data = resolve("data", fields.data, DATASETS)
         dataset = make_dataset(**data)
         decided = {"facts": dataset.facts, "source": fields.data["name"]}
-        model_class, model = resolve("model", fields.model, MODELS, given=["rngs"], **decided)
+        model_class, model = resolve("model", fields.model, MODELS, supplied=["rngs"], **decided)
         objective, settings = resolve("objective", fields.objective, OBJECTIVES, **decided)
-        optimizer_settings = complete("optimizer", fields.optimizer, make_optimizer, given=["steps"])
+        optimizer_settings = complete("optimizer", fields.optimizer, make_optimizer, supplied=["steps"])
         mesh = complete("mesh", fields.mesh, meshes.make_mesh)
         optimizer, learning_rate = make_optimizer(steps=fields.steps, **optimizer_settings)
         make_model = lambda rngs: model_class(**model, rngs=rngs)
@@ -126,7 +126,7 @@ def run(config: Mapping | ConfigDict, workdir: str | Path) -> dict:
       UserError: as `Run.of`, or the workdir cannot be used.
       NonFinite, Interrupted: as `training.loop.fit`.
     """
-    started = time.time()
+    start_time = time.time()
     use_compilation_cache()
     this = Run.of(config)
     fields, main, workdir = this.fields, jax.process_index() == 0, Path(workdir)
@@ -159,7 +159,7 @@ def run(config: Mapping | ConfigDict, workdir: str | Path) -> dict:
             evaluate=partial(evaluate, programs.evaluate, put, held_out), steps=fields.steps,
             eval_every=fields.eval_every, checkpoint_every=fields.checkpoint_every,
         )  # fmt: skip
-    summary = account.summarise(record, state, time.time() - started)
+    summary = account.summarise(record, state, time.time() - start_time)
     if main:
         summary_table(summary, workdir)
     return summary
@@ -184,10 +184,10 @@ def begin(
     state = create(jax.random.key(this.fields.seed))
     if source := this.fields.init_from:
         model = _initial_model(this, source)
-        state, taken, new = begin_with(state, split(model)[1])
-        if not taken:
+        state, reused, new = begin_with(state, split(model)[1])
+        if not reused:
             raise UserError(f"init_from = {source}: no parameter there has the path and shape of one of this model")
-        say(f"begins with {source}: {len(taken)} arrays; new: {', '.join(new) or 'none'}")
+        say(f"begins with {source}: {len(reused)} arrays; new: {', '.join(new) or 'none'}")
     return state, {"config": this.config, "best": None, "best_step": None, "results": {}}
 
 
@@ -221,7 +221,6 @@ def main(arguments: list[str]) -> None:
     run(options.config, options.workdir)
 
 
-errors_in_one_line = nullcontext  # for commands that are not yet decorated with `core.command.command`
 
 
 def _join(coordinator: str, processes: int | None, process: int | None) -> None:

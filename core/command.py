@@ -48,15 +48,15 @@ def command(main: Callable[[list[str]], int | None]) -> Callable[..., None]:
 
 
 @contextmanager
-def _traceback(wanted: bool) -> Iterator[None]:
+def _traceback(enabled: bool) -> Iterator[None]:
     """Sets LECTERN_TRACEBACK for a block."""
     before = os.environ.get(TRACEBACK)
-    if wanted:
+    if enabled:
         os.environ[TRACEBACK] = "1"
     try:
         yield
     finally:
-        if wanted and before is None:
+        if enabled and before is None:
             del os.environ[TRACEBACK]
 
 

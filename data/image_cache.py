@@ -47,8 +47,8 @@ def _read(folder: str, split: str, digest: str) -> np.ndarray:
         return _decode(builder, split)
     file = kept_root() / "decoded" / f"{builder.info.name}-{builder.info.version}-{split}-{digest[:16]}.npz"
     try:
-        with np.load(file) as kept:
-            return kept["rows"]
+        with np.load(file) as archive:
+            return archive["rows"]
     except _UNREADABLE:
         pass
     print(f"decoding {split} of {builder.info.name} (once)", flush=True)

@@ -66,8 +66,8 @@ def write_pages() -> None:
     tree = "\n".join(["commands", *contents, *PACKAGES])
     pages["index.md"] = f"# Reference\n\n```{{toctree}}\n:maxdepth: 1\n\n{tree}\n```\n"
     for package in PACKAGES:
-        loaded = griffe.load(package, search_paths=[ROOT], docstring_parser="google", allow_inspection=False)
-        pages |= _pages(loaded)
+        package_object = griffe.load(package, search_paths=[ROOT], docstring_parser="google", allow_inspection=False)
+        pages |= _pages(package_object)
     REFERENCE.mkdir(exist_ok=True)
     for path in REFERENCE.glob("*.md"):
         if path.name not in pages:
@@ -202,8 +202,8 @@ def _declarations(folder: str, title: str, command: str) -> str:
         if path.parent == ROOT / "experiments/figures" or path.stem == "__init__":
             continue  # the engine of the figures
         if text := _docstring_of(path):
-            shown = command.format(path=path.relative_to(ROOT).as_posix(), name=path.stem)
-            lines += [f"## {path.stem}", "", "```bash", shown, "```", "", "```text", text, "```", ""]
+            command_line = command.format(path=path.relative_to(ROOT).as_posix(), name=path.stem)
+            lines += [f"## {path.stem}", "", "```bash", command_line, "```", "", "```text", text, "```", ""]
     return "\n".join(lines)
 
 

@@ -240,8 +240,8 @@ class Attention(nnx.Module):
             cache = {"key": write(cache["key"], key_BSGK), "value": write(cache["value"], value_BSGK)}
             key_BSGK, value_BSGK = cache["key"], cache["value"]
             # Beyond a query's own position the cache is empty or holds the future: one mask hides both.
-            seen = up_to(start + jnp.arange(x_BTD.shape[1]), key_BSGK.shape[1])
-            mask, causal = seen if mask is None else mask & seen, False
+            visible = up_to(start + jnp.arange(x_BTD.shape[1]), key_BSGK.shape[1])
+            mask, causal = visible if mask is None else mask & visible, False
         mixed_BTHK = self._mix(query_BTHK, key_BSGK, value_BSGK, mask, causal, bias, key)
         y_BTD = self.out(mixed_BTHK.reshape(*x_BTD.shape[:-1], -1))
         return y_BTD if self.gate is None else jnp.tanh(self.gate[...]).astype(y_BTD.dtype) * y_BTD, cache

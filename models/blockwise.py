@@ -39,26 +39,27 @@ def _forward(causal, query_BTHK, key_BSHK, value_BSHK, mask):
     allowed = None if allowed is None else jnp.broadcast_to(allowed, (*allowed.shape[:2], T, S))
     weights, outs = [], []
     for start, stop in _row_blocks(causal, T):
-        seen = stop if causal else S
-        open_ = None if allowed is None else allowed[:, :, start:stop, :seen]
-        w = jnp.einsum("bhtk,bhsk->bhts", query[:, :, start:stop], key[:, :, :seen], preferred_element_type=jnp.float32)
+        visible = stop if causal else S
+        open_ = None if allowed is None else allowed[:, :, start:stop, :visible]
+        q, k = query[:, :, start:stop], key[:, :, :visible]
+        w = jnp.einsum("bhtk,bhsk->bhts", q, k, preferred_element_type=jnp.float32)
         w = jax.nn.softmax(w, where=None if open_ is None else jnp.broadcast_to(open_, w.shape)).astype(value.dtype)
         weights.append(w)
-        outs.append(jnp.einsum("bhts,bhsk->bhtk", w, value[:, :, :seen]))
+        outs.append(jnp.einsum("bhts,bhsk->bhtk", w, value[:, :, :visible]))
     return jnp.concatenate(outs, axis=2).swapaxes(1, 2), (query, key, value, weights)
 
 
-def _backward(causal, saved, gradient_BTHK):
-    query, key, value, weights = saved
+def _backward(causal, residuals, gradient_BTHK):
+    query, key, value, weights = residuals
     gradient = gradient_BTHK.swapaxes(1, 2)
     d_query, d_key, d_value = [], jnp.zeros_like(key), jnp.zeros_like(value)
     for (start, stop), w in zip(_row_blocks(causal, query.shape[2]), weights):
-        seen, g = w.shape[-1], gradient[:, :, start:stop]
-        d_value = d_value.at[:, :, :seen].add(jnp.einsum("bhts,bhtk->bhsk", w, g))
-        d_w = jnp.einsum("bhtk,bhsk->bhts", g, value[:, :, :seen])
+        visible, g = w.shape[-1], gradient[:, :, start:stop]
+        d_value = d_value.at[:, :, :visible].add(jnp.einsum("bhts,bhtk->bhsk", w, g))
+        d_w = jnp.einsum("bhtk,bhsk->bhts", g, value[:, :, :visible])
         d_scores = w * (d_w - (d_w * w).sum(-1, keepdims=True))
-        d_query.append(jnp.einsum("bhts,bhsk->bhtk", d_scores, key[:, :, :seen]))
-        d_key = d_key.at[:, :, :seen].add(jnp.einsum("bhts,bhtk->bhsk", d_scores, query[:, :, start:stop]))
+        d_query.append(jnp.einsum("bhts,bhsk->bhtk", d_scores, key[:, :, :visible]))
+        d_key = d_key.at[:, :, :visible].add(jnp.einsum("bhts,bhtk->bhsk", d_scores, query[:, :, start:stop]))
     d_query = jnp.concatenate(d_query, axis=2) * query.shape[-1] ** -0.5
     return d_query.swapaxes(1, 2), d_key.swapaxes(1, 2), d_value.swapaxes(1, 2), None
 

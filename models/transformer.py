@@ -107,10 +107,10 @@ class Block(nnx.Module):
         return source if self.source_norm is None else self.source_norm(source)
 
     def _residual(self, x: Hidden, norm, part: Callable, key: DropoutKey, keep: bool = True) -> Hidden:
-        kept = x if keep else 0
+        residual = x if keep else 0
         if self.pre:
-            return kept + self.dropout(part(norm(x)), key)
-        return norm(kept + self.dropout(part(x), key))
+            return residual + self.dropout(part(norm(x)), key)
+        return norm(residual + self.dropout(part(x), key))
 
 
 class Stack(nnx.Module):

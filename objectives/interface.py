@@ -30,6 +30,6 @@ def call(function: Callable, inputs: Mapping[str, Any], key: PRNGKeyArray | None
         signature.bind(**inputs, key=key)
     except TypeError as error:
         expected = ", ".join(repr(name) for name in signature.parameters if name != "key")
-        given = ", ".join(map(repr, inputs))
-        raise UserError(f"the inputs of the model are {expected}, but the data has {given}") from error
+        names = ", ".join(map(repr, inputs))
+        raise UserError(f"the inputs of the model are {expected}, but the data has {names}") from error
     return function(**inputs, key=key)

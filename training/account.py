@@ -45,13 +45,13 @@ class Account:
         self.summary: dict | None = files.read_json(summary) if complete else None
 
     def record(
-        self, about: dict, *, start: int, unit: str, split: str, learning_rate: Callable, shown: bool = True
+        self, about: dict, *, start: int, unit: str, split: str, learning_rate: Callable, display: bool = True
     ) -> Record:
         """Writes `config.json` and `environment.json`, opens the log at step `start`, and returns the run's record.
 
         Args:
           about: what the checkpoint that the run continues from says about itself; see `loop.Record`.
-          unit, shown: see `log.Log`.
+          unit, display: see `log.Log`.
           split, learning_rate: see `loop.Record`.
 
         Raises:
@@ -60,7 +60,7 @@ class Account:
         steps = self.fields.steps
         if start > steps:
             raise UserError(f"steps = {steps:,}, but the run in {self.workdir} is already at step {start:,}")
-        log = Log(self.workdir, steps=steps, unit=unit, start_step=start, enabled=self._main, shown=shown)
+        log = Log(self.workdir, steps=steps, unit=unit, start_step=start, enabled=self._main, display=display)
         self._stack.enter_context(closing(log))
         if self._main:
             files.write_json(self.workdir / "config.json", self.config)

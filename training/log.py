@@ -31,7 +31,7 @@ class Display:
         self._console = Console()
         self._bar = _bar(self._console) if self._console.is_terminal else None
         if self._bar:
-            self._task = self._bar.add_task("", total=steps, completed=start_step, shown="")
+            self._task = self._bar.add_task("", total=steps, completed=start_step, text="")
             self._bar.start()
 
     def step(self, step: int) -> None:
@@ -43,7 +43,7 @@ class Display:
         """Shows `text` and the remaining time, beside the bar or as a line."""
         text += f"  left {self._time_left(step, time.monotonic())}"
         if self._bar:
-            self._bar.update(self._task, shown=text)
+            self._bar.update(self._task, text=text)
         else:
             print(f"{self._position(step)}  {text}", flush=True)
 
@@ -85,12 +85,12 @@ class Log:
     Args:
       unit: what is counted per second, "examples" or "tokens".
       enabled: False shows and writes nothing, for all processes but the first.
-      shown: False writes everything but shows nothing.
+      display: False writes everything but shows nothing.
     """
 
     def __init__(
         self, workdir: str | Path, *, steps: int, unit: str = "examples", start_step: int = 0, enabled: bool = True,
-        shown: bool = True,
+        display: bool = True,
     ):  # fmt: skip
         self._enabled = enabled
         self._counted_since = time.monotonic()
@@ -100,13 +100,14 @@ class Log:
         workdir = Path(workdir)
         workdir.mkdir(parents=True, exist_ok=True)
         path = workdir / "metrics.jsonl"
-        kept = [(line, record) for line, record in _complete_lines(path) if start_step and record["step"] <= start_step]
-        files.write_text(path, "".join(line for line, _ in kept))
-        earlier = kept[-1][1]["time"] if kept else 0.0
-        self._began = time.monotonic() - earlier
+        lines = _complete_lines(path)
+        earlier_records = [(line, record) for line, record in lines if start_step and record["step"] <= start_step]
+        files.write_text(path, "".join(line for line, _ in earlier_records))
+        earlier_seconds = earlier_records[-1][1]["time"] if earlier_records else 0.0
+        self._began = time.monotonic() - earlier_seconds
         self._file = path.open("a")
         self._events = SummaryWriter(str(workdir / "tensorboard"), purge_step=start_step + 1 if start_step else 0)
-        self._display = Display(steps, start_step) if shown else None
+        self._display = Display(steps, start_step) if display else None
 
     def step(self, step: int) -> None:
         """Moves the bar on a terminal; called at every step."""
@@ -186,7 +187,7 @@ def read(path: str | Path) -> list[dict]:
 
 
 def _bar(console: Console) -> Progress:
-    columns = [BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.fields[shown]}", markup=False)]
+    columns = [BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.fields[text]}", markup=False)]
     return Progress(*columns, console=console, refresh_per_second=4)
 
 

@@ -178,7 +178,7 @@ def fit(
       NonFinite: the run diverged.
       Interrupted: SIGTERM or Ctrl-C; the step was finished and saved.
     """
-    done, pending = record.start, None
+    last_step, pending = record.start, None
 
     def fetch() -> None:
         nonlocal pending
@@ -187,27 +187,27 @@ def fit(
             record.train(number, jax.device_get(metrics), amount)
 
     with _Stop() as stop:
-        while done < steps:
+        while last_step < steps:
             batch = put(next(batches))
             state, metrics = step(state, batch)
-            done += 1
-            record.step(done)
+            last_step += 1
+            record.step(last_step)
             fetch()
-            pending = (done, metrics, batch["weights"].size)
-            stop_signal = stop.requested(done)
+            pending = (last_step, metrics, batch["weights"].size)
+            stop_signal = stop.requested(last_step)
             improved = False
-            if done % eval_every == 0 or done == steps:
+            if last_step % eval_every == 0 or last_step == steps:
                 fetch()
                 with record.pause():
                     means = evaluate(state.evaluated)
-                improved = record.evaluation(done, means)
-            due = bool(stop_signal) or done % checkpoint_every == 0 or done == steps
+                improved = record.evaluation(last_step, means)
+            due = bool(stop_signal) or last_step % checkpoint_every == 0 or last_step == steps
             if due or improved:
                 fetch()
-                record.save(done, state, batches.get_state(), improved=improved, due=due)
-            if stop_signal and done < steps:
+                record.save(last_step, state, batches.get_state(), improved=improved, due=due)
+            if stop_signal and last_step < steps:
                 record.wait()
-                raise Interrupted(done, 128 + stop_signal)
+                raise Interrupted(last_step, 128 + stop_signal)
     record.wait()
     return state
 

@@ -47,7 +47,6 @@ def program_memory(devices: int) -> int:
     return int(0.8 * _system_memory() * float(os.environ.get(SHARE, 1)) / devices)
 
 
-room = program_memory  # the former name
 
 
 def _system_memory() -> int:

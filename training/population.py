@@ -74,7 +74,6 @@ def member_setter(mesh: Mesh) -> Callable[[Any, int, Any], Any]:
     )  # fmt: skip
 
 
-together, taker, putter = for_all_members, member_getter, member_setter  # the former names
 
 
 def _first(members):

@@ -14,7 +14,7 @@ from core.errors import UserError
 
 
 def resolve(
-    section: str, settings: Mapping, table: Mapping[str, Callable], *, given: Iterable[str] = (),
+    section: str, settings: Mapping, table: Mapping[str, Callable], *, supplied: Iterable[str] = (),
     facts: Mapping = types.MappingProxyType({}), source: str = "",
 ) -> tuple[Callable, dict]:  # fmt: skip
     """Returns what a section names in `table`, and all arguments for it (see `complete`).
@@ -33,23 +33,23 @@ def resolve(
                 f"{section}.{name} = {value}, but the data ({source}) has {fact}: leave it out, or set that"
             )
         settings[name] = fact
-    return target, complete(section, settings, target, given=given)
+    return target, complete(section, settings, target, supplied=supplied)
 
 
-def complete(section: str, settings: Mapping, target: Callable, *, given: Iterable[str] = ()) -> dict:
+def complete(section: str, settings: Mapping, target: Callable, *, supplied: Iterable[str] = ()) -> dict:
     """Checks a section with `check_settings`, and returns it with the defaults filled in."""
-    check_settings(section, settings, target, given=given)
+    check_settings(section, settings, target, supplied=supplied)
     empty = inspect.Parameter.empty
-    defaults = {name: f.default for name, f in accepted(target).items() if f.default is not empty and name not in given}
-    return defaults | dict(settings)
+    fields = {name: field for name, field in accepted(target).items() if name not in supplied}
+    return {name: field.default for name, field in fields.items() if field.default is not empty} | dict(settings)
 
 
-def check_settings(section: str, settings: Mapping, target: Callable, *, given: Iterable[str] = ()) -> None:
+def check_settings(section: str, settings: Mapping, target: Callable, *, supplied: Iterable[str] = ()) -> None:
     """Raises UserError for a field that `target` does not take, takes with another type, or needs and does not get.
 
     `given` are arguments that come from elsewhere than the config.
     """
-    fields = {name: field for name, field in accepted(target).items() if name not in given}
+    fields = {name: field for name, field in accepted(target).items() if name not in supplied}
     for name, value in settings.items():
         if name not in fields:
             close = difflib.get_close_matches(name, fields, n=1)

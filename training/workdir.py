@@ -18,8 +18,7 @@ import jax
 
 from core import files
 from core.errors import UserError
-from core.files import ROOT as ROOT  # re-exported, as is write_json
-from core.files import write_json as write_json
+from core.files import ROOT
 
 
 def lock(workdir: str | Path) -> int:

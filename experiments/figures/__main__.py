@@ -28,6 +28,7 @@ from experiments.figures.engine import begin_process, caption, load, make, make_
 from experiments.figures.gallery import write_page
 from training.compilation import use_compilation_cache
 from training.loop import Interrupted
+from training.noise import silence_failed_writes
 
 
 @command
@@ -100,6 +101,7 @@ def _records(chosen: list[str], folder: str, seed: int, jobs: int) -> Iterator[t
     """The figures with their records, in the order in which they are ready."""
     jobs = min(jobs, len(chosen))
     if jobs <= 1:
+        silence_failed_writes()
         use_compilation_cache()
         for name in chosen:
             yield name, make(name, folder, seed)

@@ -33,6 +33,7 @@ from experiments.figures.style import draw
 from experiments.figures.trained import Trainer
 from training.compilation import use_compilation_cache
 from training.loop import Interrupted
+from training.noise import silence_failed_writes
 from training.workdir import environment
 
 FOLDER = Path(__file__).parent
@@ -185,6 +186,7 @@ def begin_process() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGUSR1, _lose_parent)
     processes.signal_when_parent_ends(signal.SIGUSR1)
+    silence_failed_writes()
     use_compilation_cache()
 
 

@@ -111,14 +111,14 @@ def _part(name: str, module: nnx.Module, path: tuple, shapes: Mapping[tuple, tup
 
 def _merged(parts: list[Part]) -> list[Part]:
     """The numbered parts of a list, where equal neighbours become one part with their count."""
-    merged = []
+    parts_shown = []
     for part in parts:
-        if merged and replace(merged[-1], name="", count=1) == replace(part, name=""):
-            merged[-1] = replace(merged[-1], count=merged[-1].count + 1)
+        if parts_shown and replace(parts_shown[-1], name="", count=1) == replace(part, name=""):
+            parts_shown[-1] = replace(parts_shown[-1], count=parts_shown[-1].count + 1)
         else:
-            merged.append(part)
+            parts_shown.append(part)
     last = lambda part: int(part.name) + part.count - 1
-    return [part if part.count == 1 else replace(part, name=f"{part.name} to {last(part)}") for part in merged]
+    return [part if part.count == 1 else replace(part, name=f"{part.name} to {last(part)}") for part in parts_shown]
 
 
 def _size(module: nnx.Module) -> int:

@@ -45,6 +45,7 @@ from training.compilation import use_compilation_cache
 from training.log import Display
 from training.loop import NonFinite, fit, means_over
 from training.memory import keep_memory, program_memory
+from training.noise import silence_failed_writes
 from training.optimizer import make_optimizer
 from training.population import Group, for_all_members, make_mesh, member_getter, member_setter, placement
 from training.population import stack as stack_members
@@ -126,6 +127,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("file", help="the trials, as JSON")
     trials = _read_file(parser.parse_args(arguments).file)
     # On a CPU, one device for each core: the steps of small networks keep only one core busy.
+    silence_failed_writes()
     jax.config.update("jax_num_cpu_devices", min(len(os.sched_getaffinity(0)), len(trials)))
     _print_summaries(trials, run(trials))
 
@@ -242,7 +244,7 @@ def _train(
     records = {
         i: accounts[i].record(
             members.about[i], start=members.start[i], unit=unit, split=run.dataset.evaluation_name,
-            learning_rate=runs[i].learning_rate, shown=False,
+            learning_rate=runs[i].learning_rate, display=False,
         )
         for i in active
     }  # fmt: skip

@@ -87,10 +87,10 @@ def count_tasks(ids: Sequence[str]) -> int:
     if not ids:
         return 0
     command = ["squeue", "--noheader", "--array", f"--jobs={','.join(ids)}", "--format=%T"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode and "Invalid job id" not in done.stderr:  # Slurm forgets jobs that ended long ago
-        raise UserError(f"squeue: {done.stderr.strip()}")
-    return len(done.stdout.split())
+    squeue = subprocess.run(command, capture_output=True, text=True)
+    if squeue.returncode and "Invalid job id" not in squeue.stderr:  # Slurm forgets jobs that ended long ago
+        raise UserError(f"squeue: {squeue.stderr.strip()}")
+    return len(squeue.stdout.split())
 
 
 def watch(trials: Callable[[], list[Trial]], total: int, ids: Sequence[str]) -> None:

@@ -84,11 +84,11 @@ def _curves(outcomes: Sequence[Outcome], fields: Sequence[str], metric: str, bet
     """The metric of every trial against steps, coloured by the first field of numbers. The best curve is thick."""
     figure = Figure(figsize=(8, 4.5), dpi=160, layout="constrained")
     axes = figure.add_subplot()
-    drawn = [(outcome, best) for outcome in outcomes if (best := outcome.best(better)) is not None]
-    numbers = [name for name in fields if all(_is_number(outcome.overrides.get(name)) for outcome, _ in drawn)]
+    scores = [(outcome, best) for outcome in outcomes if (best := outcome.best(better)) is not None]
+    numbers = [name for name in fields if all(_is_number(outcome.overrides.get(name)) for outcome, _ in scores)]
     colour_of = lambda outcome: COLOURS[0]
     if numbers:
-        values = [outcome.overrides[numbers[0]] for outcome, _ in drawn]
+        values = [outcome.overrides[numbers[0]] for outcome, _ in scores]
         norm = (LogNorm if _spans(values) else Normalize)(min(values), max(values))
         # The yellow end is left out, because it cannot be seen on white.
         colours = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0, 0.88, 256)))
@@ -100,8 +100,8 @@ def _curves(outcomes: Sequence[Outcome], fields: Sequence[str], metric: str, bet
         else:
             figure.colorbar(ScalarMappable(norm, colours), ax=axes, label=numbers[0])
     sign = 1 if better == "min" else -1
-    best, _ = min(drawn, key=lambda pair: sign * pair[1])
-    for outcome, _ in drawn:
+    best, _ = min(scores, key=lambda pair: sign * pair[1])
+    for outcome, _ in scores:
         steps, values = zip(*outcome.curve)
         top = outcome is best
         style = {"linewidth": 2.6 if top else 1.0, "alpha": 1.0 if top else 0.6, "zorder": 3 if top else 2}
@@ -109,7 +109,7 @@ def _curves(outcomes: Sequence[Outcome], fields: Sequence[str], metric: str, bet
     axes.set_title(f"thick: {best.name}", loc="left", fontsize=9, color=GREY, wrap=True)
     _style(axes, "optimizer steps", metric)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-    _limit(axes, [value for outcome, _ in drawn for _, value in outcome.curve], better)
+    _limit(axes, [value for outcome, _ in scores for _, value in outcome.curve], better)
     return figure
 
 

@@ -57,8 +57,8 @@ def features(workdir: str, texts: list[str], layers: list[int], *, batch_size: i
     for start in range(0, len(texts), batch_size):
         rows = np.minimum(np.arange(start, start + batch_size), len(texts) - 1)  # full batches: compiled once
         batches.append(jax.device_get(compute(state, tokens[rows], mask[rows])))
-    joined = jax.tree.map(lambda *parts: np.concatenate(parts)[: len(texts)], *batches)
-    return joined | {"tokens": tokens, "mask": mask}
+    all_features = jax.tree.map(lambda *parts: np.concatenate(parts)[: len(texts)], *batches)
+    return all_features | {"tokens": tokens, "mask": mask}
 
 
 @command

@@ -67,8 +67,8 @@ def load(
         rows = reference.table(fields, head)
         expected = {}
         for row in rows:
-            written = jax.eval_shape(row.write, *(shapes[path] for path in row.ours))
-            expected |= {name: x.shape for name, x in zip(row.theirs, written)}
+            their_shapes = jax.eval_shape(row.write, *(shapes[path] for path in row.ours))
+            expected |= {name: x.shape for name, x in zip(row.theirs, their_shapes)}
         reference.check(folder, expected, present)
         parameters = {}
         for row in rows:

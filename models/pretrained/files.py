@@ -39,17 +39,17 @@ class Tensors:
         self._places, self._stack = {}, ExitStack()
         for path in _weight_files(folder):
             file = self._stack.enter_context(_open(path))
-            for stored in file.keys():
-                if (name := rename(stored)) is not None:
-                    self._places[name] = path, file, stored
-                    self.shapes[name] = tuple(file.get_slice(stored).get_shape())
+            for stored_name in file.keys():
+                if (name := rename(stored_name)) is not None:
+                    self._places[name] = path, file, stored_name
+                    self.shapes[name] = tuple(file.get_slice(stored_name).get_shape())
 
     def __getitem__(self, name: str) -> np.ndarray:
-        path, file, stored = self._places[name]
-        array = file.get_tensor(stored)
+        path, file, stored_name = self._places[name]
+        array = file.get_tensor(stored_name)
         # bfloat16 is a NumPy extension type, whose kind is "V"
         if array.dtype.kind not in "fV":
-            raise UserError(f"{path}: {stored} holds {array.dtype}, expected real numbers")
+            raise UserError(f"{path}: {stored_name} holds {array.dtype}, expected real numbers")
         return array.astype(np.float32)
 
     def __enter__(self):

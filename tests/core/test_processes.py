@@ -77,11 +77,11 @@ def test_a_child_ends_when_its_parent_is_killed(command):
 
 def test_a_command_with_its_parent_keeps_its_arguments_output_and_exit_code():
     code = "import signal, sys; print(sys.argv[1:], signal.getsignal(signal.SIGUSR2).name); sys.exit(3)"
-    done = subprocess.run(with_parent([sys.executable, "-c", code, "a b", ""]), capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (3, "['a b', ''] SIG_IGN\n", "")
+    completed = subprocess.run(with_parent([sys.executable, "-c", code, "a b", ""]), capture_output=True, text=True)
+    assert (completed.returncode, completed.stdout, completed.stderr) == (3, "['a b', ''] SIG_IGN\n", "")
 
 
 def test_a_command_whose_parent_has_ended_already_does_not_start():
     command = [sys.executable, "-I", "-S", processes.__file__, str(os.getppid()), sys.executable, "-c", "print('ran')"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 1 and done.stdout == "" and "has ended" in done.stderr
+    completed = subprocess.run(command, capture_output=True, text=True)
+    assert completed.returncode == 1 and completed.stdout == "" and "has ended" in completed.stderr

@@ -126,15 +126,15 @@ def test_a_damaged_file_is_made_again(squares, folder, damage, capsys):
     image_cache._read.cache_clear()
     np.testing.assert_array_equal(decoded_images(squares, "train"), rows)
     assert capsys.readouterr().out.count("decoding train of squares (once)\n") == 2
-    with np.load(file) as kept:
-        np.testing.assert_array_equal(kept["rows"], rows)
+    with np.load(file) as archive:
+        np.testing.assert_array_equal(archive["rows"], rows)
 
 
 def test_a_folder_that_cannot_be_written_is_named_and_nothing_is_lost(squares, folder, capsys):
     folder.write_text("a file stands where the folder should be")
     assert numbers(decoded_images(squares, "train")) == list(range(11))
-    printed = capsys.readouterr().out.splitlines()
-    assert len(printed) == 2 and "cannot be written" in printed[1] and "Set LECTERN_DATA" in printed[1]
+    output = capsys.readouterr().out.splitlines()
+    assert len(output) == 2 and "cannot be written" in output[1] and "Set LECTERN_DATA" in output[1]
 
 
 def test_a_full_disk_leaves_no_partial_file(squares, folder, monkeypatch, capsys):

@@ -20,8 +20,8 @@ def folder(tmp_path_factory):
 def text(dataset, source):
     batches = list(evaluation_batches(source, batch_size=101))
     tokens = np.concatenate([batch["inputs"]["tokens"] for batch in batches])
-    counted = np.concatenate([batch["weights"] for batch in batches]) == 1
-    return dataset.vocabulary.decode(tokens[counted])
+    has_weight = np.concatenate([batch["weights"] for batch in batches]) == 1
+    return dataset.vocabulary.decode(tokens[has_weight])
 
 
 def test_the_splits_are_the_sorted_topics_cut_at_nine_tenths():

@@ -65,9 +65,9 @@ def test_two_processes_prepare_once_without_tensorflow_or_jax(tmp_path, monkeypa
     processes = [
         subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)
     ]
-    printed = [line for process in processes for line in process.communicate()[0].splitlines()]
+    lines = [line for process in processes for line in process.communicate()[0].splitlines()]
     folder = tmp_path / "python_docs" / str(PythonDocs.VERSION)
-    assert sorted(printed) == ["loaded set()"] * 2 + [f"preparing python_docs in {folder} (once)"]
+    assert sorted(lines) == ["loaded set()"] * 2 + [f"preparing python_docs in {folder} (once)"]
 
 
 def test_a_preparation_that_was_killed_is_done_again(tmp_path, monkeypatch):

@@ -114,8 +114,8 @@ def test_greedy_text_is_the_argmax_over_the_last_context_tokens(any_model, lengt
     tokens = PROMPT
     for _ in range(length):
         tokens = np.append(tokens, next_logits(any_model, tokens).argmax(-1)[:, None], axis=1)
-    written = sample(any_model, PROMPT, jax.random.key(0), length=length, temperature=0.0)
-    assert written.dtype == jnp.int32 and written.tolist() == tokens[:, 5:].tolist()
+    sampled = sample(any_model, PROMPT, jax.random.key(0), length=length, temperature=0.0)
+    assert sampled.dtype == jnp.int32 and sampled.tolist() == tokens[:, 5:].tolist()
 
 
 @pytest.mark.parametrize("top_k, top_p", [(0, 1.0), (3, 1.0), (0, 0.6)])
@@ -124,8 +124,8 @@ def test_samples_are_drawn_from_the_logits_without_cache(model, top_k, top_p):
     for number in range(17):
         token = choose(jax.random.fold_in(key, number), next_logits(model, tokens), 0.9, top_k, top_p)
         tokens = np.append(tokens, token[:, None], axis=1)
-    written = sample(model, PROMPT, key, length=17, temperature=0.9, top_k=top_k, top_p=top_p)
-    assert written.tolist() == tokens[:, 5:].tolist()
+    sampled = sample(model, PROMPT, key, length=17, temperature=0.9, top_k=top_k, top_p=top_p)
+    assert sampled.tolist() == tokens[:, 5:].tolist()
 
 
 def test_a_prompt_longer_than_the_context_counts_by_its_end(model):

@@ -19,6 +19,6 @@ def test_a_prediction_sees_its_point_and_the_examples_before_it():
 
 
 def test_a_shorter_sequence_gets_the_same_predictions():
-    whole, part = MODEL(POINTS, VALUES), MODEL(POINTS[:, :4], VALUES[:, :4])
-    assert whole.shape == (1, 7) and whole.dtype == jnp.float32
-    np.testing.assert_allclose(part, whole[:, :4], atol=1e-6)
+    all_points, first_points = MODEL(POINTS, VALUES), MODEL(POINTS[:, :4], VALUES[:, :4])
+    assert all_points.shape == (1, 7) and all_points.dtype == jnp.float32
+    np.testing.assert_allclose(first_points, all_points[:, :4], atol=1e-6)

@@ -169,14 +169,14 @@ def test_scanned_layers_are_saved_one_by_one(tmp_path):
 
 
 def test_parts_with_an_index(folder):
-    whole = load(folder)
+    original = load(folder)
     tensors = load_file(folder / "model.safetensors")
     where = {name: f"model-0000{number % 2 + 1}-of-00002.safetensors" for number, name in enumerate(tensors)}
     for part in set(where.values()):
         save_file({name: x for name, x in tensors.items() if where[name] == part}, folder / part)
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": where}))
-    assert same_parameters(load(folder), whole)
+    assert same_parameters(load(folder), original)
     (folder / "model-00002-of-00002.safetensors").unlink()
     with pytest.raises(UserError, match="lacks model-00002-of-00002.safetensors, which .*index.json names"):
         load(folder)
@@ -184,25 +184,25 @@ def test_parts_with_an_index(folder):
 
 def test_names_and_copies_in_old_files(folder, tmp_path):
     """Files without the prefix, with the causal mask among the weights, a repeated embedding, or gamma and beta."""
-    whole = load(folder)
+    original = load(folder)
     bare = lambda t: {name.removeprefix("transformer."): x for name, x in t.items()}
     change(folder, lambda t: bare(t) | {"h.0.attn.bias": np.ones((1, 1, 5, 5), np.float32)})
     change(folder, lambda t: t | {"lm_head.weight": t["wte.weight"]})
-    assert same_parameters(load(folder), whole)
+    assert same_parameters(load(folder), original)
     save(bert(), tmp_path / "bert")
-    whole = load(tmp_path / "bert")
+    original = load(tmp_path / "bert")
     old = lambda name: name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
     change(tmp_path / "bert", lambda t: {old(name): x for name, x in t.items()})
-    assert same_parameters(load(tmp_path / "bert"), whole)
+    assert same_parameters(load(tmp_path / "bert"), original)
 
 
 @pytest.mark.parametrize("kind", [np.float16, ml_dtypes.bfloat16])
 def test_half_precision_is_read_as_float32(folder, kind):
-    whole = split(load(folder))[1]
+    parameters = split(load(folder))[1]
     change(folder, lambda t: {name: x.astype(kind) for name, x in t.items()})
     for path, x in split(load(folder))[1].items():
         assert x.dtype == jnp.float32
-        np.testing.assert_array_equal(x, whole[path].astype(kind).astype(np.float32))
+        np.testing.assert_array_equal(x, parameters[path].astype(kind).astype(np.float32))
 
 
 def test_dtype_and_remat_are_chosen_when_loading(folder):
@@ -245,8 +245,8 @@ def test_half_a_head_is_named(tmp_path):
 
 @pytest.mark.parametrize("size", [0, 5, 300, -1])
 def test_a_truncated_file_is_named(folder, size):
-    whole = (folder / "model.safetensors").read_bytes()
-    (folder / "model.safetensors").write_bytes(whole[:size])
+    content = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(content[:size])
     with pytest.raises(ValueError, match=r"model.safetensors is cut short or damaged at .* bytes"):
         load(folder)
 

@@ -99,7 +99,7 @@ def computed(case):
 
     The program takes the reference's tensors, since a parameter of ours may be made of several of them.
     """
-    model, stored = load(FOLDER / case), expected(case)
+    model, stored_values = load(FOLDER / case), expected(case)
     structure, rows = split(model)[0], table(model)
     reference = REFERENCES[case.split("_")[0]]
 
@@ -111,8 +111,8 @@ def computed(case):
 
     @jax.jit
     def compute(tensors):
-        loss, gradients = jax.value_and_grad(lambda tensors: loss_of(case, build(tensors), stored))(tensors)
-        model, inputs = build(tensors), inputs_of(stored)
+        loss, gradients = jax.value_and_grad(lambda tensors: loss_of(case, build(tensors), stored_values))(tensors)
+        model, inputs = build(tensors), inputs_of(stored_values)
         return logits_of(case, model, inputs), hidden_of(model, inputs), loss, gradients
 
     return model, compute
@@ -166,7 +166,7 @@ def test_greedy_text_is_the_same(case):
     else:
         assert isinstance(model, LanguageModel)
         tokens = sample(model, reference["inputs.tokens"][:, :3], jax.random.key(0), length=7, temperature=0)
-    assert written(tokens, reference["eos"]) == written(reference["generated"], reference["eos"])
+    assert table_text(tokens, reference["eos"]) == table_text(reference["generated"], reference["eos"])
 
 
 def search(case, model, **settings):
@@ -180,7 +180,7 @@ def search(case, model, **settings):
     return beam_search_on(model, reference["inputs.tokens"][:, :3], **settings)
 
 
-def written(tokens, eos):
+def table_text(tokens, eos):
     """The rows of tokens, each up to its end."""
     rows = np.asarray(tokens).reshape(-1, tokens.shape[-1]).tolist()
     return [row[: row.index(eos)] if eos in row else row for row in rows]
@@ -190,7 +190,7 @@ def written(tokens, eos):
 def test_beams_are_the_same(case):
     model, reference = load(FOLDER / case), expected(case)
     tokens, scores = search(case, model, beams=3, length_penalty=0.7)
-    assert written(tokens, reference["eos"]) == written(reference["beams.tokens"], reference["eos"])
+    assert table_text(tokens, reference["eos"]) == table_text(reference["beams.tokens"], reference["eos"])
     np.testing.assert_allclose(scores.reshape(-1), reference["beams.scores"], atol=1e-4)
 
 
@@ -220,7 +220,7 @@ def test_the_table_in_the_documentation_is_written():
         lines.append(f"| `{name}` | {len(measured)} | {' | '.join(cells)} |")
     page = Path(__file__).parents[2] / "docs" / "weights.md"
     place = r"(?s)(<!-- make test-reference writes this -->\n).*?(<!-- end -->)"
-    written = "".join(f"{line}\n" for line in lines)
-    text, count = re.subn(place, lambda match: match[1] + written + match[2], page.read_text())
+    table_text = "".join(f"{line}\n" for line in lines)
+    text, count = re.subn(place, lambda match: match[1] + table_text + match[2], page.read_text())
     assert count == 1
     page.write_text(text)

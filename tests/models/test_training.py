@@ -76,9 +76,9 @@ def test_eight_devices_equal_one():
     # The 4 examples of each part of a batch are spread over data x fsdp.
     command = [sys.executable, "-m", "tests.models.test_training", "2", "2", "2"]
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    eight = json.loads(done.stdout)
+    process = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    eight = json.loads(process.stdout)
     for name in MODELS:
         np.testing.assert_allclose(eight[name], one[name], rtol=1e-5, err_msg=name)
         assert one[name][0] != one[name][-1]

@@ -99,9 +99,9 @@ def test_with_the_exact_posterior_both_bounds_are_tight():
 
 
 def test_with_another_posterior_the_gap_is_its_divergence_from_the_exact_one():
-    found = evaluate(linear_model(widen=2.0), LINEAR, evaluation_samples=2000)
+    scores = evaluate(linear_model(widen=2.0), LINEAR, evaluation_samples=2000)
     gap = 2 * (2 - np.log(2) - 1) / 2
-    assert EVIDENCE - found["elbo"] == pytest.approx(gap, abs=0.02)
+    assert EVIDENCE - scores["elbo"] == pytest.approx(gap, abs=0.02)
 
 
 def test_the_importance_weighted_bound_is_tighter_with_more_draws():
@@ -117,9 +117,9 @@ def test_the_importance_weighted_bound_is_tighter_with_more_draws():
 
 
 @pytest.mark.parametrize("beta, kept", [(2.0, [1, 0]), (20.0, [1, 1])])
-def test_the_best_linear_bottleneck_gives_the_known_information(beta, kept):
-    rho, kept = np.array([0.9, 0.5]), np.array(kept)
-    signal = kept * np.maximum(0, (beta * rho**2 - 1) / (1 - rho**2))  # signal to noise in z
+def test_the_best_linear_bottleneck_gives_the_known_information(beta, information_kept):
+    rho, information_kept = np.array([0.9, 0.5]), np.array(information_kept)
+    signal = information_kept * np.maximum(0, (beta * rho**2 - 1) / (1 - rho**2))  # signal to noise in z
     scale, variance = np.sqrt(signal / (1 + signal)), 1 / (1 + signal)
     model = images_model(image_shape=(1, 2, 1), target_shape=(1, 2, 1), latents=2, depth=0, likelihood="gaussian")
     model.encoder.out.kernel.set_value(jnp.asarray(np.hstack([np.diag(scale), np.zeros((2, 2))]), jnp.float32))
@@ -128,9 +128,9 @@ def test_the_best_linear_bottleneck_gives_the_known_information(beta, kept):
     assert model.log_variance is not None
     model.log_variance.set_value(jnp.log(1 - (rho * scale) ** 2).reshape(1, 2, 1).astype(jnp.float32))
     batch = gaussian_pair().evaluation.examples(np.arange(10_000))
-    found = evaluate(model, batch, target_entropy=float(np.log(2 * np.pi * np.e)), evaluation_samples=10)
+    scores = evaluate(model, batch, target_entropy=float(np.log(2 * np.pi * np.e)), evaluation_samples=10)
     expected = gaussian_bottleneck((0.9, 0.5), beta)
-    assert (found["kl"], found["information"]) == pytest.approx(expected, abs=0.03)
+    assert (scores["kl"], scores["information"]) == pytest.approx(expected, abs=0.03)
 
 
 # ---- how they are weighed -------------------------------------------------------------------------------------------
@@ -191,9 +191,9 @@ def test_the_train_step_hands_on_its_number(accumulate):
     step = jax.jit(step)
     for number in range(6):
         state, metrics = step(state, images_batch(10))
-        found = means(metrics)
+        scores = means(metrics)
         share = min(1, (number + 1) / 4)
-        assert found["loss"] == pytest.approx(share * found["kl"] + found["reconstruction"], rel=1e-5)
+        assert scores["loss"] == pytest.approx(share * scores["kl"] + scores["reconstruction"], rel=1e-5)
 
 
 def test_free_bits_hold_each_latent_up_on_average():
@@ -202,9 +202,9 @@ def test_free_bits_hold_each_latent_up_on_average():
     mean, log_variance = model.encode(**batch["inputs"])
     by_latent = np.average(kl_to_standard_normal(mean, log_variance), axis=0, weights=batch["weights"])
     between = float(by_latent.mean())  # one latent is below, one above
-    found = evaluate(model, batch, free_bits=between)
-    assert found["loss"] - found["reconstruction"] == pytest.approx(between + by_latent.max(), rel=1e-4)
-    assert found["kl"] == pytest.approx(by_latent.sum(), rel=1e-5)
+    scores = evaluate(model, batch, free_bits=between)
+    assert scores["loss"] - scores["reconstruction"] == pytest.approx(between + by_latent.max(), rel=1e-4)
+    assert scores["kl"] == pytest.approx(by_latent.sum(), rel=1e-5)
     kl_part = lambda m: variational(m, batch, None, free_bits=between)[0] - variational(m, batch, None, beta=0.0)[0]
     gradient = nnx.jit(nnx.grad(kl_part))(model).encoder.out.bias[...][2:]  # of the log variances
     assert np.array(gradient != 0).tolist() == (by_latent > between).tolist()
@@ -248,9 +248,9 @@ def test_classes_are_those_likeliest_on_average():
             return {"logits": jnp.where(z > 0.5, rare, jnp.array([-9.0, 0.1, 0.0]))}
 
     batch = {"inputs": {"images": np.zeros((3, 1))}, "targets": np.array([2, 2, 1]), "weights": np.ones(3)}
-    found = evaluate(Three(), batch, evaluation_samples=1000, target_entropy=1.5)
-    assert found["accuracy"] == pytest.approx(2 / 3)
-    assert found["information"] == pytest.approx(1.5 - found["reconstruction"])
+    scores = evaluate(Three(), batch, evaluation_samples=1000, target_entropy=1.5)
+    assert scores["accuracy"] == pytest.approx(2 / 3)
+    assert scores["information"] == pytest.approx(1.5 - scores["reconstruction"])
     assert "information" not in evaluate(Three(), batch)
 
 

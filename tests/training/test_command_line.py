@@ -53,18 +53,18 @@ def targets(config) -> dict:
 def test_every_field_of_every_config_can_be_set(path):
     sections = targets(read(path))
     values = {field.name: example(field.type) for field in fields(Fields) if field.type is not Mapping}
-    for section, (target, given) in sections.items():
+    for section, (target, supplied) in sections.items():
         for name, field in accepted(target).items():
-            if name not in given:
+            if name not in supplied:
                 values[f"{section}.{name}"] = example(field.annotation)
     config = read(path, *(f"--config.{name}={value}" for name, value in values.items())).to_dict()
     for name, value in values.items():
         *section, field = name.split(".")
         assert (config[section[0]] if section else config)[field] == value, name
     check_settings("config", config, Fields)
-    for section, (target, given) in sections.items():
+    for section, (target, supplied) in sections.items():
         settings = {name: value for name, value in config[section].items() if name != "name" or section == "optimizer"}
-        check_settings(section, settings, target, given=given)
+        check_settings(section, settings, target, supplied=supplied)
 
 
 def test_the_sections_are_those_of_the_fields():

@@ -28,8 +28,8 @@ def test_memory_stays_with_the_process_unless_the_user_says_otherwise():
     def kept(keep=True, **more):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")} | more
         program = PROGRAM.replace("{keep}", str(keep))
-        done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
-        return float(done.stdout)
+        process = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+        return float(process.stdout)
 
     assert kept() == pytest.approx(1, abs=0.1)
     assert kept(keep=False) == pytest.approx(0, abs=0.1)
@@ -40,9 +40,9 @@ def test_on_a_cpu_devices_divide_the_share_of_this_process(monkeypatch, tmp_path
     limit = tmp_path / "memory.max"
     monkeypatch.setattr(memory, "_LIMITS", (str(limit), str(tmp_path / "nothing")))
     monkeypatch.delenv(memory.SHARE, raising=False)
-    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    total_memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit.write_text("max\n")
-    assert memory.room(1) == pytest.approx(whole * 0.8, rel=1e-6)
+    assert memory.program_memory(1) == pytest.approx(total_memory * 0.8, rel=1e-6)
     limit.write_text("3000000000\n")
     monkeypatch.setenv(memory.SHARE, "0.5")
-    assert memory.room(5) == 240_000_000
+    assert memory.program_memory(5) == 240_000_000

@@ -40,16 +40,16 @@ def numbers(seed: int, *shape: int):
 def test_first_step(name, direction):
     p, g = numbers(0, 3, 5), numbers(1, 3, 5)
     expected = p - RATE * (direction(p, g) + DECAY * p)
-    found = moved(name, {PATH: jnp.array(p)}, {PATH: jnp.array(g)}, weight_decay=DECAY)[PATH]
-    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    change = moved(name, {PATH: jnp.array(p)}, {PATH: jnp.array(g)}, weight_decay=DECAY)[PATH]
+    np.testing.assert_allclose(change, expected, rtol=1e-4)
 
 
 def test_second_step_of_sgd():
     p, g, h = numbers(0, 3), numbers(1, 3), numbers(2, 3)
     trace = h + 0.7 * g
     expected = p - RATE * (g + 0.7 * g) - RATE * (h + 0.7 * trace)
-    found = moved("sgd", {"a": p}, {"a": g}, {"a": h}, momentum=0.7)["a"]
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    change = moved("sgd", {"a": p}, {"a": g}, {"a": h}, momentum=0.7)["a"]
+    np.testing.assert_allclose(change, expected, rtol=1e-5)
 
 
 def test_muon_turns_gradients_into_nearly_orthogonal_matrices():
@@ -75,8 +75,8 @@ def test_muon_leaves_the_rest_to_adam():
     size = 0.9 * 0.1 / (1 - 0.9**2) + 0.1 / (1 - 0.9)
     g = numbers(1, 3, 5)
     for path in ("head.kernel", "embedding.embedding", "blocks.0.mlp.up.bias"):
-        found = moved("muon", {path: jnp.zeros((3, 5))}, {path: jnp.array(g)})[path]
-        np.testing.assert_allclose(found, -RATE * size * np.sign(g), rtol=1e-4)
+        change = moved("muon", {path: jnp.zeros((3, 5))}, {path: jnp.array(g)})[path]
+        np.testing.assert_allclose(change, -RATE * size * np.sign(g), rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -98,10 +98,10 @@ def test_every_optimizer_comes_closer(name):
 
 
 def test_clip():
-    found = moved("sgd", {"a": jnp.zeros(2)}, {"a": jnp.array([3.0, 4.0])}, momentum=0.0, clip=1.0)
-    np.testing.assert_allclose(found["a"], [-RATE * 0.6, -RATE * 0.8], rtol=1e-6)
-    found = moved("sgd", {"a": jnp.zeros(2)}, {"a": jnp.array([0.3, 0.4])}, momentum=0.0, clip=1.0)
-    np.testing.assert_allclose(found["a"], [-RATE * 0.3, -RATE * 0.4], rtol=1e-6)
+    change = moved("sgd", {"a": jnp.zeros(2)}, {"a": jnp.array([3.0, 4.0])}, momentum=0.0, clip=1.0)
+    np.testing.assert_allclose(change["a"], [-RATE * 0.6, -RATE * 0.8], rtol=1e-6)
+    change = moved("sgd", {"a": jnp.zeros(2)}, {"a": jnp.array([0.3, 0.4])}, momentum=0.0, clip=1.0)
+    np.testing.assert_allclose(change["a"], [-RATE * 0.3, -RATE * 0.4], rtol=1e-6)
 
 
 SIZES = {"width": 8, "depth": 2, "heads": 2}
@@ -117,12 +117,12 @@ def test_weight_decay_is_for_matrices_only(model, scan):
     """With gradients of 0 nothing else moves."""
     _, shapes = split(nnx.eval_shape(lambda: MODELS[model](**MODEL_SIZES[model], scan=scan, rngs=nnx.Rngs(0))))
     parameters = {path: jnp.full(x.shape, 2.0) for path, x in shapes.items()}
-    found = moved("adamw", parameters, jax.tree.map(jnp.zeros_like, parameters), weight_decay=DECAY)
-    kept = ("bias", "scale", "embedding.embedding", "cls", "positions")
+    change = moved("adamw", parameters, jax.tree.map(jnp.zeros_like, parameters), weight_decay=DECAY)
+    undecayed = ("bias", "scale", "embedding.embedding", "cls", "positions")
     for path, x in parameters.items():
-        shrinks = not any(word in path.removeprefix("embedding.kernel") for word in kept)
+        shrinks = not any(word in path.removeprefix("embedding.kernel") for word in undecayed)
         assert decayed(parameters)[path] == shrinks, path
-        np.testing.assert_allclose(found[path], x * (1 - RATE * DECAY) if shrinks else x, rtol=1e-6)
+        np.testing.assert_allclose(change[path], x * (1 - RATE * DECAY) if shrinks else x, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -66,11 +66,11 @@ def test_fields_that_are_passed_on():
     fields = accepted(Kitchen)
     assert set(fields) == {"rooms", "rngs", "heat", "minutes", "size", "fan"}
     assert fields["fan"].annotation is str and fields["minutes"].default == 1.5
-    check_settings("kitchen", {"rooms": 2, "heat": 5}, Kitchen, given=["rngs"])
+    check_settings("kitchen", {"rooms": 2, "heat": 5}, Kitchen, supplied=["rngs"])
     with pytest.raises(ValueError, match="kitchen.rngs is not a field"):
-        check_settings("kitchen", {"rooms": 2, "heat": 5, "rngs": 0}, Kitchen, given=["rngs"])
+        check_settings("kitchen", {"rooms": 2, "heat": 5, "rngs": 0}, Kitchen, supplied=["rngs"])
     with pytest.raises(ValueError, match="kitchen.tray is not a field"):
-        check_settings("kitchen", {"rooms": 2, "heat": 5, "tray": "deep"}, Kitchen, given=["rngs"])
+        check_settings("kitchen", {"rooms": 2, "heat": 5, "tray": "deep"}, Kitchen, supplied=["rngs"])
 
 
 def test_a_field_that_nothing_takes_cannot_be_passed_on():

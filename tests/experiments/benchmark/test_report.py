@@ -137,10 +137,10 @@ def browser(page):
     command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"]
     command += ["--no-first-run", "--disable-sync", "--disable-background-networking", "--disable-component-update"]
     command += [f"--user-data-dir={page.with_name('profile')}", "--virtual-time-budget=5000", harness.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    seen = re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, re.DOTALL)
-    assert seen and seen.group(1), done.stderr[-2000:]
-    return json.loads(seen.group(1)), [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    seen = re.search(r'<pre id="seen">(.*?)</pre>', process.stdout, re.DOTALL)
+    assert seen and seen.group(1), process.stderr[-2000:]
+    return json.loads(seen.group(1)), [line for line in process.stderr.splitlines() if "CONSOLE" in line]
 
 
 def test_a_click_sorts_and_another_reverses_the_order(browser):

@@ -37,11 +37,11 @@ print(json.dumps(new))
 
 def test_a_closure_has_every_module_that_python_loads_for_the_figure():
     line = [sys.executable, "-c", LOAD_EACH]
-    done = subprocess.run(line, cwd=files.ROOT, capture_output=True, text=True, check=True)
-    loaded = json.loads(done.stdout.splitlines()[-1])
+    process = subprocess.run(line, cwd=files.ROOT, capture_output=True, text=True, check=True)
+    imported_modules = json.loads(process.stdout.splitlines()[-1])
     entries = {"train": ["train.py"]} | {name: engine.entries(name) for name in engine.names()}
     for name, files_of in entries.items():
-        modules = map(Path, loaded[name] + (loaded["engine"] if name != "train" else []))
+        modules = map(Path, imported_modules[name] + (imported_modules["engine"] if name != "train" else []))
         ours = {path for path in modules if path.is_relative_to(files.ROOT) and ".venv" not in path.parts}
         assert files.ROOT / files_of[0] in ours and ours <= set(provenance.closure(*files_of)), name
 

@@ -102,11 +102,11 @@ def test_an_error_that_a_user_can_mend_has_no_trace(tmp_path, monkeypatch, capsy
 
 def test_several_are_made_in_processes(tmp_path):
     line = [sys.executable, "-m", "experiments.figures", "sinusoid_positions", QUICK, "--jobs=2"]
-    done = subprocess.run(
+    process = subprocess.run(
         [*line, f"--folder={tmp_path}"], cwd=files.ROOT, capture_output=True, text=True, timeout=120
     )
-    assert done.returncode == 0, done.stderr
-    assert "2/2  passed" in done.stdout and done.stdout.endswith("index.html\n")
+    assert process.returncode == 0, process.stderr
+    assert "2/2  passed" in process.stdout and process.stdout.endswith("index.html\n")
     assert {state(name, tmp_path)[0] for name in ("sinusoid_positions", QUICK)} == {"passed"}
 
 

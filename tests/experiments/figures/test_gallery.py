@@ -49,9 +49,9 @@ def browse(page, tmp_path, *options: str) -> str:
     quiet = ["--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
     headless = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-sync", *quiet]
     line = [str(CHROMIUM), *headless, "--virtual-time-budget=8000", "--enable-logging=stderr", profile, *options]
-    done = subprocess.run([*line, page.as_uri()], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0 and "CONSOLE" not in done.stderr, done.stderr[-2000:]
-    return done.stdout
+    process = subprocess.run([*line, page.as_uri()], capture_output=True, text=True, timeout=120)
+    assert process.returncode == 0 and "CONSOLE" not in process.stderr, process.stderr[-2000:]
+    return process.stdout
 
 
 @pytest.mark.parametrize("width", [1280, 420])

@@ -91,7 +91,7 @@ def test_a_goal_is_met_on_its_side_and_at_its_value():
 
 def test_a_claim_that_holds_and_one_that_does_not(config, capsys):
     assert check([config("test/accuracy >= 0.625")])
-    assert "0.6250" in (printed := capsys.readouterr().out) and "passed" in printed
+    assert "0.6250" in (output := capsys.readouterr().out) and "passed" in output
     assert not check([config("test/accuracy >= 0.626")])
     assert "FAILED" in capsys.readouterr().out
 

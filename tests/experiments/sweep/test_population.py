@@ -279,9 +279,9 @@ def test_many_devices(uninterrupted, tmp_path):
         "population.run(json.loads(sys.argv[1]))"
     )
     command = [sys.executable, "-c", program, json.dumps(trials)]
-    done = subprocess.run(command, cwd=tiny.ROOT, env=os.environ, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "mesh members 6" in done.stdout
+    process = subprocess.run(command, cwd=tiny.ROOT, env=os.environ, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    assert "mesh members 6" in process.stdout
     for i, other in ((0, 0), (1, 1)):
         np.testing.assert_allclose(
             tiny.losses(tmp_path / str(i)), tiny.losses(uninterrupted[0] / str(other)), rtol=0, atol=1e-5

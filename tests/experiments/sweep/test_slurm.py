@@ -65,8 +65,8 @@ def test_after_a_kill_of_the_command_nothing_is_submitted_or_trained_twice(start
     until((tmp_path / "runs" / "slurm" / "jobs").exists, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    printed = finish(start(4))
-    assert "trials   4: 4 done" in printed
+    output = finish(start(4))
+    assert "trials   4: 4 done" in output
     assert len((tmp_path / "runs" / "slurm" / "jobs").read_text().split()) == 1
     for log in tmp_path.glob("runs/trials/*/log.txt"):
         assert log.read_text().count("one step ") == 1  # of the report that a start prints

@@ -99,8 +99,8 @@ def test_all_trials_run_once_and_their_results_are_in_the_table(file, capsys):
 def test_a_trial_that_fails_is_marked_and_shown_and_the_others_go_on(file, capsys):
     path = file([100.0, 1000.0, 0.1])
     assert run(path, "--jobs=2") == 1
-    printed = capsys.readouterr().out
-    assert "exit code 1\n    error: step 1: loss nan" in printed and "killed by SIGABRT" in printed
+    output = capsys.readouterr().out
+    assert "exit code 1\n    error: step 1: loss nan" in output and "killed by SIGABRT" in output
     assert [row["state"] for row in rows(path)] == ["failed"] * 4 + ["done"] * 2
     assert run(path) == 1  # they are not tried again
     assert len(histories(path)["optimizer.learning_rate=100.0,seed=0"]) == 1
@@ -112,9 +112,9 @@ def test_a_trial_that_fails_is_marked_and_shown_and_the_others_go_on(file, capsy
 def test_a_dry_run_lists_the_trials_and_changes_nothing(file, capsys):
     path = file([0.01, 0.1])
     assert run(path, "--dry-run", "--only", "seed=1") == 0
-    printed = capsys.readouterr().out.splitlines()
-    assert printed[0] == "waiting  optimizer.learning_rate=0.01,seed=1" and len(printed) == 3
-    assert printed[2] == "2 trials, 20 steps, 320 examples"
+    output = capsys.readouterr().out.splitlines()
+    assert output[0] == "waiting  optimizer.learning_rate=0.01,seed=1" and len(output) == 3
+    assert output[2] == "2 trials, 20 steps, 320 examples"
     assert not (path.parent / "runs").exists()
 
 
@@ -205,8 +205,8 @@ def test_a_trial_that_is_killed_has_not_failed_and_is_continued_next_time(file):
 
 
 def test_a_trial_that_the_system_kills_for_lack_of_memory_has_failed(file, monkeypatch, capsys):
-    counted = count()
-    monkeypatch.setattr(runner, "_out_of_memory_kills", lambda: next(counted))
+    starts = count()
+    monkeypatch.setattr(runner, "_out_of_memory_kills", lambda: next(starts))
     monkeypatch.setattr(runner, "command", lambda trials: ["/bin/sh", "-c", "kill -9 $$"])
     assert run(file([0.1])) == 1
     out = capsys.readouterr().out

@@ -59,10 +59,10 @@ def refused(capsys, *arguments):
     """The one line with which the command refuses its arguments."""
     with pytest.raises(SystemExit) as stop:
         main(list(arguments))
-    printed = capsys.readouterr()
-    assert stop.value.code == 1 and printed.out == "" and printed.err.startswith("error: ")
-    assert printed.err.count("\n") == 1
-    return printed.err
+    output = capsys.readouterr()
+    assert stop.value.code == 1 and output.out == "" and output.err.startswith("error: ")
+    assert output.err.count("\n") == 1
+    return output.err
 
 
 def test_each_sample_continues_the_prompt(text_run):
@@ -73,12 +73,12 @@ def test_each_sample_continues_the_prompt(text_run):
 
 def test_the_seed_decides_the_text(text_run, capsys):
     options = [f"--workdir={text_run}", "--prompt=def f(", "--tokens=19", "--temperature=1"]
-    printed = []
+    output = []
     for seed in (0, 0, 1):
         main([*options, f"--seed={seed}"])
-        printed.append(capsys.readouterr().out)
-    assert printed[0] == printed[1] != printed[2]
-    assert printed[0].startswith("def f(") and len(printed[0]) == len("def f(") + 19 + 1
+        output.append(capsys.readouterr().out)
+    assert output[0] == output[1] != output[2]
+    assert output[0].startswith("def f(") and len(output[0]) == len("def f(") + 19 + 1
 
 
 def test_greedy_samples_are_all_the_same(text_run):

@@ -43,10 +43,10 @@ def refused(capsys, *arguments):
     """The one line with which the command refuses its arguments."""
     with pytest.raises(SystemExit) as stop:
         main(list(arguments))
-    printed = capsys.readouterr()
-    assert stop.value.code == 1 and printed.out == "" and printed.err.startswith("error: ")
-    assert printed.err.count("\n") == 1
-    return printed.err
+    output = capsys.readouterr()
+    assert stop.value.code == 1 and output.out == "" and output.err.startswith("error: ")
+    assert output.err.count("\n") == 1
+    return output.err
 
 
 @pytest.mark.parametrize("settings", [{}, {"beams": 3}, {"beams": 2, "batch_size": 3}], ids=str)
@@ -58,9 +58,9 @@ def test_a_file_is_translated_and_scored(workdir, tmp_path, capsys):
     (tmp_path / "references.de").write_text("ein Hund\neine Katze\nHunde\nirgendwas\n")
     texts = workdir.parent / "train.en"
     main([f"--workdir={workdir}", f"--file={texts}", f"--references={tmp_path / 'references.de'}"])
-    printed = capsys.readouterr()
-    assert printed.out.splitlines() == list(PAIRS.values())
-    assert "exact 0.7500" in printed.err and "tok:13a" in printed.err
+    output = capsys.readouterr()
+    assert output.out.splitlines() == list(PAIRS.values())
+    assert "exact 0.7500" in output.err and "tok:13a" in output.err
 
 
 def test_scores_by_hand():
