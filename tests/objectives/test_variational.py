@@ -116,7 +116,7 @@ def test_the_importance_weighted_bound_is_tighter_with_more_draws():
 # ---- the bottleneck of two Gaussians, whose information is known ----------------------------------------------------
 
 
-@pytest.mark.parametrize("beta, kept", [(2.0, [1, 0]), (20.0, [1, 1])])
+@pytest.mark.parametrize("beta, information_kept", [(2.0, [1, 0]), (20.0, [1, 1])])
 def test_the_best_linear_bottleneck_gives_the_known_information(beta, information_kept):
     rho, information_kept = np.array([0.9, 0.5]), np.array(information_kept)
     signal = information_kept * np.maximum(0, (beta * rho**2 - 1) / (1 - rho**2))  # signal to noise in z
