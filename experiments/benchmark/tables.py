@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from core.files import replacing, write_text
+from core.markdown import markdown
 from experiments.benchmark.scores import FamilyScores, Scores
 from experiments.benchmark.suite import Suite
 
@@ -119,7 +120,7 @@ def write(scores: Scores, workdir: Path) -> None:
     head = [heading(column, rules) for column in columns]
     left = [column.key in LEFT_ALIGNED for column in columns]
     body = [[texts(row, rules).get(column.key, "") for column in columns] for row in table]
-    _write_markdown(head, left, body, workdir / "table.md")
+    write_text(workdir / "table.md", markdown(head, body, [not is_left for is_left in left]))
     _write_latex(table, head, left, body, workdir / "table.tex")
 
 
@@ -225,12 +226,6 @@ def _write_csv(table: Sequence[Row], path: Path) -> None:
             writer.writerow([*numbers, *(row.interval or ("", "")), row.outside, row.reason])  # None is an empty cell
 
 
-def _write_markdown(head: list[str], left: list[bool], body: list[list[str]], path: Path) -> None:
-    line = lambda cells: f"| {' | '.join(map(_markdown, cells))} |"
-    marks = "|".join("---" if is_left else "---:" for is_left in left)
-    write_text(path, "\n".join([line(head), f"|{marks}|", *map(line, body)]) + "\n")
-
-
 def _write_latex(table: Sequence[Row], head: list[str], left: list[bool], body: list[list[str]], path: Path) -> None:
     line = lambda cells: " & ".join(map(_latex, cells)) + r" \\"
     span = rf"\multicolumn{{{len(head) - 2}}}{{l}}"
@@ -239,10 +234,6 @@ def _write_latex(table: Sequence[Row], head: list[str], left: list[bool], body: 
     begin = rf"\begin{{tabular}}{{{''.join('l' if is_left else 'r' for is_left in left)}}}"
     latex = [begin, r"\hline", line(head), r"\hline", *lines, r"\hline", r"\end{tabular}"]
     write_text(path, "\n".join(latex) + "\n")
-
-
-def _markdown(text: str) -> str:
-    return text.replace("|", r"\|").replace("<", "&lt;")
 
 
 def _latex(text: str) -> str:

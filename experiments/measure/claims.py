@@ -12,12 +12,16 @@ The docstring of a config has one line of each of these kinds (Needs is optional
 The command runs in a temporary workdir, and the metrics in its `summary.json` are compared with the claims. A config
 is skipped if this machine lacks a data set or device that it needs, or if it says "not measured" instead of a number.
 The exit code is 1 if a claim does not hold.
+
+What was measured is kept in `runs/claims/<config>.json`, and `runs/claims/table.md` shows it for all configs. Runs with
+fields that were set are not kept.
 """
 
 import argparse
 import ast
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import date
 import json
 import operator
 from pathlib import Path
@@ -28,6 +32,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from typing import Any
 
 import jax
 from rich.console import Console
@@ -35,9 +40,12 @@ from rich.table import Table
 
 from core.command import command
 from core.errors import UserError
-from core.files import ROOT
+from core.files import ROOT, read_json, write_json
+from core.markdown import write_table
 from data.storage import MissingData, open_official
+from training.workdir import environment
 
+RECORDS = ROOT / "runs" / "claims"
 COMPARE = {">=": operator.ge, "<=": operator.le}
 
 
@@ -97,6 +105,32 @@ class Claim:
         return [need for need in self.needs if not _available(need)]
 
 
+@dataclass(frozen=True)
+class Record:
+    """What was measured for a claim.
+
+    Attributes:
+      metrics: the last metrics of each run, one run for each seed from 0 on.
+      seconds: wall-clock seconds of each run.
+      environment: commit, packages and devices, as `training.workdir.environment` gives them, and the date.
+    """
+
+    metrics: list[dict[str, float | None]]
+    seconds: list[float]
+    environment: dict[str, Any]
+
+    def values(self, metric: str) -> list[float]:
+        """Returns the values of a metric, one for each run that reported it; null in the file stands for NaN."""
+        return [value for metrics in self.metrics if (value := metrics.get(metric)) is not None]
+
+    def judge(self, goal: Goal) -> tuple[bool, str]:
+        """Returns whether the mean over the seeds reaches a goal, and the mean as text."""
+        values = self.values(goal.metric)
+        if len(values) < len(self.metrics):
+            return False, f"not reported; reported: {', '.join(sorted(self.metrics[0]))}"
+        return goal.met_by(mean(values)), _spread(values)
+
+
 def measure(claim: Claim, overrides: Sequence[str]) -> tuple[dict[str, float], float]:
     """Returns the metrics and the wall-clock seconds of one run of the command.
 
@@ -146,16 +180,36 @@ def check(configs: Sequence[str], *, seeds: int = 1, overrides: Sequence[str] = 
             table.add_row(claim.config, "runs", "", claim.time, "", "FAILED")
             all_hold = False
             continue
-        duration = f"{mean(seconds for _, seconds in runs):.0f} s"
+        metrics, seconds = zip(*runs)
+        record = Record(list(metrics), list(seconds), environment() | {"date": date.today().isoformat()})
+        if not overrides:
+            RECORDS.mkdir(parents=True, exist_ok=True)
+            write_json(_record_path(claim.config), asdict(record))
         for goal in claim.goals:
-            values = [value for metrics, _ in runs if (value := metrics.get(goal.metric)) is not None]
-            reported = len(values) == len(runs)  # null in the file stands for NaN
-            holds = reported and goal.met_by(mean(values))
+            holds, measured = record.judge(goal)
             all_hold &= holds
-            measured = _spread(values) if reported else f"not reported; reported: {', '.join(sorted(runs[0][0]))}"
-            table.add_row(claim.config, str(goal), measured, claim.time, duration, "passed" if holds else "FAILED")
+            duration, result = f"{mean(seconds):.0f} s", "passed" if holds else "FAILED"
+            table.add_row(claim.config, str(goal), measured, claim.time, duration, result)
     console.print(table)
     return all_hold
+
+
+def recorded() -> Table:
+    """Returns a table of all configs: what each claims, and what was last measured here."""
+    table = Table("config", "what", "claim", "measured", "time", "commit", box=None)
+    for config in _configs():
+        claim = Claim.read(ROOT / config)
+        about = (ast.get_docstring(ast.parse((ROOT / config).read_text())) or "").splitlines()[0]
+        path = _record_path(config)
+        record = Record(**read_json(path)) if path.exists() else None
+        for goal in claim.goals or [None]:
+            cells = ["", "", ""]
+            if record and goal:
+                holds, measured = record.judge(goal)
+                commit = (record.environment["git"]["commit"] or "")[:7]
+                cells = [measured + ("" if holds else " (FAILED)"), f"{mean(record.seconds):.0f} s", commit]
+            table.add_row(Path(config).stem, about, str(goal) if goal else "not measured yet", *cells)
+    return table
 
 
 @command
@@ -170,8 +224,10 @@ def main(arguments: list[str]) -> int:
         raise UserError(f"--seeds={args.seeds}: expected at least 1")
     if absent := [config for config in args.configs if not Path(config).is_file()]:
         raise UserError(f"there is no config file {absent[0]}: expected a path such as configs/vit.py")
-    configs = args.configs or [str(path.relative_to(ROOT)) for path in sorted((ROOT / "configs").glob("*.py"))]
-    return 0 if check(configs, seeds=args.seeds, overrides=args.set) else 1
+    all_hold = check(args.configs or _configs(), seeds=args.seeds, overrides=args.set)
+    write_table(RECORDS / "table.md", recorded())
+    print(f"table    {RECORDS / 'table.md'}")
+    return 0 if all_hold else 1
 
 
 _LINE = re.compile(r"^(Command|Time|Needs|Reaches):(.*)$", re.MULTILINE)
@@ -185,6 +241,14 @@ _PATTERNS = {
     "Time": r"\d+(\.\d+)? (s|min|h) on .+|not measured.*",
     "Reaches": r"\S+ (>=|<=) -?\d+(\.\d+)?|not measured.*",
 }
+
+
+def _configs() -> list[str]:
+    return [str(path.relative_to(ROOT)) for path in sorted((ROOT / "configs").glob("*.py"))]
+
+
+def _record_path(config: str) -> Path:
+    return RECORDS / f"{Path(config).stem}.json"
 
 
 def _available(need: str) -> bool:

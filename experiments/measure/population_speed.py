@@ -9,15 +9,14 @@ import sys
 import tempfile
 import time
 
-from rich.console import Console
 from rich.table import Table
 
 from core.errors import UserError
 from core.files import ROOT
 
 
-def measure_population(*, steps: int = 3000, members: int = 16, alone: int = 3) -> None:
-    """Prints the seconds from command to results of `members` runs, as one program and one after the other.
+def measure_population(*, steps: int = 3000, members: int = 16, alone: int = 3) -> Table:
+    """Returns the seconds from command to results of `members` runs, as one program and one after the other.
 
     The runs are seeds x learning rates of the digits ViT (batch 32, width 64), and of the VAE. At the start nothing is
     compiled: the first single run and the first population compile their programs, and later ones reuse them.
@@ -57,8 +56,8 @@ def measure_population(*, steps: int = 3000, members: int = 16, alone: int = 3) 
             name, ratio = f"{count} x {config}, {steps:,} steps", apart / as_one
             reached = f"at least {target}: {'yes' if ratio >= target else 'NO'}"
             table.add_row(name, f"{apart:.1f} s", f"{as_one:.1f} s", f"{ratio:.2f}", reached)
-    Console(highlight=False, markup=False).print(table)
     print(f"one by one: {alone} of {members} runs were measured; the rest are assumed to take as long as later ones")
+    return table
 
 
 def _train(trial: dict, workdir: str) -> list[str]:

@@ -5,6 +5,8 @@ python -m experiments.speed start [configs/vit.py ...]   seconds from command to
 python -m experiments.speed attention                    our attention against jax.nn's, forward and backward
 python -m experiments.speed sweep                        CPU time of the runner of a sweep, and its delay between trials
 python -m experiments.speed population [--steps=3000 --members=16 --alone=3]   runs as one program, and one by one
+
+Each prints a table, and writes it as Markdown to `runs/speed`.
 """
 
 import argparse
@@ -30,6 +32,7 @@ from rich.table import Table
 from core.command import command
 from core.errors import UserError
 from core.files import ROOT
+from core.markdown import write_table
 from data.pipeline import train_batches
 from data.storage import MissingData
 from experiments.measure.claims import Claim
@@ -46,8 +49,8 @@ from training.step import make_train_step
 SIZES = ((16, 256, 6, 64, True), (12, 64, 4, 32, True), (64, 4, 4, 16, False), (64, 49, 4, 16, False))
 
 
-def measure_input(configs: list[str], *, seconds: float = 3.0) -> None:
-    """Prints batches a second of the data pipeline alone, steps a second of the compiled step alone, and their ratio.
+def measure_input(configs: list[str], *, seconds: float = 3.0) -> Table:
+    """Returns batches a second of the data pipeline alone, steps a second of the compiled step alone, and their ratio.
 
     On one device; each is measured for `seconds` after a warm-up. The target is a ratio of at least 5.
     """
@@ -61,11 +64,11 @@ def measure_input(configs: list[str], *, seconds: float = 3.0) -> None:
             ratio = batches / steps
             enough = "yes" if ratio >= 5 else "NO"
             table.add_row(Path(config).name, f"{batches:,.0f}", f"{steps:,.1f}", f"{ratio:.1f}", enough)
-    _show(table)
+    return table
 
 
-def measure_start(configs: list[str], *, repeats: int = 3) -> None:
-    """Prints the seconds from the command to the end of the first step, without and with a cache of compiled programs.
+def measure_start(configs: list[str], *, repeats: int = 3) -> Table:
+    """Returns the seconds from the command to the end of the first step, without and with a cache of compiled programs.
 
     The second number is the median of `repeats` starts. Compiled programs go to a temporary folder. Data that is
     prepared on first use should be there already: its preparation would be counted.
@@ -77,11 +80,11 @@ def measure_start(configs: list[str], *, repeats: int = 3) -> None:
             shutil.rmtree(f"{folder}/compiled", ignore_errors=True)
             starts = [_start(config, f"{folder}/run", environment) for _ in range(1 + repeats)]
             table.add_row(Path(config).name, f"{starts[0]:.1f} s", f"{median(starts[1:]):.1f} s")
-    _show(table)
+    return table
 
 
-def measure_attention(sizes: tuple = SIZES, *, repeats: int = 30) -> None:
-    """Prints median times of forward plus backward. The two run alternately; the ratio is the median of the pairs."""
+def measure_attention(sizes: tuple = SIZES, *, repeats: int = 30) -> Table:
+    """Returns median times of forward plus backward. The two run alternately; the ratio is the median of the pairs."""
     table = _table("B x T x H x K", "causal", "ours", "stock", "stock / ours")
     for B, T, H, K, causal in sizes:
         inputs = [jax.random.normal(key, (B, T, H, K)) for key in jax.random.split(jax.random.key(0), 4)]
@@ -91,11 +94,11 @@ def measure_attention(sizes: tuple = SIZES, *, repeats: int = 30) -> None:
         ours_ms, stock_ms = (f"{1e3 * median(side):.2f} ms" for side in zip(*pairs))
         ratio = median(stock / ours for ours, stock in pairs)
         table.add_row(f"{B} x {T} x {H} x {K}", "yes" if causal else "no", ours_ms, stock_ms, f"{ratio:.2f}")
-    _show(table)
+    return table
 
 
-def measure_sweep(*, trials: int = 200, jobs: int = 2, seconds: float = 1.0) -> None:
-    """Prints the CPU time of the runner for trials that sleep for `seconds`, and its delay between two trials.
+def measure_sweep(*, trials: int = 200, jobs: int = 2, seconds: float = 1.0) -> Table:
+    """Returns the CPU time of the runner for trials that sleep for `seconds`, and its delay between two trials.
 
     The trials note their own start and end; the delay, from the end of one to the start of the next, includes the start
     of a process. The targets are below 5 % of one core, and below 0.2 s.
@@ -128,7 +131,7 @@ def measure_sweep(*, trials: int = 200, jobs: int = 2, seconds: float = 1.0) -> 
         "yes" if used / wall < 0.05 else "NO", f"{median(delays):.3f} s", f"{max(delays):.3f} s",
         "yes" if median(delays) < 0.2 else "NO",
     )  # fmt: skip
-    _show(table)
+    return table
 
 
 @command
@@ -144,14 +147,23 @@ def main(arguments: list[str]) -> None:
     if absent := [config for config in args.configs if not Path(config).is_file()]:
         raise UserError(f"there is no config file {absent[0]}: expected a path such as configs/vit.py")
     if args.what == "attention":
-        measure_attention()
+        table = measure_attention()
     elif args.what == "sweep":
-        measure_sweep()
+        table = measure_sweep()
     elif args.what == "population":
-        measure_population(steps=args.steps, members=args.members, alone=args.alone)
+        table = measure_population(steps=args.steps, members=args.members, alone=args.alone)
     else:
         measure = {"input": measure_input, "start": measure_start}[args.what]
-        measure(args.configs or _runnable())
+        table = measure(args.configs or _runnable())
+    show(table)
+    path = ROOT / "runs" / "speed" / f"{args.what}.md"
+    write_table(path, table)
+    print(f"table    {path}")
+
+
+def show(table: Table) -> None:
+    """Prints a table."""
+    Console(highlight=False, markup=False).print(table)
 
 
 _SWEEP = """
@@ -251,10 +263,6 @@ def _table(first: str, *columns: str) -> Table:
     for column in columns:
         table.add_column(column, justify="right")
     return table
-
-
-def _show(table: Table) -> None:
-    Console(highlight=False, markup=False).print(table)
 
 
 if __name__ == "__main__":

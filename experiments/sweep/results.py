@@ -3,8 +3,9 @@
 python -m experiments.results runs/decoder_width [--metric=validation/accuracy --better=max]
 
 `results.csv` has one row for each trial: overrides, state, best value of the metric, last metrics, and time. The table
-has means over seeds, the best first. The plots are those of `experiments.sweep.sweep_plots`. All of it is made from
-the outcomes of the trials (`experiments.sweep.outcomes`).
+has means over seeds, the best first; `table.md` has all its rows, and the other metrics of the same split too. The
+plots are those of `experiments.sweep.sweep_plots`. All of it is made from the outcomes of the trials
+(`experiments.sweep.outcomes`).
 """
 
 import argparse
@@ -22,7 +23,8 @@ from rich.table import Table
 
 from core.command import command
 from core.errors import UserError
-from core.files import replacing
+from core.files import replacing, write_text
+from core.markdown import markdown
 from experiments.sweep import sweep_plots
 from experiments.sweep import trials as states
 from experiments.sweep.outcomes import Outcome, SweepRecord, over_seeds, read_outcomes, swept_fields
@@ -32,7 +34,7 @@ ROWS = 20  # of the printed table
 
 
 def show(workdir: str | Path, *, metric: str | None = None, better: str | None = None) -> None:
-    """Writes `results.csv` and the plots to the workdir of a sweep, and prints the table.
+    """Writes `results.csv`, `table.md` and the plots to the workdir of a sweep, and prints the table.
 
     Args:
       metric, better: what to compare trials by; by default what the sweep file says.
@@ -48,6 +50,8 @@ def show(workdir: str | Path, *, metric: str | None = None, better: str | None =
     if any(outcome.state == states.DONE for outcome in outcomes) and metric not in metrics:
         raise UserError(f"no trial has the metric {metric!r}: expected one of {', '.join(metrics)}")
     write_csv(Path(workdir) / "results.csv", outcomes, metric, better)
+    others = [name for name in metrics if name != metric and name.split("/")[0] == metric.split("/")[0]]
+    write_markdown(Path(workdir) / "table.md", outcomes, [metric, *others], better)
     plots = sweep_plots.draw(workdir, outcomes, metric, better)
     console = Console(highlight=False, markup=False, soft_wrap=True)
     _print_table(console, outcomes, metric, better)
@@ -58,7 +62,7 @@ def show(workdir: str | Path, *, metric: str | None = None, better: str | None =
         console.print(f"... and {len(failed) - 5} more, see results.csv")
     counts = Counter(outcome.state for outcome in outcomes)
     console.print(f"trials   {len(outcomes)}: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
-    console.print(f"results  {workdir}: {', '.join(['results.csv', *(plot.name for plot in plots)])}")
+    console.print(f"results  {workdir}: {', '.join(['results.csv', 'table.md', *(plot.name for plot in plots)])}")
 
 
 def write_csv(path: Path, outcomes: Sequence[Outcome], metric: str, better: str) -> None:
@@ -73,6 +77,33 @@ def write_csv(path: Path, outcomes: Sequence[Outcome], metric: str, better: str)
             values = [outcome.metrics.get(name) for name in metrics]
             end = [outcome.step, outcome.seconds, outcome.reason]
             writer.writerow([outcome.name, *overrides, outcome.state, outcome.best(better), *values, *end])
+
+
+def write_markdown(path: Path, outcomes: Sequence[Outcome], metrics: Sequence[str], better: str) -> None:
+    """Writes one row for each setting, the best first: mean and standard deviation of each metric over the seeds.
+
+    Args:
+      path: of the file.
+      outcomes: of the trials.
+      metrics: the columns; the first decides the order of the rows.
+      better: "min" or "max", of the first metric.
+    """
+    fields = swept_fields(outcomes)
+    settings = {metric: over_seeds(outcomes, metric) for metric in metrics}
+    cells: dict[str, dict[str, str]] = {}
+    for metric, measured in settings.items():
+        for setting in measured:
+            values = setting.values
+            spread = f" ± {stdev(values):.2g}" if len(values) > 1 else ""
+            cells.setdefault(json.dumps(setting.overrides), {})[metric] = f"{mean(values):.5g}{spread}"
+    ranked = sorted(settings[metrics[0]], key=lambda setting: mean(setting.values), reverse=better == "max")
+    body = [
+        [*(_short(setting.overrides.get(name)) for name in fields), str(len(setting.values))]
+        + [cells[json.dumps(setting.overrides)].get(metric, "") for metric in metrics]
+        for setting in ranked
+    ]
+    head = [*fields, "seeds", *metrics]
+    write_text(path, markdown(head, body, [False] * len(fields) + [True] * (1 + len(metrics))))
 
 
 @command

@@ -34,6 +34,7 @@ metrics = {"test/accuracy": accuracy, "train/loss": None}
 def config(tmp_path, monkeypatch):
     """Writes a config that reaches accuracy 0.5 + seed / 8, by default 0.625, and claims what the test says."""
     monkeypatch.setattr(claims, "ROOT", tmp_path)
+    monkeypatch.setattr(claims, "RECORDS", tmp_path / "runs" / "claims")
     monkeypatch.setenv("COLUMNS", "250")
     (tmp_path / "train.py").write_text(TRAIN)
 
@@ -135,3 +136,21 @@ def test_a_config_that_does_not_exist_is_named(capsys):
     with pytest.raises(SystemExit):
         main(["configs/vti.py"])
     assert "error: there is no config file configs/vti.py" in capsys.readouterr().err
+
+
+def test_what_was_measured_is_kept_and_shown_for_all_configs(config, tmp_path):
+    path = config("test/accuracy >= 0.625")
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "x.py").write_text(Path(path).read_text())
+    (tmp_path / "configs" / "y.py").write_text(Path(path).read_text())
+    main([path, "--seeds=3"])
+    table = (tmp_path / "runs" / "claims" / "table.md").read_text().splitlines()
+    assert table[0] == "| config | what | claim | measured | time | commit |"
+    assert table[2].startswith("| x | X. | test/accuracy >= 0.625 | 0.6250 +- 0.1250 (3 seeds) | 0 s |")
+    assert table[3] == "| y | X. | test/accuracy >= 0.625 |  |  |  |"
+
+
+def test_a_run_with_other_fields_is_not_kept(config, tmp_path):
+    with pytest.raises(SystemExit):
+        main([config("test/accuracy >= 0.99"), "--set", "seed=2"])
+    assert not list((tmp_path / "runs" / "claims").glob("*.json"))

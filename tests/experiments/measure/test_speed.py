@@ -8,7 +8,7 @@ import pytest
 
 from experiments.measure import speed
 from experiments.measure.population_speed import measure_population
-from experiments.measure.speed import measure_attention, measure_input, measure_start, measure_sweep
+from experiments.measure.speed import measure_attention, measure_input, measure_start, measure_sweep, show
 
 CONFIG = """
 from ml_collections import ConfigDict
@@ -40,7 +40,7 @@ def wide(monkeypatch):
 
 
 def test_attention_prints_a_row_a_size(capsys):
-    measure_attention(((2, 7, 3, 5, True), (1, 11, 2, 3, False)), repeats=1)
+    show(measure_attention(((2, 7, 3, 5, True), (1, 11, 2, 3, False)), repeats=1))
     rows = capsys.readouterr().out.splitlines()
     number = r"\d+\.\d\d"
     for row, name in zip(rows[-2:], ("2 x 7 x 3 x 5 +yes", "1 x 11 x 2 x 3 +no"), strict=True):
@@ -49,7 +49,7 @@ def test_attention_prints_a_row_a_size(capsys):
 
 def test_input_prints_both_rates_and_skips_what_is_not_on_disk(config, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    measure_input([config("digits"), config("mnist")], seconds=0.01)
+    show(measure_input([config("digits"), config("mnist")], seconds=0.01))
     digits, mnist = capsys.readouterr().out.splitlines()[-2:]
     assert re.search(r"digits\.py +[\d,]+ +[\d,]+\.\d +\d+\.\d +(yes|NO)", digits)
     assert re.search(r"mnist\.py +skipped: The set mnist is not on disk", mnist)
@@ -70,7 +70,7 @@ def test_configs_that_cannot_run_here_are_named_and_left_out(tmp_path, monkeypat
 
 @pytest.mark.slow
 def test_start_prints_the_first_and_the_second(config, capsys):
-    measure_start([config("digits")], repeats=1)
+    show(measure_start([config("digits")], repeats=1))
     assert re.search(r"digits\.py +\d+\.\d s +\d+\.\d s", capsys.readouterr().out)
 
 
@@ -81,14 +81,14 @@ def test_a_start_that_fails_shows_what_was_printed(tmp_path, monkeypatch):
 
 
 def test_sweep_prints_what_the_runner_took(capsys):
-    measure_sweep(trials=4, jobs=2, seconds=0.01)
+    show(measure_sweep(trials=4, jobs=2, seconds=0.01))
     row = capsys.readouterr().out.splitlines()[-1]
     assert re.fullmatch(r" *4 +[\d.]+ s +[\d.]+% +(yes|NO) +[\d.]+ s +[\d.]+ s +(yes|NO) *", row)
 
 
 @pytest.mark.slow
 def test_population_prints_a_row_for_a_group_and_one_for_a_single_run(capsys):
-    measure_population(steps=110, members=2, alone=2)
+    show(measure_population(steps=110, members=2, alone=2))
     out = capsys.readouterr().out
     for name in ("vit", "vae"):
         for count, target in ((2, "2"), (1, "0.95")):

@@ -66,6 +66,13 @@ def test_the_table_has_means_over_seeds_sorted_from_the_best(workdir, capsys):
     assert " ".join(lines[5]) == "trials 8: 6 done, 1 failed, 1 waiting"
 
 
+def test_the_markdown_table_has_every_setting_and_the_spread_over_its_seeds(workdir):
+    results.show(workdir)
+    lines = (workdir / "table.md").read_text().splitlines()
+    assert lines[0] == "| width | rate | seeds | test/loss |"
+    assert lines[2] == "| 16 | 0.1 | 2 | 1.1625 ± 0.71 |" and len(lines) == 2 + 3
+
+
 def test_the_file_has_every_trial(workdir):
     results.show(workdir)
     with (workdir / "results.csv").open(newline="") as file:
