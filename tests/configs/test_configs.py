@@ -43,6 +43,32 @@ def test_no_assignment_repeats_a_default_or_holds_a_placeholder(name):
     assert unnecessary(module.get_config().to_dict()) == []
 
 
+SUITES = sorted(path.stem for path in (ROOT / "experiments" / "suites").glob("*.py"))
+FIGURES = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in (ROOT / "experiments" / "figures").rglob("*.py")
+    if "def get_config" in path.read_text()
+)
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_no_suite_repeats_a_default(name):
+    # A suite states its splits, whatever the defaults of the data set are; the protocol derives the other two.
+    states = {"data.train", "data.evaluation", "best", "log_every"}
+    suite = importlib.import_module(f"experiments.suites.{name}").SUITE
+    for family in suite.families:
+        if not isinstance(suite.families[family], str):
+            assert {line.split(" = ")[0] for line in unnecessary(suite.config(family).to_dict())} <= states
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_figure_repeats_a_default(name):
+    # The numbers that a figure checks depend on the sizes of its data, so it states them.
+    states = {f"data.{size}" for size in ("length", "modulus", "context", "symbols", "side")}
+    module = importlib.import_module(name)
+    assert {line.split(" = ")[0] for line in unnecessary(module.get_config().to_dict())} <= states
+
+
 def test_the_check_sees_defaults_and_placeholders():
     config = ConfigDict(
         {

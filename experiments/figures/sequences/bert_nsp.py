@@ -27,7 +27,7 @@ def get_config() -> ConfigDict:
             "seed": 0, "steps": 600, "batch_size": 64, "eval_every": 600, "checkpoint_every": 600, "best": "accuracy",
             "model": {"name": "bert", "width": 48, "depth": 2, "heads": 4, "norm_order": "pre", "head": "next"},
             "objective": {"name": "classification"},
-            "data": {"name": "topics", "share": 0.7},
+            "data": {"name": "topics"},
             "optimizer": {"learning_rate": 2e-3, "warmup": 100, "clip": 1.0},
         }
     )  # fmt: skip

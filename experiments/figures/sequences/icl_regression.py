@@ -28,7 +28,7 @@ def get_config() -> ConfigDict:
             "seed": 0, "steps": 1500, "batch_size": 128, "eval_every": 1500, "checkpoint_every": 1500,
             "model": {"name": "in_context", "width": 32, "depth": 2, "heads": 4},
             "objective": {"name": "regression"},
-            "data": {"name": "linear_functions", "dimensions": 2, "length": MANY + 1},
+            "data": {"name": "linear_functions", "length": MANY + 1},
             "optimizer": {"learning_rate": 5e-3, "warmup": 100, "clip": 1.0},
         }
     )  # fmt: skip

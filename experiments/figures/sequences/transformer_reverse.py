@@ -26,7 +26,7 @@ def get_config() -> ConfigDict:
     return ConfigDict(
         {
             "seed": 0, "steps": 600, "batch_size": 64, "eval_every": 600, "checkpoint_every": 600, "best": "exact",
-            "model": {"name": "encoder_decoder", "width": 64, "depth": 2, "heads": 4, "positions": "sinusoidal"},
+            "model": {"name": "encoder_decoder", "width": 64, "depth": 2, "heads": 4},
             "objective": {"name": "seq2seq"},
             "data": {"name": "reversal", "length": LENGTH},
             "optimizer": {"learning_rate": 2e-3, "warmup": 100, "clip": 1.0},

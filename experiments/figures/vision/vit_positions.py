@@ -31,7 +31,7 @@ def get_config() -> ConfigDict:
             "seed": 0, "steps": 1000, "batch_size": 64, "eval_every": 1000, "checkpoint_every": 1000,
             "model": {"name": "bert", "width": 32, "depth": 1, "heads": 4, "norm_order": "pre", "head": "masked"},
             "objective": {"name": "masked_language_modeling", "rate": 0.3},
-            "data": {"name": "random_fields", "side": SIDE, "scale": 1.5},
+            "data": {"name": "random_fields", "side": SIDE},
             "optimizer": {"learning_rate": 3e-3, "warmup": 100, "clip": 1.0},
         }
     )  # fmt: skip
