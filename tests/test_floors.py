@@ -7,6 +7,8 @@ import tomllib
 
 import pytest
 
+from models import MODELS
+
 ROOT = Path(__file__).resolve().parents[1]
 FOUNDATION = {"core"}
 LIBRARY = {"models", "objectives", "data", "training"}
@@ -120,6 +122,13 @@ def test_every_page_of_the_documentation_is_in_its_contents():
 
 def test_the_readme_is_an_introduction():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 160
+
+
+def test_the_readme_names_the_file_of_every_architecture():
+    files = {module.__module__.replace(".", "/") for module in MODELS.values()}
+    named = set(re.findall(r"`(models/\w+)(?:\.py|/)`", (ROOT / "README.md").read_text()))
+    missing = {file for file in files if file not in named and not any(file.startswith(f"{name}/") for name in named)}
+    assert not missing, f"add a row to the table of architectures in README.md: {missing}"
 
 
 def test_the_default_install_is_light_and_pinned():

@@ -1,9 +1,11 @@
 """How each architecture takes part in the suites of two kinds: classes of images, and classes of token sequences.
 
-A new architecture enters these suites by one entry here. Sizes are stated by each suite, since budgets differ.
+A new architecture enters these suites by one entry in `FAMILIES`, and by its size in each suite, since budgets differ.
+Where a suite states no size for it, it takes no part, and the table says so.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from experiments.benchmark.suite import Family
 
@@ -17,17 +19,52 @@ DECAY = ("optimizer.weight_decay", (0.05, 0.3))
 BETA = ("objective.beta", (0.001, 0.01))
 
 NO_IMAGE = "reads images, but the data are token sequences"
+NO_SIZE = "has no size in this suite: add its fields to `models` in the file of the suite"
 
 # What every size of an architecture has in common. A suite adds width, depth and whatever else it chooses.
 ENCODER = {"name": "bert", "head": "classification", "norm_order": "pre"}
 DECODER = {"name": "gpt"}
 # Embeddings are not scaled up to order 1: learned positions start small and would have no effect beside them.
 ENCODER_DECODER = {"name": "encoder_decoder", "shared": False, "positions": "learned", "embedding_scale": "none"}
-VIT = {"name": "vit"}
-PERCEIVER = {"name": "perceiver", "repeats": 2, "sharing": "all"}
-BOTTLENECK = {"name": "variational", "likelihood": "categorical", "decoder_depth": 0}
-CNN = {"name": "convolutional"}
-MLP = {"name": "perceptron"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """How an architecture answers with a class.
+
+    Attributes:
+      model: the fields of its model section that all sizes have in common.
+      objective: the objective section of its config.
+      own: the field that is tuned besides the learning rate, and the values to try.
+      images: what it adds to the data section to classify images, or the reason why it cannot.
+      tokens: the same for token sequences.
+      tokens_model: further fields of its model section for token sequences.
+      note: what a reader must know to interpret its score.
+    """
+
+    model: Mapping
+    objective: Mapping = field(default_factory=lambda: CLASSIFICATION)
+    own: tuple[str, tuple] = DECAY
+    images: Mapping | str = field(default_factory=dict)
+    tokens: Mapping | str = field(default_factory=dict)
+    tokens_model: Mapping = field(default_factory=dict)
+    note: str = ""
+
+
+AS_CLASS, AS_NEXT_TOKEN, AS_ANSWER = {"form": "class"}, {"form": "next_token"}, {"form": "answer"}
+FAMILIES = {
+    "encoder": Entry(model=ENCODER, images=AS_CLASS, tokens=AS_CLASS),
+    "decoder": Entry(model=DECODER, objective=NEXT_TOKEN, images=AS_NEXT_TOKEN, tokens=AS_NEXT_TOKEN),
+    "encoder_decoder": Entry(model=ENCODER_DECODER, objective=SEQUENCE, images=AS_ANSWER, tokens=AS_ANSWER),
+    "vit": Entry(model={"name": "vit"}, tokens=NO_IMAGE),
+    "perceiver": Entry(model={"name": "perceiver", "repeats": 2, "sharing": "all"}),
+    "bottleneck": Entry(
+        model={"name": "variational", "likelihood": "categorical", "decoder_depth": 0}, objective=BOUND, own=BETA,
+        tokens=AS_CLASS, tokens_model={"encoder": "bert"},
+    ),
+    "cnn": Entry(model={"name": "convolutional"}, tokens=NO_IMAGE, note="yardstick"),
+    "mlp": Entry(model={"name": "perceptron"}, tokens=NO_IMAGE, note="yardstick"),
+}  # fmt: skip
 
 Models = Mapping[str, Mapping]  # fields of the model section, by family
 Sizes = Mapping[str, Mapping[str, Mapping]]  # `Family.sizes`, by family
@@ -35,45 +72,36 @@ Sizes = Mapping[str, Mapping[str, Mapping]]  # `Family.sizes`, by family
 
 def of_images(models: Models, sizes: Sizes) -> dict[str, Family | str]:
     """Returns the families of a suite whose task is the class of an image."""
-    return _sequence_families(models, sizes) | {
-        "vit": _family("vit", VIT, models, sizes),
-        "perceiver": _family("perceiver", PERCEIVER, models, sizes),
-        "bottleneck": _family("bottleneck", BOTTLENECK, models, sizes, objective=BOUND, own=BETA),
-        "cnn": _family("cnn", CNN, models, sizes, note="yardstick"),
-        "mlp": _family("mlp", MLP, models, sizes, note="yardstick"),
-    }
+    return {name: _family(name, entry, entry.images, {}, models, sizes) for name, entry in FAMILIES.items()}
 
 
 def of_tokens(models: Models, sizes: Sizes) -> dict[str, Family | str]:
     """Returns the families of a suite whose task is the class of a token sequence."""
-    bottleneck = BOTTLENECK | {"encoder": "bert"}
-    return _sequence_families(models, sizes) | {
-        "vit": NO_IMAGE,
-        "perceiver": _family("perceiver", PERCEIVER, models, sizes),
-        "bottleneck": _family(
-            "bottleneck", bottleneck, models, sizes, objective=BOUND, own=BETA, data={"form": "class"}
-        ),
-        "cnn": NO_IMAGE,
-        "mlp": NO_IMAGE,
-    }  # fmt: skip
-
-
-def _sequence_families(models: Models, sizes: Sizes) -> dict[str, Family | str]:
-    """The families that read an image as a sequence of tokens too."""
     return {
-        "encoder": _family("encoder", ENCODER, models, sizes, data={"form": "class"}),
-        "decoder": _family("decoder", DECODER, models, sizes, objective=NEXT_TOKEN, data={"form": "next_token"}),
-        "encoder_decoder": _family(
-            "encoder_decoder", ENCODER_DECODER, models, sizes, objective=SEQUENCE, data={"form": "answer"}
-        ),
+        name: _family(name, entry, entry.tokens, entry.tokens_model, models, sizes) for name, entry in FAMILIES.items()
     }
 
 
+def others(families: Mapping[str, Family | str], reason: str, *, images: str = "") -> dict[str, Family | str]:
+    """Returns the families of a suite that states each of them itself, and a reason for all that it does not name.
+
+    Args:
+      families: by name.
+      reason: why all others take no part.
+      images: the reason for those that read images only; by default the same.
+    """
+    absent = {name: images if images and entry.tokens == NO_IMAGE else reason for name, entry in FAMILIES.items()}
+    return {**families, **{name: text for name, text in absent.items() if name not in families}}
+
+
 def _family(
-    name: str, model: Mapping, models: Models, sizes: Sizes, *, objective: Mapping = CLASSIFICATION,
-    own: tuple[str, tuple] = DECAY, data: Mapping | None = None, note: str = "",
-) -> Family:  # fmt: skip
+    name: str, entry: Entry, data: Mapping | str, model: Mapping, models: Models, sizes: Sizes
+) -> Family | str:
+    if isinstance(data, str):
+        return data
+    if name not in models:
+        return NO_SIZE
     return Family(
-        model={**model, **models[name]}, objective=objective, own=own, data=data or {}, sizes=sizes.get(name, {}),
-        note=note,
+        model={**entry.model, **model, **models[name]}, objective=entry.objective, own=entry.own, data=data,
+        sizes=sizes.get(name, {}), note=entry.note,
     )  # fmt: skip

@@ -5,7 +5,7 @@ Pixels are black or white, so that sequence models and the VAE assign probabilit
 
 import math
 
-from experiments.benchmark.families import DECAY, DECODER, ENCODER_DECODER
+from experiments.benchmark.families import DECAY, DECODER, ENCODER_DECODER, others
 from experiments.benchmark.suite import Family, Suite
 
 BLOCKS = {"width": 32, "depth": 2, "heads": 4}
@@ -32,7 +32,7 @@ SUITE = Suite(
     metric="loss",
     better="min",
     target=0.45,
-    families={
+    families=others({
         "decoder": Family(
             model=DECODER | BLOCKS, objective={"name": "language_modeling"}, data={"form": "density"}, own=DECAY,
             sizes=NARROW, factor=BITS, note="exact", among=WHOLE,
@@ -55,12 +55,7 @@ SUITE = Suite(
             factor=BITS, note="exact", among=HALF,
         ),
         "encoder": "sees all pixels at once, including those to be predicted",
-        "vit": NO_DENSITY,
-        "perceiver": NO_DENSITY,
-        "bottleneck": NO_DENSITY,
-        "cnn": NO_DENSITY,
-        "mlp": NO_DENSITY,
-    },
+    }, NO_DENSITY),
 )  # fmt: skip
 
 get_config = SUITE.config

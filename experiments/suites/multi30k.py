@@ -8,7 +8,7 @@ With a folder of another name:
 
 import math
 
-from experiments.benchmark.families import DECODER, NO_IMAGE
+from experiments.benchmark.families import DECODER, NO_IMAGE, others
 from experiments.benchmark.suite import Family, Suite
 from experiments.suites.translation import NO_TEXT, NO_WRITING
 
@@ -36,7 +36,7 @@ SUITE = Suite(
     metric="loss",
     better="min",
     target=3.6,
-    families={
+    families=others({
         "encoder_decoder": Family(
             model={"name": "encoder_decoder"} | BLOCKS | {"depth": 2, "mlp_width": 512}, objective={"name": "seq2seq"},
             own=DROPOUT,
@@ -56,12 +56,7 @@ SUITE = Suite(
             factor=BITS,
         ),
         "encoder": NO_WRITING,
-        "vit": NO_IMAGE,
-        "perceiver": NO_TEXT,
-        "bottleneck": NO_TEXT,
-        "cnn": NO_IMAGE,
-        "mlp": NO_IMAGE,
-    },
+    }, NO_TEXT, images=NO_IMAGE),
 )  # fmt: skip
 
 get_config = SUITE.config

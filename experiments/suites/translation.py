@@ -1,6 +1,6 @@
 """Translation of embedded number words, English to German: the share that greedy decoding gets exactly right."""
 
-from experiments.benchmark.families import DECAY, DECODER, NO_IMAGE
+from experiments.benchmark.families import DECAY, DECODER, NO_IMAGE, others
 from experiments.benchmark.suite import Family, Suite
 
 BLOCKS = {"width": 64, "heads": 4}
@@ -24,7 +24,7 @@ SUITE = Suite(
     better="max",
     target=0.9,
     percent=True,
-    families={
+    families=others({
         "encoder_decoder": Family(
             model={"name": "encoder_decoder"} | BLOCKS | {"depth": 2, "mlp_width": 128}, objective={"name": "seq2seq"},
             own=DECAY,
@@ -35,12 +35,7 @@ SUITE = Suite(
             sizes={"quarter": {"model.width": 32}, "half": {"model.width": 44}},
         ),
         "encoder": NO_WRITING,
-        "vit": NO_IMAGE,
-        "perceiver": NO_TEXT,
-        "bottleneck": NO_TEXT,
-        "cnn": NO_IMAGE,
-        "mlp": NO_IMAGE,
-    },
+    }, NO_TEXT, images=NO_IMAGE),
 )  # fmt: skip
 
 get_config = SUITE.config

@@ -3,11 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import replace
 import json
+import runpy
+from types import SimpleNamespace
 
 import jax
+import numpy as np
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
+from data import images
+from data.image_cache import row_type
+from data.subwords import SPECIALS
 from experiments.benchmark import suite as suites
+from experiments.benchmark.families import FAMILIES, NO_SIZE, Entry, of_images, of_tokens, others
 from experiments.benchmark.suite import Family, Suite, refuse_test
 from train import Run
 
@@ -40,16 +49,44 @@ def test_the_rules_are_the_same_for_all_families(name):
 
 
 @pytest.mark.parametrize("name", suites.names())
-def test_every_suite_lists_every_family_of_the_digits_or_a_reason(name):
+def test_every_suite_lists_every_family_or_a_reason(name):
     families = suites.load(name).families
-    assert set(DIGITS.families) <= set(families) and all(isinstance(f, Family) or f for f in families.values())
+    missing = set(FAMILIES) - set(families)
+    assert not missing, f"experiments/suites/{name}.py lacks {missing}: name them, or use `others` of families.py"
+    assert all(isinstance(family, Family) or family for family in families.values())
+
+
+@pytest.mark.parametrize("builder, names", [(of_images, ["digits", "mnist"]), (of_tokens, ["recall", "listops"])])
+def test_a_new_family_enters_by_one_entry_and_takes_no_part_where_it_has_no_size(monkeypatch, builder, names):
+    monkeypatch.setitem(FAMILIES, "mixer", Entry(model={"name": "mixer"}))
+    models = {name: {} for name in FAMILIES}
+    assert builder({name: {} for name in FAMILIES if name != "mixer"}, {})["mixer"] == NO_SIZE
+    family = builder(models | {"mixer": {"width": 7}}, {})["mixer"]
+    assert isinstance(family, Family) and family.model == {"name": "mixer", "width": 7}
+    for name in names:
+        suite = SimpleNamespace(**runpy.run_path(str(suites.FOLDER / f"{name}.py"))).SUITE
+        with pytest.raises(ValueError, match="no family 'mixer': has no size in this suite: add its fields to"):
+            suite.config("mixer")
+    assert others({}, "writes nothing", images="reads images")["mixer"] == "writes nothing"
+    assert others({}, "writes nothing", images="reads images")["vit"] == "reads images"
+
+
+def assert_within_budget(name: str, family: str, fields: Mapping) -> int:
+    """Returns the number of parameters of a family with some fields set."""
+    suite, count = suites.load(name), parameters(name, family, fields)
+    assert suite.within_budget(count), (
+        f"{family} in experiments/suites/{name}.py has {count:,} parameters; its budget is {suite.budget:,}, give or "
+        f"take {suite.tolerance:.0%}"
+    )
+    return count
 
 
 @pytest.mark.parametrize("family", parts("digits"))
 def test_the_digits_keep_their_budget_and_have_three_sizes(family):
     sizes = DIGITS.family(family).sizes
-    counts = [parameters("digits", family, fields) for fields in ({}, sizes["half"], sizes["quarter"])]
-    assert DIGITS.within_budget(counts[0]) and counts[0] > counts[1] > counts[2]
+    assert set(sizes) == {"half", "quarter"}, f"{family} in experiments/suites/digits.py needs these two sizes"
+    half, quarter = (parameters("digits", family, sizes[size]) for size in ("half", "quarter"))
+    assert assert_within_budget("digits", family, {}) > half > quarter
 
 
 @pytest.mark.parametrize(
@@ -57,7 +94,31 @@ def test_the_digits_keep_their_budget_and_have_three_sizes(family):
 )
 def test_the_others_keep_their_budget(name):
     for family in parts(name):
-        assert suites.load(name).within_budget(parameters(name, family, {})), family
+        assert_within_budget(name, family, {})
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+def test_the_large_image_sets_keep_their_budget(name, monkeypatch):
+    """The set need not be on disk: seven blank images of its size stand in for it."""
+    features = {"label": SimpleNamespace(num_classes=10)}
+    builder = SimpleNamespace(info=SimpleNamespace(features=features))
+    blank = np.zeros(7, row_type((28, 28, 1)))
+    monkeypatch.setattr(images, "open_official", lambda name: builder)
+    monkeypatch.setattr(images, "decoded_images", lambda builder, split: blank)
+    for family in parts(name):
+        assert_within_budget(name, family, {})
+
+
+def test_multi30k_keeps_its_budget(tmp_path):
+    """Seven sentences, and a vocabulary of the size that the suite names, stand in for the set."""
+    for split in ("train", "val"):
+        for language in ("en", "de"):
+            (tmp_path / f"{split}.{language}").write_text("t5\n" * 7)
+    words = {word: i for i, word in enumerate([*SPECIALS, *(f"t{i}" for i in range(4000 - len(SPECIALS)))])}
+    Tokenizer(WordLevel(words, unk_token="[UNK]")).save(str(tmp_path / "tokenizer.json"))
+    path = {"data.path": str(tmp_path), "data.tokenizer": str(tmp_path / "tokenizer.json")}
+    for family in parts("multi30k"):
+        assert_within_budget("multi30k", family, path)
 
 
 def test_a_row_just_outside_the_budget_is_outside():
