@@ -7,6 +7,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 import tensorflow_datasets as tfds
 
 from core.errors import UserError
+from core.reading import read_text
 from data.bytes import Bytes
 from data.characters import Characters
 from data.dataset import Batch, Dataset
@@ -78,17 +79,10 @@ def builder_texts(builder: tfds.core.DatasetBuilder) -> dict[str, str]:
 def file_texts(path: str | Path) -> dict[str, str]:
     """Returns the first 90 % of a text file as "train" and the last 10 % as "validation".
 
-    Raises UserError where there is no such file, and for a line that is not UTF-8.
+    A byte-order mark is no part of the text. Raises UserError where there is no such file, and for a line that is not
+    UTF-8.
     """
-    try:
-        content = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"There is no text file {path}.") from None
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}, line {line}: not UTF-8. Save the file in that encoding.") from error
+    text = read_text(path)
     border = len(text) * 9 // 10
     return {"train": text[:border], "validation": text[border:]}
 

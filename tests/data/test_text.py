@@ -114,7 +114,7 @@ def test_a_tokenizer_gives_word_pieces_and_slices_still_count_characters(tmp_pat
 
 
 def test_a_bad_text_file_is_named(tmp_path):
-    with pytest.raises(UserError, match="no text file .*absent.txt"):
+    with pytest.raises(UserError, match="no file .*absent.txt"):
         text_file(path=str(tmp_path / "absent.txt"), context=7)
     (tmp_path / "latin.txt").write_bytes("eins\nzwei\ndrei ä\n".encode("latin-1"))
     with pytest.raises(ValueError, match="latin.txt, line 3: not UTF-8"):
