@@ -1,6 +1,7 @@
 """Running text for language models, in windows of a fixed length; the targets are the next tokens."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -11,6 +12,7 @@ from core.reading import read_text
 from data.bytes import Bytes
 from data.characters import Characters
 from data.dataset import Batch, Dataset
+from data.identity import identity_of
 from data.storage import open_official, records, split_parts
 from data.subwords import MASK, SPECIALS, Subwords
 
@@ -112,6 +114,7 @@ class Windows:
         if len(tokens) < 2:
             raise UserError(f"The text has {len(tokens)} tokens: expected 2 or more, to predict one from another.")
         self.draws = int(jitter)
+        self._tokens = tokens
         self._context = context
         self._predicted = len(tokens) - 1
         padded = np.pad(tokens, (0, len(self) * context - self._predicted))
@@ -119,6 +122,10 @@ class Windows:
 
     def __len__(self) -> int:
         return -(-self._predicted // self._context)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what tells these examples from others, see `data.dataset.Source`."""
+        return identity_of(len(self), self._tokens)
 
     def examples(self, indices: np.ndarray, draws: np.ndarray | None = None) -> Batch:
         """Returns a batch, see `data.dataset.Source`."""

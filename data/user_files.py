@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import itertools
 import json
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from core.errors import UserError
 from core.reading import refuse_special_file
 from data.bytes import Bytes
 from data.dataset import Dataset
+from data.identity import file_digest, identity_of
 from data.image_cache import row_type
 from data.image_files import image_pixels, image_size, words
 from data.images import labelled_images
@@ -55,7 +56,7 @@ def labelled_text(
     targets = [classes.get(item.label, -1) for item in all_items]  # -1: in a split that is not used
     return sequence_dataset(
         path, Sequences.of(texts, targets), {split: len(items[split]) for split in items}, train, evaluation,
-        vocabulary=vocabulary, classes=len(classes), vocab_size=len(vocabulary), context=context,
+        vocabulary=vocabulary, names=list(classes), classes=len(classes), vocab_size=len(vocabulary), context=context,
     )  # fmt: skip
 
 
@@ -96,7 +97,7 @@ def image_folder(
     labelled = {split: [(item.content, classes.get(item.label, -1)) for item in items[split]] for split in items}
     return labelled_images(
         lambda spec: _ImageRows(_selected(path, labelled, spec), (rows, columns, channels), stretch=size > 0),
-        len(classes), train, evaluation, peak=255, targets=targets, shift=shift, crop=crop, flip=flip,
+        list(classes), train, evaluation, peak=255, targets=targets, shift=shift, crop=crop, flip=flip,
     )  # fmt: skip
 
 
@@ -258,3 +259,11 @@ class _ImageRows:
         chosen = [self._labelled[index] for index in indices.tolist()]
         pixels = lambda file: image_pixels(file, self._shape, stretch=self._stretch)
         return np.array([(label, pixels(file)) for file, label in chosen], self.dtype)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns how many images each folder of a class has, and a digest of their names and contents."""
+        folders: dict[str, list[Path]] = {}
+        for file, _ in self._labelled:
+            folders.setdefault("/".join(file.parts[-3:-1]), []).append(file)
+        digest = lambda file: f"{file.name} {file_digest(file)}"
+        return {name: identity_of(len(files), *map(digest, sorted(files))) for name, files in sorted(folders.items())}

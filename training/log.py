@@ -6,6 +6,7 @@ continued counts on), and one number for each metric. JSON has no NaN and no inf
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 import json
 import math
 from pathlib import Path
@@ -80,7 +81,8 @@ class Display:
 class Log:
     """The log of one run of `steps` steps in the folder `workdir`.
 
-    A run that continues from `start_step` drops all records after that step; from step 0 it begins again.
+    A run that continues from `start_step` drops all records after that step, which it makes again. One that begins
+    with step 0 puts an earlier log aside, as `metrics-1.jsonl`, `metrics-2.jsonl` and so on.
 
     Args:
       unit: what is counted per second, "examples" or "tokens".
@@ -102,8 +104,10 @@ class Log:
         path = workdir / "metrics.jsonl"
         lines = _complete_lines(path)
         earlier_records = [(line, record) for line, record in lines if start_step and record["step"] <= start_step]
+        if lines and not start_step:
+            path.rename(next(aside for n in count(1) if not (aside := workdir / f"metrics-{n}.jsonl").exists()))
         files.write_text(path, "".join(line for line, _ in earlier_records))
-        earlier_seconds = earlier_records[-1][1]["time"] if earlier_records else 0.0
+        earlier_seconds = earlier_records[-1][1].get("time", 0.0) if earlier_records else 0.0
         self._began = time.monotonic() - earlier_seconds
         self._file = path.open("a")
         self._events = SummaryWriter(str(workdir / "tensorboard"), purge_step=start_step + 1 if start_step else 0)
@@ -203,6 +207,8 @@ def _complete_lines(path: Path) -> list[tuple[str, dict]]:
         try:
             if line.endswith("\n"):
                 lines.append((line, json.loads(line)))
-        except ValueError as error:
-            raise UserError(f"{path}, line {number}, is not JSON: {error}") from None
+                if not isinstance(lines[-1][1]["step"], int):
+                    raise ValueError("its step is no whole number")
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise UserError(f"{path}, line {number}, is not a record of a run: {error}") from None
     return lines
