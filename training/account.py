@@ -76,7 +76,14 @@ class Account:
         )  # fmt: skip
 
     def summarise(self, record: Record, state: TrainState, seconds: float) -> dict:
-        """Writes `summary.json` and returns its content. `seconds` is how long this process took for the run."""
+        """Writes `summary.json` and returns its content. `seconds` is how long this process took for the run.
+
+        The last checkpoint is read first: a run is complete only if it can be continued. `state` is given up for that,
+        so that the devices need not hold it twice.
+
+        Raises:
+          CheckpointFailed: the last checkpoint cannot be read.
+        """
         about = record.about
         summary = {
             "metrics": about["results"] | record.results,
@@ -86,6 +93,9 @@ class Account:
             "seconds": round(seconds, 1),
             "state_digest": digest({"parameters": state.parameters, "optimizer": state.optimizer}),
         }
+        shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state)
+        jax.tree.map(lambda x: x.delete(), state)
+        self.checkpoints.verify(summary["steps"], shapes)
         if self._main:
             files.write_json(self.workdir / "summary.json", summary)
         return summary

@@ -110,7 +110,8 @@ class Log:
         earlier_seconds = earlier_records[-1][1].get("time", 0.0) if earlier_records else 0.0
         self._began = time.monotonic() - earlier_seconds
         self._file = path.open("a")
-        self._events = SummaryWriter(str(workdir / "tensorboard"), purge_step=start_step + 1 if start_step else 0)
+        events = workdir.absolute() / "tensorboard"  # absolute, because tensorboardX takes "gs:..." for a bucket's name
+        self._events = SummaryWriter(str(events), purge_step=start_step + 1 if start_step else 0)
         self._display = Display(steps, start_step) if display else None
 
     def step(self, step: int) -> None:
