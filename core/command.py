@@ -72,6 +72,10 @@ def _guarded(main: Callable[[list[str]], int | None], arguments: list[str]) -> i
         for stream in closed:  # Python flushes both at exit, and would complain
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return 128 + signal.SIGPIPE
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # Rich meets a closed pipe by exiting with 1
+            return 128 + signal.SIGPIPE
+        raise
     except KeyboardInterrupt:
         return _say("stopped; what was saved before is kept. To go on, run the same command again.", 130)
     except Stopped as stopped:

@@ -23,7 +23,8 @@ from core.errors import UserError
 class Display:
     """The progress of a run of `steps` steps from `start_step` on.
 
-    On a terminal this is a bar; elsewhere one line is printed each time that metrics are logged.
+    On a terminal this is a bar, from the first step on; elsewhere one line is printed each time that metrics are
+    logged.
     """
 
     def __init__(self, steps: int, start_step: int = 0):
@@ -33,17 +34,18 @@ class Display:
         self._bar = _bar(self._console) if self._console.is_terminal else None
         if self._bar:
             self._task = self._bar.add_task("", total=steps, completed=start_step, text="")
-            self._bar.start()
 
     def step(self, step: int) -> None:
         """Moves the bar on a terminal; called at every step."""
         if self._bar:
+            self._bar.start()  # here, so that what is printed before the first step does not meet the bar
             self._bar.update(self._task, completed=step)
 
     def progress(self, step: int, text: str) -> None:
         """Shows `text` and the remaining time, beside the bar or as a line."""
         text += f"  left {self._time_left(step, time.monotonic())}"
         if self._bar:
+            self._bar.start()
             self._bar.update(self._task, text=text)
         else:
             print(f"{self._position(step)}  {text}", flush=True)

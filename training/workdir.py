@@ -28,11 +28,13 @@ def lock(workdir: str | Path) -> int:
       A file descriptor; closing it releases the folder.
 
     Raises:
-      UserError: another process has the folder (it is named), or the path is a file.
+      UserError: another process has the folder (it is named), or the path is a file or a link to nothing.
     """
     workdir = Path(workdir)
     if workdir.exists() and not workdir.is_dir():
         raise UserError(f"{workdir} is a file: a workdir must be a folder, or not exist yet")
+    if link := next((path for path in (workdir, *workdir.parents) if path.is_symlink() and not path.exists()), None):
+        raise UserError(f"{link} is a link to nothing: remove it, or create the folder that it points to")
     workdir.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(workdir / ".lock", os.O_RDWR | os.O_CREAT, 0o644)  # a plain number: no collector closes it
     try:
@@ -41,10 +43,19 @@ def lock(workdir: str | Path) -> int:
         holder = os.read(descriptor, 1000).decode() or "another process"
         os.close(descriptor)
         raise UserError(f"{workdir} is in use by {holder}: wait for it, or take another workdir") from None
+    try:
+        _sign(descriptor)
+    except OSError as error:
+        os.close(descriptor)
+        raise OSError(error.errno, f"{workdir / '.lock'} could not be written: {error.strerror}") from error
+    return descriptor
+
+
+def _sign(descriptor: int) -> None:
+    """Writes into a lock who holds it."""
     started = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()} (started {started})".encode())
-    return descriptor
 
 
 def environment() -> dict:

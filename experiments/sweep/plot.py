@@ -16,6 +16,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from core.command import command
 from core.errors import UserError
+from core.files import save_figure
 from training.log import read
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -52,7 +53,7 @@ def plot(workdirs: list[str], out: str | Path | None = None, *, metric: str = "l
         ends += [(*finite[-1], name, colour)] if finite else []
     _style(axes, metric, runs)
     _label_ends(figure, axes, ends)
-    figure.savefig(out)
+    save_figure(out, figure)
     return Path(out)
 
 

@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 import numpy as np
 
-from core.files import replacing
+from core.files import save_figure
 from experiments.sweep.outcomes import Outcome, Setting, over_seeds, swept_fields
 from experiments.sweep.plot import COLOURS, GREY, MARKERS
 
@@ -40,8 +40,7 @@ def draw(workdir: str | Path, outcomes: Sequence[Outcome], metric: str, better: 
     paths = []
     for name, figure in figures.items():
         paths.append(Path(workdir) / f"{name}.png")
-        with replacing(paths[-1]) as temporary:
-            figure.savefig(temporary, format="png")
+        save_figure(paths[-1], figure)
     return paths
 
 

@@ -141,6 +141,13 @@ def test_a_closed_pipe_ends_the_command_in_silence():
     os.close(writer)
 
 
+def test_a_closed_pipe_ends_a_command_that_prints_tables_too():
+    """Rich exits with 1."""
+    code, out, err = run("import os; from rich.console import Console; r, w = os.pipe(); os.close(r); os.dup2(w, 1); "
+                         "Console(highlight=False).print('x')")  # fmt: skip
+    assert (code, out, err) == (141, "", "")
+
+
 def test_a_closed_pipe_to_another_process_is_a_bug():
     code, _, err = run("import os; r, w = os.pipe(); os.close(r); os.write(w, b'x')")
     assert code == 1 and err.startswith("Traceback") and "BrokenPipeError" in err
