@@ -63,9 +63,10 @@ class CheckpointFailed(OSError):
       errno: that of `reason`, or None if the operating system has none for it.
     """
 
-    def __init__(self, step: int | None, reason: str, newest: int | None):
+    def __init__(self, directory: Path, step: int | None, reason: str, newest: int | None):
         self.step, self.reason, self.newest = step, reason, newest
-        super().__init__(f"step {step}: its checkpoint could not be written ({reason}); {_last_good(newest)}.")
+        where = f"its checkpoint in {directory}"
+        super().__init__(f"step {step}: {where} could not be written ({reason}); {_last_good(newest)}.")
         self.errno = next((code for code in errno.errorcode if os.strerror(code) == reason), None)
 
 
@@ -209,7 +210,7 @@ class Checkpoints:
             self._load(step, state_like)
         except _Damaged as error:
             newest = max((other for other in self.steps() if other < step), default=None)
-            raise CheckpointFailed(step, f"it cannot be read again: {error}", newest) from error
+            raise CheckpointFailed(self.directory, step, f"it cannot be read again: {error}", newest) from error
 
     def steps(self) -> list[int]:
         """Returns the steps that are saved or being saved, in order."""
@@ -236,7 +237,7 @@ class Checkpoints:
             work()
         except Exception as error:  # for a full disk, Orbax and TensorStore raise exceptions of many kinds
             self._manager.reload()
-            raise CheckpointFailed(self._saving, _reason(error), self._newest()) from error
+            raise CheckpointFailed(self.directory, self._saving, _reason(error), self._newest()) from error
 
     def _newest(self) -> int | None:
         return max((step for step in self.steps() if (self.directory / str(step)).is_dir()), default=None)
