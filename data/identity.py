@@ -21,7 +21,7 @@ def identity_of(count: int, *arrays: np.ndarray | str) -> dict[str, Any]:
             array = np.frombuffer(array.encode("utf-8", "surrogatepass"), np.uint8)
         digest.update(f"{array.dtype.str} {array.shape} ".encode())
         if not np.issubdtype(array.dtype, np.floating):
-            digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+            digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return {"examples": count, "digest": digest.hexdigest()}
 
 
