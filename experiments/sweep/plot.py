@@ -9,7 +9,9 @@ The colours are those of Okabe & Ito 2008, which people with any kind of colour 
 import argparse
 import math
 from pathlib import Path
+from typing import Any
 
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
@@ -23,8 +25,10 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = "os^Dv"
 GREY = "#5A5A5A"
 NOT_METRICS = ("step", "split", "time")
+AS_WRITTEN: Any = {"text.parse_math": False}  # names hold what users call things, and $ in them begins no formula
 
 
+@matplotlib.rc_context(AS_WRITTEN)
 def plot(workdirs: list[str], out: str | Path | None = None, *, metric: str = "loss") -> Path:
     """Draws a metric of one or several runs into one PNG, and returns its path.
 

@@ -71,13 +71,14 @@ def test_a_run_is_made_continued_loaded_and_begun_from_in_such_a_folder(tmp_path
     monkeypatch.chdir(tmp_path)
     workdir = odd(Path("."))
     config = tiny.get_config("gpt").to_dict() | {"steps": 2, "eval_every": 2, "checkpoint_every": 1}
+    config["optimizer"] = {"learning_rate": 0.01}
     train.run(config, workdir)
     assert train.run(config | {"steps": 3}, workdir)["steps"] == 3
     train.load(workdir)
     assert generate(str(workdir), prompt="the", tokens=3)
     train.run(config | {"init_from": str(workdir)}, workdir / "fine[2]")
     file = f"{tiny.ROOT}/tests/tiny.py:gpt"
-    overrides = {"steps": 1, "init_from": str(workdir)}
+    overrides = {"steps": 1, "optimizer.warmup": 0, "init_from": str(workdir)}
     trials = [{"config": file, "overrides": overrides | {"seed": n}, "workdir": str(workdir / f"{n}?")} for n in (5, 7)]
     assert all(population.run(trials))
     assert {path.name for path in tmp_path.iterdir()} == {NAMES[0]}
