@@ -9,8 +9,6 @@ import pytest
 
 from core.errors import UserError
 from experiments.sweep import population
-from experiments.use.generate import generate
-from tests import tiny
 import train
 from training.checkpoints import Checkpoints
 
@@ -66,19 +64,23 @@ def test_every_character(character, tmp_path):
     checkpoints.close()
 
 
+CONFIG = {
+    "seed": 3, "steps": 2, "batch_size": 16, "eval_every": 2, "checkpoint_every": 1,
+    "optimizer": {"learning_rate": 0.01}, "model": {"name": "perceptron", "width": 8, "depth": 1},
+    "objective": {"name": "classification"}, "data": {"name": "digits"},
+}  # fmt: skip
+
+
 @pytest.mark.slow
-def test_a_run_is_made_continued_loaded_and_begun_from_in_such_a_folder(tmp_path, monkeypatch):
+def test_runs_are_made_continued_loaded_and_begun_from_in_such_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    workdir = odd(Path("."))
-    config = tiny.get_config("gpt").to_dict() | {"steps": 2, "eval_every": 2, "checkpoint_every": 1}
-    config["optimizer"] = {"learning_rate": 0.01}
-    train.run(config, workdir)
-    assert train.run(config | {"steps": 3}, workdir)["steps"] == 3
-    train.load(workdir)
-    assert generate(str(workdir), prompt="the", tokens=3)
-    train.run(config | {"init_from": str(workdir)}, workdir / "fine[2]")
-    file = f"{tiny.ROOT}/tests/tiny.py:gpt"
-    overrides = {"steps": 1, "optimizer.warmup": 0, "init_from": str(workdir)}
-    trials = [{"config": file, "overrides": overrides | {"seed": n}, "workdir": str(workdir / f"{n}?")} for n in (5, 7)]
+    folder, file = odd(Path(".")), tmp_path / "config.py"
+    file.write_text(f"from ml_collections import ConfigDict\ndef get_config():\n  return ConfigDict({CONFIG})\n")
+    trials = [{"config": str(file), "overrides": {"seed": n}, "workdir": str(folder / f"{n}?")} for n in (5, 7)]
     assert all(population.run(trials))
-    assert {path.name for path in tmp_path.iterdir()} == {NAMES[0]}
+    for trial in trials:
+        trial["overrides"]["steps"] = 3
+    assert [summary["steps"] for summary in population.run(trials) if summary] == [3, 3]
+    train.run(CONFIG | {"init_from": str(folder / "5?")}, folder / "fine[2]")
+    assert train.load(folder / "fine[2]")[1].dataset.classes == tuple("0123456789")
+    assert {path.name for path in tmp_path.iterdir()} == {NAMES[0], "config.py"}
