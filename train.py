@@ -73,8 +73,11 @@ class Run:
     learning_rate: optax.Schedule
 
     @classmethod
-    def of(cls, config: Mapping | ConfigDict) -> "Run":
+    def of(cls, config: Mapping | ConfigDict, check_data: Callable[[Dataset], None] = lambda _: None) -> "Run":
         """Returns the run of a config.
+
+        Args:
+          check_data: is called with the data set, before anything is compared with it.
 
         Raises:
           UserError: says which field is wrong and what is expected.
@@ -84,6 +87,7 @@ class Run:
         fields = Fields(**config)
         make_dataset, data = resolve("data", fields.data, DATASETS)
         dataset = make_dataset(**data)
+        check_data(dataset)
         decided = {"facts": dataset.facts, "source": fields.data["name"]}
         model_class, model = resolve("model", fields.model, MODELS, supplied=["rngs"], **decided)
         objective, settings = resolve("objective", fields.objective, OBJECTIVES, **decided)
@@ -134,13 +138,14 @@ def run(config: Mapping | ConfigDict, workdir: str | Path) -> dict:
     rows = meshes.local_rows(mesh, fields.batch_size)
     batches = train_batches(this.dataset.train, batch_size=fields.batch_size, seed=fields.seed, rows=rows)
     with ExitStack() as stack:
-        account = Account(workdir, this.config, stack)
+        account = Account(workdir, this.config, this.dataset.identity, stack)
         if account.summary:
             if main:
                 print("The run is complete. To continue it, set more steps.")
                 summary_table(account.summary, workdir)
             return account.summary
-        this.dataset.keep_vocabulary(workdir / "vocabulary.json", write=main)
+        if main:
+            this.dataset.keep_vocabulary(workdir / "vocabulary.json")
         programs = _compile(this, mesh)
         say = print if main else str
         state, about = begin(this, programs.create, programs.shapes, account.checkpoints, say)
@@ -180,7 +185,7 @@ def begin(
     """
     if restored := checkpoints.restore(shapes):
         _, state, about = restored
-        return state, about | {"config": this.config}
+        return state, about
     state = create(jax.random.key(this.fields.seed))
     if source := this.fields.init_from:
         model = _initial_model(this, source)
@@ -188,23 +193,34 @@ def begin(
         if not reused:
             raise UserError(f"init_from = {source}: no parameter there has the path and shape of one of this model")
         say(f"begins with {source}: {len(reused)} arrays; new: {', '.join(new) or 'none'}")
-    return state, {"config": this.config, "best": None, "best_step": None, "results": {}}
+    return state, {"best": None, "best_step": None, "results": {}}
 
 
-def load(workdir: str | Path) -> tuple[nnx.Module, Run]:
-    """Returns the model of a workdir's newest checkpoint, and its run.
+def load(workdir: str | Path, *, same_data: bool = True) -> tuple[nnx.Module, Run]:
+    """Returns the model of a workdir's newest checkpoint, and its run, whose data set has the names of the classes.
+
+    Args:
+      same_data: whether all data must be as they were in training. With False only their meaning must be, which is the
+        classes and the vocabulary: enough for a model that reads something else.
 
     Raises:
-      UserError: there is no run in the workdir, or it has no checkpoint yet.
+      UserError: there is no run in the workdir, it has no checkpoint yet, or its data have changed.
     """
     use_compilation_cache()
-    this = Run.of(workdirs.read_config(workdir))
-    this.dataset.keep_vocabulary(Path(workdir) / "vocabulary.json", write=False)
-    structure, create = this.initialise()
-    checkpoints = Checkpoints(Path(workdir) / "checkpoints", read_only=True)
-    restored = checkpoints.restore(jax.eval_shape(create, jax.random.key(0)))
-    if restored is None:
+    config, checkpoints = workdirs.read_config(workdir), Checkpoints(Path(workdir) / "checkpoints", read_only=True)
+    about = checkpoints.about()
+    if about is None:
         raise UserError(f"{workdir} has no checkpoint yet")
+
+    parts = () if same_data else workdirs.MEANING
+
+    def check_data(dataset: Dataset) -> None:
+        workdirs.refuse_other_data(workdir, about["identity"], dataset.identity, parts)
+
+    this = Run.of(config, check_data)
+    structure, create = this.initialise()
+    restored = checkpoints.restore(jax.eval_shape(create, jax.random.key(0)))
+    assert restored is not None  # there is a checkpoint, and a damaged one is an error
     return merge(structure, restored[1].evaluated), this
 
 
@@ -240,7 +256,7 @@ def _initial_model(this: Run, source: str) -> nnx.Module:
     if pretrained.is_published(source):
         model = pretrained.load_for(this.make_model, source)
     else:
-        model, its_run = load(source)
+        model, its_run = load(source, same_data=False)
         this.dataset.refuse_other_vocabulary(its_run.dataset, source)
     return model.resized(this.config["model"]["image_shape"]) if isinstance(model, Resizable) else model
 

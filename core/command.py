@@ -5,6 +5,7 @@ from contextlib import contextmanager, suppress
 import errno
 import functools
 import os
+import re
 import select
 import signal
 import sys
@@ -72,6 +73,10 @@ def _guarded(main: Callable[[list[str]], int | None], arguments: list[str]) -> i
         for stream in closed:  # Python flushes both at exit, and would complain
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return 128 + signal.SIGPIPE
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # Rich meets a closed pipe by exiting with 1
+            return 128 + signal.SIGPIPE
+        raise
     except KeyboardInterrupt:
         return _say("stopped; what was saved before is kept. To go on, run the same command again.", 130)
     except Stopped as stopped:
@@ -89,8 +94,16 @@ def _guarded(main: Callable[[list[str]], int | None], arguments: list[str]) -> i
 
 
 def _say(message: str, code: int) -> int:
-    print(message, file=sys.stderr, flush=True)
+    print(visible(message), file=sys.stderr, flush=True)
     return code
+
+
+def visible(text: str) -> str:
+    """Returns a text with its control characters spelt out, but for line breaks and tabs.
+
+    The names of files and tensors can hold escape codes, which would move the cursor or set the title of a terminal.
+    """
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", lambda match: ascii(match[0])[1:-1], text)
 
 
 def _reader_has_gone(stream: IO[str]) -> bool:

@@ -25,7 +25,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
         if the block raises anything else.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    # The name begins with a part of that of `path`, which may itself be as long as a name can be.
+    temporary = path.with_name(f".{path.name[:50]}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -45,6 +46,12 @@ def write_text(path: str | Path, text: str) -> None:
         return
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def save_figure(path: str | Path, figure: Any, **options: Any) -> None:
+    """Writes a Matplotlib figure through `replacing`, as the ending of `path` says; PNG without one."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=Path(path).suffix.removeprefix(".") or "png", **options)
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 import math
+from typing import Any
 
 import numpy as np
 
@@ -55,6 +56,7 @@ def in_form(dataset: Dataset, form: str, levels: int = 0) -> Dataset:
         facts=form_facts(length, vocab_size, facts["classes"]),
         train=RearrangedSource(dataset.train, arrange, levels),
         evaluation=RearrangedSource(dataset.evaluation, arrange, levels),
+        classes=dataset.classes,
     )
 
 
@@ -73,6 +75,10 @@ class RearrangedSource:
 
     def __len__(self) -> int:
         return len(self._source)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what tells these examples from others, see `data.dataset.Source`."""
+        return self._source.identity()
 
     def examples(self, indices: np.ndarray, draws: np.ndarray | None = None) -> Batch:
         """Returns a batch, see `data.dataset.Source`."""

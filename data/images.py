@@ -1,6 +1,6 @@
 """MNIST, Fashion-MNIST and whatever else is labelled images; in training shifted, cropped and flipped at random."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 from core.errors import UserError
 from data.dataset import Batch, Dataset
 from data.forms import in_form
+from data.identity import identity_of
 from data.image_cache import decoded_images
 from data.storage import open_official
 
@@ -64,17 +65,17 @@ def image_dataset(
         levels = peak + 1
     features: Any = builder.info.features
     images = labelled_images(
-        partial(decoded_images, builder), features["label"].num_classes, train, evaluation, peak=peak,
+        partial(decoded_images, builder), features["label"].names, train, evaluation, peak=peak,
         targets=targets, levels=levels, **augmentation,
     )  # fmt: skip
     return in_form(images, form, levels)
 
 
 def labelled_images(
-    rows: Callable, classes: int, train: str, evaluation: str, *, peak: int, targets: str, levels: int = 0,
+    rows: Callable, classes: Sequence[str], train: str, evaluation: str, *, peak: int, targets: str, levels: int = 0,
     **augmentation,
 ) -> Dataset:  # fmt: skip
-    """Returns a set of images with labels 0..classes - 1.
+    """Returns a set of images with labels, whose names by number are `classes`.
 
     `rows` is a function from a split to its labelled images, see `Images`, as are the other arguments.
     """
@@ -85,10 +86,11 @@ def labelled_images(
     training = source(train, **augmentation)
     return Dataset(
         facts={"image_shape": training.shape}
-        | ({"target_shape": training.shape} if targets == "images" else {"classes": classes}),
+        | ({"target_shape": training.shape} if targets == "images" else {"classes": len(classes)}),
         train=training,
         evaluation=source(evaluation),
         evaluation_name=evaluation,
+        classes=tuple(classes),
     )
 
 
@@ -139,6 +141,11 @@ class Images:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what tells these examples from others, see `data.dataset.Source`."""
+        rows = self._rows
+        return identity_of(len(self), rows) if isinstance(rows, np.ndarray) else rows.identity()
 
     def examples(self, indices: np.ndarray, draws: np.ndarray | None = None) -> Batch:
         """Returns a batch, see `data.dataset.Source`."""

@@ -1,11 +1,13 @@
 """A tagging task on the documentation of Python: which words were in quotes?"""
 
 import re
+from typing import Any
 
 import numpy as np
 
 from core.errors import UserError
 from data.dataset import Batch, Dataset
+from data.identity import identity_of
 from data.python_docs import PythonDocs
 from data.sentence_pairs import frame, python_docs_vocabulary
 from data.storage import open_embedded
@@ -69,6 +71,10 @@ class TaggedTexts:
 
     def __len__(self) -> int:
         return len(self._tokens)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what tells these examples from others, see `data.dataset.Source`."""
+        return identity_of(len(self), self._tokens, self._targets)
 
     def examples(self, indices: np.ndarray, draws: np.ndarray | None = None) -> Batch:
         """Returns a batch, see `data.dataset.Source`."""

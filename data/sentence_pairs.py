@@ -2,12 +2,14 @@
 
 from pathlib import Path
 import re
+from typing import Any
 
 from filelock import FileLock
 import numpy as np
 
 from core.errors import UserError
 from data.dataset import Batch, Dataset
+from data.identity import identity_of
 from data.python_docs import PythonDocs
 from data.storage import open_embedded
 from data.subwords import CLS, MASK, PAD, SEP, SPECIALS, Subwords
@@ -123,6 +125,10 @@ class SentencePairs:
 
     def __len__(self) -> int:
         return self._firsts
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what tells these examples from others, see `data.dataset.Source`."""
+        return identity_of(len(self), self._tokens, self._starts)
 
     def examples(self, indices: np.ndarray, draws: np.ndarray | None = None) -> Batch:
         """Returns a batch, see `data.dataset.Source`. Without draws the pair of an index is always the same."""

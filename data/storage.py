@@ -52,25 +52,27 @@ def open_embedded(builder_class: type[tfds.core.GeneratorBasedBuilder]) -> tfds.
     """Opens a set whose content comes with the installed packages; the first call on a machine prepares it.
 
     The set is kept in `kept_root()`. A lock lets one process prepare it while others wait. What a killed process left
-    half-written is removed and prepared again.
+    half-written, or what is damaged so that it cannot be opened, is removed and prepared again.
 
     Raises UserError where the folder cannot be written to.
     """
     name = builder_class.name
     root = kept_root()
     folder = root / name / str(builder_class.VERSION)
-    if not _complete(folder):
+    builder = _opened(folder)
+    if builder is None:
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(folder.parent / "lock"):
-                if not _complete(folder):
+                if _opened(folder) is None:
                     print(f"preparing {name} in {folder} (once)", flush=True)
                     _prepare(builder_class, root, folder)
         except OSError as error:
             raise UserError(
                 f"Cannot prepare {name} in {root}: {error}. Set LECTERN_DATA to a writable folder with enough space."
             ) from error
-    return tfds.builder_from_directory(folder)
+        builder = tfds.builder_from_directory(folder)
+    return builder
 
 
 def records(builder: tfds.core.DatasetBuilder, split: str) -> Iterator[dict]:
@@ -123,8 +125,11 @@ def split_rows(name: str, sizes: dict[str, int], split: str) -> np.ndarray:
 
 def _info(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
+        info = json.loads(path.read_text())
+        if not isinstance(info, dict):
+            raise ValueError("it is not that of a data set")
+        return info
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}). Move {path.parent} away and prepare the set again.") from error
 
 
@@ -143,9 +148,15 @@ def _how_to_prepare(name: str, root: Path) -> str:
     )
 
 
-def _complete(folder: Path) -> bool:
+def _opened(folder: Path) -> tfds.core.DatasetBuilder | None:
+    """The set in a folder, or None if there is none that can be opened."""
     # TFDS writes into a temporary folder beside this one, this file last, and then renames the folder.
-    return (folder / "dataset_info.json").exists()
+    if not (folder / "dataset_info.json").exists():
+        return None
+    try:
+        return tfds.builder_from_directory(folder)
+    except Exception:  # for damaged files, TFDS and protobuf raise exceptions of many kinds
+        return None
 
 
 def _prepare(builder_class: type[tfds.core.GeneratorBasedBuilder], root: Path, folder: Path) -> None:

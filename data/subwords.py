@@ -9,6 +9,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from core.errors import UserError
 from core.files import write_text
+from core.reading import read_text
 from data.vocabulary import checked_tokens
 
 SPECIALS = ("[PAD]", "[UNK]", "[BOS]", "[EOS]", "[CLS]", "[SEP]", "[MASK]")
@@ -51,13 +52,14 @@ class Subwords:
     @classmethod
     def load(cls, path: str | Path) -> "Subwords":
         """Reads what `save` wrote. Raises UserError where there is no file, or it holds something else."""
-        try:
-            tokenizer = Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
-            special = [tokenizer.token_to_id(token) for token in SPECIALS] == list(range(len(SPECIALS)))
-        except FileNotFoundError as error:
+        if not Path(path).exists():
             raise UserError(
                 f"There is no tokenizer {path}. To make one: python -m experiments.tokenizer --files TEXT --out={path}"
-            ) from error
+            )
+        text = read_text(path)
+        try:
+            tokenizer = Tokenizer.from_str(text)
+            special = [tokenizer.token_to_id(token) for token in SPECIALS] == list(range(len(SPECIALS)))
         except Exception as error:  # the library raises nothing more specific
             raise UserError(f"{path} does not hold a tokenizer: {error}") from error
         if not special:

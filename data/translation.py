@@ -64,11 +64,20 @@ def translation(
 
 
 def _splits(folder: Path, source: str, target: str) -> list[str]:
-    splits = [file.name.removesuffix(f".{source}") for file in sorted(folder.glob(f"*.{source}"))]
-    splits = [split for split in splits if (folder / f"{split}.{target}").is_file()]
+    if not folder.is_dir():
+        what = "a file" if folder.exists() else "no folder"
+        raise UserError(f"{folder} is {what}: expected {_layout(source, target)}.")
+    names = sorted(file.name for file in folder.iterdir())
+    splits = [name.removesuffix(f".{source}") for name in names if name.endswith(f".{source}")]
+    splits = [split for split in splits if f"{split}.{target}" in names]
     if not splits:
-        raise UserError(f"{folder} has no pair of files such as train.{source} and train.{target}.")
+        found = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "") or "no file"
+        raise UserError(f"{folder} has no pair of files. Expected {_layout(source, target)}; found {found}.")
     return splits
+
+
+def _layout(source: str, target: str) -> str:
+    return f"a folder with two files per split, such as train.{source} and train.{target}"
 
 
 def _parallel(folder: Path, split: str, source: str, target: str) -> tuple[list[str], list[str]]:

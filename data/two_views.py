@@ -5,12 +5,14 @@ The views are halves or masked copies of a digit, or pairs of Gaussian vectors, 
 
 from functools import partial
 import math
+from typing import Any
 
 import numpy as np
 
 from core.errors import UserError
 from data.dataset import Batch, Dataset, Source
 from data.digits import digits
+from data.identity import identity_of
 from data.storage import split_parts
 
 
@@ -96,6 +98,10 @@ class Halves:
     def __len__(self) -> int:
         return len(self._images)
 
+    def identity(self) -> dict[str, Any]:
+        """Returns what tells these examples from others, see `data.dataset.Source`."""
+        return self._images.identity()
+
     def examples(self, indices: np.ndarray, draws: np.ndarray | None = None) -> Batch:
         """Returns a batch, see `data.dataset.Source`."""
         batch = self._images.examples(indices)
@@ -115,6 +121,10 @@ class Masks:
 
     def __len__(self) -> int:
         return len(self._images)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what tells these examples from others, see `data.dataset.Source`."""
+        return self._images.identity()
 
     def examples(self, indices: np.ndarray, draws: np.ndarray | None = None) -> Batch:
         """Returns a batch, see `data.dataset.Source`."""
@@ -136,6 +146,10 @@ class GaussianPairs:
 
     def __len__(self) -> int:
         return len(self._pairs)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what tells these examples from others, see `data.dataset.Source`."""
+        return identity_of(len(self), self._pairs)
 
     def examples(self, indices: np.ndarray, draws: np.ndarray | None = None) -> Batch:
         """Returns a batch, see `data.dataset.Source`."""

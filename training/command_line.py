@@ -51,7 +51,7 @@ def read_command_line(arguments: Sequence[str]) -> flags.FlagValues:
         raise UserError(f"the config file could not be read: {type(error).__name__}: {reason}") from error
     if positional:
         raise UserError(f"{positional[0]!r} is not a flag; flags look like --config=configs/vit.py")
-    if options.config is None or options.workdir is None:
+    if options.config is None or not (options.workdir or "").strip():
         raise UserError("say what to train and where: --config=configs/vit.py --workdir=runs/vit")
     return options
 

@@ -11,6 +11,7 @@ with it. The cost of each family is measured while nothing else is running, one 
 import argparse
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 import json
 from pathlib import Path
 
@@ -19,7 +20,8 @@ import jax
 
 from core.command import command
 from core.errors import UserError
-from core.files import write_json
+from core.files import read_json, write_json
+from data.dataset import Dataset
 from data.pipeline import evaluation_batches
 from experiments.benchmark import protocol
 from experiments.benchmark import suite as suites
@@ -33,7 +35,7 @@ from training.compilation import use_compilation_cache
 from training.loop import evaluate
 from training.noise import silence_failed_writes
 from training.step import make_evaluation_step
-from training.workdir import read_config
+from training.workdir import MEANING, read_config, refuse_other_data
 
 
 def examine(workdir: str | Path) -> None:
@@ -86,7 +88,8 @@ def _test(suite: Suite, trials: list[Trial]) -> None:
     compiled: dict[nnx.GraphDef, Callable] = {}
     for trial in trials:
         config = read_config(trial.folder)
-        run = Run.of(config | {"data": config["data"] | {"evaluation": suite.test}})
+        same_data = partial(_refuse_other_data, trial.folder)
+        run = Run.of(config | {"data": config["data"] | {"evaluation": suite.test}}, same_data)
         structure, create = run.initialise()
         shapes = jax.eval_shape(create, jax.random.key(0))
         checkpoint = Checkpoints(trial.folder / "checkpoints", read_only=True).restore(shapes)
@@ -98,6 +101,11 @@ def _test(suite: Suite, trials: list[Trial]) -> None:
         metrics = evaluate(step, jax.device_put, batches, state.evaluated)
         digest = json.loads((trial.folder / "summary.json").read_text())["state_digest"]
         write_json(trial.folder / "test.json", {"metrics": metrics, "split": suite.test, "state_digest": digest})
+
+
+def _refuse_other_data(folder: Path, dataset: Dataset) -> None:
+    """Raises UserError if a run was trained on other data; the split that it was evaluated on is another one here."""
+    refuse_other_data(folder, read_json(folder / "data.json"), dataset.identity, (*MEANING, "train"))
 
 
 def _tested(trial: Trial) -> bool:

@@ -111,7 +111,8 @@ def run(trials: Sequence[Mapping]) -> list[dict | None]:
     keep_memory()
     runs = [Run.of(config) for config in configs]
     with ExitStack() as stack:
-        accounts = [Account(workdir, run.config, stack) for workdir, run in zip(workdirs, runs)]
+        data = runs[0].dataset.identity  # the same for all, because their configs name the same data
+        accounts = [Account(workdir, run.config, data, stack) for workdir, run in zip(workdirs, runs)]
         summaries = {i: account.summary for i, account in enumerate(accounts) if account.summary}
         active = [i for i, workdir in enumerate(workdirs) if i not in summaries and not (workdir / FAILED).exists()]
         if active:
@@ -299,7 +300,7 @@ def _begin(
     shapes, create = jax.eval_shape(create, jax.random.key(0)), jax.jit(create)
     states, about = {}, {}
     for i in active:
-        runs[i].dataset.keep_vocabulary(accounts[i].workdir / "vocabulary.json", write=True)
+        runs[i].dataset.keep_vocabulary(accounts[i].workdir / "vocabulary.json")
         states[i], about[i] = begin(runs[i], create, shapes, accounts[i].checkpoints, print)
     start = {i: int(state.step) for i, state in states.items()}
     first = min(active, key=lambda i: start[i])

@@ -17,6 +17,7 @@ import os
 from pathlib import Path
 import time
 from typing import Literal
+from urllib.parse import quote
 
 import optuna
 from optuna.storages import JournalStorage, RDBStorage
@@ -156,12 +157,18 @@ class Search:
         return self._sweep.trial(self._workdir, self._sweep.suggested(suggestion), name)
 
 
+def _sqlite_url(path: Path) -> str:
+    """The URL of a database file. In a plain path ? would begin the options, and Optuna replaces what is in braces."""
+    for_sqlite = f"file:{quote(str(path))}"  # SQLite decodes the path, and SQLAlchemy before it the URL
+    return f"sqlite:///{quote(for_sqlite)}?uri=true"
+
+
 def _storage(kind: str, workdir: Path) -> JournalStorage | RDBStorage | str:
     if kind == "journal":
         return JournalStorage(JournalFileBackend(str(workdir / "study.journal")))
     if kind == "sqlite":
         options = {"connect_args": {"timeout": 60}}  # seconds to wait while another runner writes
-        return RDBStorage(f"sqlite:///{(workdir / 'study.db').absolute()}", engine_kwargs=options)
+        return RDBStorage(_sqlite_url((workdir / "study.db").absolute()), engine_kwargs=options)
     if "://" not in kind:
         raise UserError(f"--storage={kind}: expected sqlite, journal, or the URL of a database")
     return kind

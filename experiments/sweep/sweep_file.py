@@ -26,7 +26,7 @@ from core.errors import UserError
 from core.files import read_json
 from experiments.sweep.trials import Trial
 from train import Run
-from training.workdir import config_difference
+from training.workdir import config_difference, read_config, refuse_other_data
 
 T = TypeVar("T")
 
@@ -139,11 +139,26 @@ def check(trials: list[Trial], metric: str) -> None:
                 )
     for trial in _representatives(trials):
         try:
-            splits = ("train", Run.of(configs[trials.index(trial)]).dataset.evaluation_name)
+            run = Run.of(configs[trials.index(trial)])
+            _refuse_other_data(trial.folder.parent, run)
+            splits = ("train", run.dataset.evaluation_name)
         except UserError as error:
             raise UserError(f"trial {trial.name}: {error}") from error
         if metric.split("/")[0] not in splits:
             raise UserError(f"METRIC = {metric!r}: expected {splits[1]}/<name>, or train/<name>")
+
+
+def _refuse_other_data(folder: Path, run: Run) -> None:
+    """Raises UserError if a run in the folder of a sweep's trials has read the same data when they were others.
+
+    The results of runs on different data do not compare.
+    """
+    compared = []
+    for path in sorted(folder.glob("*/data.json")):
+        data = read_json(path)
+        if data not in compared and read_config(path.parent)["data"] == run.config["data"]:
+            refuse_other_data(path.parent, data, run.dataset.identity)
+            compared.append(data)
 
 
 def better_of(metric: str) -> str:

@@ -35,7 +35,7 @@ def features(workdir: str, texts: list[str], layers: list[int], *, batch_size: i
     Raises:
       UserError: the run has no checkpoint, its model has no features of a text, it lacks a layer, or there is no text.
     """
-    model, run = train.load(workdir)
+    model, run = train.load(workdir, same_data=False)
     vocabulary = run.dataset.vocabulary
     if not (isinstance(model, Bert) and isinstance(vocabulary, Subwords)):
         name, data = run.fields.model["name"], run.fields.data["name"]

@@ -78,7 +78,7 @@ def _published(folder: str) -> tuple[LanguageModel, published.Vocabulary]:
 
 def _load(workdir: str) -> tuple[LanguageModel, Vocabulary]:
     try:
-        model, run = train.load(workdir)
+        model, run = train.load(workdir, same_data=False)
     except UserError as error:
         # For example another vocabulary: python_docs is the documentation of the Python that runs.
         raise UserError(

@@ -51,7 +51,7 @@ class Scorer:
     """
 
     def __init__(self, workdir: str):
-        model, run = train.load(workdir)
+        model, run = train.load(workdir, same_data=False)
         if not isinstance(model, GPT) or run.dataset.vocabulary is None:
             name, data = run.fields.model["name"], run.fields.data["name"]
             raise UserError(f"{workdir} holds the model {name!r} of the data {data!r}, which predicts no next token")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from core.command import command
 from core.errors import UserError
+from core.reading import read_text
 from data.subwords import KINDS, Subwords
 
 
@@ -33,13 +34,8 @@ def main(arguments: list[str]) -> None:
 
 
 def _lines(path: str) -> list[str]:
-    """The lines of a text file with their line ends."""
-    try:
-        return Path(path).read_text(encoding="utf-8").splitlines(keepends=True)
-    except FileNotFoundError:
-        raise UserError(f"there is no file {path}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8: {error.reason} at byte {error.start + 1:,}.") from error
+    """The lines of a text file with their line ends, which are all \\n."""
+    return read_text(path).replace("\r\n", "\n").replace("\r", "\n").splitlines(keepends=True)
 
 
 if __name__ == "__main__":

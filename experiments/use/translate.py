@@ -109,7 +109,7 @@ def main(arguments: list[str]) -> None:
 
 def _load(workdir: str) -> tuple[Translator, Subwords, int, int]:
     """The model of a run, its vocabulary, and the tokens before and after a target."""
-    model, run = train.load(workdir)
+    model, run = train.load(workdir, same_data=False)
     vocabulary = run.dataset.vocabulary
     if not (isinstance(model, Translator) and isinstance(vocabulary, Subwords)):
         name, data = run.fields.model["name"], run.fields.data["name"]

@@ -98,6 +98,7 @@ def test_a_config_file(content, words, capsys, uncompiled, tmp_path):
         ([], ["--config=configs/vit.py --workdir="]),
         ([CONFIG], ["--workdir="]),
         (["--workdir=x"], ["--config="]),
+        ([CONFIG, "--workdir="], ["say what to train and where"]),
         (["--config=absent.py", "--workdir=x"], ["config file", "No such file", "absent.py"]),
         ([CONFIG, "--wrokdir=x"], ["'wrokdir'", "workdir"]),
         ([CONFIG, "--workdir=x", "extra"], ["'extra' is not a flag"]),
@@ -109,6 +110,13 @@ def test_a_command_line(flags, words, capsys, uncompiled, tmp_path, monkeypatch)
     for word in words:
         assert word in error
     assert not list(tmp_path.iterdir())
+
+
+def test_a_link_to_nothing_as_a_workdir(capsys, uncompiled, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    for below in ("link", "link/run"):
+        assert "link is a link to nothing" in message(capsys, CONFIG, f"--workdir={tmp_path}/{below}")
+    assert not (tmp_path / "gone").exists()
 
 
 def test_a_section_that_the_file_leaves_out(capsys, uncompiled, tmp_path):
