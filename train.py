@@ -90,7 +90,7 @@ class Run:
         decided = {"facts": dataset.facts, "source": fields.data["name"]}
         model_class, model = resolve("model", fields.model, MODELS, supplied=["rngs"], **decided)
         objective, settings = resolve("objective", fields.objective, OBJECTIVES, **decided)
-        refuse_unknown("best", fields.best, measured_by(objective))
+        refuse_unknown("best =", fields.best, measured_by(objective))
         better = measured_by(objective)[fields.best]
         optimizer_settings = complete("optimizer", fields.optimizer, make_optimizer, supplied=["steps"])
         mesh = complete("mesh", fields.mesh, meshes.make_mesh)
@@ -121,7 +121,7 @@ class Run:
         except UserError as error:  # any other exception is a bug
             names = (f"{part} {getattr(self.fields, part)['name']}" for part in ("model", "data", "objective"))
             raise UserError(f"{', '.join(names)} do not fit together: {error}") from error
-        refuse_unknown("best", self.fields.best, metrics)
+        refuse_unknown("best =", self.fields.best, metrics)
         return metrics
 
 

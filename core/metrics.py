@@ -22,7 +22,7 @@ def measures(**better: str) -> Callable[[F], F]:
     """Decorates a function that returns metrics: says of each whether the LOWER or the HIGHER value is better."""
 
     def decorate(function: F) -> F:
-        function.measures = better
+        setattr(function, "measures", better)  # noqa: B010  # a type checker knows no attributes of functions
         return function
 
     return decorate
@@ -46,10 +46,14 @@ def is_better(value: float, than: float | None, better: str) -> bool:
 
 
 def refuse_unknown(field: str, name: str, names: Iterable[str]) -> None:
-    """Raises UserError if a metric is not among those that are computed; the message has the closest one, and all."""
+    """Raises UserError if a metric is not among those that are computed; the message has the closest one, and all.
+
+    Args:
+      field: the words before the name in the message, such as "best =".
+    """
     names = sorted(names)
     if name in names:
         return
     close = difflib.get_close_matches(name, names, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise UserError(f"{field} = {name!r}: there is no such metric.{hint} Expected one of {', '.join(names) or 'none'}")
+    raise UserError(f"{field} {name!r}: expected one of {', '.join(names)}.{hint}")

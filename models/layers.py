@@ -38,9 +38,9 @@ class ReadOut(nnx.Linear):
     Rounding what has been added up to bfloat16 would leave logits 8 bits, too few to tell the best tokens apart.
     """
 
-    def __call__(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch outputs"]:
+    def __call__(self, inputs: Float[Array, "*batch inputs"], out_sharding=None) -> Float[Array, "*batch outputs"]:
         """Returns x W + b in float32."""
-        y = _wide_product(x.astype(self.dtype), self.kernel[...].astype(self.dtype))
+        y = _wide_product(inputs.astype(self.dtype), self.kernel[...].astype(self.dtype))
         return y if self.bias is None else y + self.bias[...]
 
 

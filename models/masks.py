@@ -3,9 +3,9 @@
 Models also take the 0 and 1 that tokenizers give: `boolean` and `padding_mask` turn them into True and False.
 """
 
-from typing import overload
+from typing import Any, overload
 
-import jax
+from jax.core import Tracer
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, Shaped
 import numpy as np
@@ -36,7 +36,7 @@ def boolean(mask, name="mask"):
     if mask.dtype == bool:
         return mask
     expected = "expected True or 1 where keys may be attended to, and False or 0 elsewhere"
-    traced, integers = isinstance(mask, jax.core.Tracer), jnp.issubdtype(mask.dtype, jnp.integer)
+    traced, integers = isinstance(mask, Tracer), jnp.issubdtype(mask.dtype, jnp.integer)
     if traced and not integers:
         raise UserError(f"{name} is {mask.dtype} in a compiled program: {expected}, as booleans or integers")
     if not integers and not jnp.issubdtype(mask.dtype, jnp.floating):
@@ -60,10 +60,10 @@ def padding_mask(mask, shape, name="mask"):
     """
     if mask is None:
         return None
-    mask = mask if hasattr(mask, "dtype") else np.asarray(mask)
-    if mask.ndim != 2 or mask.shape[1] != shape[1] or mask.shape[0] not in (1, shape[0]):
-        raise UserError(f"{name} has the shape {mask.shape}: expected that of the sequences, {tuple(shape[:2])}")
-    return boolean(mask, name)
+    array: Any = mask if hasattr(mask, "dtype") else np.asarray(mask)
+    if array.ndim != 2 or array.shape[1] != shape[1] or array.shape[0] not in (1, shape[0]):
+        raise UserError(f"{name} has the shape {array.shape}: expected that of the sequences, {tuple(shape[:2])}")
+    return boolean(array, name)
 
 
 @overload

@@ -5,6 +5,7 @@ the array of all layers these are other numbers than layer by layer. `per_layer`
 """
 
 import re
+from typing import Any
 
 import jax
 import optax
@@ -26,21 +27,22 @@ def per_layer(transformation: optax.GradientTransformation) -> optax.GradientTra
     Where nothing is stacked, its state is that of `transformation`.
     """
 
-    def init(parameters: Parameters):
-        stacked, others = _divided(parameters)
+    def init(params: Any) -> Any:
+        stacked, others = _divided(params)
         states = {path: jax.vmap(transformation.init)({path: x}) for path, x in stacked.items()}
         state = transformation.init(others)
         return (state, states) if stacked else state
 
-    def update(gradients: Parameters, state, parameters: Parameters):
-        stacked, others = _divided(parameters)
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        stacked, others = _divided(params)
         other_state, states = state if stacked else (state, {})
-        own = lambda path: ({path: gradients[path]}, states[path], {path: parameters[path]})
-        results = {path: jax.vmap(transformation.update)(*own(path)) for path in stacked}
-        updates, other_state = transformation.update({path: gradients[path] for path in others}, other_state, others)
-        by_path = {**updates, **{path: result[0][path] for path, result in results.items()}}
-        ordered = {path: by_path[path] for path in gradients}
-        return ordered, (other_state, {path: result[1] for path, result in results.items()}) if stacked else other_state
+        own = lambda path: ({path: updates[path]}, states[path], {path: params[path]})
+        results: dict[str, Any] = {path: jax.vmap(transformation.update)(*own(path)) for path in stacked}
+        changed: Any
+        changed, other_state = transformation.update({path: updates[path] for path in others}, other_state, others)
+        in_order = {path: results[path][0][path] if path in stacked else changed[path] for path in updates}
+        new_states = {path: state for path, (_, state) in results.items()}
+        return in_order, (other_state, new_states) if stacked else other_state
 
     return optax.GradientTransformation(init, update)
 

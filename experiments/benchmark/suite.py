@@ -176,7 +176,7 @@ class Suite:
         for name, family in self.participants.items():
             refuse_test(self, {**self.data, **family.data})
             metric = self.metric_of(name)
-            refuse_unknown(f"{name}: metric", metric, BETTER)
+            refuse_unknown(f"{name}: metric =", metric, BETTER)
             if (BETTER[metric] == self.better) != (family.factor > 0):
                 raise UserError(
                     f"{name}: better = {self.better!r}, but of {metric} times {family.factor:g} it is the other way"

@@ -25,7 +25,7 @@ def better_of(metric: str, place: str = "METRIC") -> str:
     split, _, name = metric.rpartition("/")
     if not (split and name):
         raise UserError(f"{place} = {metric!r}: expected a split and a name, such as validation/loss")
-    refuse_unknown(place, metric, (f"{split}/{each}" for each in NAMES))
+    refuse_unknown(f"{place} =", metric, (f"{split}/{each}" for each in NAMES))
     if not NAMES[name]:
         raise UserError(f"{place} = {metric!r}: neither a low nor a high one is better. Say which: BETTER, or --better")
     return NAMES[name]
@@ -43,4 +43,4 @@ def refuse_not_computed(metric: str, run: Run, place: str = "METRIC") -> None:
     if split == "train":
         step = make_train_step(structure, run.objective, run.optimizer)
         names = {*jax.eval_shape(step, state, batch)[1], *measured_by(Log.train), "learning_rate"}
-    refuse_unknown(place, metric, (f"{split}/{name}" for name in names))
+    refuse_unknown(f"{place} =", metric, (f"{split}/{name}" for name in names))

@@ -87,7 +87,7 @@ def _curves(workdir: str, metric: str) -> dict[str, tuple[list, list]]:
         metrics = sorted(set().union(*records) - set(NOT_METRICS))
         if not metrics:
             raise UserError(f"{workdir} has no records yet")
-        refuse_unknown(f"{workdir}: --metric", metric, metrics)
+        refuse_unknown(f"{workdir} has no metric", metric, metrics)
     return dict(sorted(curves.items(), key=lambda item: item[0] != "train"))
 
 

@@ -142,7 +142,7 @@ def _read_file(path: str) -> list[Mapping]:
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
     except (ValueError, KeyError, TypeError):
-        trials = None
+        content, trials = {}, None
     if not (isinstance(trials, list) and trials and all(isinstance(trial, dict) for trial in trials)):
         raise UserError(f'{path}: expected JSON such as {{"trials": [{{"config": ..., "workdir": ...}}]}}')
     refuse_unknown_keys(path, content, ("trials",))

@@ -46,7 +46,7 @@ def show(workdir: str | Path, *, metric: str | None = None, better: str | None =
     outcomes = read_outcomes(workdir, metric)
     metrics = sorted(set().union(*(outcome.metrics for outcome in outcomes)))
     if any(outcome.state == states.DONE for outcome in outcomes):
-        refuse_unknown("--metric", metric, metrics)
+        refuse_unknown("--metric =", metric, metrics)
     write_csv(Path(workdir) / "results.csv", outcomes, metric, better)
     plots = sweep_plots.draw(workdir, outcomes, metric, better)
     console = Console(highlight=False, markup=False, soft_wrap=True)

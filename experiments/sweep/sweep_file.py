@@ -167,9 +167,9 @@ def _refuse_unread(path: str | Path, names: Mapping[str, Any]) -> None:
     read = {*_NAMES, *(_OF_SEARCHES if "search" in names else ())}
     tree = ast.parse(Path(path).read_text(encoding="utf-8"))
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    own = [target for node in tree.body if isinstance(node, ast.Assign) for target in node.targets]
-    own += [node.target for node in tree.body if isinstance(node, ast.AnnAssign)]
-    capitals = [name.id for name in own if isinstance(name, ast.Name) and name.id.isupper()]
+    assignments = [node for node in tree.body if isinstance(node, (ast.Assign, ast.AnnAssign))]
+    stored = [node for assignment in assignments for node in ast.walk(assignment) if isinstance(node, ast.Name)]
+    capitals = [node.id for node in stored if isinstance(node.ctx, ast.Store) and node.id.isupper()]
     unread = {name: names.get(name) for name in capitals if name not in used and not name.startswith("_")}
     refuse_unknown_keys(path, unread, read)
 

@@ -59,6 +59,7 @@ def test_logits_are_the_sums_of_products_of_rounded_numbers():
     x = jax.random.normal(jax.random.key(0), (3, 257)).astype(jnp.bfloat16)
     head = read_out(257, 11, dtype="bfloat16", rngs=nnx.Rngs(0))
     table = Embedding(11, 257, dtype="bfloat16", rngs=nnx.Rngs(1))
+    assert head.bias is not None
     head.bias[...] = jax.random.normal(jax.random.key(1), (11,))
     exact = lambda a: np.asarray(a.astype(jnp.bfloat16), np.float64)
     products = exact(x) @ exact(head.kernel[...]) + np.asarray(head.bias[...], np.float64)  # the bias is not rounded

@@ -1,6 +1,7 @@
 """Every model that takes a mask takes it as True and False or as 1 and 0, and refuses anything else in one line."""
 
 import inspect
+from typing import Any
 
 from flax import nnx
 import jax
@@ -43,6 +44,7 @@ def test_every_model_with_a_mask_is_tested_here():
 
 @pytest.mark.parametrize("name", sorted(MASKED))
 def test_ones_and_zeros_are_true_and_false_for_every_model(name):
+    model: Any
     model, inputs, argument, mask = model_and_inputs(name)
 
     @jax.jit
@@ -61,7 +63,8 @@ def test_ones_and_zeros_are_true_and_false_for_every_model(name):
 @pytest.mark.parametrize("kind", KINDS)
 def test_ones_and_zeros_of_any_kind_are_true_and_false(kind):
     mask = np.asarray(PADDING)
-    for array in (mask.astype(kind), jnp.asarray(mask).astype(kind), mask.astype(int).tolist()):
+    arrays: list[Any] = [mask.astype(kind), jnp.asarray(mask).astype(kind), mask.astype(int).tolist()]
+    for array in arrays:
         converted = padding_mask(array, TOKENS.shape)
         assert converted.dtype == bool
         np.testing.assert_array_equal(converted, mask)

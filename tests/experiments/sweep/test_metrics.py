@@ -54,7 +54,7 @@ def test_nothing_that_is_not_finite_is_better(better):
 @pytest.mark.parametrize(
     "metric, words",
     [
-        ("test/acuracy", "METRIC = 'test/acuracy': there is no such metric. Did you mean 'test/accuracy'"),
+        ("test/acuracy", "METRIC = 'test/acuracy': expected one of test/accuracy, .* Did you mean 'test/accuracy'?"),
         ("loss", "METRIC = 'loss': expected a split and a name, such as validation/loss"),
         ("train/learning_rate", "neither a low nor a high one is better. Say which: BETTER"),
     ],
@@ -65,8 +65,8 @@ def test_a_metric_that_cannot_be_compared_is_refused(metric, words):
 
 
 def test_the_message_has_all_names():
-    with pytest.raises(UserError, match="best = 'x': there is no such metric. Expected one of accuracy, loss"):
-        refuse_unknown("best", "x", ["loss", "accuracy"])
+    with pytest.raises(UserError, match="best = 'x': expected one of accuracy, loss"):
+        refuse_unknown("best =", "x", ["loss", "accuracy"])
 
 
 def test_a_sweep_is_ranked_the_way_its_metric_says_unless_it_says_otherwise(read):
@@ -78,10 +78,11 @@ def test_a_sweep_is_ranked_the_way_its_metric_says_unless_it_says_otherwise(read
 @pytest.mark.parametrize(
     "old, new, words",
     [
-        ("/loss", "/los", r"METRIC = 'test\[:25%\]/los': there is no such metric. Did you mean 'test\[:25%\]/loss'?"),
+        ("/loss", "/los", r"METRIC = 'test\[:25%\]/los': expected one of .* Did you mean 'test\[:25%\]/loss'?"),
         ("METRIC", 'BETER = "max"\nMETRIC', "'BETER' is not read by anything. Did you mean 'BETTER'?"),
         ("METRIC", "PRUNER = None\nMETRIC", "'PRUNER' is not read by anything"),
         ("METRIC", "RATES: list = [0.1]\nMETRIC", "'RATES' is not read by anything"),
+        ("METRIC", "A, TRIAL = 1, 2\nMETRIC", "'A' is not read by anything"),
     ],
 )
 def test_a_misspelt_name_of_a_sweep_file_is_refused(read, old, new, words):
@@ -90,7 +91,7 @@ def test_a_misspelt_name_of_a_sweep_file_is_refused(read, old, new, words):
 
 
 def test_a_sweep_file_may_have_names_of_its_own(read):
-    read("def sweep():", "RATES, _UNUSED = [1], 2\nWIDTHS = [8]\ndef sweep():\n    print(WIDTHS)")
+    read("def sweep():", "RATES, _UNUSED = [1], 2\nWIDTHS = [8]\ndef sweep():\n    print(WIDTHS, RATES)")
 
 
 def test_before_the_first_trial_a_metric_must_be_one_that_its_run_computes(read, tmp_path):
@@ -100,14 +101,14 @@ def test_before_the_first_trial_a_metric_must_be_one_that_its_run_computes(read,
     for name in ("loss", "accuracy", "grad_norm", "learning_rate", "examples_per_second"):
         refuse_not_computed(f"train/{name}", run)
     for metric, words in (
-        ("test[:25%]/exact", r"'test\[:25%\]/exact': there is no such metric.* Expected one of .*accuracy.*loss"),
-        ("test[:25%]/grad_norm", "there is no such metric"),
+        ("test[:25%]/exact", r"'test\[:25%\]/exact': expected one of test\[:25%\]/accuracy, test\[:25%\]/loss."),
+        ("test[:25%]/grad_norm", "grad_norm': expected one of"),
         ("test/loss", r"expected test\[:25%\]/<name>, or train/<name>"),
     ):
         with pytest.raises(UserError, match=words):
             refuse_not_computed(metric, run)
     sweep = read("/loss", "/exact")
-    with pytest.raises(UserError, match="trial optimizer.learning_rate=0.1: METRIC = .*there is no such metric"):
+    with pytest.raises(UserError, match="trial optimizer.learning_rate=0.1: METRIC = .*exact': expected one of"):
         check(sweep.trials(tmp_path), sweep.metric)
 
 
@@ -115,5 +116,5 @@ def test_best_is_a_metric_of_the_objective_and_says_which_way_is_better():
     config = tiny.get_config("vit").to_dict()
     assert Run.of(config | {"best": "accuracy"}).better == "max"
     assert Run.of(config).better == "min"
-    with pytest.raises(UserError, match="best = 'acuracy': there is no such metric. Did you mean 'accuracy'?"):
+    with pytest.raises(UserError, match="best = 'acuracy': expected one of accuracy, loss. Did you mean 'accuracy'?"):
         Run.of(config | {"best": "acuracy"})
