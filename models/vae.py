@@ -7,6 +7,7 @@ Kingma & Welling 2014; Rezende et al. 2014. Unlike a plain autoencoder it encode
 something else than what they encode, are beside it in `models/bottleneck.py`.
 """
 
+from functools import partial
 from itertools import pairwise
 import math
 from typing import Any
@@ -158,7 +159,8 @@ class ConvolutionalDecoder(nnx.Module):
         self.smallest = _smallest(image_shape, width, depth)
         self.start = linear(latents, math.prod(self.smallest), dtype=dtype, rngs=rngs)
         channels = [width * 2**i for i in reversed(range(depth))] + [image_shape[-1]]
-        layer = lambda pair, dtype: nnx.ConvTranspose(pair[0], pair[1], (3, 3), strides=2, dtype=jnp.dtype(dtype), rngs=rngs)
+        make = partial(nnx.ConvTranspose, kernel_size=(3, 3), strides=2, rngs=rngs)
+        layer = lambda pair, dtype: make(pair[0], pair[1], dtype=jnp.dtype(dtype))
         *inner, last = pairwise(channels)
         # JAX has no gradient of a convolution of bfloat16 that adds up in float32, so the last one is float32 entirely.
         self.layers = nnx.List([*(layer(pair, dtype) for pair in inner), layer(last, "float32")])
