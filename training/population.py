@@ -163,6 +163,8 @@ class Group:
     def evaluation(self, number: int, means: Sequence[dict[str, float]]) -> set[int]:
         """Notes the metrics of each place. Returns the places of the members that improved."""
         taking_part = self._taking_part(number)
+        if number == self.start:  # all members are at this step; none trains further
+            taking_part = [(place, record) for place, record in self.records.items() if not record.evaluated(number)]
         values = {name: [means[place][name] for place, _ in taking_part] for name in means[0]}
         text = "  ".join(f"{name} {_range(each)}" for name, each in values.items())
         self._display.line(number, f"evaluation  {text}")
