@@ -208,7 +208,13 @@ def refuse_test(suite: Suite, data: Mapping) -> None:
     """
     specs = [str(data[part]) for part in ("train", "evaluation")]
     names = {name for spec in [*specs, suite.test] for name in re.findall(r"[A-Za-z_][\w.-]*", spec)} - {"all"}
-    rows = lambda spec: split_parts(str(data["name"]), dict.fromkeys(names, _LONG), spec)
+
+    def rows(spec: str) -> list[tuple[str, slice]]:
+        try:
+            return split_parts(str(data["name"]), dict.fromkeys(names, _LONG), spec)
+        except UserError as error:  # its message would have the invented lengths
+            raise UserError(f"{spec!r} is no split: expected slices and sums, such as train[:80%]") from error
+
     closed = [(name, range(_LONG)[part]) for name, part in rows(suite.test)]
     for part, spec in zip(("train", "evaluation"), specs):
         for name, read in ((name, range(_LONG)[rows_read]) for name, rows_read in rows(spec)):
