@@ -208,7 +208,8 @@ def test_free_bits_hold_each_latent_up_on_average():
     kl_part = lambda m: variational(m, batch, KEY, free_bits=between)[0] - variational(m, batch, KEY, beta=0.0)[0]
     gradient = nnx.jit(nnx.grad(kl_part))(model).encoder.out.bias[...][2:]  # of the log variances
     assert np.array(gradient != 0).tolist() == (by_latent > between).tolist()
-    evaluated = evaluate(model, batch, free_bits=between)  # a bound on the mean over a batch would depend on the batches
+    # A bound on the mean over a batch would make the loss of a split depend on its batches.
+    evaluated = evaluate(model, batch, free_bits=between)
     assert evaluated["loss"] == pytest.approx(evaluate(model, batch)["loss"])
 
 
