@@ -30,6 +30,7 @@ import optax
 
 from core.command import command
 from core.errors import UserError
+from core.metrics import measured_by, refuse_unknown
 from data import DATASETS
 from data.dataset import Dataset
 from data.pipeline import evaluation_batches, train_batches
@@ -62,6 +63,7 @@ class Run:
 
     Attributes:
       config: the complete config, with defaults and with what the data decides.
+      better: whether the "min" or the "max" of the metric `best` is better.
     """
 
     config: dict
@@ -71,6 +73,7 @@ class Run:
     objective: Objective
     optimizer: optax.GradientTransformation
     learning_rate: optax.Schedule
+    better: str
 
     @classmethod
     def of(cls, config: Mapping | ConfigDict, check_data: Callable[[Dataset], None] = lambda _: None) -> "Run":
@@ -91,6 +94,8 @@ class Run:
         decided = {"facts": dataset.facts, "source": fields.data["name"]}
         model_class, model = resolve("model", fields.model, MODELS, supplied=["rngs"], **decided)
         objective, settings = resolve("objective", fields.objective, OBJECTIVES, **decided)
+        refuse_unknown("best =", fields.best, measured_by(objective))
+        better = measured_by(objective)[fields.best]
         optimizer_settings = complete("optimizer", fields.optimizer, make_optimizer, supplied=["steps"])
         mesh = complete("mesh", fields.mesh, meshes.make_mesh)
         optimizer, learning_rate = make_optimizer(steps=fields.steps, **optimizer_settings)
@@ -100,7 +105,8 @@ class Run:
         sections = {section: {"name": getattr(fields, section)["name"]} | arguments[section] for section in arguments}
         full = asdict(fields) | sections | {"optimizer": optimizer_settings, "mesh": mesh}
         full = json.loads(json.dumps(full))  # as a checkpoint returns it
-        return cls(full, fields, dataset, make_model, partial(objective, **settings), optimizer, learning_rate)
+        objective = partial(objective, **settings)
+        return cls(full, fields, dataset, make_model, objective, optimizer, learning_rate, better)
 
     def initialise(self) -> tuple[nnx.GraphDef, Callable[[jax.Array], TrainState]]:
         """Returns the structure of the model, and the function from a random key to the first state."""
@@ -108,8 +114,8 @@ class Run:
 
     def check_fit(
         self, evaluate: Callable[[Parameters, Batch], Metrics], parameters: Parameters, batch: Batch
-    ) -> None:  # fmt: skip
-        """Checks that model, data and objective fit together, and that `best` is one of the metrics.
+    ) -> Metrics:  # fmt: skip
+        """Checks that model, data and objective fit together, and that `best` is a metric. Returns the metrics.
 
         Raises:
           UserError: says what does not fit.
@@ -119,8 +125,8 @@ class Run:
         except UserError as error:  # any other exception is a bug
             names = (f"{part} {getattr(self.fields, part)['name']}" for part in ("model", "data", "objective"))
             raise UserError(f"{', '.join(names)} do not fit together: {error}") from error
-        if self.fields.best not in metrics:
-            raise UserError(f"best = {self.fields.best!r}: expected one of {', '.join(sorted(metrics))}")
+        refuse_unknown("best =", self.fields.best, metrics)
+        return metrics
 
 
 def run(config: Mapping | ConfigDict, workdir: str | Path) -> dict:
@@ -138,7 +144,7 @@ def run(config: Mapping | ConfigDict, workdir: str | Path) -> dict:
     rows = meshes.local_rows(mesh, fields.batch_size)
     batches = train_batches(this.dataset.train, batch_size=fields.batch_size, seed=fields.seed, rows=rows)
     with ExitStack() as stack:
-        account = Account(workdir, this.config, this.dataset.identity, stack)
+        account = Account(workdir, this.config, this.dataset.identity, stack, better=this.better)
         if account.summary:
             if main:
                 print("The run is complete. To continue it, set more steps.")
@@ -235,8 +241,6 @@ def main(arguments: list[str]) -> None:
     if options.coordinator:
         _join(options.coordinator, options.processes, options.process)
     run(options.config, options.workdir)
-
-
 
 
 def _join(coordinator: str, processes: int | None, process: int | None) -> None:

@@ -1,7 +1,8 @@
 """Atomic writes: a file is written completely or not at all."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+import difflib
 import json
 import os
 from pathlib import Path
@@ -72,3 +73,16 @@ def read_json(path: str | Path) -> Any:
         raise UserError(f"{path} does not exist") from None
     except ValueError as error:
         raise UserError(f"{path} is damaged: it is not JSON ({error})") from error
+
+
+def refuse_unknown_keys(place: str | Path, content: Mapping, keys: Iterable[str]) -> None:
+    """Raises UserError if something that a user wrote has a key that nobody reads, which may be a misspelt one.
+
+    `place` says where it was written, for the message.
+    """
+    keys = sorted(keys)
+    for key in content:
+        if key not in keys:
+            close = difflib.get_close_matches(str(key), keys, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise UserError(f"{place}: {str(key)[:100]!r} is not read by anything.{hint} Expected {', '.join(keys)}")

@@ -13,10 +13,11 @@ from functools import partial
 from flax import nnx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 import numpy as np
 
 from core.errors import UserError
+from models.masks import Padding, padding_mask
 from models.protocols import LanguageModel, Translator
 
 Beams = tuple[Int[Array, "batch beams length"], Float[Array, "batch beams"]]
@@ -24,7 +25,7 @@ Beams = tuple[Int[Array, "batch beams length"], Float[Array, "batch beams"]]
 
 def beam_search(
     model: Translator, source_BS: Int[Array | np.ndarray, "batch source"],
-    source_mask_BS: Bool[Array | np.ndarray, "batch source"] | None = None, *,
+    source_mask_BS: Padding | None = None, *,
     bos: int, eos: int | None, length: int, beams: int = 1, length_penalty: float = 0.0,
 ) -> Beams:  # fmt: skip
     """Returns the best targets for each source, as int32 and best first, and their scores.
@@ -32,7 +33,7 @@ def beam_search(
     After the first `eos` of a target all its tokens are `eos`. A place of the list that stays empty scores -inf.
 
     Args:
-      source_BS: token numbers. source_mask_BS: False at padding.
+      source_BS: token numbers. source_mask_BS: False or 0 at padding.
       bos: the token before the first.
       eos: the token that ends a target and counts towards its length; None if there is no such token.
       length: longest target, up to the model's `context`.
@@ -42,7 +43,7 @@ def beam_search(
       UserError: a setting is out of range.
     """
     prompt_B1 = jnp.full((len(source_BS), 1), bos, jnp.int32)
-    source = (source_BS, source_mask_BS)
+    source = (source_BS, padding_mask(source_mask_BS, source_BS.shape, "source_mask"))
     return _checked(model, prompt_B1, source, length_penalty, eos=eos, length=length, beams=beams)
 
 

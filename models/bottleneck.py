@@ -16,12 +16,13 @@ from collections.abc import Mapping
 from typing import Any, Unpack
 
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from core.errors import UserError
 from models.bert import Bert
 from models.fields import StackFields, forwards, keywords
 from models.layers import DropoutKey, split_key
+from models.masks import Padding
 from models.vae import ENCODERS, LIKELIHOODS, Images, ImageShape, Latents, VariationalAutoencoder, choose
 from models.vit import VisionTransformer
 
@@ -79,16 +80,16 @@ class Variational(VariationalAutoencoder):
 
     def encode(
         self, images: Images | None = None, *, tokens: Int[Array, "batch time"] | None = None,
-        mask: Bool[Array, "batch time"] | None = None, key: DropoutKey = None,
+        mask: Padding | None = None, key: DropoutKey = None,
     ) -> list[Latents]:  # fmt: skip
-        """Returns the mean and the log variance of q(z | x~) for `images` or `tokens`; `mask` is False at padding."""
+        """Returns the mean and the log variance of q(z | x~) for `images` or `tokens` (`mask`: see `Bert`)."""
         if tokens is None:
             return self._posterior(self.encoder(images, key=key))
         return self._posterior(self.encoder(tokens, mask=mask, key=key))
 
     def __call__(
         self, images: Images | None = None, *, tokens: Int[Array, "batch time"] | None = None,
-        mask: Bool[Array, "batch time"] | None = None, key: DropoutKey = None,
+        mask: Padding | None = None, key: DropoutKey = None,
     ) -> Float[Array, "batch ..."]:  # fmt: skip
         """Returns the logits, or means, of x at a draw from the posterior; without a key, at its mean."""
         encode_key, draw_key = split_key(key, 2)

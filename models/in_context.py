@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from models.fields import Semantic, StackFields, forwards
-from models.layers import Dropout, DropoutKey, linear, split_key
+from models.layers import Dropout, DropoutKey, linear, read_out, split_key
 from models.positions import Positions
 from models.transformer import Stack
 
@@ -39,7 +39,7 @@ class InContextRegressor(nnx.Module):
         self.blocks = Stack(
             width=width, depth=depth, heads=heads, causal=True, dropout=dropout, dtype=dtype, rngs=rngs, **stack
         )
-        self.head = linear(width, 1, dtype=dtype, rngs=rngs)
+        self.head = read_out(width, 1, dtype=dtype, rngs=rngs)
 
     def __call__(
         self, points: Float[Array, "batch time dimensions"], values: Float[Array, "batch time"], *,
@@ -53,4 +53,4 @@ class InContextRegressor(nnx.Module):
         before = jnp.pad(examples[:, :-1], ((0, 0), (1, 0), (0, 0)))
         x = self.positions(self.read(jnp.concatenate([points, before], axis=-1)))
         x, _ = self.blocks(self.dropout(x, first_key), key=blocks_key)
-        return self.head(x)[..., 0].astype(jnp.float32)
+        return self.head(x)[..., 0]

@@ -184,6 +184,8 @@ def rotate(
     """
     frequency_F = longest ** (-np.arange(x_BTHK.shape[-1] // 2) / (x_BTHK.shape[-1] // 2))
     angle_T1F = (positions_T[:, None] * frequency_F)[:, None, :]
-    cos, sin = jnp.cos(angle_T1F).astype(x_BTHK.dtype), jnp.sin(angle_T1F).astype(x_BTHK.dtype)
-    first, second = jnp.split(x_BTHK, 2, axis=-1)
-    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    wide = jnp.promote_types(x_BTHK.dtype, jnp.float32)
+    cos, sin = jnp.cos(angle_T1F).astype(wide), jnp.sin(angle_T1F).astype(wide)
+    first, second = jnp.split(x_BTHK.astype(wide), 2, axis=-1)
+    rotated = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    return rotated.astype(x_BTHK.dtype)

@@ -6,8 +6,9 @@ No model names these classes: having the methods is enough. Every model can be c
 
 from typing import Any, Protocol, runtime_checkable
 
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
+from models.masks import Padding
 from models.transformer import Cache, Hidden
 
 
@@ -38,11 +39,11 @@ class Translator(Protocol):
     embedding: Any
 
     def encode(
-        self, source: Int[Array, "batch source"], *, source_mask: Bool[Array, "batch source"] | None = None
+        self, source: Int[Array, "batch source"], *, source_mask: Padding | None = None
     ) -> Float[Array, "batch source width"]: ...
 
     def new_cache(
-        self, source: Int[Array, "batch source"], *, source_mask: Bool[Array, "batch source"] | None = None,
+        self, source: Int[Array, "batch source"], *, source_mask: Padding | None = None,
         length: int | None = None,
     ) -> Cache: ...  # fmt: skip
 

@@ -202,7 +202,7 @@ class Stack(nnx.Module):
             count = x.shape[1]
         else:
             count = (cache if self.scan else cache[0])["self"]["key"].shape[-3]
-        return {"bias": self.relative(start + jnp.arange(x.shape[1]), count).astype(x.dtype)}
+        return {"bias": self.relative(start + jnp.arange(x.shape[1]), count)}
 
     def _apply(self, block: Block, x: Hidden, cache: Cache, key: DropoutKey, inputs: dict) -> tuple[Hidden, Cache]:
         if not self.remat:

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from core.errors import UserError
 from models.fields import Semantic, StackFields, forwards
-from models.layers import Dropout, DropoutKey, linear, normalisation, split_key
+from models.layers import Dropout, DropoutKey, linear, normalisation, read_out, split_key
 from models.positions import Positions
 from models.transformer import Hidden, Stack
 
@@ -65,7 +65,7 @@ class VisionTransformer(nnx.Module):
         self.dropout = Dropout(dropout)
         self.blocks = Stack(width=width, depth=depth, heads=heads, dropout=dropout, dtype=dtype, rngs=rngs, **stack)
         outputs = width if head == "pooler" else classes
-        self.head = None if head == "none" or outputs is None else linear(width, outputs, dtype=dtype, rngs=rngs)
+        self.head = None if head == "none" or outputs is None else read_out(width, outputs, dtype=dtype, rngs=rngs)
         self.patch, self.stem, self.output = patch, stem, head
 
     def __call__(self, images: Images, *, key: DropoutKey = None) -> Any:
@@ -74,7 +74,7 @@ class VisionTransformer(nnx.Module):
         x, _ = self.blocks(self._embed(images, first_key), key=blocks_key)
         if self.head is None:
             return x.astype(jnp.float32)
-        y = self.head(x[:, 0] if self.cls is not None else x.mean(axis=1)).astype(jnp.float32)
+        y = self.head(x[:, 0] if self.cls is not None else x.mean(axis=1))
         return y if self.output == "classes" else (x.astype(jnp.float32), jnp.tanh(y))
 
     def features(self, images: Images) -> list[Hidden]:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from core.errors import UserError
-from models.layers import Dropout, DropoutKey, linear, split_key
+from models.layers import Dropout, DropoutKey, linear, read_out, split_key
 
 Images = Float[Array, "batch rows columns channels"]
 Logits = Float[Array, "batch classes"]
@@ -37,14 +37,14 @@ class Perceptron(nnx.Module):
         sizes = [math.prod(image_shape)] + [width] * depth
         self.hidden = nnx.List([linear(a, b, dtype=dtype, rngs=rngs) for a, b in pairwise(sizes)])
         self.dropout = Dropout(dropout)
-        self.head = linear(width, classes, dtype=dtype, rngs=rngs)
+        self.head = read_out(width, classes, dtype=dtype, rngs=rngs)
 
     def __call__(self, images: Images, *, key: DropoutKey = None) -> Logits:
         """Returns the logits of `images`."""
         x = images.reshape(len(images), -1)
         for layer, layer_key in zip(self.hidden, split_key(key, len(self.hidden))):
             x = self.dropout(nnx.relu(layer(x)), layer_key)
-        return self.head(x).astype(jnp.float32)
+        return self.head(x)
 
 
 class ConvolutionalNetwork(nnx.Module):
@@ -72,7 +72,7 @@ class ConvolutionalNetwork(nnx.Module):
         self.hidden = nnx.List([linear(9 * a, b, dtype=dtype, rngs=rngs) for a, b in pairwise(sizes)])
         self.dropout = Dropout(dropout)
         pixels = (rows >> depth) * (columns >> depth) * sizes[-1]
-        self.head = linear(pixels, classes, dtype=dtype, rngs=rngs)
+        self.head = read_out(pixels, classes, dtype=dtype, rngs=rngs)
 
     def __call__(self, images: Images, *, key: DropoutKey = None) -> Logits:
         """Returns the logits of `images`."""
@@ -80,7 +80,7 @@ class ConvolutionalNetwork(nnx.Module):
         for layer in self.hidden:
             x = nnx.relu(layer(neighbourhoods(x)))
             x = reduce(x, "b (r i) (c j) d -> b r c d", "max", i=2, j=2)
-        return self.head(self.dropout(rearrange(x, "b r c d -> b (r c d)"), key)).astype(jnp.float32)
+        return self.head(self.dropout(rearrange(x, "b r c d -> b (r c d)"), key))
 
 
 def neighbourhoods(images: Images) -> Float[Array, "batch rows columns neighbours"]:

@@ -2,11 +2,13 @@
 
 from jaxtyping import PRNGKeyArray
 
+from core.metrics import HIGHER, LOWER, measures
 from core.traced import TracedUnlessZero
 from objectives.cross_entropy import weighted_cross_entropy
 from objectives.interface import Batch, Loss, Metrics, Model, call
 
 
+@measures(loss=LOWER, accuracy=HIGHER)
 def classification(
     model: Model, batch: Batch, key: PRNGKeyArray | None, *, label_smoothing: TracedUnlessZero = 0.0
 ) -> tuple[Loss, Metrics]:  # fmt: skip

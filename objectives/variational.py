@@ -16,8 +16,10 @@ from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 import optax
 
 from core.errors import UserError
+from core.metrics import HIGHER, LOWER, measures
 from core.traced import Traced
 from objectives.interface import Batch, Loss, Metrics, call
+from objectives.noise import keys_of_examples, noise_of_examples
 
 WEIGHED = ("kl", "likelihood")
 
@@ -40,6 +42,10 @@ class EncoderAndDecoder(Protocol):
         ...
 
 
+@measures(
+    loss=LOWER, kl=LOWER, reconstruction=LOWER, elbo=HIGHER, information=HIGHER, importance_bound=HIGHER,
+    accuracy=HIGHER,
+)  # fmt: skip
 def variational(
     model: EncoderAndDecoder, batch: Batch, key: PRNGKeyArray | None, *, beta: Traced = 1.0, beta_weighs: str = "kl",
     kl_warmup: int = 0, free_bits: Traced = 0.0, samples: int = 1, evaluation_samples: int = 1,
@@ -47,7 +53,8 @@ def variational(
 ) -> tuple[Loss, Metrics]:  # fmt: skip
     """Returns the weighted sum of KL and negative log-likelihood in nats per example, and metrics.
 
-    Weights are `B`. Evaluation draws z from a fixed key, so that it can be repeated.
+    Weights are `B`. In evaluation the noise of a draw follows from the example alone, so that the
+    result can be repeated and does not depend on how the examples are divided into batches.
 
     Args:
       beta: with `beta_weighs` "kl", the loss is beta KL - log p (Higgins et al. 2017: a large beta gives a small KL);
@@ -55,8 +62,9 @@ def variational(
         gives a small KL).
       kl_warmup: the number of steps in which the weight of the KL rises linearly to its full value (Bowman et al.
         2016).
-      free_bits: in nats, not bits. In the loss, the KL of a latent dimension, averaged over the batch, counts as at
-        least this much (Kingma et al. 2016). If a step computes its batch in parts, the average is over a part.
+      free_bits: in nats, not bits. In the loss of training, the KL of a latent dimension, averaged over the batch,
+        counts as at least this much (Kingma et al. 2016). If a step computes its batch in parts, the average is over a
+        part. The loss of evaluation has no such bound, which would depend on the batches.
       samples, evaluation_samples: draws of z for each example, in training and in evaluation.
       target_entropy: H(x) in nats, or None if it is not known.
 
@@ -70,11 +78,10 @@ def variational(
     """
     _check(model, beta_weighs, samples, evaluation_samples)
     training, targets, weights = key is not None, batch["targets"], batch["weights"]
-    dropout_key, draw_key = (None, jax.random.key(0)) if key is None else jax.random.split(key)
+    dropout_key, draw_key = (None, None) if key is None else jax.random.split(key)
     mean_BZ, log_variance_BZ = call(model.encode, batch["inputs"], dropout_key)
 
-    def draw(key):
-        noise_BZ = jax.random.normal(key, mean_BZ.shape)
+    def draw(noise_BZ):
         z_BZ = mean_BZ + jnp.exp(log_variance_BZ / 2) * noise_BZ
         decoded = model.decode(z_BZ)
         log_p_B = log_likelihood(decoded, targets)
@@ -84,7 +91,14 @@ def variational(
 
     # Draws are made one after the other: a hundred take no more memory than one.
     count = samples if training else evaluation_samples
-    log_p, log_weight, probabilities = jax.lax.map(draw, jax.random.split(draw_key, count))
+    if draw_key is None:
+        keys_B = keys_of_examples(batch["inputs"])
+        noise = lambda number: noise_of_examples(keys_B, number, mean_BZ.shape[1:])
+        draws = jnp.arange(count)
+    else:
+        noise = lambda key: jax.random.normal(key, mean_BZ.shape)
+        draws = jax.random.split(draw_key, count)
+    log_p, log_weight, probabilities = jax.lax.map(lambda each: draw(noise(each)), draws)
 
     total = weights.sum()
     mean = lambda x: jnp.tensordot(weights, x, 1) / jnp.maximum(total, 1)
@@ -93,7 +107,8 @@ def variational(
     kl_weight, reconstruction_weight = (beta, 1.0) if beta_weighs == "kl" else (1.0, beta)
     if "step" in batch:
         kl_weight *= jnp.minimum((batch["step"] + 1) / jnp.maximum(kl_warmup, 1), 1.0)
-    loss = kl_weight * jnp.maximum(mean(kl_BZ), free_bits).sum() + reconstruction_weight * reconstruction
+    kl_in_loss = jnp.maximum(mean(kl_BZ), free_bits).sum() if training else kl
+    loss = kl_weight * kl_in_loss + reconstruction_weight * reconstruction
 
     means = {"loss": loss, "kl": kl, "reconstruction": reconstruction, "elbo": -kl - reconstruction}
     if target_entropy is not None:

@@ -24,6 +24,7 @@ class Account:
 
     Args:
       data: what the run's data set is known by, see `data.dataset.Dataset.identity`.
+      better: whether the "min" or the "max" of the metric `best` is better.
 
     Attributes:
       checkpoints: those of the run.
@@ -33,19 +34,16 @@ class Account:
       UserError: another process has the folder, or it holds another run, or a damaged one.
     """
 
-    def __init__(self, workdir: str | Path, config: dict, data: dict, stack: ExitStack):
+    def __init__(self, workdir: str | Path, config: dict, data: dict, stack: ExitStack, *, better: str):
         self.workdir, self.config, self.fields, self._stack = Path(workdir), config, Fields(**config), stack
-        self._data = data
+        self._data, self._better = data, better
         self._main = jax.process_index() == 0
         if self._main:
             stack.callback(os.close, workdirs.lock(self.workdir))
-        better = "min" if self.fields.best == "loss" else "max"
         self.checkpoints = Checkpoints(self.workdir / "checkpoints", keep=self.fields.keep, better=better)
         stack.enter_context(closing(self.checkpoints))  # also after an error: a checkpoint may still be being written
         workdirs.refuse_other_run(self.workdir, self.checkpoints.about(), config, data)
-        newest, summary = max(self.checkpoints.steps(), default=0), self.workdir / "summary.json"
-        complete = newest == self.fields.steps and summary.exists()
-        self.summary: dict | None = files.read_json(summary) if complete else None
+        self.summary: dict | None = self._summary_of(self.fields.steps)
 
     def record(
         self, about: dict, *, start: int, unit: str, split: str, learning_rate: Callable, display: bool = True
@@ -73,6 +71,7 @@ class Account:
         return Record(
             start=start, steps=steps, log=log, log_every=self.fields.log_every, split=split,
             learning_rate=learning_rate, checkpoints=self.checkpoints, about=about, best=self.fields.best,
+            better=self._better,
         )  # fmt: skip
 
     def summarise(self, record: Record, state: TrainState, seconds: float) -> dict:
@@ -99,6 +98,17 @@ class Account:
         if self._main:
             files.write_json(self.workdir / "summary.json", summary)
         return summary
+
+    def _summary_of(self, step: int) -> dict | None:
+        """The content of `summary.json` if both it and the newest checkpoint are of this step.
+
+        A run that was continued to further steps and then killed leaves a summary of an earlier step.
+        """
+        path = self.workdir / "summary.json"
+        if max(self.checkpoints.steps(), default=0) != step or not path.exists():
+            return None
+        summary = files.read_json(path)
+        return summary if summary.get("steps") == step else None
 
 
 _environment = functools.cache(workdirs.environment)  # the same for all runs of a process; calling git takes time

@@ -121,7 +121,7 @@ class Checkpoints:
         Args:
           state: a pytree of JAX arrays.
           about: anything that JSON can hold.
-          metric: decides whether this checkpoint is the best; None and NaN do not count.
+          metric: decides whether this checkpoint is the best; None, NaN and infinity do not count.
 
         Raises:
           NonFiniteState: nothing is written.
@@ -137,7 +137,7 @@ class Checkpoints:
         if bad := [path for path, is_finite in finite.items() if not is_finite]:
             self.wait()  # the checkpoint before may be the last good one
             raise NonFiniteState(step, bad, self._newest())
-        metric = None if metric is None or math.isnan(metric) else float(metric)
+        metric = float(metric) if metric is not None and math.isfinite(metric) else None
         record = {
             "layout": LAYOUT,
             "about": about,
@@ -334,7 +334,8 @@ class _LastAndBest:
 
     def should_preserve(self, checkpoints, *, context) -> list[bool]:
         steps = [checkpoint.step for checkpoint in checkpoints]
-        measured = {step: metric for step in steps if (metric := self.metrics.get(step)) is not None}
+        metrics = {step: self.metrics.get(step) for step in steps}
+        measured = {step: metric for step, metric in metrics.items() if metric is not None and math.isfinite(metric)}
         pick = max if self.better == "max" else min
         kept = steps[-self.keep :] + ([pick(measured, key=lambda step: measured[step])] if measured else [])
         return [step in kept for step in steps]

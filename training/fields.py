@@ -23,7 +23,8 @@ class Fields:
       init_from: where to take initial parameters from, for those that agree in path and shape: the workdir of a run
         (its newest checkpoint), or the folder of a published model (see `models.pretrained`). Empty: all are random.
       keep: how many of the newest checkpoints are kept, in addition to the best one.
-      best: the metric that decides which checkpoint is the best: the lowest "loss", the highest of any other metric.
+      best: the metric of the evaluation that decides which checkpoint is the best. The objective says of each metric
+        whether the lowest or the highest value is the best (`core.metrics`).
     """
 
     seed: int

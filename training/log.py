@@ -18,6 +18,7 @@ from tensorboardX import SummaryWriter
 
 from core import files
 from core.errors import UserError
+from core.metrics import HIGHER, measures
 
 
 class Display:
@@ -121,6 +122,7 @@ class Log:
         if self._enabled and self._display:
             self._display.step(step)
 
+    @measures(examples_per_second=HIGHER, tokens_per_second=HIGHER)
     def train(self, step: int, metrics: dict[str, float], amount: float) -> None:
         """Records training metrics at `step`, and `<unit>_per_second`. Shows `loss` and `learning_rate`.
 

@@ -7,6 +7,7 @@ import optax
 
 from core.errors import UserError
 from core.traced import Traced, TracedUnlessZero
+from training.stacked import per_layer
 from training.state import Parameters
 
 OPTIMIZERS = ("adamw", "sgd", "lion", "adafactor", "muon")
@@ -46,7 +47,8 @@ def make_optimizer(
     elif name == "lion":
         scale = optax.scale_by_lion(beta1, beta2)
     elif name == "adafactor":
-        scale = optax.chain(optax.adafactor(learning_rate=None), optax.scale(-1))  # Optax's own ends with a minus
+        # Optax's own ends with a minus. It looks at whole arrays, so scanned layers are taken one by one.
+        scale = per_layer(optax.chain(optax.adafactor(learning_rate=None), optax.scale(-1)))
     elif name == "muon":
         scale = _muon(beta1, beta2, epsilon)
     else:

@@ -32,6 +32,7 @@ from experiments.sweep.trials import Trial, begun
 from train import Run
 from training.checkpoints import Checkpoints
 from training.compilation import use_compilation_cache
+from training.fingerprints import digest
 from training.loop import evaluate
 from training.noise import silence_failed_writes
 from training.step import make_evaluation_step
@@ -95,12 +96,19 @@ def _test(suite: Suite, trials: list[Trial]) -> None:
         checkpoint = Checkpoints(trial.folder / "checkpoints", read_only=True).restore(shapes)
         if checkpoint is None:
             raise UserError(f"{trial.folder} has no checkpoint to test. Remove the folder to run it again")
-        _, state, _ = checkpoint
+        at, state, _ = checkpoint
+        summary = json.loads((trial.folder / "summary.json").read_text())
+        restored = digest({"parameters": state.parameters, "optimizer": state.optimizer})
+        if (at, restored) != (summary["steps"], summary["state_digest"]):
+            raise UserError(
+                f"{trial.folder}: the newest checkpoint that can be read is of step {at:,}, and not the parameters of "
+                f"step {summary['steps']:,} in summary.json. Remove the folder to run it again"
+            )
         step = compiled.setdefault(structure, jax.jit(make_evaluation_step(structure, run.objective)))
         batches = evaluation_batches(run.dataset.evaluation, batch_size=run.fields.batch_size)
         metrics = evaluate(step, jax.device_put, batches, state.evaluated)
-        digest = json.loads((trial.folder / "summary.json").read_text())["state_digest"]
-        write_json(trial.folder / "test.json", {"metrics": metrics, "split": suite.test, "state_digest": digest})
+        test = {"metrics": metrics, "split": suite.test, "state_digest": restored}
+        write_json(trial.folder / "test.json", test)
 
 
 def _refuse_other_data(folder: Path, dataset: Dataset) -> None:
@@ -113,8 +121,8 @@ def _tested(trial: Trial) -> bool:
     path = trial.folder / "test.json"
     if not path.exists():
         return False
-    digest = json.loads((trial.folder / "summary.json").read_text())["state_digest"]
-    if json.loads(path.read_text())["state_digest"] != digest:
+    summary = json.loads((trial.folder / "summary.json").read_text())
+    if json.loads(path.read_text())["state_digest"] != summary["state_digest"]:
         raise UserError(
             f"{trial.folder} continued training after it was tested, so a second test would no longer be blind. Remove "
             "the folder to run it again"

@@ -7,6 +7,7 @@ parameters, the commit, and the packages with which it was made.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -227,7 +228,9 @@ def _family(fields: Mapping) -> FamilyScores:
 
 
 def _run(fields: Mapping) -> FinalRun:
-    return FinalRun(**{**fields, "curve": [(examples, score) for examples, score in fields["curve"]]})
+    number = lambda score: math.nan if score is None else score  # JSON has no NaN
+    curve = [(examples, number(score)) for examples, score in fields["curve"]]
+    return FinalRun(**{**fields, "score": number(fields["score"]), "curve": curve})
 
 
 def _merged(name: str, one: FamilyScores | str, other: FamilyScores | str) -> FamilyScores | str:
@@ -253,7 +256,7 @@ def _merged_runs(name: str, one: list[FinalRun], other: list[FinalRun]) -> list[
     runs = {run.seed: run for run in one}
     for run in other:
         same = runs.setdefault(run.seed, run)
-        if same.score != run.score:
+        if same.score != run.score and not (math.isnan(same.score) and math.isnan(run.score)):
             raise UserError(f"{name}, seed {run.seed}: the score is {same.score} in one of these results, "
                             f"{run.score} in another: expected the same score")  # fmt: skip
     return [runs[seed] for seed in sorted(runs)]

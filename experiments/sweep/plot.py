@@ -19,6 +19,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from core.command import command
 from core.errors import UserError
 from core.files import save_figure
+from core.metrics import refuse_unknown
 from training.log import read
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -89,9 +90,9 @@ def _curves(workdir: str, metric: str) -> dict[str, tuple[list, list]]:
             values.append(record[metric])
     if not curves:
         metrics = sorted(set().union(*records) - set(NOT_METRICS))
-        raise UserError(
-            f"{workdir} has no metric {metric!r}: expected one of {', '.join(metrics) or '(no records yet)'}"
-        )
+        if not metrics:
+            raise UserError(f"{workdir} has no records yet")
+        refuse_unknown(f"{workdir} has no metric", metric, metrics)
     return dict(sorted(curves.items(), key=lambda item: item[0] != "train"))
 
 

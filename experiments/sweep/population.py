@@ -32,7 +32,7 @@ from rich.table import Table
 
 from core.command import command
 from core.errors import UserError
-from core.files import write_text
+from core.files import refuse_unknown_keys, write_text
 from core.traced import traced_arguments
 from data.pipeline import evaluation_batches, population_batches
 from models.layers import Dropout
@@ -49,7 +49,7 @@ from training.noise import silence_failed_writes
 from training.optimizer import make_optimizer
 from training.population import Group, for_all_members, make_mesh, member_getter, member_setter, placement
 from training.population import stack as stack_members
-from training.report import memory, start_report
+from training.report import best_text, memory, start_report
 from training.state import TrainState
 from training.step import Batch, make_evaluation_step, make_train_step
 
@@ -84,7 +84,10 @@ def read(trial: Mapping) -> ConfigDict:
       UserError: the trial lacks something, or its config is wrong.
     """
     if missing := {"config", "workdir"} - set(trial):
-        raise UserError(f"a trial needs {' and '.join(sorted(missing))}: {json.dumps(trial)}")
+        raise UserError(f"a trial needs {' and '.join(sorted(missing))}: {json.dumps(trial)[:300]}")
+    refuse_unknown_keys("a trial", trial, ("config", "overrides", "workdir"))
+    if not isinstance(trial.get("overrides", {}), Mapping):
+        raise UserError(f"trial {trial['workdir']}: overrides: expected fields and values, {{\"steps\": 300}}")
     overrides = (f"--config.{name}={value}" for name, value in trial.get("overrides", {}).items())
     config = read_command_line([f"--config={trial['config']}", f"--workdir={trial['workdir']}", *overrides]).config
     assert config is not None
@@ -112,7 +115,9 @@ def run(trials: Sequence[Mapping]) -> list[dict | None]:
     runs = [Run.of(config) for config in configs]
     with ExitStack() as stack:
         data = runs[0].dataset.identity  # the same for all, because their configs name the same data
-        accounts = [Account(workdir, run.config, data, stack) for workdir, run in zip(workdirs, runs)]
+        accounts = [
+            Account(workdir, run.config, data, stack, better=run.better) for workdir, run in zip(workdirs, runs)
+        ]
         summaries = {i: account.summary for i, account in enumerate(accounts) if account.summary}
         active = [i for i, workdir in enumerate(workdirs) if i not in summaries and not (workdir / FAILED).exists()]
         if active:
@@ -135,23 +140,27 @@ def main(arguments: list[str]) -> None:
 
 def _read_file(path: str) -> list[Mapping]:
     try:
-        trials = json.loads(Path(path).read_text())["trials"]
+        content = json.loads(Path(path).read_text())
+        trials = content["trials"]
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
     except (ValueError, KeyError, TypeError):
-        trials = None
+        content, trials = {}, None
     if not (isinstance(trials, list) and trials and all(isinstance(trial, dict) for trial in trials)):
         raise UserError(f'{path}: expected JSON such as {{"trials": [{{"config": ..., "workdir": ...}}]}}')
+    refuse_unknown_keys(path, content, ("trials",))
+    for number, trial in enumerate(trials, start=1):
+        refuse_unknown_keys(f"{path}: trial {number}", trial, ("config", "overrides", "workdir"))
     return trials
 
 
 def _print_summaries(trials: Sequence[Mapping], summaries: Sequence[dict | None]) -> None:
-    table = Table("run", "best", "at step", "seconds", box=None)
+    table = Table("run", "best", "seconds", box=None)
     for trial, summary in zip(trials, summaries):
         cells = ["failed"]
         if summary:
             best = summary["best"]
-            cells = [f"{best['metric']} {best['value']:.5g}", str(best["step"]), str(summary["seconds"])]
+            cells = [f"{best['metric']} {best_text(best)}", str(summary["seconds"])]
         table.add_row(trial["workdir"], *cells)
     Console(highlight=False, markup=False).print(table)
 

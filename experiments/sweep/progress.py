@@ -46,11 +46,15 @@ class Progress:
         if self.records:
             self.step = self.records[-1]["step"]
 
-    def values(self, metric: str) -> list[tuple[int, float]]:
-        """Returns the finite values of a metric, "split/name", with their steps."""
-        split, name = metric.split("/", 1)
-        points = [(r["step"], r[name]) for r in self.records if r["split"] == split and r.get(name) is not None]
-        return [(step, value) for step, value in points if math.isfinite(value)]
+    def values(self, metric: str, *, finite: bool = True) -> list[tuple[int, float]]:
+        """Returns the values of a metric, "split/name", with their steps: those that are `finite`, or all.
+
+        The log has null for NaN and infinity. They are returned as NaN.
+        """
+        split, _, name = metric.rpartition("/")
+        points = [(r["step"], r[name]) for r in self.records if r["split"] == split and name in r]
+        numbers = [(step, math.nan if value is None else value) for step, value in points]
+        return [(step, value) for step, value in numbers if math.isfinite(value) or not finite]
 
 
 def clock(seconds: float) -> str:

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from core.errors import UserError
 from models.fields import BlockFields, Semantic, forwards
-from models.layers import DropoutKey, Embedding, linear
+from models.layers import DropoutKey, Embedding, linear, read_out
 from models.perceiver.input_array import expect_one_of
 from models.perceiver.rounds import attention_to
 from models.transformer import Block, Hidden
@@ -85,7 +85,7 @@ class Answer(nnx.Module):
             residual=decoder_residual, source_norm=source_norm, dropout=dropout, dtype=dtype, rngs=rngs, block=block,
         )  # fmt: skip
         answer_width = width if output == "mean" else query_width
-        self.head = None if tied else linear(answer_width, logits, dtype=dtype, rngs=rngs)
+        self.head = None if tied else read_out(answer_width, logits, dtype=dtype, rngs=rngs)
         self.bias = nnx.Param(jnp.zeros(logits)) if tied else None
         self.output, self.dtype = output, dtype
 
@@ -114,6 +114,6 @@ class Answer(nnx.Module):
 
     def _score(self, x, embedding: Embedding | None):
         if self.head is not None:
-            return self.head(x).astype(jnp.float32)
+            return self.head(x)
         assert embedding is not None and self.bias is not None
-        return embedding.attend(x).astype(jnp.float32) + self.bias[...]
+        return embedding.attend(x) + self.bias[...]

@@ -6,17 +6,16 @@ from typing import Required, TypedDict, Unpack
 from flax import nnx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from core.errors import UserError
 from models.fields import BlockFields, Semantic, forwards
 from models.layers import DropoutKey, split_key
-from models.masks import over_keys
+from models.masks import Padding, over_keys, padding_mask
 from models.perceiver.input_array import expect_at_least_1, expect_one_of
 from models.transformer import Block, Hidden, Stack
 
 InputElements = Float[Array, "batch elements array_width"]
-Padding = Bool[Array, "batch elements"]
 
 
 class RoundFields(TypedDict, total=False):
@@ -87,7 +86,7 @@ class Rounds(nnx.Module):
 
     def read(self, array_BSD: InputElements, mask: Padding | None = None, key: DropoutKey = None) -> Hidden:
         """Returns the latents after all rounds. The order of the elements has no influence; `mask` hides some."""
-        x = self._initial(len(array_BSD))
+        x, mask = self._initial(len(array_BSD)), padding_mask(mask, array_BSD.shape)
         for (cross, tower), round_key in zip(self._rounds(), split_key(key, self.repeats)):
             cross_key, tower_key = split_key(round_key, 2)
             x = x if cross is None else cross(x, source=array_BSD, source_mask=over_keys(mask), key=cross_key)[0]
@@ -96,7 +95,7 @@ class Rounds(nnx.Module):
 
     def latents_of_layers(self, array_BSD: InputElements, mask: Padding | None = None) -> list[Hidden]:
         """Returns the latents before each tower and behind each of its blocks."""
-        x, layers = self._initial(len(array_BSD)), []
+        x, layers, mask = self._initial(len(array_BSD)), [], padding_mask(mask, array_BSD.shape)
         for cross, tower in self._rounds():
             x = x if cross is None else cross(x, source=array_BSD, source_mask=over_keys(mask))[0]
             layers += tower.outputs(x)

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 import numpy as np
 import pytest
 
+from core.errors import UserError
 from data.pipeline import train_batches
 from experiments.sweep import population
 from tests import tiny
@@ -321,3 +322,19 @@ def test_bad_trials(trials, message, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=message):
         population.run(trials)
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        ({"trials": [{"config": "x", "workdir": "y", "override": {}}]}, "trial 1: 'override' is not read by anything. "
+         "Did you mean 'overrides'?"),
+        ({"trials": [{"config": "x", "workdir": "y"}], "trails": []}, "'trails' is not read by anything. Did you mean"),
+        ({"trials": [{"config": "x", "workdir": "y", "overrides": ["steps=3"]}]}, "y: overrides: expected fields and"),
+    ],
+)  # fmt: skip
+def test_a_file_of_trials_holds_nothing_that_nobody_reads(content, words, tmp_path):
+    path = tmp_path / "trials.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=words):
+        population.run(population._read_file(str(path)))
