@@ -1,5 +1,9 @@
 """The exceptions that a command does not treat as bugs: a user's mistake, and work that was asked to stop."""
 
+from typing import Any
+
+LONGEST = 200  # characters of a value in a message
+
 
 class UserError(ValueError):
     """A mistake of the user's: a wrong field, a missing file, a damaged folder.
@@ -20,3 +24,15 @@ class Stopped(Exception):
     def __init__(self, message: str, code: int):
         super().__init__(message)
         self.code = code
+
+
+def shown(value: Any) -> str:
+    """Returns a value as Python writes it, for a message; a long one is cut."""
+    return cut(repr(value))
+
+
+def cut(text: str) -> str:
+    """Returns a text for a message; a long one is cut, and says how long it was."""
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[: LONGEST // 2]}... ({len(text):,} characters)"

@@ -4,16 +4,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 import json
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from core.errors import UserError
+from core.ranges import Length, Range
 from data.bytes import Bytes
 from data.dataset import Dataset
 from data.image_cache import row_type
-from data.images import labelled_images
+from data.images import Crop, Shift, labelled_images
 from data.lines import read_lines
 from data.sequences import Sequences, sequence_dataset
 from data.storage import split_parts
@@ -21,7 +22,7 @@ from data.subwords import CLS, SEP, Subwords
 
 
 def labelled_text(
-    *, path: str, context: int, train: str = "train", evaluation: str = "validation", tokenizer: str = "bytes"
+    *, path: str, context: Length, train: str = "train", evaluation: str = "validation", tokenizer: str = "bytes"
 ) -> Dataset:
     """Returns texts and their labels, from a folder with one file per split, such as train.tsv.
 
@@ -58,8 +59,8 @@ def labelled_text(
 
 
 def image_folder(
-    *, path: str, train: str = "train", evaluation: str = "validation", size: int = 0, channels: int = 3,
-    targets: str = "labels", shift: int = 0, crop: float = 1.0, flip: bool = False,
+    *, path: str, train: str = "train", evaluation: str = "validation", size: Annotated[int, Range(0, 2**13)] = 0,
+    channels: Annotated[int, Range(1, 3)] = 3, targets: str = "labels", shift: Shift = 0, crop: Crop = 1.0, flip: bool = False,
 ) -> Dataset:  # fmt: skip
     """Returns images from a folder with one folder per split, and one folder per class in it: train/cat/1.png.
 

@@ -30,6 +30,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from core.errors import UserError
+from core.ranges import Dtype, Nonnegative, ShareBelowAll, Size
 from models.blockwise import blockwise
 from models.fields import Semantic
 from models.layers import Dropout, DropoutKey, linear
@@ -176,11 +177,11 @@ class Attention(nnx.Module):
     """
 
     def __init__(
-        self, *, width: int, heads: Semantic[int], head_size: int | None = None, value_size: int | None = None,
-        kv_heads: int | None = None, source_width: int | None = None, causal: bool = False, rotary: bool = False,
+        self, *, width: Size, heads: Semantic[Size], head_size: Size | None = None, value_size: Size | None = None,
+        kv_heads: Size | None = None, source_width: Size | None = None, causal: bool = False, rotary: bool = False,
         qk_norm: bool = False, scaled: Semantic[bool] = True, score: str = "dot", weigh: str = "soft",
-        beta: float = 1.0, gated: bool = False, dropout: float = 0.0, bias: bool = True,
-        qkv_bias: bool | None = None, dtype: str = "float32", rngs: nnx.Rngs,
+        beta: Nonnegative = 1.0, gated: bool = False, dropout: ShareBelowAll = 0.0, bias: bool = True,
+        qkv_bias: bool | None = None, dtype: Dtype = "float32", rngs: nnx.Rngs,
     ):  # fmt: skip
         kv_heads = heads if kv_heads is None else kv_heads
         if head_size is None and width % heads:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from core.errors import UserError
+from core.ranges import Depth, Dtype, Epsilon, Length, ShareBelowAll, Size, Vocabulary
 from models.fields import LayerFields, Semantic, TowerFields, forwards
 from models.layers import ACTIVATIONS, Dropout, DropoutKey, Embedding, linear, normalisation, split_key
 from models.masks import over_keys
@@ -46,10 +47,11 @@ class Bert(nnx.Module):
 
     @forwards(Stack)
     def __init__(
-        self, *, vocab_size: int, context: int, width: int, depth: int, heads: Semantic[int],
-        head: str = "pretraining", classes: int | None = None, segments: int = 2, positions: str = "learned",
-        norm_order: Semantic[str] = "post", epsilon: Semantic[float] = 1e-12, activation: Semantic[str] = "gelu",
-        dropout: float = 0.0, dtype: str = "float32", rngs: nnx.Rngs, **stack: Unpack[PassedOn],
+        self, *, vocab_size: Vocabulary, context: Length, width: Size, depth: Depth, heads: Semantic[Size],
+        head: str = "pretraining", classes: Vocabulary | None = None, segments: Vocabulary = 2,
+        positions: str = "learned", norm_order: Semantic[str] = "post", epsilon: Semantic[Epsilon] = 1e-12,
+        activation: Semantic[str] = "gelu", dropout: ShareBelowAll = 0.0, dtype: Dtype = "float32",
+        rngs: nnx.Rngs, **stack: Unpack[PassedOn],
     ):  # fmt: skip
         if head not in HEADS:
             raise UserError(f"head={head!r}: expected one of {', '.join(HEADS)}")

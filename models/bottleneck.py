@@ -19,10 +19,11 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
 from core.errors import UserError
+from core.ranges import Dtype, ImageShape, Length, Side, Size, Vocabulary
 from models.bert import Bert
 from models.fields import StackFields, forwards, keywords
 from models.layers import DropoutKey, split_key
-from models.vae import ENCODERS, LIKELIHOODS, Images, ImageShape, Latents, VariationalAutoencoder, choose
+from models.vae import ENCODERS, LIKELIHOODS, HiddenLayers, Images, Latents, Variance, VariationalAutoencoder, choose
 from models.vit import VisionTransformer
 
 
@@ -53,11 +54,12 @@ class Variational(VariationalAutoencoder):
 
     @forwards(VisionTransformer)
     def __init__(
-        self, *, image_shape: ImageShape | None = None, vocab_size: int | None = None, context: int | None = None,
-        latents: int, width: int, depth: int, encoder: str = "dense", decoder: str = "dense",
-        likelihood: str = "bernoulli", target_shape: tuple[int, ...] | None = None, classes: int | None = None,
-        variance: float | None = None, decoder_width: int | None = None, decoder_depth: int | None = None,
-        patch: int | None = None, heads: int | None = None, dtype: str = "float32", rngs: nnx.Rngs,
+        self, *, image_shape: ImageShape | None = None, vocab_size: Vocabulary | None = None,
+        context: Length | None = None, latents: Size, width: Size, depth: HiddenLayers, encoder: str = "dense",
+        decoder: str = "dense", likelihood: str = "bernoulli", target_shape: tuple[Length, ...] | None = None,
+        classes: Vocabulary | None = None, variance: Variance | None = None, decoder_width: Size | None = None,
+        decoder_depth: HiddenLayers | None = None, patch: Side | None = None, heads: Size | None = None,
+        dtype: Dtype = "float32", rngs: nnx.Rngs,
         **transformer: Unpack[TransformerFields],
     ):  # fmt: skip
         shape = _decoded_shape(likelihood, target_shape, classes)

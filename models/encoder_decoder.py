@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from core.errors import UserError
+from core.ranges import Depth, Dtype, Epsilon, Length, ShareBelowAll, Size, Vocabulary
 from models.fields import LayerFields, Semantic, SourceFields, TowerFields, forwards
 from models.layers import Dropout, DropoutKey, Embedding, linear, normalisation, split_key
 from models.masks import over_keys
@@ -54,11 +55,12 @@ class EncoderDecoder(nnx.Module):
 
     @forwards(Stack)
     def __init__(
-        self, *, source_vocab_size: int, vocab_size: int, source_context: int, context: int, width: int, depth: int,
-        heads: Semantic[int], decoder_depth: int | None = None, shared: bool = True, tied: bool = True,
-        embedding_scale: Semantic[str] = "in", embedding_norm: bool = False, logits_bias: bool = False,
-        positions: str = "sinusoidal", epsilon: Semantic[float] = 1e-5, dropout: float = 0.0, dtype: str = "float32",
-        rngs: nnx.Rngs, **stack: Unpack[PassedOn],
+        self, *, source_vocab_size: Vocabulary, vocab_size: Vocabulary, source_context: Length, context: Length,
+        width: Size, depth: Depth, heads: Semantic[Size], decoder_depth: Depth | None = None, shared: bool = True,
+        tied: bool = True, embedding_scale: Semantic[str] = "in", embedding_norm: bool = False,
+        logits_bias: bool = False,
+        positions: str = "sinusoidal", epsilon: Semantic[Epsilon] = 1e-5, dropout: ShareBelowAll = 0.0,
+        dtype: Dtype = "float32", rngs: nnx.Rngs, **stack: Unpack[PassedOn],
     ):  # fmt: skip
         if embedding_scale not in INITIAL_SCALE:
             raise UserError(f"embedding_scale={embedding_scale!r}: expected 'in', 'out' or 'none'")

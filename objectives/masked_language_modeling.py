@@ -1,17 +1,20 @@
 """Cross-entropy of tokens that were hidden, and of one text following another if the model predicts that."""
 
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
+from core.ranges import Range, Token, Vocabulary
 from core.traced import Traced
 from objectives.cross_entropy import weighted_cross_entropy
 from objectives.interface import Batch, Loss, Metrics, Model, call
 
 
 def masked_language_modeling(
-    model: Model, batch: Batch, key: PRNGKeyArray | None, *, mask_id: int, vocab_size: int, special_below: int = 0,
-    rate: Traced = 0.15,
+    model: Model, batch: Batch, key: PRNGKeyArray | None, *, mask_id: Token, vocab_size: Vocabulary,
+    special_below: Token = 0, rate: Traced[Annotated[float, Range(0, 1, open_low=True, open_high=True)]] = 0.15,
 ) -> tuple[Loss, Metrics]:  # fmt: skip
     """Returns the mean negative log-likelihood in nats per hidden token, and "loss" and "accuracy".
 

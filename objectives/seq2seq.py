@@ -3,13 +3,14 @@
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
+from core.ranges import ShareBelowAll
 from core.traced import TracedUnlessZero
 from objectives.cross_entropy import weighted_cross_entropy
 from objectives.interface import Batch, Loss, Metrics, Model, call
 
 
 def seq2seq(
-    model: Model, batch: Batch, key: PRNGKeyArray | None, *, label_smoothing: TracedUnlessZero = 0.0
+    model: Model, batch: Batch, key: PRNGKeyArray | None, *, label_smoothing: TracedUnlessZero[ShareBelowAll] = 0.0
 ) -> tuple[Loss, Metrics]:  # fmt: skip
     """Returns the mean negative log-likelihood in nats per token, and "loss", "accuracy" and "exact".
 

@@ -1,22 +1,26 @@
 """Optimizers and learning-rate schedules, all from Optax, behind one set of fields."""
 
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import jax.numpy as jnp
 import optax
 
 from core.errors import UserError
+from core.ranges import Count, CountOrZero, Epsilon, Nonnegative, Range, Share, ShareBelowAll
 from core.traced import Traced, TracedUnlessZero
 from training.state import Parameters
 
 OPTIMIZERS = ("adamw", "sgd", "lion", "adafactor", "muon")
 SCHEDULES = ("constant", "cosine", "linear", "rsqrt", "wsd")
 
+LearningRate = Annotated[float, Range(0, 1000, open_low=True)]
+
 
 def make_optimizer(
-    *, steps: int, learning_rate: Traced, name: str = "adamw", schedule: str = "cosine", warmup: int = 0,
-    final: float = 0.0, decay_share: float = 0.2, weight_decay: Traced = 0.0, clip: TracedUnlessZero = 0.0,
-    beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8, momentum: float = 0.9,
+    *, steps: Count, learning_rate: Traced[LearningRate], name: str = "adamw", schedule: str = "cosine",
+    warmup: CountOrZero = 0, final: Share = 0.0, decay_share: Share = 0.2, weight_decay: Traced[Nonnegative] = 0.0,
+    clip: TracedUnlessZero[Nonnegative] = 0.0, beta1: ShareBelowAll = 0.9, beta2: ShareBelowAll = 0.999,
+    epsilon: Epsilon = 1e-8, momentum: ShareBelowAll = 0.9,
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:  # fmt: skip
     """Returns an optimizer over flat parameters, and its learning rate as a function of the step.
 

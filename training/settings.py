@@ -1,7 +1,7 @@
 """Checks a section of a config against the function it is for, before anything runs.
 
-The fields of a section are the keyword arguments of the function or class that it is for, with their types and
-defaults, as `inspect.signature` shows them.
+The fields of a section are the keyword arguments of the function or class that it is for, with their types, ranges
+(`core.ranges`) and defaults, as `inspect.signature` shows them.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -10,7 +10,10 @@ import inspect
 import types
 import typing
 
-from core.errors import UserError
+from core.errors import UserError, cut, shown
+from core.ranges import plain, problem
+
+LONGEST_TEXT = 4096  # characters of a field; as many as a path may have
 
 
 def resolve(
@@ -22,15 +25,16 @@ def resolve(
     `facts` are what the data called `source` decides: they fill in the fields that the section leaves open (None).
     Raises UserError if the name is not in the table, if a field contradicts a fact, and as `check_settings` does.
     """
-    if settings.get("name") not in table:
-        raise UserError(f"{section}.name = {settings.get('name')!r}: expected one of {', '.join(sorted(table))}")
+    if not isinstance(settings.get("name"), str) or settings["name"] not in table:
+        name = shown(settings.get("name"))
+        raise UserError(f"{section}.name = {name}: expected one of {', '.join(sorted(table))}")
     target = table[settings["name"]]
     settings = {name: value for name, value in settings.items() if name != "name"}
     for name in facts.keys() & accepted(target).keys():
         value, fact = settings.get(name), facts[name]
         if value is not None and _plain(value) != _plain(fact):
             raise UserError(
-                f"{section}.{name} = {value}, but the data ({source}) has {fact}: leave it out, or set that"
+                f"{section}.{name} = {shown(value)}, but the data ({source}) has {fact}: leave it out, or set that"
             )
         settings[name] = fact
     return target, complete(section, settings, target, supplied=supplied)
@@ -45,21 +49,31 @@ def complete(section: str, settings: Mapping, target: Callable, *, supplied: Ite
 
 
 def check_settings(section: str, settings: Mapping, target: Callable, *, supplied: Iterable[str] = ()) -> None:
-    """Raises UserError for a field that `target` does not take, takes with another type, or needs and does not get.
+    """Checks the fields of a section.
 
-    `given` are arguments that come from elsewhere than the config.
+    Args:
+      supplied: arguments that come from elsewhere than the config.
+
+    Raises:
+      UserError: `target` does not take a field, or takes another type, or the value is outside its range, or a field
+        that it needs is missing. The message names the field, the value and what is expected.
     """
-    fields = {name: field for name, field in accepted(target).items() if name not in supplied}
+    fields = {name: field for name, field in _keywords(target).items() if name not in supplied}
     for name, value in settings.items():
         if name not in fields:
             close = difflib.get_close_matches(name, fields, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise UserError(
-                f"{section}.{name} is not a field.{hint} The fields of {section} are {', '.join(sorted(fields))}"
+                f"{section}.{cut(name)} is not a field.{hint} The fields of {section} are {', '.join(sorted(fields))}"
             )
-        expected = fields[name].annotation
-        if not _is_a(value, expected):
-            raise UserError(f"{section}.{name} = {value!r}: expected {_words(expected)}, not {type(value).__name__}")
+        annotation = fields[name].annotation
+        if not _is_a(value, expected := plain(annotation)):
+            reason = f"expected {_words(expected)}, not {type(value).__name__}"
+            raise UserError(f"{section}.{name} = {shown(value)}: {reason}")
+        if isinstance(value, str) and len(value) > LONGEST_TEXT:
+            raise UserError(f"{section}.{name} = {shown(value)}: expected at most {LONGEST_TEXT:,} characters")
+        if reason := problem(annotation, name, value):
+            raise UserError(f"{section}.{name} = {shown(value)}: {reason}")
     missing = [n for n, field in fields.items() if field.default is inspect.Parameter.empty and n not in settings]
     if missing:
         raise UserError(f"{section} lacks {', '.join(missing)}")
@@ -67,13 +81,13 @@ def check_settings(section: str, settings: Mapping, target: Callable, *, supplie
 
 def accepted(target: Callable) -> dict[str, inspect.Parameter]:
     """Returns the keyword arguments of a function or class by name; annotations without what `Annotated` adds."""
+    return {name: field.replace(annotation=plain(field.annotation)) for name, field in _keywords(target).items()}
+
+
+def _keywords(target: Callable) -> dict[str, inspect.Parameter]:
     call = target.__init__ if isinstance(target, type) else target  # a metaclass may hide a class's own signature
     parameters = inspect.signature(call).parameters.values()
-    return {p.name: p.replace(annotation=_type(p.annotation)) for p in parameters if p.kind == p.KEYWORD_ONLY}
-
-
-def _type(annotation):
-    return typing.get_args(annotation)[0] if typing.get_origin(annotation) is typing.Annotated else annotation
+    return {parameter.name: parameter for parameter in parameters if parameter.kind == parameter.KEYWORD_ONLY}
 
 
 def _is_a(value, expected) -> bool:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from core.errors import UserError
+from core.ranges import Dtype, Length, ShareBelowAll, Size, Vocabulary
 from models.fields import BlockFields, Semantic, forwards
 from models.layers import DropoutKey, Embedding, linear
 from models.perceiver.input_array import expect_one_of
@@ -53,13 +54,13 @@ class Answer(nnx.Module):
 
     @forwards(Block)
     def __init__(
-        self, *, width: int, channels: int, columns: int, vocab_size: int | None = None, context: int | None = None,
-        classes: int | None = None, output: str = "mean", dense_queries: str = "positions",
-        query_width: int | None = None, tied: bool = False, cross_heads: int = 1,
-        decoder_heads: Semantic[int | None] = None, decoder_head_size: int | None = None,
-        decoder_value_size: int | None = None, decoder_mlp_width: int | None = None,
-        decoder_residual: Semantic[bool] = True, source_norm: bool = False, dropout: float = 0.0,
-        dtype: str = "float32", rngs: nnx.Rngs, **block: Unpack[BlockFields],
+        self, *, width: Size, channels: Size, columns: int, vocab_size: Vocabulary | None = None,
+        context: Length | None = None, classes: Vocabulary | None = None, output: str = "mean",
+        dense_queries: str = "positions", query_width: Size | None = None, tied: bool = False, cross_heads: Size = 1,
+        decoder_heads: Semantic[Size | None] = None, decoder_head_size: Size | None = None,
+        decoder_value_size: Size | None = None, decoder_mlp_width: Size | None = None,
+        decoder_residual: Semantic[bool] = True, source_norm: bool = False, dropout: ShareBelowAll = 0.0,
+        dtype: Dtype = "float32", rngs: nnx.Rngs, **block: Unpack[BlockFields],
     ):  # fmt: skip
         query_width = width if query_width is None else query_width
         expect_one_of("output", output, ("mean", "query", "dense"))

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from core.errors import UserError
+from core.ranges import Depth, Dtype, ShareBelowAll, Size
 from models.fields import BlockFields, Semantic, forwards
 from models.layers import DropoutKey, split_key
 from models.masks import over_keys
-from models.perceiver.input_array import expect_at_least_1, expect_one_of
+from models.perceiver.input_array import expect_one_of
 from models.transformer import Block, Hidden, Stack
 
 InputElements = Float[Array, "batch elements array_width"]
@@ -57,17 +58,16 @@ class Rounds(nnx.Module):
 
     @forwards(Block)
     def __init__(
-        self, *, array_width: int, latents: int, width: int, depth: int, repeats: Semantic[int] = 1,
-        reads: Semantic[int | None] = None, sharing: Semantic[str] = "after first", heads: Semantic[int],
-        kv_heads: int | None = None, cross_heads: Semantic[int] = 1, cross_head_size: int | None = None,
-        cross_value_size: int | None = None, cross_mlp_width: int | None = None,
+        self, *, array_width: Size, latents: Size, width: Size, depth: Depth, repeats: Semantic[Depth] = 1,
+        reads: Semantic[Depth | None] = None, sharing: Semantic[str] = "after first", heads: Semantic[Size],
+        kv_heads: Size | None = None, cross_heads: Semantic[Size] = 1, cross_head_size: Size | None = None,
+        cross_value_size: Size | None = None, cross_mlp_width: Size | None = None,
         cross_residual: Semantic[bool] = True, source_norm: Semantic[bool] = False,
-        final_norm: Semantic[bool] = True, scan: bool = False, remat: bool = False, dropout: float = 0.0,
-        dtype: str = "float32", rngs: nnx.Rngs, **block: Unpack[BlockFields],
+        final_norm: Semantic[bool] = True, scan: bool = False, remat: bool = False, dropout: ShareBelowAll = 0.0,
+        dtype: Dtype = "float32", rngs: nnx.Rngs, **block: Unpack[BlockFields],
     ):  # fmt: skip
         reads = repeats if reads is None else reads
         expect_one_of("sharing", sharing, ("all", "after first", "none"))
-        expect_at_least_1(latents=latents, repeats=repeats, reads=reads)
         if reads > repeats:
             raise UserError(f"reads={reads}: there are only repeats={repeats} rounds")
         cross = partial(
