@@ -29,13 +29,14 @@ import numpy as np
 import optax
 
 from core.command import command
-from core.errors import UserError
+from core.errors import UserError, shown
 from data import DATASETS
 from data.dataset import Dataset
 from data.pipeline import evaluation_batches, train_batches
 from models import MODELS, pretrained
 from models.protocols import Resizable
 from objectives import OBJECTIVES
+from objectives.interface import check_ability
 from training import mesh as meshes
 from training import workdir as workdirs
 from training.account import Account
@@ -91,7 +92,8 @@ class Run:
         mesh = complete("mesh", fields.mesh, meshes.make_mesh)
         optimizer, learning_rate = make_optimizer(steps=fields.steps, **optimizer_settings)
         make_model = lambda rngs: model_class(**model, rngs=rngs)
-        nnx.eval_shape(lambda: make_model(nnx.Rngs(0)))  # the model checks its fields
+        shapes = nnx.eval_shape(lambda: make_model(nnx.Rngs(0)))  # the model checks its fields
+        check_ability(objective, shapes)
         arguments = {"data": data, "model": model, "objective": settings}
         sections = {section: {"name": getattr(fields, section)["name"]} | arguments[section] for section in arguments}
         full = asdict(fields) | sections | {"optimizer": optimizer_settings, "mesh": mesh}
@@ -141,6 +143,7 @@ def run(config: Mapping | ConfigDict, workdir: str | Path) -> dict:
                 summary_table(account.summary, workdir)
             return account.summary
         this.dataset.keep_vocabulary(workdir / "vocabulary.json", write=main)
+        check_source(this, account.checkpoints)
         programs = _compile(this, mesh)
         say = print if main else str
         state, about = begin(this, programs.create, programs.shapes, account.checkpoints, say)
@@ -189,6 +192,24 @@ def begin(
             raise UserError(f"init_from = {source}: no parameter there has the path and shape of one of this model")
         say(f"begins with {source}: {len(reused)} arrays; new: {', '.join(new) or 'none'}")
     return state, {"config": this.config, "best": None, "best_step": None, "results": {}}
+
+
+def check_source(this: Run, checkpoints: Checkpoints) -> None:
+    """Checks, before anything is compiled, that there is what the run will begin with.
+
+    Raises:
+      UserError: the workdir has no checkpoint, and `init_from` is neither a published model nor a run that has one.
+    """
+    source = this.fields.init_from
+    if not source or checkpoints.steps() or pretrained.is_published(source):
+        return
+    if not (Path(source) / "config.json").is_file():
+        raise UserError(
+            f"init_from = {shown(source)}: expected the workdir of a run or the folder of a published model, but there "
+            "is no config.json in it"
+        )
+    if not Checkpoints(Path(source) / "checkpoints", read_only=True).steps():
+        raise UserError(f"init_from = {shown(source)}: this run has no checkpoint yet")
 
 
 def load(workdir: str | Path) -> tuple[nnx.Module, Run]:

@@ -8,14 +8,15 @@ Upper bounds are far above all that makes sense. They are there because a typing
 be a message and not an hour of waiting or a machine without memory.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 import struct
 import types
 import typing
 from typing import Annotated, Any
 
-from core.errors import shown
+from core.errors import UserError, shown
+from core.signatures import keywords
 
 _SMALLEST = 2.0**-126  # XLA treats smaller float32 numbers as 0
 
@@ -41,7 +42,7 @@ class Range:
         """Returns what is wrong with the value of a field, or None."""
         if self.also is not None and value == self.also:
             return None
-        if not self._holds(value):
+        if not isinstance(value, (int, float)) or not self._holds(value):
             return f"expected {self.words(name)}"
         if isinstance(value, float):
             rounded = _float32(value)
@@ -129,17 +130,15 @@ Dtype = Annotated[
 """The type of the numbers that a model computes with."""
 
 
-def plain(annotation: Any) -> Any:
-    """Returns a type without what `Annotated` says of it and of its parts."""
-    origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is Annotated:
-        return plain(parts[0])
-    if origin in (typing.Union, types.UnionType):
-        union = plain(parts[0])
-        for part in parts[1:]:
-            union = union | plain(part)
-        return union
-    return tuple[tuple(map(plain, parts))] if origin is tuple else annotation
+def refuse_outside(target: Callable, values: Mapping[str, Any], prefix: str = "") -> None:
+    """Checks that arguments of a function or class, which have the right types, lie in their ranges.
+
+    Raises:
+      UserError: names the first that does not, after `prefix`, with its value and its range.
+    """
+    for name, parameter in keywords(target).items():
+        if name in values and (reason := problem(parameter.annotation, name, values[name])):
+            raise UserError(f"{prefix}{name} = {shown(values[name])}: {reason}")
 
 
 def problem(annotation: Any, name: str, value: Any) -> str | None:
@@ -151,7 +150,7 @@ def problem(annotation: Any, name: str, value: Any) -> str | None:
     if origin in (typing.Union, types.UnionType):
         (other,) = (part for part in parts if part is not types.NoneType)
         return None if value is None else problem(other, name, value)
-    if origin is tuple:
+    if origin is tuple and isinstance(value, (tuple, list)):
         kinds = [parts[0]] * len(value) if parts[-1] is Ellipsis else parts
         said = (problem(kind, f"{name}[{at}]", item) for at, (kind, item) in enumerate(zip(kinds, value)))
         return next((f"{text}, not {shown(item)}" for text, item in zip(said, value) if text), None)

@@ -60,7 +60,8 @@ def labelled_text(
 
 def image_folder(
     *, path: str, train: str = "train", evaluation: str = "validation", size: Annotated[int, Range(0, 2**13)] = 0,
-    channels: Annotated[int, Range(1, 3)] = 3, targets: str = "labels", shift: Shift = 0, crop: Crop = 1.0, flip: bool = False,
+    channels: Annotated[int, Range(1, 3)] = 3, targets: str = "labels", shift: Shift = 0, crop: Crop = 1.0,
+    flip: bool = False,
 ) -> Dataset:  # fmt: skip
     """Returns images from a folder with one folder per split, and one folder per class in it: train/cat/1.png.
 

@@ -71,6 +71,10 @@ class Bert(nnx.Module):
             activation=activation, dtype=dtype, rngs=rngs,
         )  # fmt: skip
         self.context = context
+        if isinstance(self.head, (MaskedHead, PretrainingHead)):
+            self.vocab_size = vocab_size
+        elif isinstance(self.head, (ClassificationHead, TaggingHead)):
+            self.classes = 2 if head == "next" else classes
 
     def __call__(
         self, tokens: Tokens, *, segments: Segments | None = None, mask: Padding | None = None, key: DropoutKey = None

@@ -20,8 +20,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from core.errors import UserError
 from core.ranges import Dtype, ImageShape, Length, Side, Size, Vocabulary
+from core.signatures import keywords
 from models.bert import Bert
-from models.fields import StackFields, forwards, keywords
+from models.fields import StackFields, forwards
 from models.layers import DropoutKey, split_key
 from models.vae import ENCODERS, LIKELIHOODS, HiddenLayers, Images, Latents, Variance, VariationalAutoencoder, choose
 from models.vit import VisionTransformer
@@ -78,6 +79,8 @@ class Variational(VariationalAutoencoder):
             decoder, latents, shape, likelihood, variance, width if decoder_width is None else decoder_width,
             depth if decoder_depth is None else decoder_depth, dtype, rngs,
         )  # fmt: skip
+        if likelihood == "categorical":
+            self.classes = classes
 
     def encode(
         self, images: Images | None = None, *, tokens: Int[Array, "batch time"] | None = None,

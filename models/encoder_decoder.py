@@ -87,7 +87,8 @@ class EncoderDecoder(nnx.Module):
         norm = partial(normalisation, "layer", width, epsilon=epsilon, bias=True, dtype=dtype)
         self.source_norm, self.norm = (norm(rngs), norm(rngs)) if embedding_norm else (None, None)
         self.bias = nnx.Param(jnp.zeros(vocab_size)) if logits_bias else None
-        self.width, self.context, self.source_context = width, context, source_context
+        self.vocab_size, self.width = vocab_size, width
+        self.context, self.source_context = context, source_context
         self.embedding_scale = embedding_scale
 
     def __call__(

@@ -48,7 +48,7 @@ class GPT(nnx.Module):
             **stack,
         )  # fmt: skip
         self.head = None if tied else linear(width, vocab_size, bias=False, dtype=dtype, rngs=rngs)
-        self.context = context
+        self.vocab_size, self.context = vocab_size, context
 
     def __call__(
         self, tokens: Tokens, *, mask: Bool[Array, "batch time"] | None = None, key: DropoutKey = None

@@ -12,6 +12,20 @@ from models.transformer import Cache, Hidden
 
 
 @runtime_checkable
+class Classifier(Protocol):
+    """Returns the logits of classes, of a whole input or of each of its elements."""
+
+    classes: int
+
+
+@runtime_checkable
+class TokenPredictor(Protocol):
+    """Returns the logits of tokens at every position."""
+
+    vocab_size: int
+
+
+@runtime_checkable
 class LanguageModel(Protocol):
     """Continues a text token by token: `models.decoding.sample`, `models.beam_search.beam_search_on`."""
 

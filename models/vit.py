@@ -68,6 +68,8 @@ class VisionTransformer(nnx.Module):
         outputs = width if head == "pooler" else classes
         self.head = None if head == "none" or outputs is None else linear(width, outputs, dtype=dtype, rngs=rngs)
         self.patch, self.stem, self.output = patch, stem, head
+        if head == "classes":
+            self.classes = classes
 
     def __call__(self, images: Images, *, key: DropoutKey = None) -> Any:
         """Returns what the head makes of `images`."""

@@ -38,6 +38,7 @@ class Perceptron(nnx.Module):
         self.hidden = nnx.List([linear(a, b, dtype=dtype, rngs=rngs) for a, b in pairwise(sizes)])
         self.dropout = Dropout(dropout)
         self.head = linear(width, classes, dtype=dtype, rngs=rngs)
+        self.classes = classes
 
     def __call__(self, images: Images, *, key: DropoutKey = None) -> Logits:
         """Returns the logits of `images`."""
@@ -72,6 +73,7 @@ class ConvolutionalNetwork(nnx.Module):
         self.dropout = Dropout(dropout)
         pixels = (rows >> depth) * (columns >> depth) * sizes[-1]
         self.head = linear(pixels, classes, dtype=dtype, rngs=rngs)
+        self.classes = classes
 
     def __call__(self, images: Images, *, key: DropoutKey = None) -> Logits:
         """Returns the logits of `images`."""

@@ -5,10 +5,11 @@ from jaxtyping import PRNGKeyArray
 
 from core.ranges import ShareBelowAll
 from core.traced import TracedUnlessZero
-from objectives.cross_entropy import weighted_cross_entropy
-from objectives.interface import Batch, Loss, Metrics, Model, call
+from objectives.cross_entropy import expect_sequences, weighted_cross_entropy
+from objectives.interface import Batch, Loss, Metrics, Model, call, needs
 
 
+@needs("reorder", "writes a text token by token")
 def seq2seq(
     model: Model, batch: Batch, key: PRNGKeyArray | None, *, label_smoothing: TracedUnlessZero[ShareBelowAll] = 0.0
 ) -> tuple[Loss, Metrics]:  # fmt: skip
@@ -25,6 +26,7 @@ def seq2seq(
     """
     logits_BTV = call(model, batch["inputs"], key)
     targets, weights = batch["targets"], batch["weights"]
+    expect_sequences(targets)
     loss, metrics = weighted_cross_entropy(logits_BTV, targets, weights, label_smoothing)
     right_B = ((logits_BTV.argmax(-1) == targets) | (weights == 0)).all(-1)
     counted_B = (weights > 0).any(-1)

@@ -8,7 +8,7 @@ their sum is the negative evidence lower bound (Kingma & Welling 2014, eq. 3).
 
 from collections.abc import Callable, Sequence
 import math
-from typing import Annotated, Protocol, runtime_checkable
+from typing import Annotated, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ import optax
 from core.errors import UserError
 from core.ranges import CountOrZero, Nonnegative, Range
 from core.traced import Traced
-from objectives.interface import Batch, Loss, Metrics, call
+from objectives.interface import Batch, Loss, Metrics, call, needs
 
 Draws = Annotated[int, Range(1, 10_000)]
 
@@ -28,7 +28,6 @@ Decoded = dict[str, Float[Array, "B ..."]]
 """{"mean", "log_variance"} or {"logits"}; see `log_likelihood`."""
 
 
-@runtime_checkable
 class EncoderAndDecoder(Protocol):
     """What this objective needs of a model."""
 
@@ -43,6 +42,7 @@ class EncoderAndDecoder(Protocol):
         ...
 
 
+@needs("latents", "encodes to latents and decodes them")
 def variational(
     model: EncoderAndDecoder, batch: Batch, key: PRNGKeyArray | None, *, beta: Traced[Nonnegative] = 1.0,
     beta_weighs: str = "kl", kl_warmup: CountOrZero = 0, free_bits: Traced[Nonnegative] = 0.0, samples: Draws = 1,
@@ -71,7 +71,8 @@ def variational(
         et al. 2016). In expectation it is never below the elbo, and it is tighter with more draws.
       accuracy: of the classes with the highest average probability over the draws, if the targets are classes.
     """
-    _check(model, beta_weighs)
+    if beta_weighs not in WEIGHED:
+        raise UserError(f"beta_weighs = {beta_weighs!r}: expected 'kl' or 'likelihood'")
     training, targets, weights = key is not None, batch["targets"], batch["weights"]
     dropout_key, draw_key = (None, jax.random.key(0)) if key is None else jax.random.split(key)
     mean_BZ, log_variance_BZ = call(model.encode, batch["inputs"], dropout_key)
@@ -141,10 +142,3 @@ def log_likelihood(decoded: Decoded, targets: Shaped[Array, "B ..."]) -> Float[A
 
 def _are_classes(decoded: Decoded, targets: Shaped[Array, "B ..."]) -> bool:
     return "logits" in decoded and decoded["logits"].ndim == targets.ndim + 1
-
-
-def _check(model: object, beta_weighs: str) -> None:
-    if beta_weighs not in WEIGHED:
-        raise UserError(f"beta_weighs = {beta_weighs!r}: expected 'kl' or 'likelihood'")
-    if not isinstance(model, EncoderAndDecoder):
-        raise UserError("the objective 'variational' needs a model that can encode and decode, such as 'variational'")

@@ -34,8 +34,9 @@ def read_command_line(arguments: Sequence[str]) -> flags.FlagValues:
     options["config"].parser = _ConfigFile(options["config"].parser, arguments)
     flags.DEFINE_string("workdir", None, "Folder for all that the run leaves.", options)
     flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, or auto.", options)
-    flags.DEFINE_integer("processes", None, "Number of processes.", flag_values=options)
-    flags.DEFINE_integer("process", None, "Number of this process, from 0.", flag_values=options)
+    bounds = {"upper_bound": 2**20, "flag_values": options}
+    flags.DEFINE_integer("processes", None, "Number of processes.", lower_bound=1, **bounds)
+    flags.DEFINE_integer("process", None, "Number of this process, from 0.", lower_bound=0, **bounds)
     try:
         _, *positional = options(arguments)
         if not hasattr(options.config or ConfigDict(), "to_dict"):  # this raises if there is no such file

@@ -11,7 +11,8 @@ import types
 import typing
 
 from core.errors import UserError, cut, shown
-from core.ranges import plain, problem
+from core.ranges import refuse_outside
+from core.signatures import keywords, plain
 
 LONGEST_TEXT = 4096  # characters of a field; as many as a path may have
 
@@ -58,7 +59,7 @@ def check_settings(section: str, settings: Mapping, target: Callable, *, supplie
       UserError: `target` does not take a field, or takes another type, or the value is outside its range, or a field
         that it needs is missing. The message names the field, the value and what is expected.
     """
-    fields = {name: field for name, field in _keywords(target).items() if name not in supplied}
+    fields = {name: field for name, field in keywords(target).items() if name not in supplied}
     for name, value in settings.items():
         if name not in fields:
             close = difflib.get_close_matches(name, fields, n=1)
@@ -66,14 +67,15 @@ def check_settings(section: str, settings: Mapping, target: Callable, *, supplie
             raise UserError(
                 f"{section}.{cut(name)} is not a field.{hint} The fields of {section} are {', '.join(sorted(fields))}"
             )
-        annotation = fields[name].annotation
-        if not _is_a(value, expected := plain(annotation)):
+        expected = plain(fields[name].annotation)
+        if not _is_a(value, expected):
             reason = f"expected {_words(expected)}, not {type(value).__name__}"
             raise UserError(f"{section}.{name} = {shown(value)}: {reason}")
         if isinstance(value, str) and len(value) > LONGEST_TEXT:
             raise UserError(f"{section}.{name} = {shown(value)}: expected at most {LONGEST_TEXT:,} characters")
-        if reason := problem(annotation, name, value):
-            raise UserError(f"{section}.{name} = {shown(value)}: {reason}")
+        if isinstance(value, str) and "\0" in value:
+            raise UserError(f"{section}.{name} = {shown(value)}: expected a text without the character 0")
+    refuse_outside(target, settings, f"{section}.")
     missing = [n for n, field in fields.items() if field.default is inspect.Parameter.empty and n not in settings]
     if missing:
         raise UserError(f"{section} lacks {', '.join(missing)}")
@@ -81,13 +83,7 @@ def check_settings(section: str, settings: Mapping, target: Callable, *, supplie
 
 def accepted(target: Callable) -> dict[str, inspect.Parameter]:
     """Returns the keyword arguments of a function or class by name; annotations without what `Annotated` adds."""
-    return {name: field.replace(annotation=plain(field.annotation)) for name, field in _keywords(target).items()}
-
-
-def _keywords(target: Callable) -> dict[str, inspect.Parameter]:
-    call = target.__init__ if isinstance(target, type) else target  # a metaclass may hide a class's own signature
-    parameters = inspect.signature(call).parameters.values()
-    return {parameter.name: parameter for parameter in parameters if parameter.kind == parameter.KEYWORD_ONLY}
+    return {name: field.replace(annotation=plain(field.annotation)) for name, field in keywords(target).items()}
 
 
 def _is_a(value, expected) -> bool:

@@ -89,6 +89,10 @@ class Answer(nnx.Module):
         self.head = None if tied else linear(answer_width, logits, dtype=dtype, rngs=rngs)
         self.bias = nnx.Param(jnp.zeros(logits)) if tied else None
         self.output, self.dtype = output, dtype
+        if output == "dense":
+            self.vocab_size = logits
+        else:
+            self.classes = logits
 
     def logits(
         self, latents_BTD: Hidden, length: int, features_SF: Float[Array, "elements features"] | None,

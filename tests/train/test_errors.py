@@ -44,7 +44,7 @@ def uncompiled(monkeypatch):
         ("steps=abc", ["--config.steps=abc", "expected a whole number"]),
         ("optimizer.learning_rate=fast", ["--config.optimizer.learning_rate=fast", "expected a number"]),
         ("model.scan=maybe", ["model.scan = 'maybe': expected bool, not str"]),
-        ("steps=0", ["steps = 0: expected at least 1"]),
+        ("steps=0", ["config.steps = 0: expected 1 <= steps <= 1,000,000,000"]),
         ("ema=1.0", ["ema = 1.0: expected 0 <= ema < 1"]),
         ("accumulate=3", ["accumulate = 3 must divide batch_size = 16"]),
         ("best=accurcy", ["best = 'accurcy': expected one of accuracy, loss"]),
