@@ -48,7 +48,7 @@ from training.loop import evaluate, fit
 from training.noise import silence_failed_writes
 from training.optimizer import make_optimizer
 from training.report import start_report, summary_table
-from training.settings import check_settings, complete, resolve
+from training.settings import check_settings, check_values, complete, named, resolve
 from training.state import Parameters, TrainState, begin_with, initialise, merge, split
 from training.step import Batch, Metrics, Objective, make_evaluation_step, make_train_step
 
@@ -83,14 +83,17 @@ class Run:
         config = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
         check_settings("config", config, Fields)
         fields = Fields(**config)
+        for section, table in {"data": DATASETS, "model": MODELS, "objective": OBJECTIVES}.items():
+            target, values = named(section, getattr(fields, section), table)
+            check_values(section, values, target, supplied=["rngs"])  # before the data, which may take time
+        optimizer_settings = complete("optimizer", fields.optimizer, make_optimizer, supplied=["steps"])
+        mesh = complete("mesh", fields.mesh, meshes.make_mesh)
+        optimizer, learning_rate = make_optimizer(steps=fields.steps, **optimizer_settings)
         make_dataset, data = resolve("data", fields.data, DATASETS)
         dataset = make_dataset(**data)
         decided = {"facts": dataset.facts, "source": fields.data["name"]}
         model_class, model = resolve("model", fields.model, MODELS, supplied=["rngs"], **decided)
         objective, settings = resolve("objective", fields.objective, OBJECTIVES, **decided)
-        optimizer_settings = complete("optimizer", fields.optimizer, make_optimizer, supplied=["steps"])
-        mesh = complete("mesh", fields.mesh, meshes.make_mesh)
-        optimizer, learning_rate = make_optimizer(steps=fields.steps, **optimizer_settings)
         make_model = lambda rngs: model_class(**model, rngs=rngs)
         shapes = nnx.eval_shape(lambda: make_model(nnx.Rngs(0)))  # the model checks its fields
         check_ability(objective, shapes)
@@ -118,7 +121,7 @@ class Run:
             names = (f"{part} {getattr(self.fields, part)['name']}" for part in ("model", "data", "objective"))
             raise UserError(f"{', '.join(names)} do not fit together: {error}") from error
         if self.fields.best not in metrics:
-            raise UserError(f"best = {self.fields.best!r}: expected one of {', '.join(sorted(metrics))}")
+            raise UserError(f"best = {shown(self.fields.best)}: expected one of {', '.join(sorted(metrics))}")
 
 
 def run(config: Mapping | ConfigDict, workdir: str | Path) -> dict:
@@ -198,18 +201,16 @@ def check_source(this: Run, checkpoints: Checkpoints) -> None:
     """Checks, before anything is compiled, that there is what the run will begin with.
 
     Raises:
-      UserError: the workdir has no checkpoint, and `init_from` is neither a published model nor a run that has one.
+      UserError: the workdir has no checkpoint, and `init_from` is neither a published model nor a run with one.
     """
     source = this.fields.init_from
     if not source or checkpoints.steps() or pretrained.is_published(source):
         return
-    if not (Path(source) / "config.json").is_file():
-        raise UserError(
-            f"init_from = {shown(source)}: expected the workdir of a run or the folder of a published model, but there "
-            "is no config.json in it"
-        )
     if not Checkpoints(Path(source) / "checkpoints", read_only=True).steps():
-        raise UserError(f"init_from = {shown(source)}: this run has no checkpoint yet")
+        raise UserError(
+            f"init_from = {shown(source)}: expected the folder of a published model, or the workdir of a run that "
+            "has a checkpoint"
+        )
 
 
 def load(workdir: str | Path) -> tuple[nnx.Module, Run]:
@@ -240,8 +241,6 @@ def main(arguments: list[str]) -> None:
     if options.coordinator:
         _join(options.coordinator, options.processes, options.process)
     run(options.config, options.workdir)
-
-
 
 
 def _join(coordinator: str, processes: int | None, process: int | None) -> None:

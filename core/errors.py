@@ -2,7 +2,7 @@
 
 from typing import Any
 
-LONGEST = 200  # characters of a value in a message
+LONGEST = 100  # characters of a value in a message
 
 
 class UserError(ValueError):
@@ -31,8 +31,9 @@ def shown(value: Any) -> str:
     return cut(repr(value))
 
 
-def cut(text: str) -> str:
-    """Returns a text for a message; a long one is cut, and says how long it was."""
-    if len(text) <= LONGEST:
+def cut(text: str, longest: int = LONGEST) -> str:
+    """Returns a text for a message; the middle of one that is longer than `longest` characters is left out."""
+    if len(text) <= longest:
         return text
-    return f"{text[: LONGEST // 2]}... ({len(text):,} characters)"
+    half = longest // 2
+    return f"{text[:half]}... ({len(text):,} characters) ...{text[-half:]}"

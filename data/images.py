@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from core.errors import UserError
+from core.errors import UserError, shown
 from core.ranges import Range
 from data.dataset import Batch, Dataset
 from data.forms import in_form
@@ -129,7 +129,7 @@ class Images:
         if shift >= min(shape[:2]):
             raise UserError(f"shift = {shift}: expected 0 to {min(shape[:2]) - 1} pixels for images {shape}.")
         if targets not in ("labels", "images"):
-            raise UserError(f"targets = {targets!r}: expected 'labels' or 'images'.")
+            raise UserError(f"targets = {shown(targets)}: expected 'labels' or 'images'.")
         self.draws = _DRAWS if shift or crop < 1 or flip else 0
         self._augmentation = {"shift": shift, "crop": crop, "flip": flip}
         self.shape = shape

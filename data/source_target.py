@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from core.errors import UserError
+from core.errors import UserError, shown
 from data.dataset import Batch
 from data.subwords import BOS, EOS, PAD
 
@@ -85,7 +85,7 @@ def source_and_facts(form: str) -> tuple[type[Pairs] | type[Prompts], Callable[[
     The form is "pairs" for an encoder-decoder, or "prompt" for a decoder. Raises UserError for another one.
     """
     if form not in FORMS:
-        raise UserError(f"form = {form!r}: expected one of {', '.join(FORMS)}.")
+        raise UserError(f"form = {shown(form)}: expected one of {', '.join(FORMS)}.")
     return FORMS[form]
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import numpy as np
 
-from core.errors import UserError
+from core.errors import UserError, shown
 from core.ranges import Range, Share
 from data.dataset import Batch, Dataset
 from data.in_memory import array_dataset
@@ -29,7 +29,7 @@ def topics(
       targets: "follows", as above, or "topics", the number of the text's topic for each word.
     """
     if targets not in ("follows", "topics"):
-        raise UserError(f"targets = {targets!r}: expected 'follows' or 'topics'.")
+        raise UserError(f"targets = {shown(targets)}: expected 'follows' or 'topics'.")
     generator, count = np.random.default_rng(0), sum(_SIZES.values())
     follows = generator.integers(2, size=count, dtype=np.int32)
     first = generator.integers(topics, size=count)

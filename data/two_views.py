@@ -9,7 +9,7 @@ from typing import Annotated
 
 import numpy as np
 
-from core.errors import UserError
+from core.errors import UserError, shown
 from core.ranges import Range, ShareBelowAll
 from data.dataset import Batch, Dataset, Source
 from data.digits import digits
@@ -31,9 +31,9 @@ def two_views(
       targets: "view" for x, or "labels".
     """
     if views not in ("halves", "masks"):
-        raise UserError(f"views = {views!r}: expected 'halves' or 'masks'.")
+        raise UserError(f"views = {shown(views)}: expected 'halves' or 'masks'.")
     if targets not in ("view", "labels"):
-        raise UserError(f"targets = {targets!r}: expected 'view' or 'labels'.")
+        raise UserError(f"targets = {shown(targets)}: expected 'view' or 'labels'.")
     images = digits(train=train, evaluation=evaluation)
     rows, columns, channels = images.facts["image_shape"]
     shape = (rows, columns // 2 if views == "halves" else columns, channels)

@@ -29,7 +29,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from core.errors import UserError
+from core.errors import UserError, shown
 from core.ranges import Dtype, Nonnegative, ShareBelowAll, Size
 from models.blockwise import blockwise
 from models.fields import Semantic
@@ -189,11 +189,11 @@ class Attention(nnx.Module):
         if heads % kv_heads:
             raise UserError(f"kv_heads={kv_heads} must divide heads={heads}")
         if score not in ("dot", "additive"):
-            raise UserError(f"score={score!r}: expected 'dot' or 'additive'")
+            raise UserError(f"score={shown(score)}: expected 'dot' or 'additive'")
         if not scaled and score == "additive":
             raise UserError("scaled=False is for dot products: additive scores have no scale")
         if weigh not in ("soft", "hard"):
-            raise UserError(f"weigh={weigh!r}: expected 'soft' or 'hard'")
+            raise UserError(f"weigh={shown(weigh)}: expected 'soft' or 'hard'")
         head_size = width // heads if head_size is None else head_size
         value_size = head_size if value_size is None else value_size
         if rotary and head_size % 2:

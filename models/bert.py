@@ -11,7 +11,7 @@ from flax import nnx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from core.errors import UserError
+from core.errors import UserError, shown
 from core.ranges import Depth, Dtype, Epsilon, Length, ShareBelowAll, Size, Vocabulary
 from models.fields import LayerFields, Semantic, TowerFields, forwards
 from models.layers import ACTIVATIONS, Dropout, DropoutKey, Embedding, linear, normalisation, split_key
@@ -54,9 +54,9 @@ class Bert(nnx.Module):
         rngs: nnx.Rngs, **stack: Unpack[PassedOn],
     ):  # fmt: skip
         if head not in HEADS:
-            raise UserError(f"head={head!r}: expected one of {', '.join(HEADS)}")
+            raise UserError(f"head={shown(head)}: expected one of {', '.join(HEADS)}")
         if head in ("classification", "tagging") and classes is None:
-            raise UserError(f"head={head!r} needs classes, the number of classes")
+            raise UserError(f"head={shown(head)} needs classes, the number of classes")
         self.embedding = Embedding(vocab_size, width, dtype=dtype, rngs=rngs)
         self.segments = Embedding(segments, width, dtype=dtype, rngs=rngs)
         self.positions = Positions(positions, (context,), width, rngs=rngs)

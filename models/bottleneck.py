@@ -18,7 +18,7 @@ from typing import Any, Unpack
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Int
 
-from core.errors import UserError
+from core.errors import UserError, shown
 from core.ranges import Dtype, ImageShape, Length, Side, Size, Vocabulary
 from core.signatures import keywords
 from models.bert import Bert
@@ -138,7 +138,7 @@ def _refuse(encoder: str, fields: Mapping[str, Any]) -> None:
 
 def _decoded_shape(likelihood: str, target_shape, classes) -> tuple[int, ...]:
     if likelihood not in LIKELIHOODS:
-        raise UserError(f"likelihood={likelihood!r}: expected one of {', '.join(LIKELIHOODS)}")
+        raise UserError(f"likelihood={shown(likelihood)}: expected one of {', '.join(LIKELIHOODS)}")
     name, shape = ("classes", classes) if likelihood == "categorical" else ("target_shape", target_shape)
     if shape is None:
         raise UserError(

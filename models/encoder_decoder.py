@@ -12,7 +12,7 @@ from flax import nnx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from core.errors import UserError
+from core.errors import UserError, shown
 from core.ranges import Depth, Dtype, Epsilon, Length, ShareBelowAll, Size, Vocabulary
 from models.fields import LayerFields, Semantic, SourceFields, TowerFields, forwards
 from models.layers import Dropout, DropoutKey, Embedding, linear, normalisation, split_key
@@ -63,7 +63,7 @@ class EncoderDecoder(nnx.Module):
         dtype: Dtype = "float32", rngs: nnx.Rngs, **stack: Unpack[PassedOn],
     ):  # fmt: skip
         if embedding_scale not in INITIAL_SCALE:
-            raise UserError(f"embedding_scale={embedding_scale!r}: expected 'in', 'out' or 'none'")
+            raise UserError(f"embedding_scale={shown(embedding_scale)}: expected 'in', 'out' or 'none'")
         if shared and source_vocab_size != vocab_size:
             raise UserError(
                 f"shared=True needs one vocabulary, but source_vocab_size={source_vocab_size} and "

@@ -1,7 +1,7 @@
 """What a model can do, beyond being called. `isinstance(model, Features)` asks whether it has the methods for it.
 
-No model names these classes: having the methods is enough. Every model can be called with the inputs of a batch, with
-`key` for dropout.
+No model names these classes: having the methods and attributes is enough. Every model can be called with the inputs of
+a batch, with `key` for dropout. An objective says by `objectives.interface.needs` what else its models can do.
 """
 
 from typing import Any, Protocol, runtime_checkable

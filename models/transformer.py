@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from core.errors import UserError
+from core.errors import UserError, shown
 from core.ranges import Depth, Dtype, Epsilon, Length, Range, ShareBelowAll, Size
 from models.attention import Attention, Bias
 from models.fields import EveryBlockField, Semantic, forwards
@@ -50,7 +50,7 @@ class Block(nnx.Module):
         dropout: ShareBelowAll = 0.0, dtype: Dtype = "float32", rngs: nnx.Rngs,
     ):  # fmt: skip
         if norm_order not in ("pre", "post"):
-            raise UserError(f"norm_order={norm_order!r}: expected 'pre' or 'post'")
+            raise UserError(f"norm_order={shown(norm_order)}: expected 'pre' or 'post'")
         if mlp_width is None:
             mlp_width = 8 * width // 3 if activation in GATED else 4 * width
         attention = partial(

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from core.errors import UserError
+from core.errors import UserError, shown
 from core.ranges import Dtype, ImageShape, Range, Size
 from models.layers import DropoutKey, linear, split_key
 
@@ -85,7 +85,7 @@ class VariationalAutoencoder(nnx.Module):
         depth: int, dtype: str, rngs: nnx.Rngs,
     ) -> None:  # fmt: skip
         if likelihood not in LIKELIHOODS:
-            raise UserError(f"likelihood={likelihood!r}: expected one of {', '.join(LIKELIHOODS)}")
+            raise UserError(f"likelihood={shown(likelihood)}: expected one of {', '.join(LIKELIHOODS)}")
         make_decoder = choose("decoder", decoder, DECODERS)
         self.decoder = make_decoder(latents, shape, width=width, depth=depth, dtype=dtype, rngs=rngs)
         learned = likelihood == "gaussian" and variance is None
@@ -178,7 +178,7 @@ DECODERS = {"dense": lambda latents, shape, **fields: Dense((latents,), shape, *
 def choose(field: str, name: str, table: dict) -> Any:
     """Returns what a field names in a table. Raises UserError if the table has no such name."""
     if name not in table:
-        raise UserError(f"{field}={name!r}: expected one of {', '.join(sorted(table))}")
+        raise UserError(f"{field}={shown(name)}: expected one of {', '.join(sorted(table))}")
     return table[name]
 
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from core.errors import UserError
+from core.errors import UserError, shown
 from core.ranges import Depth, Dtype, ImageShape, ShareBelowAll, Side, Size, Vocabulary
 from models.fields import Semantic, StackFields, forwards
 from models.layers import Dropout, DropoutKey, linear, normalisation, split_key
@@ -49,13 +49,13 @@ class VisionTransformer(nnx.Module):
     ):  # fmt: skip
         rows, columns = patch_grid(image_shape, patch)
         if pooling not in ("cls", "mean"):
-            raise UserError(f"pooling={pooling!r}: expected 'cls' or 'mean'")
+            raise UserError(f"pooling={shown(pooling)}: expected 'cls' or 'mean'")
         if head not in ("classes", "pooler", "none"):
-            raise UserError(f"head={head!r}: expected 'classes', 'pooler' or 'none'")
+            raise UserError(f"head={shown(head)}: expected 'classes', 'pooler' or 'none'")
         if head == "classes" and classes is None:
             raise UserError("head='classes' needs classes, the number of classes")
         if stem not in ("patch", "convolution"):
-            raise UserError(f"stem={stem!r}: expected 'patch' or 'convolution'")
+            raise UserError(f"stem={shown(stem)}: expected 'patch' or 'convolution'")
         channels = image_shape[2]
         if stem == "patch":
             self.embedding = linear(patch * patch * channels, width, dtype=dtype, rngs=rngs)

@@ -43,8 +43,8 @@ def check_ability(objective: Callable, model: object) -> None:
     if not hasattr(model, ability):
         kind, name = type(model).__name__, objective.__name__
         raise UserError(
-            f"objective.name = {name!r} needs a model that {words}, and this {kind} does not: choose another objective, "
-            "or another model.name"
+            f"objective.name = {name!r} needs a model that {words}, and this {kind} does not: choose another "
+            "objective, or another model.name"
         )
 
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 import optax
 
-from core.errors import UserError
+from core.errors import UserError, shown
 from core.ranges import CountOrZero, Nonnegative, Range
 from core.traced import Traced
 from objectives.interface import Batch, Loss, Metrics, call, needs
@@ -72,7 +72,7 @@ def variational(
       accuracy: of the classes with the highest average probability over the draws, if the targets are classes.
     """
     if beta_weighs not in WEIGHED:
-        raise UserError(f"beta_weighs = {beta_weighs!r}: expected 'kl' or 'likelihood'")
+        raise UserError(f"beta_weighs = {shown(beta_weighs)}: expected 'kl' or 'likelihood'")
     training, targets, weights = key is not None, batch["targets"], batch["weights"]
     dropout_key, draw_key = (None, jax.random.key(0)) if key is None else jax.random.split(key)
     mean_BZ, log_variance_BZ = call(model.encode, batch["inputs"], dropout_key)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, cast
 import jax.numpy as jnp
 import optax
 
-from core.errors import UserError
+from core.errors import UserError, shown
 from core.ranges import Count, CountOrZero, Epsilon, Nonnegative, Range, Share, ShareBelowAll
 from core.traced import Traced, TracedUnlessZero
 from training.state import Parameters
@@ -54,7 +54,7 @@ def make_optimizer(
     elif name == "muon":
         scale = _muon(beta1, beta2, epsilon)
     else:
-        raise UserError(f"optimizer.name = {name!r}: expected one of {', '.join(OPTIMIZERS)}")
+        raise UserError(f"optimizer.name = {shown(name)}: expected one of {', '.join(OPTIMIZERS)}")
     parts = [
         scale,
         optax.add_decayed_weights(weight_decay, decayed),
@@ -72,7 +72,7 @@ def decayed(parameters: Parameters) -> dict[str, bool]:
 
 def _schedule(peak: float, steps: int, kind: str, warmup: int, final: float, decay_share: float) -> optax.Schedule:
     if kind not in SCHEDULES:
-        raise UserError(f"optimizer.schedule = {kind!r}: expected one of {', '.join(SCHEDULES)}")
+        raise UserError(f"optimizer.schedule = {shown(kind)}: expected one of {', '.join(SCHEDULES)}")
     if not 0 <= warmup < steps:
         raise UserError(f"optimizer.warmup = {warmup}: expected 0 <= warmup < steps, which is {steps}")
     remaining = steps - warmup

@@ -9,12 +9,15 @@ import difflib
 import inspect
 import types
 import typing
+from typing import TypeVar
 
 from core.errors import UserError, cut, shown
 from core.ranges import refuse_outside
 from core.signatures import keywords, plain
 
-LONGEST_TEXT = 4096  # characters of a field; as many as a path may have
+T = TypeVar("T")
+
+LONGEST_TEXT = 1024  # characters of a field, of which paths are the longest
 
 
 def resolve(
@@ -26,11 +29,7 @@ def resolve(
     `facts` are what the data called `source` decides: they fill in the fields that the section leaves open (None).
     Raises UserError if the name is not in the table, if a field contradicts a fact, and as `check_settings` does.
     """
-    if not isinstance(settings.get("name"), str) or settings["name"] not in table:
-        name = shown(settings.get("name"))
-        raise UserError(f"{section}.name = {name}: expected one of {', '.join(sorted(table))}")
-    target = table[settings["name"]]
-    settings = {name: value for name, value in settings.items() if name != "name"}
+    target, settings = named(section, settings, table)
     for name in facts.keys() & accepted(target).keys():
         value, fact = settings.get(name), facts[name]
         if value is not None and _plain(value) != _plain(fact):
@@ -39,6 +38,14 @@ def resolve(
             )
         settings[name] = fact
     return target, complete(section, settings, target, supplied=supplied)
+
+
+def named(section: str, settings: Mapping, table: Mapping[str, T]) -> tuple[T, dict]:
+    """Returns what a section names in `table`, and its other fields. Raises UserError if the table has no such name."""
+    name = settings.get("name")
+    if not isinstance(name, str) or name not in table:
+        raise UserError(f"{section}.name = {shown(name)}: expected one of {', '.join(sorted(table))}")
+    return table[name], {field: value for field, value in settings.items() if field != "name"}
 
 
 def complete(section: str, settings: Mapping, target: Callable, *, supplied: Iterable[str] = ()) -> dict:
@@ -50,14 +57,27 @@ def complete(section: str, settings: Mapping, target: Callable, *, supplied: Ite
 
 
 def check_settings(section: str, settings: Mapping, target: Callable, *, supplied: Iterable[str] = ()) -> None:
-    """Checks the fields of a section.
+    """Checks the fields of a section with `check_values`, and that none is missing.
+
+    Raises:
+      UserError: names the fields that `target` needs and does not get, or as `check_values` does.
+    """
+    check_values(section, settings, target, supplied=supplied)
+    empty = inspect.Parameter.empty
+    fields = {name: field for name, field in keywords(target).items() if name not in supplied}
+    if missing := [name for name, field in fields.items() if field.default is empty and name not in settings]:
+        raise UserError(f"{section} lacks {', '.join(missing)}")
+
+
+def check_values(section: str, settings: Mapping, target: Callable, *, supplied: Iterable[str] = ()) -> None:
+    """Checks each field of a section by itself.
 
     Args:
       supplied: arguments that come from elsewhere than the config.
 
     Raises:
-      UserError: `target` does not take a field, or takes another type, or the value is outside its range, or a field
-        that it needs is missing. The message names the field, the value and what is expected.
+      UserError: `target` does not take a field, or takes another type, or the value is outside its range. The message
+        names the field, the value and what is expected.
     """
     fields = {name: field for name, field in keywords(target).items() if name not in supplied}
     for name, value in settings.items():
@@ -76,9 +96,6 @@ def check_settings(section: str, settings: Mapping, target: Callable, *, supplie
         if isinstance(value, str) and "\0" in value:
             raise UserError(f"{section}.{name} = {shown(value)}: expected a text without the character 0")
     refuse_outside(target, settings, f"{section}.")
-    missing = [n for n, field in fields.items() if field.default is inspect.Parameter.empty and n not in settings]
-    if missing:
-        raise UserError(f"{section} lacks {', '.join(missing)}")
 
 
 def accepted(target: Callable) -> dict[str, inspect.Parameter]:

@@ -81,7 +81,8 @@ class Answer(nnx.Module):
         by_position = output == "dense" and not learned
         self.queries = linear(columns, query_width, dtype=dtype, rngs=rngs) if by_position else None
         self.decoder = None if output == "mean" else attention_to(
-            width=query_width, source_width=width, heads=cross_heads if decoder_heads is None else decoder_heads,
+            name="cross_heads" if decoder_heads is None else "decoder_heads", width=query_width, source_width=width,
+            heads=cross_heads if decoder_heads is None else decoder_heads,
             head_size=decoder_head_size, value_size=decoder_value_size, mlp_width=decoder_mlp_width,
             residual=decoder_residual, source_norm=source_norm, dropout=dropout, dtype=dtype, rngs=rngs, block=block,
         )  # fmt: skip

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from core.errors import UserError
+from core.errors import UserError, shown
 from core.ranges import Dtype, ImageShape, Length, Range, Side, Size, Vocabulary
 from models.fields import Semantic
 from models.layers import Embedding, linear
@@ -137,7 +137,7 @@ def expect_one_of(field: str, value: str, choices: tuple[str, ...]) -> None:
     """Raises UserError if a field has none of the values that it may have."""
     if value not in choices:
         *others, last = map(repr, choices)
-        raise UserError(f"{field}={value!r}: expected {', '.join(others)} or {last}")
+        raise UserError(f"{field}={shown(value)}: expected {', '.join(others)} or {last}")
 
 
 def _convolution(inputs: int, outputs: int, *, dtype: str, rngs: nnx.Rngs) -> nnx.Conv:

@@ -71,9 +71,9 @@ class Rounds(nnx.Module):
         if reads > repeats:
             raise UserError(f"reads={reads}: there are only repeats={repeats} rounds")
         cross = partial(
-            attention_to, width=width, source_width=array_width, heads=cross_heads, head_size=cross_head_size,
-            value_size=cross_value_size, mlp_width=cross_mlp_width, residual=cross_residual, source_norm=source_norm,
-            dropout=dropout, dtype=dtype, rngs=rngs, block=block,
+            attention_to, name="cross_heads", width=width, source_width=array_width, heads=cross_heads,
+            head_size=cross_head_size, value_size=cross_value_size, mlp_width=cross_mlp_width,
+            residual=cross_residual, source_norm=source_norm, dropout=dropout, dtype=dtype, rngs=rngs, block=block,
         )  # fmt: skip
         tower = partial(
             Stack, width=width, depth=depth, heads=heads, kv_heads=kv_heads, final_norm=final_norm, scan=scan,
@@ -117,11 +117,14 @@ class Rounds(nnx.Module):
 
 
 def attention_to(
-    *, width: int, source_width: int, heads: int, head_size: int | None, value_size: int | None,
+    *, name: str, width: int, source_width: int, heads: int, head_size: int | None, value_size: int | None,
     mlp_width: int | None, residual: bool, source_norm: bool, dropout: float, dtype: str, rngs: nnx.Rngs,
     block: BlockFields,
 ) -> Block:  # fmt: skip
-    """Returns a block without self-attention that attends to a source; sizes that are None are those of `block`."""
+    """Returns a block without self-attention that attends to a source; sizes that are None are those of `block`.
+
+    Raises UserError, with the field `name` for `heads`, if these do not divide the width.
+    """
     fields = block.copy()
     if head_size is not None:
         fields["head_size"] = head_size
@@ -129,6 +132,8 @@ def attention_to(
         fields["value_size"] = value_size
     if mlp_width is not None:
         fields["mlp_width"] = mlp_width
+    if fields.get("head_size") is None and width % heads:
+        raise UserError(f"{name}={heads} must divide the width of the queries, {width} (or set a head size)")
     return Block(
         width=width, source_width=source_width, heads=heads, self_attention=False, cross=True,
         source_norm=source_norm, cross_residual=residual, dropout=dropout, dtype=dtype, rngs=rngs, **fields,

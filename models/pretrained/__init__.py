@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from core.errors import UserError
-from core.ranges import refuse_outside
 from core.parameters import merge, split
+from core.ranges import refuse_outside
 from models.fields import semantic_fields
 from models.pretrained.bart import BART
 from models.pretrained.bert import BERT

@@ -87,4 +87,4 @@ def test_arguments_outside_their_ranges_are_named():
 def test_a_long_value_is_cut_in_a_message():
     assert shown("short") == "'short'"
     text = shown("x" * 5000)
-    assert len(text) < 150 and text.startswith("'xxx") and text.endswith("... (5,002 characters)")
+    assert len(text) < 150 and text.startswith("'xxx") and "... (5,002 characters) ..." in text

@@ -242,7 +242,7 @@ def test_hidden_tokens_are_predicted_from_the_others():
         ({"stem": "patch"}, "stem='patch': expected 'pixel' or 'convolution'"),
         (dict(stem="convolution", image_shape=(7, 4, 3)), "needs images of at least 5 x 5 pixels, got 7 x 4"),
         (dict(stem="convolution", image_shape=None, vocab_size=23, context=13), "is for images"),
-        ({"cross_heads": 3}, "heads=3 must divide width=14"),
+        ({"cross_heads": 3}, "cross_heads=3 must divide the width of the queries, 14"),
         ({"classes": None}, "set classes"),
         ({"output": "dense"}, "gives the logits of tokens"),
         ({"image_shape": None}, "one of the two"),

@@ -259,5 +259,5 @@ def test_bad_settings_and_models_are_named():
     with pytest.raises(ValueError, match="beta_weighs = 'both': expected 'kl' or 'likelihood'"):
         evaluate(images_model(), images_batch(), beta_weighs="both")
     model = GPT(vocab_size=5, context=3, width=2, depth=1, heads=1, rngs=nnx.Rngs(0))
-    with pytest.raises(ValueError, match="needs a model that encodes to latents and decodes them, and this GPT does not"):
+    with pytest.raises(ValueError, match="needs a model that encodes to latents and decodes them, and this GPT"):
         check_ability(variational, model)
