@@ -18,7 +18,8 @@ from tests.models.rows import ROWS
 ABILITIES = {
     "bert": {Features, TokenPredictor},
     "convolutional": {Classifier},
-    "encoder_decoder": {LanguageModel, TokenPredictor, Translator},  # it has all methods of a language model, with another `new_cache`
+    # It has all methods of a language model, with another `new_cache`.
+    "encoder_decoder": {LanguageModel, TokenPredictor, Translator},
     "gpt": {LanguageModel, TokenPredictor},
     "perceiver": {Classifier, Features},
     "perceptron": {Classifier},
