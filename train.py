@@ -29,7 +29,7 @@ import numpy as np
 import optax
 
 from core.command import command
-from core.errors import UserError
+from core.errors import UserError, shown
 from core.metrics import measured_by, refuse_unknown
 from data import DATASETS
 from data.dataset import Dataset
@@ -37,6 +37,7 @@ from data.pipeline import evaluation_batches, train_batches
 from models import MODELS, pretrained
 from models.protocols import Resizable
 from objectives import OBJECTIVES
+from objectives.interface import check_ability
 from training import mesh as meshes
 from training import workdir as workdirs
 from training.account import Account
@@ -48,7 +49,7 @@ from training.loop import evaluate, fit
 from training.noise import silence_failed_writes
 from training.optimizer import make_optimizer
 from training.report import start_report, summary_table
-from training.settings import check_settings, complete, resolve
+from training.settings import check_settings, check_values, complete, named, resolve
 from training.state import Parameters, TrainState, begin_with, initialise, merge, split
 from training.step import Batch, Metrics, Objective, make_evaluation_step, make_train_step
 
@@ -88,6 +89,12 @@ class Run:
         config = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
         check_settings("config", config, Fields)
         fields = Fields(**config)
+        for section, table in {"data": DATASETS, "model": MODELS, "objective": OBJECTIVES}.items():
+            target, values = named(section, getattr(fields, section), table)
+            check_values(section, values, target, supplied=["rngs"])  # before the data, which may take time
+        optimizer_settings = complete("optimizer", fields.optimizer, make_optimizer, supplied=["steps"])
+        mesh = complete("mesh", fields.mesh, meshes.make_mesh)
+        optimizer, learning_rate = make_optimizer(steps=fields.steps, **optimizer_settings)
         make_dataset, data = resolve("data", fields.data, DATASETS)
         dataset = make_dataset(**data)
         check_data(dataset)
@@ -96,11 +103,9 @@ class Run:
         objective, settings = resolve("objective", fields.objective, OBJECTIVES, **decided)
         refuse_unknown("best =", fields.best, measured_by(objective))
         better = measured_by(objective)[fields.best]
-        optimizer_settings = complete("optimizer", fields.optimizer, make_optimizer, supplied=["steps"])
-        mesh = complete("mesh", fields.mesh, meshes.make_mesh)
-        optimizer, learning_rate = make_optimizer(steps=fields.steps, **optimizer_settings)
         make_model = lambda rngs: model_class(**model, rngs=rngs)
-        nnx.eval_shape(lambda: make_model(nnx.Rngs(0)))  # the model checks its fields
+        shapes = nnx.eval_shape(lambda: make_model(nnx.Rngs(0)))  # the model checks its fields
+        check_ability(objective, shapes)
         arguments = {"data": data, "model": model, "objective": settings}
         sections = {section: {"name": getattr(fields, section)["name"]} | arguments[section] for section in arguments}
         full = asdict(fields) | sections | {"optimizer": optimizer_settings, "mesh": mesh}
@@ -152,6 +157,7 @@ def run(config: Mapping | ConfigDict, workdir: str | Path) -> dict:
             return account.summary
         if main:
             this.dataset.keep_vocabulary(workdir / "vocabulary.json")
+        check_source(this, account.checkpoints)
         programs = _compile(this, mesh)
         say = print if main else str
         state, about = begin(this, programs.create, programs.shapes, account.checkpoints, say)
@@ -200,6 +206,22 @@ def begin(
             raise UserError(f"init_from = {source}: no parameter there has the path and shape of one of this model")
         say(f"begins with {source}: {len(reused)} arrays; new: {', '.join(new) or 'none'}")
     return state, {"best": None, "best_step": None, "results": {}}
+
+
+def check_source(this: Run, checkpoints: Checkpoints) -> None:
+    """Checks, before anything is compiled, that there is what the run will begin with.
+
+    Raises:
+      UserError: the workdir has no checkpoint, and `init_from` is neither a published model nor a run with one.
+    """
+    source = this.fields.init_from
+    if not source or checkpoints.steps() or pretrained.is_published(source):
+        return
+    if not Checkpoints(Path(source) / "checkpoints", read_only=True).steps():
+        raise UserError(
+            f"init_from = {shown(source)}: expected the folder of a published model, or the workdir of a run that "
+            "has a checkpoint"
+        )
 
 
 def load(workdir: str | Path, *, same_data: bool = True) -> tuple[nnx.Module, Run]:

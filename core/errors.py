@@ -1,5 +1,9 @@
 """The exceptions that a command does not treat as bugs: a user's mistake, and work that was asked to stop."""
 
+from typing import Any
+
+LONGEST = 100  # characters of a value in a message
+
 
 class UserError(ValueError):
     """A mistake of the user's: a wrong field, a missing file, a damaged folder.
@@ -20,3 +24,16 @@ class Stopped(Exception):
     def __init__(self, message: str, code: int):
         super().__init__(message)
         self.code = code
+
+
+def shown(value: Any) -> str:
+    """Returns a value as Python writes it, for a message; a long one is cut."""
+    return cut(repr(value))
+
+
+def cut(text: str, longest: int = LONGEST) -> str:
+    """Returns a text for a message; the middle of one that is longer than `longest` characters is left out."""
+    if len(text) <= longest:
+        return text
+    half = longest // 2
+    return f"{text[:half]}... ({len(text):,} characters) ...{text[-half:]}"

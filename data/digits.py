@@ -6,13 +6,13 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data.dataset import Dataset
-from data.images import image_dataset
+from data.images import Crop, Levels, Shift, image_dataset
 from data.storage import open_embedded
 
 
 def digits(
-    *, train: str = "train", evaluation: str = "test", targets: str = "labels", shift: int = 0, crop: float = 1.0,
-    flip: bool = False, levels: int = 0, form: str = "plain",
+    *, train: str = "train", evaluation: str = "test", targets: str = "labels", shift: Shift = 0, crop: Crop = 1.0,
+    flip: bool = False, levels: Levels = 0, form: str = "plain",
 ) -> Dataset:  # fmt: skip
     """Returns the digits: 10 classes, images (8, 8, 1), splits train (1,437) and test (360).
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import UserError
+from core.errors import UserError, shown
 from data.dataset import Batch, Dataset, Source
 
 
@@ -40,7 +40,7 @@ def in_form(dataset: Dataset, form: str, levels: int = 0) -> Dataset:
     if form == "plain":
         return dataset
     if form not in _FORMS:
-        raise UserError(f"form = {form!r}: expected one of plain, {', '.join(_FORMS)}.")
+        raise UserError(f"form = {shown(form)}: expected one of plain, {', '.join(_FORMS)}.")
     arrange, form_facts, only_images = _FORMS[form]
     facts, is_images = dataset.facts, "image_shape" in dataset.facts
     if only_images and not is_images:

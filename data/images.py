@@ -2,22 +2,27 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from core.errors import UserError
+from core.errors import UserError, shown
+from core.ranges import Range
 from data.dataset import Batch, Dataset
 from data.forms import in_form
 from data.identity import identity_of
 from data.image_cache import decoded_images
 from data.storage import open_official
 
+Shift = Annotated[int, Range(0, 2**13)]
+Crop = Annotated[float, Range(0, 1, open_low=True)]
+Levels = Annotated[int, Range(2, 2**16, also=0)]
+
 
 def mnist(
-    *, train: str = "train", evaluation: str = "test", targets: str = "labels", shift: int = 0, crop: float = 1.0,
-    flip: bool = False, levels: int = 0, form: str = "plain",
+    *, train: str = "train", evaluation: str = "test", targets: str = "labels", shift: Shift = 0, crop: Crop = 1.0,
+    flip: bool = False, levels: Levels = 0, form: str = "plain",
 ) -> Dataset:  # fmt: skip
     """Returns MNIST: 10 classes, images (28, 28, 1), splits train (60,000) and test (10,000).
 
@@ -32,8 +37,8 @@ def mnist(
 
 
 def fashion_mnist(
-    *, train: str = "train", evaluation: str = "test", targets: str = "labels", shift: int = 0, crop: float = 1.0,
-    flip: bool = False, levels: int = 0, form: str = "plain",
+    *, train: str = "train", evaluation: str = "test", targets: str = "labels", shift: Shift = 0, crop: Crop = 1.0,
+    flip: bool = False, levels: Levels = 0, form: str = "plain",
 ) -> Dataset:  # fmt: skip
     """Returns Fashion-MNIST: 10 classes, images (28, 28, 1), splits train (60,000) and test (10,000).
 
@@ -123,14 +128,10 @@ class Images:
         levels: int = 0,
     ):
         shape = rows.dtype["image"].shape
-        if not 0 <= shift < min(shape[:2]):
+        if shift >= min(shape[:2]):
             raise UserError(f"shift = {shift}: expected 0 to {min(shape[:2]) - 1} pixels for images {shape}.")
-        if not 0 < crop <= 1:
-            raise UserError(f"crop = {crop}: expected a share of the image side, above 0 and up to 1.")
         if targets not in ("labels", "images"):
-            raise UserError(f"targets = {targets!r}: expected 'labels' or 'images'.")
-        if levels < 0 or levels == 1:
-            raise UserError(f"levels = {levels}: expected at least 2, or 0 to leave the pixels as they are.")
+            raise UserError(f"targets = {shown(targets)}: expected 'labels' or 'images'.")
         self.draws = _DRAWS if shift or crop < 1 or flip else 0
         self._augmentation = {"shift": shift, "crop": crop, "flip": flip}
         self.shape = shape

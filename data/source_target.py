@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import UserError
+from core.errors import UserError, shown
 from data.dataset import Batch
 from data.identity import combined, identity_of
 from data.subwords import BOS, EOS, PAD
@@ -95,7 +95,7 @@ def source_and_facts(form: str) -> tuple[type[Pairs] | type[Prompts], Callable[[
     The form is "pairs" for an encoder-decoder, or "prompt" for a decoder. Raises UserError for another one.
     """
     if form not in FORMS:
-        raise UserError(f"form = {form!r}: expected one of {', '.join(FORMS)}.")
+        raise UserError(f"form = {shown(form)}: expected one of {', '.join(FORMS)}.")
     return FORMS[form]
 
 

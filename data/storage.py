@@ -13,7 +13,7 @@ from filelock import FileLock
 import numpy as np
 import tensorflow_datasets as tfds
 
-from core.errors import UserError
+from core.errors import UserError, shown
 
 
 class MissingData(UserError):
@@ -104,12 +104,12 @@ def split_parts(name: str, lengths: dict[str, int], split: str) -> list[tuple[st
     except (ValueError, AssertionError, NotImplementedError) as error:
         splits = ", ".join(f"{key} ({length:,})" for key, length in lengths.items())
         raise UserError(
-            f"{name} has no split {split!r}. It has {splits}, and slices and sums of these, "
+            f"{name} has no split {shown(split)}. It has {splits}, and slices and sums of these, "
             "such as train[:80%] or train[80%:]."
         ) from error
     parts = [(part.splitname, slice(part.from_, part.to)) for part in instructions]
     if not any(range(lengths[key])[part] for key, part in parts):
-        raise UserError(f"The split {split!r} of {name} is empty. Widen its slice.")
+        raise UserError(f"The split {shown(split)} of {name} is empty. Widen its slice.")
     return parts
 
 

@@ -8,6 +8,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 import tensorflow_datasets as tfds
 
 from core.errors import UserError
+from core.ranges import Length
 from core.reading import read_text
 from data.bytes import Bytes
 from data.characters import Characters
@@ -18,7 +19,7 @@ from data.subwords import MASK, SPECIALS, Subwords
 
 
 def tiny_shakespeare(
-    *, context: int, train: str = "train", evaluation: str = "validation", jitter: bool = True, tokenizer: str = ""
+    *, context: Length, train: str = "train", evaluation: str = "validation", jitter: bool = True, tokenizer: str = ""
 ) -> Dataset:
     """Returns 40,000 lines of Shakespeare: 65 different characters, splits train, validation, test (90, 5, 5 %).
 
@@ -32,7 +33,7 @@ def tiny_shakespeare(
 
 
 def text_file(
-    *, path: str, context: int, train: str = "train", evaluation: str = "validation", jitter: bool = True,
+    *, path: str, context: Length, train: str = "train", evaluation: str = "validation", jitter: bool = True,
     tokenizer: str = "",
 ) -> Dataset:  # fmt: skip
     """Returns the text of a file, with splits train and validation (90 and 10 %).

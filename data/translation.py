@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import UserError
+from core.ranges import Length
 from data.dataset import Dataset
 from data.lines import read_lines
 from data.source_target import source_and_facts
@@ -14,7 +15,7 @@ from data.subwords import Subwords
 
 
 def translation(
-    *, path: str, source: str, target: str, tokenizer: str, source_length: int, length: int, train: str = "train",
+    *, path: str, source: str, target: str, tokenizer: str, source_length: Length, length: Length, train: str = "train",
     evaluation: str = "validation", form: str = "pairs",
 ) -> Dataset:  # fmt: skip
     """Returns pairs of sentences from a folder with two UTF-8 files per split, such as train.en and train.de.

@@ -5,18 +5,19 @@ from dataclasses import dataclass
 import itertools
 import json
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import numpy as np
 
 from core.errors import UserError
+from core.ranges import Length, Range
 from core.reading import refuse_special_file
 from data.bytes import Bytes
 from data.dataset import Dataset
 from data.identity import file_digest, identity_of
 from data.image_cache import row_type
 from data.image_files import image_pixels, image_size, words
-from data.images import labelled_images
+from data.images import Crop, Shift, labelled_images
 from data.lines import read_lines
 from data.sequences import Sequences, sequence_dataset
 from data.storage import split_parts
@@ -24,7 +25,7 @@ from data.subwords import CLS, SEP, Subwords
 
 
 def labelled_text(
-    *, path: str, context: int, train: str = "train", evaluation: str = "validation", tokenizer: str = "bytes"
+    *, path: str, context: Length, train: str = "train", evaluation: str = "validation", tokenizer: str = "bytes"
 ) -> Dataset:
     """Returns texts and their labels, from a folder with one file per split, such as train.tsv.
 
@@ -61,8 +62,9 @@ def labelled_text(
 
 
 def image_folder(
-    *, path: str, train: str = "train", evaluation: str = "validation", size: int = 0, channels: int = 3,
-    targets: str = "labels", shift: int = 0, crop: float = 1.0, flip: bool = False,
+    *, path: str, train: str = "train", evaluation: str = "validation", size: Annotated[int, Range(0, 2**13)] = 0,
+    channels: Annotated[int, Range(1, 3)] = 3, targets: str = "labels", shift: Shift = 0, crop: Crop = 1.0,
+    flip: bool = False,
 ) -> Dataset:  # fmt: skip
     """Returns images from a folder with one folder per split, and one folder per class in it: train/cat/1.png.
 

@@ -29,7 +29,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from core.errors import UserError
+from core.errors import UserError, shown
+from core.ranges import Dtype, Nonnegative, ShareBelowAll, Size
 from models.blockwise import blockwise
 from models.fields import Semantic
 from models.layers import Dropout, DropoutKey, linear
@@ -181,11 +182,11 @@ class Attention(nnx.Module):
     """
 
     def __init__(
-        self, *, width: int, heads: Semantic[int], head_size: int | None = None, value_size: int | None = None,
-        kv_heads: int | None = None, source_width: int | None = None, causal: bool = False, rotary: bool = False,
+        self, *, width: Size, heads: Semantic[Size], head_size: Size | None = None, value_size: Size | None = None,
+        kv_heads: Size | None = None, source_width: Size | None = None, causal: bool = False, rotary: bool = False,
         qk_norm: bool = False, scaled: Semantic[bool] = True, score: str = "dot", weigh: str = "soft",
-        beta: float = 1.0, gated: bool = False, dropout: float = 0.0, bias: bool = True,
-        qkv_bias: bool | None = None, dtype: str = "float32", rngs: nnx.Rngs,
+        beta: Nonnegative = 1.0, gated: bool = False, dropout: ShareBelowAll = 0.0, bias: bool = True,
+        qkv_bias: bool | None = None, dtype: Dtype = "float32", rngs: nnx.Rngs,
     ):  # fmt: skip
         kv_heads = heads if kv_heads is None else kv_heads
         if head_size is None and width % heads:
@@ -193,11 +194,11 @@ class Attention(nnx.Module):
         if heads % kv_heads:
             raise UserError(f"kv_heads={kv_heads} must divide heads={heads}")
         if score not in ("dot", "additive"):
-            raise UserError(f"score={score!r}: expected 'dot' or 'additive'")
+            raise UserError(f"score={shown(score)}: expected 'dot' or 'additive'")
         if not scaled and score == "additive":
             raise UserError("scaled=False is for dot products: additive scores have no scale")
         if weigh not in ("soft", "hard"):
-            raise UserError(f"weigh={weigh!r}: expected 'soft' or 'hard'")
+            raise UserError(f"weigh={shown(weigh)}: expected 'soft' or 'hard'")
         head_size = width // heads if head_size is None else head_size
         value_size = head_size if value_size is None else value_size
         if rotary and head_size % 2:

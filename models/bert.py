@@ -11,7 +11,8 @@ from flax import nnx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from core.errors import UserError
+from core.errors import UserError, shown
+from core.ranges import Depth, Dtype, Epsilon, Length, ShareBelowAll, Size, Vocabulary
 from models.fields import LayerFields, Semantic, TowerFields, forwards
 from models.layers import ACTIVATIONS, Dropout, DropoutKey, Embedding, linear, normalisation, read_out, split_key
 from models.masks import Padding, over_keys, padding_mask
@@ -45,15 +46,16 @@ class Bert(nnx.Module):
 
     @forwards(Stack)
     def __init__(
-        self, *, vocab_size: int, context: int, width: int, depth: int, heads: Semantic[int],
-        head: str = "pretraining", classes: int | None = None, segments: int = 2, positions: str = "learned",
-        norm_order: Semantic[str] = "post", epsilon: Semantic[float] = 1e-12, activation: Semantic[str] = "gelu",
-        dropout: float = 0.0, dtype: str = "float32", rngs: nnx.Rngs, **stack: Unpack[PassedOn],
+        self, *, vocab_size: Vocabulary, context: Length, width: Size, depth: Depth, heads: Semantic[Size],
+        head: str = "pretraining", classes: Vocabulary | None = None, segments: Vocabulary = 2,
+        positions: str = "learned", norm_order: Semantic[str] = "post", epsilon: Semantic[Epsilon] = 1e-12,
+        activation: Semantic[str] = "gelu", dropout: ShareBelowAll = 0.0, dtype: Dtype = "float32",
+        rngs: nnx.Rngs, **stack: Unpack[PassedOn],
     ):  # fmt: skip
         if head not in HEADS:
-            raise UserError(f"head={head!r}: expected one of {', '.join(HEADS)}")
+            raise UserError(f"head={shown(head)}: expected one of {', '.join(HEADS)}")
         if head in ("classification", "tagging") and classes is None:
-            raise UserError(f"head={head!r} needs classes, the number of classes")
+            raise UserError(f"head={shown(head)} needs classes, the number of classes")
         self.embedding = Embedding(vocab_size, width, dtype=dtype, rngs=rngs)
         self.segments = Embedding(segments, width, dtype=dtype, rngs=rngs)
         self.positions = Positions(positions, (context,), width, rngs=rngs)
@@ -68,6 +70,10 @@ class Bert(nnx.Module):
             activation=activation, dtype=dtype, rngs=rngs,
         )  # fmt: skip
         self.context = context
+        if isinstance(self.head, (MaskedHead, PretrainingHead)):
+            self.vocab_size = vocab_size
+        elif isinstance(self.head, (ClassificationHead, TaggingHead)):
+            self.classes = 2 if head == "next" else classes
 
     def __call__(
         self, tokens: Tokens, *, segments: Segments | None = None, mask: Padding | None = None, key: DropoutKey = None

@@ -12,7 +12,8 @@ from flax import nnx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from core.errors import UserError
+from core.errors import UserError, shown
+from core.ranges import Depth, Dtype, Epsilon, Length, ShareBelowAll, Size, Vocabulary
 from models.fields import LayerFields, Semantic, SourceFields, TowerFields, forwards
 from models.layers import Dropout, DropoutKey, Embedding, normalisation, read_out, split_key
 from models.masks import Padding, over_keys, padding_mask
@@ -53,14 +54,15 @@ class EncoderDecoder(nnx.Module):
 
     @forwards(Stack)
     def __init__(
-        self, *, source_vocab_size: int, vocab_size: int, source_context: int, context: int, width: int, depth: int,
-        heads: Semantic[int], decoder_depth: int | None = None, shared: bool = True, tied: bool = True,
-        embedding_scale: Semantic[str] = "in", embedding_norm: bool = False, logits_bias: bool = False,
-        positions: str = "sinusoidal", epsilon: Semantic[float] = 1e-5, dropout: float = 0.0, dtype: str = "float32",
-        rngs: nnx.Rngs, **stack: Unpack[PassedOn],
+        self, *, source_vocab_size: Vocabulary, vocab_size: Vocabulary, source_context: Length, context: Length,
+        width: Size, depth: Depth, heads: Semantic[Size], decoder_depth: Depth | None = None, shared: bool = True,
+        tied: bool = True, embedding_scale: Semantic[str] = "in", embedding_norm: bool = False,
+        logits_bias: bool = False,
+        positions: str = "sinusoidal", epsilon: Semantic[Epsilon] = 1e-5, dropout: ShareBelowAll = 0.0,
+        dtype: Dtype = "float32", rngs: nnx.Rngs, **stack: Unpack[PassedOn],
     ):  # fmt: skip
         if embedding_scale not in INITIAL_SCALE:
-            raise UserError(f"embedding_scale={embedding_scale!r}: expected 'in', 'out' or 'none'")
+            raise UserError(f"embedding_scale={shown(embedding_scale)}: expected 'in', 'out' or 'none'")
         if shared and source_vocab_size != vocab_size:
             raise UserError(
                 f"shared=True needs one vocabulary, but source_vocab_size={source_vocab_size} and "
@@ -84,7 +86,8 @@ class EncoderDecoder(nnx.Module):
         norm = partial(normalisation, "layer", width, epsilon=epsilon, bias=True, dtype=dtype)
         self.source_norm, self.norm = (norm(rngs), norm(rngs)) if embedding_norm else (None, None)
         self.bias = nnx.Param(jnp.zeros(vocab_size)) if logits_bias else None
-        self.width, self.context, self.source_context = width, context, source_context
+        self.vocab_size, self.width = vocab_size, width
+        self.context, self.source_context = context, source_context
         self.embedding_scale = embedding_scale
 
     def __call__(

@@ -10,6 +10,7 @@ from flax import nnx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from core.ranges import Depth, Dtype, Length, ShareBelowAll, Size, Vocabulary
 from models.fields import Semantic, StackFields, forwards
 from models.layers import Dropout, DropoutKey, Embedding, read_out, split_key
 from models.masks import Padding, over_keys, padding_mask
@@ -34,9 +35,9 @@ class GPT(nnx.Module):
 
     @forwards(Stack)
     def __init__(
-        self, *, vocab_size: int, context: int, width: int, depth: int, heads: Semantic[int],
-        positions: str = "learned", tied: bool = True, dropout: float = 0.0, dtype: str = "float32", rngs: nnx.Rngs,
-        **stack: Unpack[StackFields],
+        self, *, vocab_size: Vocabulary, context: Length, width: Size, depth: Depth, heads: Semantic[Size],
+        positions: str = "learned", tied: bool = True, dropout: ShareBelowAll = 0.0, dtype: Dtype = "float32",
+        rngs: nnx.Rngs, **stack: Unpack[StackFields],
     ):  # fmt: skip
         rotary = positions == "rotary"
         self.embedding = Embedding(vocab_size, width, dtype=dtype, rngs=rngs)
@@ -47,7 +48,7 @@ class GPT(nnx.Module):
             **stack,
         )  # fmt: skip
         self.head = None if tied else read_out(width, vocab_size, bias=False, dtype=dtype, rngs=rngs)
-        self.context = context
+        self.vocab_size, self.context = vocab_size, context
 
     def __call__(
         self, tokens: Tokens, *, mask: Padding | None = None, key: DropoutKey = None

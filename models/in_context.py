@@ -10,6 +10,7 @@ from flax import nnx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from core.ranges import Depth, Dtype, Length, ShareBelowAll, Size
 from models.fields import Semantic, StackFields, forwards
 from models.layers import Dropout, DropoutKey, linear, read_out, split_key
 from models.positions import Positions
@@ -29,8 +30,8 @@ class InContextRegressor(nnx.Module):
 
     @forwards(Stack)
     def __init__(
-        self, *, dimensions: int, context: int, width: int, depth: int, heads: Semantic[int],
-        positions: str = "learned", dropout: float = 0.0, dtype: str = "float32", rngs: nnx.Rngs,
+        self, *, dimensions: Size, context: Length, width: Size, depth: Depth, heads: Semantic[Size],
+        positions: str = "learned", dropout: ShareBelowAll = 0.0, dtype: Dtype = "float32", rngs: nnx.Rngs,
         **stack: Unpack[StackFields],
     ):  # fmt: skip
         self.read = linear(2 * dimensions + 1, width, dtype=dtype, rngs=rngs)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from core.errors import UserError
+from core.errors import UserError, shown
 
 ACTIVATIONS = {
     "gelu": partial(nnx.gelu, approximate=False),
@@ -62,7 +62,7 @@ def normalisation(kind: str, width: int, rngs: nnx.Rngs, *, epsilon: float, bias
         return nnx.LayerNorm(width, epsilon=epsilon, use_bias=bias, dtype=jnp.dtype(dtype), rngs=rngs)
     if kind == "rms":
         return nnx.RMSNorm(width, epsilon=epsilon, dtype=jnp.dtype(dtype), rngs=rngs)
-    raise UserError(f"norm={kind!r}: expected 'layer' or 'rms'")
+    raise UserError(f"norm={shown(kind)}: expected 'layer' or 'rms'")
 
 
 class Embedding(nnx.Module):
@@ -116,7 +116,7 @@ class MLP(nnx.Module):
         rngs: nnx.Rngs,
     ):  # fmt: skip
         if activation not in ACTIVATIONS:
-            raise UserError(f"activation={activation!r}: expected one of {', '.join(sorted(ACTIVATIONS))}")
+            raise UserError(f"activation={shown(activation)}: expected one of {', '.join(sorted(ACTIVATIONS))}")
         project = partial(linear, bias=bias, dtype=dtype, rngs=rngs)
         self.up = project(width, mlp_width)
         self.linear = project(width, mlp_width) if activation in GATED else None

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int
 import numpy as np
 from numpy.typing import DTypeLike
 
-from core.errors import UserError
+from core.errors import UserError, shown
 
 Grid = tuple[int, ...]
 """The shape of the positions: (T,) for sequences, (rows, columns) for images, which are read row by row."""
@@ -28,7 +28,7 @@ class Positions(nnx.Module):
 
     def __init__(self, kind: str, shape: Grid, width: int, *, rngs: nnx.Rngs):
         if kind not in ("learned", "sinusoidal", "none"):
-            raise UserError(f"positions={kind!r}: expected 'learned', 'sinusoidal' or 'none'")
+            raise UserError(f"positions={shown(kind)}: expected 'learned', 'sinusoidal' or 'none'")
         count = math.prod(shape)
         self.table = nnx.Param(0.02 * jax.random.normal(rngs.params(), (count, width))) if kind == "learned" else None
         if kind == "sinusoidal":

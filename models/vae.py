@@ -10,17 +10,19 @@ something else than what they encode, are beside it in `models/bottleneck.py`.
 from functools import partial
 from itertools import pairwise
 import math
-from typing import Any
+from typing import Annotated, Any
 
 from flax import nnx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from core.errors import UserError
+from core.errors import UserError, shown
+from core.ranges import Dtype, ImageShape, Range, Size
 from models.layers import DropoutKey, linear, read_out, split_key
 
-ImageShape = tuple[int, int, int]
+HiddenLayers = Annotated[int, Range(0, 1024)]  # 0: a linear map
+Variance = Annotated[float, Range(1e-12, 1e12)]
 Images = Float[Array, "batch rows columns channels"]
 Latents = Float[Array, "batch latents"]
 LIKELIHOODS = ("bernoulli", "categorical", "gaussian")
@@ -42,9 +44,10 @@ class VariationalAutoencoder(nnx.Module):
     encoder: Any  # from what is encoded to 2 Z numbers, the mean and the log variance
 
     def __init__(
-        self, *, image_shape: ImageShape, latents: int, width: int, depth: int, encoder: str = "dense",
-        decoder: str = "dense", likelihood: str = "bernoulli", variance: float | None = None,
-        decoder_width: int | None = None, decoder_depth: int | None = None, dtype: str = "float32", rngs: nnx.Rngs,
+        self, *, image_shape: ImageShape, latents: Size, width: Size, depth: HiddenLayers, encoder: str = "dense",
+        decoder: str = "dense", likelihood: str = "bernoulli", variance: Variance | None = None,
+        decoder_width: Size | None = None, decoder_depth: HiddenLayers | None = None, dtype: Dtype = "float32",
+        rngs: nnx.Rngs,
     ):  # fmt: skip
         make_encoder = choose("encoder", encoder, ENCODERS)
         self.encoder = make_encoder(image_shape, 2 * latents, width=width, depth=depth, dtype=dtype, rngs=rngs)
@@ -83,9 +86,7 @@ class VariationalAutoencoder(nnx.Module):
         depth: int, dtype: str, rngs: nnx.Rngs,
     ) -> None:  # fmt: skip
         if likelihood not in LIKELIHOODS:
-            raise UserError(f"likelihood={likelihood!r}: expected one of {', '.join(LIKELIHOODS)}")
-        if variance is not None and variance <= 0:
-            raise UserError(f"variance={variance}: expected more than 0, or None to learn it")
+            raise UserError(f"likelihood={shown(likelihood)}: expected one of {', '.join(LIKELIHOODS)}")
         make_decoder = choose("decoder", decoder, DECODERS)
         self.decoder = make_decoder(latents, shape, width=width, depth=depth, dtype=dtype, rngs=rngs)
         learned = likelihood == "gaussian" and variance is None
@@ -182,7 +183,7 @@ DECODERS = {"dense": lambda latents, shape, **fields: Dense((latents,), shape, *
 def choose(field: str, name: str, table: dict) -> Any:
     """Returns what a field names in a table. Raises UserError if the table has no such name."""
     if name not in table:
-        raise UserError(f"{field}={name!r}: expected one of {', '.join(sorted(table))}")
+        raise UserError(f"{field}={shown(name)}: expected one of {', '.join(sorted(table))}")
     return table[name]
 
 

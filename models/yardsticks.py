@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from core.errors import UserError
+from core.ranges import Depth, Dtype, ImageShape, ShareBelowAll, Size, Vocabulary
 from models.layers import Dropout, DropoutKey, linear, read_out, split_key
 
 Images = Float[Array, "batch rows columns channels"]
@@ -30,14 +31,14 @@ class Perceptron(nnx.Module):
     """
 
     def __init__(
-        self, *, image_shape: tuple[int, int, int], classes: int, width: int, depth: int, dropout: float = 0.0,
-        dtype: str = "float32", rngs: nnx.Rngs,
+        self, *, image_shape: ImageShape, classes: Vocabulary, width: Size, depth: Depth,
+        dropout: ShareBelowAll = 0.0, dtype: Dtype = "float32", rngs: nnx.Rngs,
     ):  # fmt: skip
-        _check(depth)
         sizes = [math.prod(image_shape)] + [width] * depth
         self.hidden = nnx.List([linear(a, b, dtype=dtype, rngs=rngs) for a, b in pairwise(sizes)])
         self.dropout = Dropout(dropout)
         self.head = read_out(width, classes, dtype=dtype, rngs=rngs)
+        self.classes = classes
 
     def __call__(self, images: Images, *, key: DropoutKey = None) -> Logits:
         """Returns the logits of `images`."""
@@ -61,10 +62,9 @@ class ConvolutionalNetwork(nnx.Module):
     """
 
     def __init__(
-        self, *, image_shape: tuple[int, int, int], classes: int, width: int, depth: int, dropout: float = 0.0,
-        dtype: str = "float32", rngs: nnx.Rngs,
+        self, *, image_shape: ImageShape, classes: Vocabulary, width: Size, depth: Depth,
+        dropout: ShareBelowAll = 0.0, dtype: Dtype = "float32", rngs: nnx.Rngs,
     ):  # fmt: skip
-        _check(depth)
         rows, columns, channels = image_shape
         if rows % 2**depth or columns % 2**depth:
             raise UserError(f"depth={depth}: an image of {rows} x {columns} cannot be halved that often")
@@ -73,6 +73,7 @@ class ConvolutionalNetwork(nnx.Module):
         self.dropout = Dropout(dropout)
         pixels = (rows >> depth) * (columns >> depth) * sizes[-1]
         self.head = read_out(pixels, classes, dtype=dtype, rngs=rngs)
+        self.classes = classes
 
     def __call__(self, images: Images, *, key: DropoutKey = None) -> Logits:
         """Returns the logits of `images`."""
@@ -93,8 +94,3 @@ def neighbourhoods(images: Images) -> Float[Array, "batch rows columns neighbour
     padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
     shifted = [padded[:, i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
     return jnp.concatenate(shifted, axis=-1)
-
-
-def _check(depth: int) -> None:
-    if depth < 1:
-        raise UserError(f"depth={depth}: expected at least 1 layer")

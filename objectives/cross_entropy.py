@@ -28,3 +28,9 @@ def weighted_cross_entropy(
     loss_sum = (nll * weights).sum()
     correct = ((logits.argmax(axis=-1) == targets) * weights).sum()
     return loss_sum / jnp.maximum(count, 1), {"loss": (loss_sum, count), "accuracy": (correct, count)}
+
+
+def expect_sequences(targets: Shaped[Array, "..."]) -> None:
+    """Raises UserError if the targets are not one token for each position of a sequence, `BT`."""
+    if targets.ndim != 2:
+        raise UserError(f"expected targets that are sequences of tokens, but they have the shape {targets.shape}")

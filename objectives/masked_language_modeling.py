@@ -1,19 +1,24 @@
 """Cross-entropy of tokens that were hidden, and of one text following another if the model predicts that."""
 
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
+from core.errors import UserError
 from core.metrics import HIGHER, LOWER, measures
+from core.ranges import Range, Token, Vocabulary
 from core.traced import Traced
 from objectives.cross_entropy import weighted_cross_entropy
-from objectives.interface import Batch, Loss, Metrics, Model, call
+from objectives.interface import Batch, Loss, Metrics, Model, call, needs
 
 
 @measures(loss=LOWER, accuracy=HIGHER, masked_loss=LOWER, next_loss=LOWER, next_accuracy=HIGHER)
+@needs("vocab_size", "returns the logits of tokens")
 def masked_language_modeling(
-    model: Model, batch: Batch, key: PRNGKeyArray | None, *, mask_id: int, vocab_size: int, special_below: int = 0,
-    rate: Traced = 0.15,
+    model: Model, batch: Batch, key: PRNGKeyArray | None, *, mask_id: Token, vocab_size: Vocabulary,
+    special_below: Token = 0, rate: Traced[Annotated[float, Range(0, 1, open_low=True, open_high=True)]] = 0.15,
 ) -> tuple[Loss, Metrics]:  # fmt: skip
     """Returns the mean negative log-likelihood in nats per hidden token, and "loss" and "accuracy".
 
@@ -31,7 +36,15 @@ def masked_language_modeling(
     Args:
       mask_id, vocab_size, special_below, rate: see `corrupt`.
     """
-    tokens_BT = batch["inputs"]["tokens"]
+    tokens_BT = batch["inputs"].get("tokens")
+    if tokens_BT is None:
+        raise UserError(f"expected data with tokens to hide, but it has {', '.join(map(repr, batch['inputs']))}")
+    if batch["weights"].shape != tokens_BT.shape:
+        shapes = f"{batch['weights'].shape} for tokens {tokens_BT.shape}"
+        raise UserError(f"expected data with a weight for each token, but the weights have the shape {shapes}")
+    for name, token in (("mask_id", mask_id), ("special_below", special_below)):
+        if token >= vocab_size:
+            raise UserError(f"{name} = {token} is not below vocab_size = {vocab_size}")
     if key is None:
         model_key, keys_B = None, jax.vmap(_key_of)(tokens_BT)
     else:

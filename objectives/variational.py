@@ -8,18 +8,21 @@ their sum is the negative evidence lower bound (Kingma & Welling 2014, eq. 3).
 
 from collections.abc import Callable, Sequence
 import math
-from typing import Protocol, runtime_checkable
+from typing import Annotated, Protocol
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 import optax
 
-from core.errors import UserError
+from core.errors import UserError, shown
 from core.metrics import HIGHER, LOWER, measures
+from core.ranges import CountOrZero, Nonnegative, Range
 from core.traced import Traced
-from objectives.interface import Batch, Loss, Metrics, call
+from objectives.interface import Batch, Loss, Metrics, call, needs
 from objectives.noise import keys_of_examples, noise_of_examples
+
+Draws = Annotated[int, Range(1, 10_000)]
 
 WEIGHED = ("kl", "likelihood")
 
@@ -27,7 +30,6 @@ Decoded = dict[str, Float[Array, "B ..."]]
 """{"mean", "log_variance"} or {"logits"}; see `log_likelihood`."""
 
 
-@runtime_checkable
 class EncoderAndDecoder(Protocol):
     """What this objective needs of a model."""
 
@@ -46,10 +48,11 @@ class EncoderAndDecoder(Protocol):
     loss=LOWER, kl=LOWER, reconstruction=LOWER, elbo=HIGHER, information=HIGHER, importance_bound=HIGHER,
     accuracy=HIGHER,
 )  # fmt: skip
+@needs("latents", "encodes to latents and decodes them")
 def variational(
-    model: EncoderAndDecoder, batch: Batch, key: PRNGKeyArray | None, *, beta: Traced = 1.0, beta_weighs: str = "kl",
-    kl_warmup: int = 0, free_bits: Traced = 0.0, samples: int = 1, evaluation_samples: int = 1,
-    target_entropy: float | None = None,
+    model: EncoderAndDecoder, batch: Batch, key: PRNGKeyArray | None, *, beta: Traced[Nonnegative] = 1.0,
+    beta_weighs: str = "kl", kl_warmup: CountOrZero = 0, free_bits: Traced[Nonnegative] = 0.0, samples: Draws = 1,
+    evaluation_samples: Draws = 1, target_entropy: Annotated[float, Range(-(10**6), 10**6)] | None = None,
 ) -> tuple[Loss, Metrics]:  # fmt: skip
     """Returns the weighted sum of KL and negative log-likelihood in nats per example, and metrics.
 
@@ -76,7 +79,8 @@ def variational(
         et al. 2016). In expectation it is never below the elbo, and it is tighter with more draws.
       accuracy: of the classes with the highest average probability over the draws, if the targets are classes.
     """
-    _check(model, beta_weighs, samples, evaluation_samples)
+    if beta_weighs not in WEIGHED:
+        raise UserError(f"beta_weighs = {shown(beta_weighs)}: expected 'kl' or 'likelihood'")
     training, targets, weights = key is not None, batch["targets"], batch["weights"]
     dropout_key, draw_key = (None, None) if key is None else jax.random.split(key)
     mean_BZ, log_variance_BZ = call(model.encode, batch["inputs"], dropout_key)
@@ -153,12 +157,3 @@ def log_likelihood(decoded: Decoded, targets: Shaped[Array, "B ..."]) -> Float[A
 
 def _are_classes(decoded: Decoded, targets: Shaped[Array, "B ..."]) -> bool:
     return "logits" in decoded and decoded["logits"].ndim == targets.ndim + 1
-
-
-def _check(model: object, beta_weighs: str, samples: int, evaluation_samples: int) -> None:
-    if min(samples, evaluation_samples) < 1:
-        raise UserError(f"samples = {samples}, evaluation_samples = {evaluation_samples}: expected at least 1 of each")
-    if beta_weighs not in WEIGHED:
-        raise UserError(f"beta_weighs = {beta_weighs!r}: expected 'kl' or 'likelihood'")
-    if not isinstance(model, EncoderAndDecoder):
-        raise UserError("the objective 'variational' needs a model that can encode and decode, such as 'variational'")

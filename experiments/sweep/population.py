@@ -120,6 +120,8 @@ def run(trials: Sequence[Mapping]) -> list[dict | None]:
         ]
         summaries = {i: account.summary for i, account in enumerate(accounts) if account.summary}
         active = [i for i, workdir in enumerate(workdirs) if i not in summaries and not (workdir / FAILED).exists()]
+        for i in active:
+            train.check_source(runs[i], accounts[i].checkpoints)
         if active:
             summaries |= _train_in_parts(runs, accounts, active, started)
     return [summaries.get(i) for i in range(len(trials))]

@@ -13,6 +13,7 @@ from typing import Unpack
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from core.ranges import Dtype, ShareBelowAll, Size
 from models.fields import BlockFields, expect_only, forwards, select
 from models.layers import DropoutKey, split_key
 from models.masks import Padding
@@ -40,7 +41,7 @@ class Perceiver(InputArray, Rounds, Answer):
 
     @forwards(InputArray, Rounds, Answer)
     def __init__(
-        self, *, width: int, dropout: float = 0.0, dtype: str = "float32", rngs: nnx.Rngs,
+        self, *, width: Size, dropout: ShareBelowAll = 0.0, dtype: Dtype = "float32", rngs: nnx.Rngs,
         **fields: Unpack[PerceiverFields],
     ):  # fmt: skip
         expect_only(PerceiverFields, fields)

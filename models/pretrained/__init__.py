@@ -19,6 +19,7 @@ import numpy as np
 
 from core.errors import UserError
 from core.parameters import merge, split
+from core.ranges import refuse_outside
 from models.fields import semantic_fields
 from models.pretrained.bart import BART
 from models.pretrained.bert import BERT
@@ -56,6 +57,7 @@ def load(
     reference = REFERENCES[config["model_type"]]
     try:
         fields = reference.fields_of(config, dropout=dropout)
+        refuse_outside(reference.model, fields)
     except UserError as error:
         raise UserError(f"{folder}/config.json: {error}") from error
     with Tensors(folder, reference.rename) as tensors:

@@ -13,6 +13,7 @@ from scipy.stats import multivariate_normal, norm
 
 from data.two_views import gaussian_bottleneck, gaussian_pair
 from models import GPT, Variational
+from objectives.interface import check_ability
 from objectives.variational import kl_to_standard_normal, log_likelihood, variational
 from training.state import initialise
 from training.step import make_train_step
@@ -260,8 +261,6 @@ def test_classes_are_those_likeliest_on_average():
 def test_bad_settings_and_models_are_named():
     with pytest.raises(ValueError, match="beta_weighs = 'both': expected 'kl' or 'likelihood'"):
         evaluate(images_model(), images_batch(), beta_weighs="both")
-    with pytest.raises(ValueError, match="samples = 1, evaluation_samples = 0: expected at least 1"):
-        evaluate(images_model(), images_batch(), evaluation_samples=0)
     model = GPT(vocab_size=5, context=3, width=2, depth=1, heads=1, rngs=nnx.Rngs(0))
-    with pytest.raises(ValueError, match="needs a model that can encode and decode"):
-        evaluate(model, images_batch())
+    with pytest.raises(ValueError, match="needs a model that encodes to latents and decodes them, and this GPT"):
+        check_ability(variational, model)

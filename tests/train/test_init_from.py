@@ -128,7 +128,7 @@ def test_another_vocabulary_is_refused(pretrained, tmp_path):
 
 
 def test_a_folder_without_a_run_is_named(tmp_path):
-    with pytest.raises(UserError, match="nothing is not the workdir of a run"):
+    with pytest.raises(UserError, match="init_from = .*nothing': expected the folder of a published model"):
         train.run(vit(init_from=str(tmp_path / "nothing")), tmp_path / "new")
 
 
