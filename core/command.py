@@ -10,7 +10,7 @@ import signal
 import sys
 from typing import IO
 
-from core.errors import Stopped, UserError
+from core.errors import Stopped, UserError, printable
 
 # Set by --traceback. An environment variable, so that the processes that a command starts inherit it.
 TRACEBACK = "LECTERN_TRACEBACK"
@@ -89,7 +89,7 @@ def _guarded(main: Callable[[list[str]], int | None], arguments: list[str]) -> i
 
 
 def _say(message: str, code: int) -> int:
-    print(message, file=sys.stderr, flush=True)
+    print(printable(message), file=sys.stderr, flush=True)
     return code
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-import json
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -10,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from core.errors import UserError
+from core.files import parse_json
 from data.bytes import Bytes
 from data.dataset import Dataset
 from data.image_cache import row_type
@@ -160,7 +160,7 @@ def _read_tsv(file: Path) -> list[_Item[str]]:
 def _read_jsonl(file: Path) -> list[_Item[str]]:
     def item(line: str, place: str) -> _Item[str]:
         try:
-            content = json.loads(line)
+            content = parse_json(line)
             label, text = content["label"], content["text"]
         except (ValueError, TypeError, KeyError):
             label, text = None, None

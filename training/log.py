@@ -202,7 +202,7 @@ def _complete_lines(path: Path) -> list[tuple[str, dict]]:
     for number, line in enumerate(path.read_text().splitlines(keepends=True), start=1):
         try:
             if line.endswith("\n"):
-                lines.append((line, json.loads(line)))
+                lines.append((line, files.parse_json(line)))
         except ValueError as error:
             raise UserError(f"{path}, line {number}, is not JSON: {error}") from None
     return lines

@@ -11,7 +11,6 @@ with it. The cost of each family is measured while nothing else is running, one 
 import argparse
 from collections.abc import Callable
 from dataclasses import asdict
-import json
 from pathlib import Path
 
 from flax import nnx
@@ -19,7 +18,7 @@ import jax
 
 from core.command import command
 from core.errors import UserError
-from core.files import write_json
+from core.files import read_json, write_json
 from data.pipeline import evaluation_batches
 from experiments.benchmark import protocol
 from experiments.benchmark import suite as suites
@@ -96,7 +95,7 @@ def _test(suite: Suite, trials: list[Trial]) -> None:
         step = compiled.setdefault(structure, jax.jit(make_evaluation_step(structure, run.objective)))
         batches = evaluation_batches(run.dataset.evaluation, batch_size=run.fields.batch_size)
         metrics = evaluate(step, jax.device_put, batches, state.evaluated)
-        digest = json.loads((trial.folder / "summary.json").read_text())["state_digest"]
+        digest = read_json(trial.folder / "summary.json")["state_digest"]
         write_json(trial.folder / "test.json", {"metrics": metrics, "split": suite.test, "state_digest": digest})
 
 
@@ -105,8 +104,8 @@ def _tested(trial: Trial) -> bool:
     path = trial.folder / "test.json"
     if not path.exists():
         return False
-    digest = json.loads((trial.folder / "summary.json").read_text())["state_digest"]
-    if json.loads(path.read_text())["state_digest"] != digest:
+    digest = read_json(trial.folder / "summary.json")["state_digest"]
+    if read_json(path)["state_digest"] != digest:
         raise UserError(
             f"{trial.folder} continued training after it was tested, so a second test would no longer be blind. Remove "
             "the folder to run it again"

@@ -18,7 +18,6 @@ import argparse
 import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
-import json
 import operator
 from pathlib import Path
 import re
@@ -35,7 +34,7 @@ from rich.table import Table
 
 from core.command import command
 from core.errors import UserError
-from core.files import ROOT
+from core.files import ROOT, read_json
 from data.storage import MissingData, open_official
 
 COMPARE = {">=": operator.ge, "<=": operator.le}
@@ -116,7 +115,7 @@ def measure(claim: Claim, overrides: Sequence[str]) -> tuple[dict[str, float], f
         seconds = time.monotonic() - began
         if process.returncode:
             raise RuntimeError(f"exit code {process.returncode}\n{process.stdout.strip()[-1000:]}")
-        return json.loads((Path(folder) / "run" / "summary.json").read_text())["metrics"], seconds
+        return read_json(Path(folder) / "run" / "summary.json")["metrics"], seconds
 
 
 def check(configs: Sequence[str], *, seeds: int = 1, overrides: Sequence[str] = ()) -> bool:

@@ -32,7 +32,7 @@ from rich.table import Table
 
 from core.command import command
 from core.errors import UserError
-from core.files import write_text
+from core.files import parse_json, write_text
 from core.traced import traced_arguments
 from data.pipeline import evaluation_batches, population_batches
 from models.layers import Dropout
@@ -134,7 +134,7 @@ def main(arguments: list[str]) -> None:
 
 def _read_file(path: str) -> list[Mapping]:
     try:
-        trials = json.loads(Path(path).read_text())["trials"]
+        trials = parse_json(Path(path).read_text())["trials"]
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
     except (ValueError, KeyError, TypeError):

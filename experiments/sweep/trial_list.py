@@ -5,11 +5,10 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-import json
 from pathlib import Path
 
 from core.errors import UserError
-from core.files import write_json
+from core.files import parse_json, write_json
 from experiments.sweep.trials import Trial
 
 
@@ -36,7 +35,7 @@ class TrialList:
           UserError: there is no such file, or it holds no list of trials.
         """
         try:
-            content = json.loads(Path(path).read_text())
+            content = parse_json(Path(path).read_text())
             return cls(str(path), content["metric"], content["better"], content["listed"])
         except FileNotFoundError:
             raise UserError(f"there is no list of trials {path}") from None

@@ -10,6 +10,7 @@ The model gives the same numbers as theirs. Each published format is one short t
 """
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from flax import nnx
@@ -26,7 +27,9 @@ from models.pretrained.files import CONFIG, Tensors, read_config, write
 from models.pretrained.gpt2 import GPT2
 from models.pretrained.marian import MARIAN
 from models.pretrained.perceiver import PERCEIVER
-from models.pretrained.reference import Head, Reference, Row, class_count
+from models.pretrained.reference import Head, Reference
+from models.pretrained.rows import Row
+from models.pretrained.settings import class_count
 from models.pretrained.t5 import T5
 from models.pretrained.vit import VIT
 from models.transformer import Stack
@@ -39,14 +42,17 @@ def load(
 ) -> nnx.Module:  # fmt: skip
     """Returns the model in a folder with `config.json` and `model.safetensors`, or several such files with an index.
 
-    It is an ordinary module with float32 parameters, and has the head whose tensors are in the folder.
+    It is an ordinary module with float32 parameters, and has the head of the class that `architectures` in config.json
+    names. Tensors that this class does not use are listed on standard error. Without `architectures`, the head is that
+    whose tensors are in the folder.
 
     Args:
       dropout: the rate to train with, instead of the folder's.
       dtype, remat: see `models.transformer.Stack` and `Block`.
 
     Raises UserError, and loads nothing, if the folder or a file is missing or damaged, if the file is a pickle, if our
-    model cannot have these settings, or if tensors are missing, unknown or of another shape, all of which are named.
+    model cannot have these settings or does not know one of them, or if tensors are missing, unknown, of another shape
+    or not finite, all of which are named.
     """
     folder = Path(folder)
     config = read_config(folder)
@@ -54,22 +60,24 @@ def load(
         names = ", ".join(REFERENCES)
         raise UserError(f"{folder}/config.json: model_type = {config.get('model_type')!r}: expected one of {names}")
     reference = REFERENCES[config["model_type"]]
-    try:
-        fields = reference.fields_of(config, dropout=dropout)
-    except UserError as error:
-        raise UserError(f"{folder}/config.json: {error}") from error
-    with Tensors(folder, reference.rename) as tensors:
-        repeated = reference.repeated(tensors)
-        present = {name: shape for name, shape in tensors.shapes.items() if name not in repeated}
-        head = reference.closest_head(fields, present)
-        fields |= head.fields | ({"classes": class_count(config)} if head.classes else {})
-        structure, shapes = split(_abstract(reference, fields | {"dtype": dtype, "remat": remat}))
+    with ExitStack() as stack:
+        try:
+            fields = reference.fields_of(config, dropout=dropout)
+            tensors = stack.enter_context(Tensors(folder, reference.rename))
+            deepest = max(fields["depth"], fields.get("decoder_depth", 0))
+            if deepest > len(tensors.shapes):
+                raise UserError(f"{deepest:,} layers, but there are {len(tensors.shapes):,} tensors in the folder")
+            head, copies = reference.head_of(config, fields, tensors)
+            fields |= head.fields | ({"classes": class_count(config)} if head.classes else {})
+            structure, shapes = split(_abstract(reference, fields | {"dtype": dtype, "remat": remat}))
+        except UserError as error:
+            raise UserError(f"{folder}/config.json: {error}") from error
         rows = reference.table(fields, head)
         expected = {}
         for row in rows:
             their_shapes = jax.eval_shape(row.write, *(shapes[path] for path in row.ours))
             expected |= {name: x.shape for name, x in zip(row.theirs, their_shapes)}
-        reference.check(folder, expected, present)
+        reference.check(folder, config, expected, tensors.shapes, head, copies)
         parameters = {}
         for row in rows:
             parameters |= zip(row.ours, map(jnp.asarray, row.read(*(tensors[name] for name in row.theirs))))

@@ -6,7 +6,8 @@ vocabularies.
 
 from models.encoder_decoder import EncoderDecoder
 from models.pretrained import bart
-from models.pretrained.reference import Head, Reference, Row, same
+from models.pretrained.reference import Head, Reference
+from models.pretrained.rows import Row, same
 from models.pretrained.t5 import describe
 
 
@@ -52,12 +53,16 @@ MARIAN = Reference(
     name="marian",
     model=EncoderDecoder,
     settings=bart.SETTINGS,
-    fixed={"tie_word_embeddings": True},
+    read=bart.READ | {"decoder_vocab_size": "size?", "share_encoder_decoder_embeddings": "flag"},
+    fixed=bart.LEGACY | {"normalize_embedding": False, "static_position_embeddings": True},
+    harmless=bart.UNREAD_SETTINGS,
+    aliases=bart.ALIASES,
     dropouts=bart.DROPOUTS,
     rows=rows,
     heads=[
-        Head({"logits_bias": True}, "MarianMTModel", [bart.LOGITS_BIAS]),
-        Head({"logits_bias": False}, "MarianMTModel"),
+        Head({"logits_bias": True}, ("MarianMTModel",), [bart.LOGITS_BIAS], twins=("lm_head.weight",)),
+        Head({"logits_bias": False}, ("MarianMTModel",), twins=("lm_head.weight",)),
+        Head({"logits_bias": False}, ("MarianModel",)),
     ],
     prefix="model.",
     outside=("lm_head.", "final_logits_bias"),
