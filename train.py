@@ -33,6 +33,7 @@ from core.errors import UserError
 from data import DATASETS
 from data.dataset import Dataset
 from data.pipeline import evaluation_batches, train_batches
+from data.published_tokenizer import published_tokenizer
 from models import MODELS, pretrained
 from models.protocols import Resizable
 from objectives import OBJECTIVES
@@ -47,7 +48,7 @@ from training.loop import evaluate, fit
 from training.noise import silence_failed_writes
 from training.optimizer import make_optimizer
 from training.report import start_report, summary_table
-from training.settings import check_settings, complete, resolve
+from training.settings import check_settings, complete, inherit, resolve
 from training.state import Parameters, TrainState, begin_with, initialise, merge, split
 from training.step import Batch, Metrics, Objective, make_evaluation_step, make_train_step
 
@@ -82,7 +83,7 @@ class Run:
         config = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
         check_settings("config", config, Fields)
         fields = Fields(**config)
-        make_dataset, data = resolve("data", fields.data, DATASETS)
+        make_dataset, data = resolve("data", _with_images_of(fields), DATASETS)
         dataset = make_dataset(**data)
         decided = {"facts": dataset.facts, "source": fields.data["name"]}
         model_class, model = resolve("model", fields.model, MODELS, supplied=["rngs"], **decided)
@@ -183,7 +184,7 @@ def begin(
         return state, about | {"config": this.config}
     state = create(jax.random.key(this.fields.seed))
     if source := this.fields.init_from:
-        model = _initial_model(this, source)
+        model = _initial_model(this, source, say)
         state, reused, new = begin_with(state, split(model)[1])
         if not reused:
             raise UserError(f"init_from = {source}: no parameter there has the path and shape of one of this model")
@@ -235,13 +236,30 @@ def _join(coordinator: str, processes: int | None, process: int | None) -> None:
         raise UserError(f"{flags}: {error}") from error
 
 
-def _initial_model(this: Run, source: str) -> nnx.Module:
+def _with_images_of(fields: Fields) -> Mapping:
+    """The section data, with what is done to the images that the parameters of `init_from` read."""
+    source, name = fields.init_from, fields.data.get("name")
+    if not (source and name in DATASETS and (Path(source) / "config.json").is_file()):
+        return fields.data
+    if pretrained.is_published(source):
+        theirs = pretrained.preprocessing(source)
+    else:
+        data = workdirs.read_config(source)["data"]
+        theirs = {field: data.get(field) or () for field in ("mean", "std")}
+    return inherit("data", fields.data, theirs, DATASETS[name], source)
+
+
+def _initial_model(this: Run, source: str, say: Callable[[str], Any]) -> nnx.Module:
     """The model that `init_from` names; one that can be resized has the image shape of this run."""
     if pretrained.is_published(source):
         model = pretrained.load_for(this.make_model, source)
+        vocabulary = published_tokenizer(source) if this.dataset.vocabulary else None
+        if this.dataset.vocabulary and vocabulary is None:
+            say(f"{source} has no tokenizer.json: nothing shows whether it numbers tokens as the data does")
     else:
         model, its_run = load(source)
-        this.dataset.refuse_other_vocabulary(its_run.dataset, source)
+        vocabulary = its_run.dataset.vocabulary
+    this.dataset.refuse_other_vocabulary(vocabulary, source)
     return model.resized(this.config["model"]["image_shape"]) if isinstance(model, Resizable) else model
 
 

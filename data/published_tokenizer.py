@@ -80,7 +80,7 @@ class PublishedTokenizer:
         return tokens[: places[0]] if len(places) else tokens
 
     def decode(self, tokens: ArrayLike) -> str:
-        """Returns the text of `tokens`, integers (T,), without special tokens. Numbers beyond the vocabulary have none."""
+        """Returns the text of `tokens`, integers (T,), without special tokens and numbers beyond the vocabulary."""
         return self._tokenizer.decode(checked_tokens(tokens, 2**31).tolist())
 
     def _refuse_other_settings(self, path: Path) -> None:
@@ -107,6 +107,11 @@ class PublishedTokenizer:
         for name, value in does.items():
             if isinstance(settings.get(name), bool) and settings[name] != value:
                 raise UserError(f"{path}: {name} = {json.dumps(settings[name])}, but {FILE} beside it does otherwise")
+
+
+def published_tokenizer(folder: str | Path) -> PublishedTokenizer | None:
+    """Returns the tokenizer of a published model, or None if its folder has none."""
+    return PublishedTokenizer(folder) if (Path(folder) / FILE).is_file() else None
 
 
 def _object(path: Path) -> dict:

@@ -13,7 +13,7 @@ from core.files import parse_json
 from data.bytes import Bytes
 from data.dataset import Dataset
 from data.image_cache import row_type
-from data.images import labelled_images
+from data.images import Channels, labelled_images
 from data.lines import read_lines
 from data.sequences import Sequences, sequence_dataset
 from data.storage import split_parts
@@ -59,7 +59,8 @@ def labelled_text(
 
 def image_folder(
     *, path: str, train: str = "train", evaluation: str = "validation", size: int = 0, channels: int = 3,
-    targets: str = "labels", shift: int = 0, crop: float = 1.0, flip: bool = False,
+    targets: str = "labels", shift: int = 0, crop: float = 1.0, flip: bool = False, mean: Channels = None,
+    std: Channels = None,
 ) -> Dataset:  # fmt: skip
     """Returns images from a folder with one folder per split, and one folder per class in it: train/cat/1.png.
 
@@ -71,7 +72,7 @@ def image_folder(
       path: the folder.
       size: rows and columns, to which each image is stretched. With 0, all images must have the same size.
       channels: 3 (colour) or 1 (grey), to which each image is converted.
-      targets, shift, crop, flip: see `data.images.Images`.
+      targets, shift, crop, flip, mean, std: see `data.images.Images`.
       train, evaluation: splits, and slices of them counted in images.
 
     Raises UserError where the folder does not exist, and for a file that is no image or does not fit.
@@ -94,7 +95,7 @@ def image_folder(
     labelled = {split: [(item.content, classes.get(item.label, -1)) for item in items[split]] for split in items}
     return labelled_images(
         lambda spec: _ImageRows(_selected(path, labelled, spec), (rows, columns, channels)), len(classes), train,
-        evaluation, peak=255, targets=targets, shift=shift, crop=crop, flip=flip,
+        evaluation, peak=255, targets=targets, shift=shift, crop=crop, flip=flip, mean=mean, std=std,
     )  # fmt: skip
 
 

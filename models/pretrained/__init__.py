@@ -1,15 +1,16 @@
 """Loads and saves published weights: folders as the transformers library writes them, and our architectures.
 
-    from models.pretrained import load, save
+    from models.pretrained import load, preprocessing, save
 
-    model = load("gpt2")        # a folder with config.json and model.safetensors
-    save(model, "mine")         # the same format, which transformers loads
+    model = load("gpt2")            # a folder with config.json and model.safetensors
+    save(model, "mine")             # the same format, which transformers loads
+    preprocessing("vit")            # the mean and std of the images that load("vit") reads
 
 The model gives the same numbers as theirs. Each published format is one short table in a file of its own: their tensor
 -> our parameter, their setting -> our field. The architectures are those of `models/`; nothing here computes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -27,12 +28,16 @@ from models.pretrained.files import CONFIG, Tensors, read_config, write
 from models.pretrained.gpt2 import GPT2
 from models.pretrained.marian import MARIAN
 from models.pretrained.perceiver import PERCEIVER
+from models.pretrained.preprocessing import FILE as PREPROCESSOR
+from models.pretrained.preprocessing import preprocessing, to_config
 from models.pretrained.reference import Head, Reference
 from models.pretrained.rows import Row
 from models.pretrained.settings import class_count
 from models.pretrained.t5 import T5
 from models.pretrained.vit import VIT
 from models.transformer import Stack
+
+__all__ = ["REFERENCES", "is_published", "load", "load_for", "preprocessing", "save", "table"]
 
 REFERENCES = {reference.name: reference for reference in [BART, BERT, GPT2, MARIAN, PERCEIVER, T5, VIT]}
 
@@ -108,8 +113,16 @@ def is_published(folder: str | Path) -> bool:
     return path.is_file() and "model_type" in read_config(path.parent)
 
 
-def save(model: nnx.Module, folder: str | Path) -> None:
+def save(
+    model: nnx.Module, folder: str | Path, *, mean: Sequence[float] = (), std: Sequence[float] = ()
+) -> None:  # fmt: skip
     """Writes `config.json` and `model.safetensors` into a new folder; from it `load` and transformers give this model.
+
+    For a model of images it also writes `preprocessor_config.json`.
+
+    Args:
+      mean, std: what an image in [0, 1] is normalised by before the model reads it, for each channel or for all; as
+        `preprocessing` returns them, or the section `data` of a run's config has them. By default nothing is done.
 
     Raises UserError if the folder holds a model already, and for a model that no published format can express; the
     message names the fields in question.
@@ -123,7 +136,10 @@ def save(model: nnx.Module, folder: str | Path) -> None:
     for row in rows:
         tensors |= zip(row.theirs, row.write(*(parameters[path] for path in row.ours)))
     arrays = {name: np.array(x, np.float32, order="C") for name, x in tensors.items()}
-    write(Path(folder), reference.config_of(fields, head), arrays | reference.constants(fields))
+    configs = {CONFIG: reference.config_of(fields, head)}
+    if shape := fields.get("image_shape"):
+        configs[PREPROCESSOR] = to_config(reference.name, shape, mean, std)
+    write(Path(folder), arrays | reference.constants(fields), configs)
 
 
 def table(model: nnx.Module) -> list[Row]:

@@ -21,7 +21,18 @@ def read_config(folder: Path) -> dict:
         raise UserError(f"there is no folder {folder}")
     if not (folder / CONFIG).is_file():
         raise UserError(f"{folder} has no {CONFIG}: expected the folder of a published model")
-    return _json(folder / CONFIG)
+    return read_object(folder / CONFIG)
+
+
+def read_object(path: Path) -> dict:
+    """Returns the contents of a JSON file. Raises UserError if it is damaged or holds something else than an object."""
+    try:
+        contents = parse_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({error}): copy or download it again") from error
+    if not isinstance(contents, dict):
+        raise UserError(f"{path} is not a JSON object: expected {{...}}")
+    return contents
 
 
 class Tensors:
@@ -74,21 +85,22 @@ class Tensors:
         self._stack.close()
 
 
-def write(folder: Path, config: dict, tensors: dict[str, np.ndarray]) -> None:
-    """Writes both files, each atomically. Raises UserError if the folder holds a model already."""
+def write(folder: Path, tensors: dict[str, np.ndarray], configs: dict[str, dict]) -> None:
+    """Writes tensors, and JSON files by name, each atomically. Raises UserError if the folder holds a model already."""
     folder.mkdir(parents=True, exist_ok=True)
     if present := [name for name in (CONFIG, WEIGHTS, INDEX) if (folder / name).exists()]:
         raise UserError(f"{folder} holds {', '.join(present)} already: expected an empty or a new folder")
     with replacing(folder / WEIGHTS) as temporary:
         save_file(tensors, temporary, metadata={"format": "pt"})  # transformers reads no file without this note
-    write_json(folder / CONFIG, config)
+    for name, content in configs.items():
+        write_json(folder / name, content)
 
 
 def _weight_files(folder: Path) -> list[Path]:
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
     if (folder / INDEX).is_file():
-        parts = _json(folder / INDEX).get("weight_map")
+        parts = read_object(folder / INDEX).get("weight_map")
         if not isinstance(parts, dict):
             raise UserError(f"{folder / INDEX} has no weight_map, the list of files: copy or download it again")
         for name in parts.values():
@@ -119,13 +131,3 @@ def _open(path: Path):
         raise UserError(
             f"{path} is cut short or damaged at {size:,} bytes ({error}): copy or download it again"
         ) from error
-
-
-def _json(path: Path) -> dict:
-    try:
-        contents = parse_json(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}): copy or download it again") from error
-    if not isinstance(contents, dict):
-        raise UserError(f"{path} is not a JSON object: expected {{...}}")
-    return contents

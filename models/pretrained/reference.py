@@ -94,7 +94,7 @@ class Reference:
 
     def rename(self, names: list[str]) -> dict[str, str | None]:
         """Returns the names that the table has for the tensors of a file, or None for those that hold no weights."""
-        complete = any(name.startswith(self.prefix) for name in names)
+        complete = sum(name.startswith(self.prefix) for name in names) > len(names) / 2
         renamed = {}
         for stored in names:
             name = stored if complete or stored.startswith(self.outside) else self.prefix + stored
@@ -209,7 +209,7 @@ class Reference:
         Raises UserError that names every tensor that is missing, not expected, or of another shape.
         """
         problems, unused, name_of_class = [], [], architecture(config)
-        others = {name for other in self.heads for name in _names(other.rows)}
+        others = {name for other in self.heads for name in (*_names(other.rows), *other.twins)}
         for name, shape in expected.items():
             if name not in shapes:
                 problems.append(f"{name} is missing, expected {shape}")
@@ -220,7 +220,7 @@ class Reference:
             problems += [f"{name} is missing, as tie_word_embeddings is false" for name in missing]
         for name in shapes.keys() - expected.keys() - copies:
             of_other_head = name in others or not name.startswith(self.inside or (self.prefix,))
-            if name in self.copies and (name in head.twins or not any(name in other.twins for other in self.heads)):
+            if name in self.copies and (name in head.twins or name not in others):
                 problems.append(f"{name} should equal {' or '.join(self.copies[name])}, and does not")
             elif name_of_class is not None and (of_other_head or name in self.copies):
                 unused.append(name)
