@@ -4,11 +4,14 @@ Unlike BART, positions are sinusoidal, and there is no norm before the first blo
 vocabularies.
 """
 
+from core.errors import UserError
 from models.encoder_decoder import EncoderDecoder
 from models.pretrained import bart
 from models.pretrained.reference import Head, Reference
 from models.pretrained.rows import Row, same
 from models.pretrained.t5 import describe
+
+LONGEST = 100_000
 
 
 def rows(fields: dict) -> list[Row]:
@@ -25,8 +28,10 @@ def rows(fields: dict) -> list[Row]:
 
 
 def to_fields(config: dict) -> dict:
-    """Returns the vocabularies, and what all models of this kind have in common."""
-    shared = config.get("share_encoder_decoder_embeddings", True)
+    """Returns the vocabularies, and what all models of this kind share. Raises UserError for too many positions."""
+    shared, longest = config.get("share_encoder_decoder_embeddings", True), config["max_position_embeddings"]
+    if longest > LONGEST:
+        raise UserError(f"max_position_embeddings = {longest:,}: expected at most {LONGEST:,}, which are computed")
     target_size = config.get("decoder_vocab_size") or config["vocab_size"]
     return bart.to_fields(config) | {
         "shared": shared,

@@ -97,7 +97,7 @@ class Reference:
         complete = sum(name.startswith(self.prefix) for name in names) > len(names) / 2
         renamed = {}
         for stored in names:
-            name = stored if complete or stored.startswith(self.outside) else self.prefix + stored
+            name = stored if complete or stored.startswith((self.prefix, *self.outside)) else self.prefix + stored
             name = re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", name))  # of files made before 2020
             renamed[stored] = None if re.search(self.ignored, name) else name
         return renamed

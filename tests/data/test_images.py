@@ -157,7 +157,7 @@ def test_images_are_normalised_last_and_targets_are_not():
     assert batch["inputs"]["images"].dtype == np.float32
 
 
-@pytest.mark.parametrize("mean, std", [((0.1, 0.2), None), ((0.1,), (0.0,)), ((float("nan"),), None), ((), (-1.0,) * 3)])
+@pytest.mark.parametrize("mean, std", [((0.1,) * 2, None), ((0.1,), (0.0,)), ((np.nan,), None), ((), (-1.0,) * 3)])
 def test_a_mean_that_does_not_fit_the_channels_is_refused(mean, std):
     with pytest.raises(UserError, match="expected a number for each of the 3 channels, or one; std above 0"):
         Images(np.zeros(1, row_type((2, 2, 3))), peak=1, mean=mean, std=std)

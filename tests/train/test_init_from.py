@@ -164,7 +164,8 @@ def test_published_weights_that_would_compute_other_things_are_refused(tmp_path)
 def published_text(folder, vocabulary):
     """A published BERT, with a tokenizer beside it."""
     fields: dict[str, Any] = {"vocab_size": len(vocabulary), "context": 16, "head": "masked"}
-    save(Bert(**fields | SIZES, rngs=nnx.Rngs(3)), folder)
+    fields |= SIZES
+    save(Bert(**fields, rngs=nnx.Rngs(3)), folder)
     vocabulary.save(folder / "tokenizer.json")
     return folder
 
