@@ -220,7 +220,8 @@ class Reference:
             problems += [f"{name} is missing, as tie_word_embeddings is false" for name in missing]
         for name in shapes.keys() - expected.keys() - copies:
             of_other_head = name in others or not name.startswith(self.inside or (self.prefix,))
-            if name in self.copies and (name in head.twins or name not in others):
+            is_copy = name not in others and any(original in expected for original in self.copies.get(name, ()))
+            if name in head.twins or is_copy:
                 problems.append(f"{name} should equal {' or '.join(self.copies[name])}, and does not")
             elif name_of_class is not None and (of_other_head or name in self.copies):
                 unused.append(name)
