@@ -23,7 +23,6 @@ from typing import Any
 
 from flax import nnx
 import jax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 import numpy as np
 import optax
@@ -34,6 +33,7 @@ from core.metrics import measured_by, refuse_unknown
 from data import DATASETS
 from data.dataset import Dataset
 from data.pipeline import evaluation_batches, train_batches
+from data.published_tokenizer import published_tokenizer
 from models import MODELS, pretrained
 from models.protocols import Resizable
 from objectives import OBJECTIVES
@@ -42,16 +42,17 @@ from training import mesh as meshes
 from training import workdir as workdirs
 from training.account import Account
 from training.checkpoints import Checkpoints
-from training.command_line import read_command_line
+from training.command_line import join_processes, read_command_line
 from training.compilation import use_compilation_cache
 from training.fields import Fields
 from training.loop import evaluate, fit
 from training.noise import silence_failed_writes
 from training.optimizer import make_optimizer
+from training.programs import compile_programs
 from training.report import start_report, summary_table
-from training.settings import check_settings, check_values, complete, named, resolve
+from training.settings import check_settings, check_values, complete, inherit, named, resolve
 from training.state import Parameters, TrainState, begin_with, initialise, merge, split
-from training.step import Batch, Metrics, Objective, make_evaluation_step, make_train_step
+from training.step import Batch, Metrics, Objective
 
 if __name__ == "__main__":
     gc.freeze()  # ... and would take as long again in training and at exit.
@@ -95,7 +96,7 @@ class Run:
         optimizer_settings = complete("optimizer", fields.optimizer, make_optimizer, supplied=["steps"])
         mesh = complete("mesh", fields.mesh, meshes.make_mesh)
         optimizer, learning_rate = make_optimizer(steps=fields.steps, **optimizer_settings)
-        make_dataset, data = resolve("data", fields.data, DATASETS)
+        make_dataset, data = resolve("data", _with_images_of(fields), DATASETS)
         dataset = make_dataset(**data)
         check_data(dataset)
         decided = {"facts": dataset.facts, "source": fields.data["name"]}
@@ -158,7 +159,11 @@ def run(config: Mapping | ConfigDict, workdir: str | Path) -> dict:
         if main:
             this.dataset.keep_vocabulary(workdir / "vocabulary.json")
         check_source(this, account.checkpoints)
-        programs = _compile(this, mesh)
+        structure, create = this.initialise()
+        example = this.dataset.train.examples(np.arange(1))
+        programs = compile_programs(
+            structure, create, this.objective, this.optimizer, example, fields, mesh, check_fit=this.check_fit
+        )
         say = print if main else str
         state, about = begin(this, programs.create, programs.shapes, account.checkpoints, say)
         if "data" in about:
@@ -200,7 +205,7 @@ def begin(
         return state, about
     state = create(jax.random.key(this.fields.seed))
     if source := this.fields.init_from:
-        model = _initial_model(this, source)
+        model = _initial_model(this, source, say)
         state, reused, new = begin_with(state, split(model)[1])
         if not reused:
             raise UserError(f"init_from = {source}: no parameter there has the path and shape of one of this model")
@@ -260,61 +265,35 @@ def main(arguments: list[str]) -> None:
         return
     options = read_command_line(arguments)
     silence_failed_writes()
-    if options.coordinator:
-        _join(options.coordinator, options.processes, options.process)
+    join_processes(options)
     run(options.config, options.workdir)
 
 
-def _join(coordinator: str, processes: int | None, process: int | None) -> None:
-    """Makes this process one of several that train together."""
-    try:
-        if coordinator == "auto":
-            jax.distributed.initialize()
-        else:
-            jax.distributed.initialize(coordinator, processes, process)
-    except (ValueError, RuntimeError) as error:  # what JAX raises for arguments that are missing or wrong
-        flags = f"--coordinator={coordinator}, --processes={processes}, --process={process}"
-        raise UserError(f"{flags}: {error}") from error
+def _with_images_of(fields: Fields) -> Mapping:
+    """The section data, with what is done to the images that the parameters of `init_from` read."""
+    source, name = fields.init_from, fields.data.get("name")
+    if not (source and name in DATASETS and (Path(source) / "config.json").is_file()):
+        return fields.data
+    if pretrained.is_published(source):
+        theirs = pretrained.preprocessing(source)
+    else:
+        data = workdirs.read_config(source)["data"]
+        theirs = {field: data.get(field) or () for field in ("mean", "std")}
+    return inherit("data", fields.data, theirs, DATASETS[name], source)
 
 
-def _initial_model(this: Run, source: str) -> nnx.Module:
+def _initial_model(this: Run, source: str, say: Callable[[str], Any]) -> nnx.Module:
     """The model that `init_from` names; one that can be resized has the image shape of this run."""
     if pretrained.is_published(source):
         model = pretrained.load_for(this.make_model, source)
+        vocabulary = published_tokenizer(source) if this.dataset.vocabulary else None
+        if this.dataset.vocabulary and vocabulary is None:
+            say(f"{source} has no tokenizer.json: nothing shows whether it numbers tokens as the data does")
     else:
         model, its_run = load(source, same_data=False)
-        this.dataset.refuse_other_vocabulary(its_run.dataset, source)
+        vocabulary = its_run.dataset.vocabulary
+    this.dataset.refuse_other_vocabulary(vocabulary, source)
     return model.resized(this.config["model"]["image_shape"]) if isinstance(model, Resizable) else model
-
-
-@dataclass(frozen=True)
-class _Programs:
-    """The compiled programs of a run, and the shapes of its state with their shardings."""
-
-    create: Callable[[jax.Array], TrainState]
-    step: Any
-    evaluate: Callable[[Parameters, Batch], Metrics]
-    shapes: TrainState
-    unit: str
-
-
-def _compile(this: Run, mesh: Mesh) -> _Programs:
-    structure, create = this.initialise()
-    replicated = NamedSharding(mesh, PartitionSpec())
-    shapes = jax.eval_shape(create, jax.random.key(0))
-    shardings = meshes.state_shardings(mesh, shapes)
-    place = lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
-    shapes = jax.tree.map(place, shapes, shardings)
-    example = this.dataset.train.examples(np.arange(1))
-    resize = lambda x: jax.ShapeDtypeStruct((this.fields.batch_size, *x.shape[1:]), x.dtype)
-    batch = jax.tree.map(lambda x: place(resize(x), meshes.batch_sharding(mesh)), example)
-    evaluation = jax.jit(make_evaluation_step(structure, this.objective), out_shardings=replicated)
-    this.check_fit(evaluation.eval_shape, shapes.parameters, batch)
-    options = {"accumulate": this.fields.accumulate, "ema": this.fields.ema}
-    step = make_train_step(structure, this.objective, this.optimizer, **options)
-    step = jax.jit(step, donate_argnums=0, out_shardings=(shardings, replicated)).lower(shapes, batch).compile()
-    unit = "tokens" if batch["weights"].ndim > 1 else "examples"
-    return _Programs(jax.jit(create, out_shardings=shardings), step, evaluation, shapes, unit)
 
 
 if __name__ == "__main__":

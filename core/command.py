@@ -5,13 +5,12 @@ from contextlib import contextmanager, suppress
 import errno
 import functools
 import os
-import re
 import select
 import signal
 import sys
 from typing import IO
 
-from core.errors import Stopped, UserError
+from core.errors import Stopped, UserError, printable
 
 # Set by --traceback. An environment variable, so that the processes that a command starts inherit it.
 TRACEBACK = "LECTERN_TRACEBACK"
@@ -94,16 +93,8 @@ def _guarded(main: Callable[[list[str]], int | None], arguments: list[str]) -> i
 
 
 def _say(message: str, code: int) -> int:
-    print(visible(message), file=sys.stderr, flush=True)
+    print(printable(message), file=sys.stderr, flush=True)
     return code
-
-
-def visible(text: str) -> str:
-    """Returns a text with its control characters spelt out, but for line breaks and tabs.
-
-    The names of files and tensors can hold escape codes, which would move the cursor or set the title of a terminal.
-    """
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", lambda match: ascii(match[0])[1:-1], text)
 
 
 def _reader_has_gone(stream: IO[str]) -> bool:

@@ -76,15 +76,15 @@ class Dataset:
         if self.vocabulary is not None:
             self.vocabulary.save(path)
 
-    def refuse_other_vocabulary(self, other: "Dataset", name: str) -> None:
-        """Raises UserError where both sets are text with different vocabularies.
+    def refuse_other_vocabulary(self, other: Vocabulary | None, name: str) -> None:
+        """Raises UserError where this set is text, and `other` is another vocabulary than its own.
 
         Parameters learned with one vocabulary are of no use with another, even where all shapes agree. `name` is where
-        the other set is used, for the message.
+        the other one is used, for the message.
         """
-        if self.vocabulary and other.vocabulary and self.vocabulary.text() != other.vocabulary.text():
+        if self.vocabulary and other and self.vocabulary.text() != other.text():
             raise UserError(
-                f"{name} was trained with another vocabulary ({len(other.vocabulary):,} tokens) than that of the data "
+                f"{name} was trained with another vocabulary ({len(other):,} tokens) than that of the data "
                 f"here ({len(self.vocabulary):,} tokens). Choose data with the same vocabulary, or the same tokenizer."
             )
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 import contextlib
-import json
 import logging
 import os
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from core.errors import UserError, shown
+from core.files import parse_json
 
 
 class MissingData(UserError):
@@ -125,11 +125,11 @@ def split_rows(name: str, sizes: dict[str, int], split: str) -> np.ndarray:
 
 def _info(path: Path) -> dict[str, Any]:
     try:
-        info = json.loads(path.read_text())
+        info = parse_json(path.read_text())
         if not isinstance(info, dict):
             raise ValueError("it is not that of a data set")
         return info
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UserError(f"{path} is damaged ({error}). Move {path.parent} away and prepare the set again.") from error
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 import itertools
-import json
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
 import numpy as np
 
 from core.errors import UserError
+from core.files import parse_json
 from core.ranges import Length, Range
 from core.reading import refuse_special_file
 from data.bytes import Bytes
@@ -17,7 +17,7 @@ from data.dataset import Dataset
 from data.identity import file_digest, identity_of
 from data.image_cache import row_type
 from data.image_files import image_pixels, image_size, words
-from data.images import Crop, Shift, labelled_images
+from data.images import Crop, Mean, Shift, Std, labelled_images
 from data.lines import read_lines
 from data.sequences import Sequences, sequence_dataset
 from data.storage import split_parts
@@ -64,7 +64,7 @@ def labelled_text(
 def image_folder(
     *, path: str, train: str = "train", evaluation: str = "validation", size: Annotated[int, Range(0, 2**13)] = 0,
     channels: Annotated[int, Range(1, 3)] = 3, targets: str = "labels", shift: Shift = 0, crop: Crop = 1.0,
-    flip: bool = False,
+    flip: bool = False, mean: Mean = None, std: Std = None,
 ) -> Dataset:  # fmt: skip
     """Returns images from a folder with one folder per split, and one folder per class in it: train/cat/1.png.
 
@@ -76,7 +76,7 @@ def image_folder(
       path: the folder.
       size: rows and columns, to which each image is stretched. With 0, all images must have the same size.
       channels: 3 (colour) or 1 (grey), to which each image is converted.
-      targets, shift, crop, flip: see `data.images.Images`.
+      targets, shift, crop, flip, mean, std: see `data.images.Images`.
       train, evaluation: splits, and slices of them counted in images.
 
     Raises UserError where the folder does not exist, and for a file that is no image or does not fit.
@@ -99,7 +99,8 @@ def image_folder(
     labelled = {split: [(item.content, classes.get(item.label, -1)) for item in items[split]] for split in items}
     return labelled_images(
         lambda spec: _ImageRows(_selected(path, labelled, spec), (rows, columns, channels), stretch=size > 0),
-        list(classes), train, evaluation, peak=255, targets=targets, shift=shift, crop=crop, flip=flip,
+        list(classes), train, evaluation, peak=255, targets=targets, shift=shift, crop=crop, flip=flip, mean=mean,
+        std=std,
     )  # fmt: skip
 
 
@@ -186,7 +187,7 @@ def _read_tsv(file: Path) -> list[_Item[str]]:
 def _read_jsonl(file: Path) -> list[_Item[str]]:
     def item(line: str, place: str) -> _Item[str]:
         try:
-            content = json.loads(line)
+            content = parse_json(line)
             label, text = content["label"], content["text"]
         except (ValueError, TypeError, KeyError, RecursionError):
             label, text = None, None

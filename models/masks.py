@@ -49,7 +49,9 @@ def boolean(mask, name="mask"):
 @overload
 def padding_mask(mask: None, shape: tuple[int, ...], name: str = "mask") -> None: ...
 @overload
-def padding_mask(mask: Padding, shape: tuple[int, ...], name: str = "mask") -> Bool[Array, "batch keys"]: ...
+def padding_mask(
+    mask: Padding | np.ndarray, shape: tuple[int, ...], name: str = "mask"
+) -> Bool[Array, "batch keys"]: ...
 
 
 def padding_mask(mask, shape, name="mask"):

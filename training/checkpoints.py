@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from core.errors import UserError
+from core.files import parse_json
 from training.fingerprints import by_path, describe, digest, examine, is_key, plain_arrays
 from training.plain_paths import PlainPath
 
@@ -244,7 +245,7 @@ class Checkpoints:
 
     def _read_record(self, step: int) -> dict:
         try:
-            sealed = json.loads((self.directory / str(step) / "about" / "about.json").read_text())
+            sealed = parse_json((self.directory / str(step) / "about" / "about.json").read_text())
             record = sealed["record"]
             intact = sealed["sha256"] == _sealed(record)["sha256"]
         except (OSError, ValueError, KeyError, TypeError) as error:

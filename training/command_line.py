@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from absl import flags
+import jax
 from ml_collections import ConfigDict, config_flags
 
 from core.errors import UserError, cut, shown
@@ -56,6 +57,24 @@ def read_command_line(arguments: Sequence[str]) -> flags.FlagValues:
     if options.config is None or not (options.workdir or "").strip():
         raise UserError("say what to train and where: --config=configs/vit.py --workdir=runs/vit")
     return options
+
+
+def join_processes(options: flags.FlagValues) -> None:
+    """Makes this process one of several that train together, if the flags say so.
+
+    Raises:
+      UserError: flags are missing or wrong, or the others cannot be reached.
+    """
+    if not options.coordinator:
+        return
+    try:
+        if options.coordinator == "auto":
+            jax.distributed.initialize()
+        else:
+            jax.distributed.initialize(options.coordinator, options.processes, options.process)
+    except (ValueError, RuntimeError) as error:  # what JAX raises for arguments that are missing or wrong
+        names = ("coordinator", "processes", "process")
+        raise UserError(f"{', '.join(f'--{name}={options[name].value}' for name in names)}: {error}") from error
 
 
 class _ConfigFile(flags.ArgumentParser):

@@ -211,9 +211,9 @@ def _complete_lines(path: Path) -> list[tuple[str, dict]]:
     for number, line in enumerate(path.read_text().splitlines(keepends=True), start=1):
         try:
             if line.endswith("\n"):
-                lines.append((line, json.loads(line)))
+                lines.append((line, files.parse_json(line)))
                 if not isinstance(lines[-1][1]["step"], int):
                     raise ValueError("its step is no whole number")
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError) as error:
             raise UserError(f"{path}, line {number}, is not a record of a run: {error}") from None
     return lines

@@ -98,6 +98,21 @@ def check_values(section: str, settings: Mapping, target: Callable, *, supplied:
     refuse_outside(target, settings, f"{section}.")
 
 
+def inherit(section: str, settings: Mapping, theirs: Mapping, target: Callable, source: str) -> Mapping:
+    """Returns a section with the fields of `theirs` that it leaves open (None, 0 or not there).
+
+    `theirs` is what the same section of `source` has, for fields that belong together: if the section sets the first
+    one, all stay as they are. Raises UserError if `target` does not take the first one, and `theirs` has a value.
+    """
+    first, fields = next(iter(theirs), ""), accepted(target)
+    if first not in fields and theirs.get(first):
+        name = settings.get("name")
+        raise UserError(f"{source} has {section}.{first} = {theirs[first]}, a field that {section} {name!r} lacks")
+    if settings.get(first) is not None:
+        return settings
+    return {**settings, **{name: value for name, value in theirs.items() if name in fields and not settings.get(name)}}
+
+
 def accepted(target: Callable) -> dict[str, inspect.Parameter]:
     """Returns the keyword arguments of a function or class by name; annotations without what `Annotated` adds."""
     return {name: field.replace(annotation=plain(field.annotation)) for name, field in keywords(target).items()}

@@ -1,12 +1,12 @@
 """Collects the scores of a benchmark from the folders of its runs."""
 
 from collections.abc import Mapping
-import json
 import math
 from pathlib import Path
 import shlex
 
 from core.errors import UserError
+from core.files import read_json
 from experiments.benchmark import protocol
 from experiments.benchmark.cost import Cost
 from experiments.benchmark.scores import FamilyScores, FinalRun, Scores, Tuning, TuningRun
@@ -20,7 +20,7 @@ def collect(workdir: str | Path) -> Scores:
     """Returns the scores of a benchmark that has ended or is still running. Raises UserError if there is none."""
     workdir = Path(workdir)
     identity = protocol.read(workdir)
-    chosen = json.loads((workdir / "chosen.json").read_text())
+    chosen = read_json(workdir / "chosen.json")
     tuning, final = _by_family(workdir / "tuning"), _by_family(workdir / "final")
     families: dict[str, FamilyScores | str] = {}
     for name, part in identity.rules.families.items():
@@ -142,4 +142,4 @@ def _cost(path: Path) -> Cost | None:
 
 
 def _read(path: Path) -> dict:
-    return json.loads(path.read_text())
+    return read_json(path)

@@ -12,7 +12,6 @@ import argparse
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
-import json
 from pathlib import Path
 
 from flax import nnx
@@ -97,7 +96,7 @@ def _test(suite: Suite, trials: list[Trial]) -> None:
         if checkpoint is None:
             raise UserError(f"{trial.folder} has no checkpoint to test. Remove the folder to run it again")
         at, state, _ = checkpoint
-        summary = json.loads((trial.folder / "summary.json").read_text())
+        summary = read_json(trial.folder / "summary.json")
         restored = digest({"parameters": state.parameters, "optimizer": state.optimizer})
         if (at, restored) != (summary["steps"], summary["state_digest"]):
             raise UserError(
@@ -121,8 +120,8 @@ def _tested(trial: Trial) -> bool:
     path = trial.folder / "test.json"
     if not path.exists():
         return False
-    summary = json.loads((trial.folder / "summary.json").read_text())
-    if json.loads(path.read_text())["state_digest"] != summary["state_digest"]:
+    digest = read_json(trial.folder / "summary.json")["state_digest"]
+    if read_json(path)["state_digest"] != digest:
         raise UserError(
             f"{trial.folder} continued training after it was tested, so a second test would no longer be blind. Remove "
             "the folder to run it again"

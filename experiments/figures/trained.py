@@ -107,4 +107,4 @@ def _train(group: list) -> None:
 
 def _load(workdir: str) -> Trained:
     model, run = train.load(workdir)
-    return Trained(model, run, json.loads((Path(workdir) / "summary.json").read_text())["metrics"])
+    return Trained(model, run, files.read_json(Path(workdir) / "summary.json")["metrics"])

@@ -32,7 +32,7 @@ from rich.table import Table
 
 from core.command import command
 from core.errors import UserError
-from core.files import refuse_unknown_keys, write_text
+from core.files import parse_json, refuse_unknown_keys, write_text
 from core.traced import traced_arguments
 from data.pipeline import evaluation_batches, population_batches
 from models.layers import Dropout
@@ -142,7 +142,7 @@ def main(arguments: list[str]) -> None:
 
 def _read_file(path: str) -> list[Mapping]:
     try:
-        content = json.loads(Path(path).read_text())
+        content = parse_json(Path(path).read_text())
         trials = content["trials"]
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None

@@ -1,11 +1,11 @@
 """How far a run is, read from the files that it writes."""
 
-import json
 import math
 import os
 from pathlib import Path
 
 from core.errors import UserError
+from core.files import parse_json
 
 
 class Progress:
@@ -40,7 +40,7 @@ class Progress:
         complete_lines = new[: new.rfind(b"\n") + 1]
         self._offset += len(complete_lines)
         try:
-            self.records += [json.loads(line) for line in complete_lines.splitlines()]
+            self.records += [parse_json(line) for line in complete_lines.splitlines()]
         except ValueError as error:
             raise UserError(f"{self._path} is damaged: a line is not JSON ({error})") from error
         if self.records:

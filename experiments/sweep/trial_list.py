@@ -5,11 +5,10 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-import json
 from pathlib import Path
 
 from core.errors import UserError
-from core.files import refuse_unknown_keys, write_json
+from core.files import parse_json, refuse_unknown_keys, write_json
 from experiments.sweep.trials import Trial
 
 
@@ -36,7 +35,7 @@ class TrialList:
           UserError: there is no such file, or it holds no list of trials.
         """
         try:
-            content = json.loads(Path(path).read_text())
+            content = parse_json(Path(path).read_text())
             refuse_unknown_keys(path, content, [field.name for field in fields(cls)])
             for name, entry in content["listed"].items():
                 refuse_unknown_keys(f"{path}: trial {name}", entry, ("config", "overrides", "labels"))

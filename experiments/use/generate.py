@@ -14,6 +14,7 @@ import numpy as np
 
 from core.command import command
 from core.errors import UserError
+from data.published_tokenizer import PublishedTokenizer
 from data.vocabulary import Vocabulary
 from experiments.use import published
 from models.decoding import sample
@@ -27,6 +28,8 @@ def generate(
     seed: int = 0, samples: int = 1,
 ) -> list[str]:  # fmt: skip
     """Continues a text, and returns it with its continuation, once for each of `samples`.
+
+    The whole is decoded from its tokens, so a vocabulary that does not restore every text may change the prompt too.
 
     Args:
       folder: the workdir of a run, or the folder of a published model.
@@ -43,12 +46,15 @@ def generate(
     if samples < 1:
         raise UserError(f"samples = {samples}: expected at least 1")
     model, vocabulary = _published(folder) if is_published(folder) else _load(folder)
+    until_end = vocabulary.until_end if isinstance(vocabulary, PublishedTokenizer) else np.asarray
     if not prompt:
         raise UserError("the prompt is empty: expected at least one character to continue")
     prompt_BT = np.tile(vocabulary.encode(prompt), (samples, 1))
     settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
     tokens_BT = sample(model, prompt_BT, jax.random.key(seed), length=tokens, **settings)
-    return [prompt + vocabulary.decode(row) for row in np.asarray(tokens_BT)]
+    # Prompt and continuation together: only so does a vocabulary of word pieces know where a space belongs.
+    rows = [np.concatenate([prompt_BT[0], until_end(row)]) for row in np.asarray(tokens_BT)]
+    return [vocabulary.decode(row) for row in rows]
 
 
 @command
@@ -71,7 +77,7 @@ def main(arguments: list[str]) -> None:
     print(f"\n{'-' * 80}\n".join(texts))
 
 
-def _published(folder: str) -> tuple[LanguageModel, published.Vocabulary]:
+def _published(folder: str) -> tuple[LanguageModel, PublishedTokenizer]:
     model, vocabulary = published.load(folder)
     return _refuse_translator(folder, model), vocabulary
 

@@ -9,7 +9,6 @@ Each line of the questions is {"question": ..., "choices": [...], "answer": numb
 
 import argparse
 from functools import partial
-import json
 from typing import Protocol, TypedDict
 
 from flax import nnx
@@ -19,6 +18,7 @@ import numpy as np
 
 from core.command import command
 from core.errors import UserError
+from core.files import parse_json
 from data.lines import read_lines
 from models import GPT
 import train
@@ -139,7 +139,7 @@ def read_questions(path: str) -> list[Question]:
     questions = []
     for number, line in enumerate(read_lines(path), start=1):
         try:
-            question = json.loads(line)
+            question = parse_json(line)
             valid = (
                 isinstance(question["question"], str) and question["question"] and len(question["choices"]) >= 2
                 and all(isinstance(choice, str) and choice for choice in question["choices"])

@@ -25,10 +25,10 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--vocab_size", type=int, default=8000, help="tokens at most (default %(default)s)")
     parser.add_argument("--out", required=True, help="file to write, such as tokenizer.json")
     args = parser.parse_args(arguments)
-    texts = [line for path in args.files for line in _lines(path)]
-    vocabulary = Subwords.train(texts, kind=args.kind, vocab_size=args.vocab_size)
     if not Path(args.out).parent.is_dir():
         raise UserError(f"--out={args.out}: there is no folder {Path(args.out).parent}")
+    texts = [line for path in args.files for line in _lines(path)]
+    vocabulary = Subwords.train(texts, kind=args.kind, vocab_size=args.vocab_size)
     vocabulary.save(args.out)
     print(f"{args.out}: {len(vocabulary):,} {args.kind} tokens from {len(texts):,} lines")
 

@@ -167,3 +167,17 @@ def run(body: str, stdout=subprocess.PIPE) -> tuple[int, str, str]:
     arguments = [sys.executable, "-c", program]
     process = subprocess.run(arguments, cwd=ROOT, stdout=stdout, stderr=subprocess.PIPE, text=True)
     return process.returncode, process.stdout, process.stderr
+
+
+@pytest.mark.parametrize("text", ["\x1b]0;title\x07", "\x1b[2J", "a\rb", "\x9b31m", "\u202ereversed", "\udc80"])
+def test_no_message_can_write_more_than_text_to_a_terminal(text, capsys):
+    @command
+    def main(arguments):
+        raise UserError(f"the tensor {text} is\n  missing")
+
+    with pytest.raises(SystemExit):
+        main([])
+    message = capsys.readouterr().err
+    assert message.startswith("error: the tensor ") and message.endswith(" is\n  missing\n")
+    assert all(c.isprintable() or c == "\n" for c in message)
+    assert str(UserError("ü, 木, \t and \\")) == "ü, 木, \t and \\"

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core.errors import UserError
 from data.image_cache import row_type
 from data.images import Images, augment, fashion_mnist, mnist
 
@@ -135,3 +136,21 @@ def test_the_real_set_has_its_known_sizes_and_looks(load):
     images = batch["inputs"]["images"]
     assert images.min() == 0 and images.max() == 1 and 0.1 < images.mean() < 0.4
     assert set(batch["targets"]) == set(range(10))
+
+
+def test_images_are_normalised_last_and_targets_are_not():
+    rows = np.zeros(3, row_type((2, 2, 3)))
+    rows["image"] = np.arange(36).reshape(3, 2, 2, 3)
+    batch = Images(rows, peak=40, targets="images", mean=(0.1, 0.2, 0.3), std=(0.5,)).examples(np.array([2, 0]))
+    expected = np.arange(36).reshape(3, 2, 2, 3)[[2, 0]] / 40
+    np.testing.assert_allclose(batch["inputs"]["images"], (expected - [0.1, 0.2, 0.3]) / 0.5, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(batch["targets"], expected, rtol=1e-6)
+    assert batch["inputs"]["images"].dtype == np.float32
+
+
+@pytest.mark.parametrize("mean, std", [((0.1,) * 2, None), ((0.1,), (0.0,)), ((np.nan,), None), ((), (-1.0,) * 3)])
+def test_a_mean_that_does_not_fit_the_channels_is_refused(mean, std):
+    with pytest.raises(UserError, match="expected a number for each of the 3 channels, or one; std above 0"):
+        Images(np.zeros(1, row_type((2, 2, 3))), peak=1, mean=mean, std=std)
+    with pytest.raises(UserError, match="in levels, or as tokens, are not normalised"):
+        Images(np.zeros(1, row_type((2, 2, 3))), peak=1, mean=(0.5,), levels=4)

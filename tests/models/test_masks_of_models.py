@@ -46,10 +46,11 @@ def test_every_model_with_a_mask_is_tested_here():
 def test_ones_and_zeros_are_true_and_false_for_every_model(name):
     model: Any
     model, inputs, argument, mask = model_and_inputs(name)
+    has_features = isinstance(model, Features)
 
     @jax.jit
     def run(mask):
-        hidden = model.features(**inputs, mask=mask) if isinstance(model, Features) else []
+        hidden = model.features(**inputs, mask=mask) if has_features else []
         return jax.tree.leaves([model(**inputs, **{argument: mask}), hidden])
 
     expected, without = run(mask), run(jnp.ones_like(mask))

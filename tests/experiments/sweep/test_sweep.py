@@ -247,6 +247,7 @@ def test_a_runner_that_lacks_the_claim_writes_no_file_of_a_trial(tmp_path):
     trial.begin()
     (trial.folder / "trial.json").write_text("as another runner left it")
     claim = claim_folder(trial.folder)
+    assert claim is not None
     engine._begin_again([trial])
     assert (trial.folder / "trial.json").read_text() == "as another runner left it"
     os.close(claim)
