@@ -65,6 +65,9 @@ class Tall:
     def __len__(self):
         return len(self.source)
 
+    def identity(self):
+        return {"examples": len(self), "rows": "twice"}
+
     def examples(self, indices, draws=None):
         batch = self.source.examples(indices)
         return batch | {"inputs": {"images": np.repeat(batch["inputs"]["images"], 2, axis=1)}}
