@@ -101,7 +101,7 @@ def test_the_others_keep_their_budget(name):
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
 def test_the_large_image_sets_keep_their_budget(name, monkeypatch):
     """The set need not be on disk: seven blank images of its size stand in for it."""
-    features = {"label": SimpleNamespace(num_classes=10)}
+    features = {"label": SimpleNamespace(names=[str(digit) for digit in range(10)])}
     builder = SimpleNamespace(info=SimpleNamespace(features=features))
     blank = np.zeros(7, row_type((28, 28, 1)))
     monkeypatch.setattr(images, "open_official", lambda name: builder)
