@@ -32,7 +32,12 @@ def figures(monkeypatch):
     """The figures that `plot` saves, in a list."""
     saved = []
     save = plots.Figure.savefig
-    monkeypatch.setattr(plots.Figure, "savefig", lambda self, out: (saved.append(self), save(self, out)))
+
+    def keep(self, out, **options):
+        saved.append(self)
+        save(self, out, **options)
+
+    monkeypatch.setattr(plots.Figure, "savefig", keep)
     return saved
 
 
