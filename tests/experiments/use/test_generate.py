@@ -1,6 +1,7 @@
 """Text from the folder of a run or of a published model, and the errors of folders that cannot give any."""
 
 import json
+import shutil
 from typing import Any
 
 from flax import nnx
@@ -205,6 +206,7 @@ def test_published_folders_that_cannot_write_are_named(published, tmp_path, caps
 def test_another_vocabulary_is_refused(text_run, tmp_path, capsys):
     config = json.loads((text_run / "config.json").read_text())
     config["model"]["vocab_size"] += 1
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    error = refused(capsys, f"--workdir={tmp_path}", "--prompt=a")
+    other = shutil.copytree(text_run, tmp_path / "other")
+    (other / "config.json").write_text(json.dumps(config))
+    error = refused(capsys, f"--workdir={other}", "--prompt=a")
     assert "cannot be rebuilt here" in error and f"vocab_size = {config['model']['vocab_size']}" in error
