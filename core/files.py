@@ -54,9 +54,16 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def save_figure(path: str | Path, figure: Any, **options: Any) -> None:
-    """Writes a Matplotlib figure through `replacing`, as the ending of `path` says; PNG without one."""
+    """Writes a Matplotlib figure through `replacing`, as the ending of `path` says; PNG without one.
+
+    Raises:
+      UserError: no picture has this ending.
+    """
+    ending = Path(path).suffix.removeprefix(".").lower() or "png"
+    if ending not in (known := figure.canvas.get_supported_filetypes()):
+        raise UserError(f"{path}: expected a name that ends with one of {', '.join(sorted(known))}")
     with replacing(path) as temporary:
-        figure.savefig(temporary, format=Path(path).suffix.removeprefix(".") or "png", **options)
+        figure.savefig(temporary, format=ending, **options)
 
 
 def write_json(path: str | Path, value: Any) -> None:

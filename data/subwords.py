@@ -9,6 +9,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from core.errors import UserError
 from core.files import write_text
+from core.ranges import Vocabulary, refuse_outside
 from core.reading import read_text
 from data.vocabulary import checked_tokens
 
@@ -33,12 +34,13 @@ class Subwords:
         self._tokenizer = tokenizer
 
     @classmethod
-    def train(cls, texts: Iterable[str], *, kind: str, vocab_size: int) -> "Subwords":
+    def train(cls, texts: Iterable[str], *, kind: str, vocab_size: Vocabulary) -> "Subwords":
         """Returns a vocabulary of up to `vocab_size` tokens, learned from `texts`.
 
         The same texts give the same vocabulary. Raises UserError for an unknown kind, and for a size that is too small
         for the single bytes or characters.
         """
+        refuse_outside(cls.train, {"vocab_size": vocab_size})
         if kind not in KINDS:
             raise UserError(f"kind = {kind!r}: expected one of {', '.join(KINDS)}.")
         tokenizer = (_bpe if kind == "bpe" else _wordpiece)(list(texts), vocab_size)

@@ -6,7 +6,7 @@ from jaxtyping import PRNGKeyArray
 from core.metrics import HIGHER, LOWER, measures
 from core.ranges import ShareBelowAll
 from core.traced import TracedUnlessZero
-from objectives.cross_entropy import expect_sequences, weighted_cross_entropy
+from objectives.cross_entropy import expect_sequences, nan_unless_finite, weighted_cross_entropy
 from objectives.interface import Batch, Loss, Metrics, Model, call, needs
 
 
@@ -32,4 +32,4 @@ def seq2seq(
     loss, metrics = weighted_cross_entropy(logits_BTV, targets, weights, label_smoothing)
     right_B = ((logits_BTV.argmax(-1) == targets) | (weights == 0)).all(-1)
     counted_B = (weights > 0).any(-1)
-    return loss, metrics | {"exact": (jnp.sum(right_B & counted_B), counted_B.sum())}
+    return loss, metrics | {"exact": (jnp.sum(right_B & counted_B) + nan_unless_finite(loss), counted_B.sum())}

@@ -19,6 +19,7 @@ from core.errors import UserError, shown
 from core.metrics import HIGHER, LOWER, measures
 from core.ranges import CountOrZero, Nonnegative, Range
 from core.traced import Traced
+from objectives.cross_entropy import nan_unless_finite
 from objectives.interface import Batch, Loss, Metrics, call, needs
 from objectives.noise import keys_of_examples, noise_of_examples
 
@@ -120,7 +121,7 @@ def variational(
     if not training:
         means["importance_bound"] = mean(jax.nn.logsumexp(log_weight, axis=0) - math.log(count))
     if probabilities is not None:
-        means["accuracy"] = mean(probabilities.mean(0).argmax(-1) == targets)
+        means["accuracy"] = mean(probabilities.mean(0).argmax(-1) == targets) + nan_unless_finite(loss)
     return loss, {name: (value * total, total) for name, value in means.items()}
 
 

@@ -25,6 +25,7 @@ from scipy.stats import norm
 from core.command import command
 from core.errors import UserError
 from core.files import save_figure
+from core.ranges import Seed, refuse_outside
 from data import DATASETS
 from data.two_views import gaussian_bottleneck
 from models import Variational
@@ -55,7 +56,7 @@ class Point:
     best: tuple[float, float] | None = None
 
 
-def pictures(workdir: str, *, seed: int = 0, folder: str | Path | None = None) -> list[Path]:
+def pictures(workdir: str, *, seed: Seed = 0, folder: str | Path | None = None) -> list[Path]:
     """Draws the latents of a run, and returns the paths of the pictures.
 
     Args:
@@ -66,6 +67,7 @@ def pictures(workdir: str, *, seed: int = 0, folder: str | Path | None = None) -
     Raises:
       UserError: the model has no latents, or nothing that could be drawn of them.
     """
+    refuse_outside(pictures, {"seed": seed})
     model, run = train.load(workdir)
     if not isinstance(model, Variational):
         raise UserError(f"{workdir} holds the model {run.fields.model['name']!r}, not a 'variational' one")

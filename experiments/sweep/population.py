@@ -35,6 +35,7 @@ from core.errors import UserError
 from core.files import parse_json, refuse_unknown_keys, write_text
 from core.traced import traced_arguments
 from data.pipeline import evaluation_batches, population_batches
+from models import MODELS
 from models.layers import Dropout
 from objectives import OBJECTIVES
 import train
@@ -50,6 +51,7 @@ from training.optimizer import make_optimizer
 from training.population import Group, for_all_members, make_mesh, member_getter, member_setter, placement
 from training.population import stack as stack_members
 from training.report import best_text, memory, start_report
+from training.settings import accepted
 from training.state import TrainState
 from training.step import Batch, make_evaluation_step, make_train_step
 
@@ -185,11 +187,21 @@ def _kind(config: ConfigDict) -> str:
     kind: dict[str, Any] = {"config": fields}
     for name, zero_differs in TRACED.items():
         *sections, field = name.split(".")
-        section = fields.get(sections[0], {}) if sections else fields
-        if field in section and not (field == "dropout" and section.get("scan")):  # a scan needs one for each layer
-            kind[name] = zero_differs and section[field] == 0
+        section = fields.setdefault(sections[0], {}) if sections else fields
+        value = section.get(field, _default(name, section))
+        if value is not None and not (field == "dropout" and section.get("scan")):  # a scan needs one for each layer
+            kind[name] = zero_differs and value == 0
             section[field] = None
     return json.dumps(kind, sort_keys=True, default=str)
+
+
+def _default(name: str, section: Mapping) -> Any:
+    """The default of a field that one program can have many numbers for; None if the section's function lacks it."""
+    part, _, field = name.rpartition(".")
+    table = {"model": MODELS, "objective": OBJECTIVES, "optimizer": {}, "": {}}[part]
+    function = make_optimizer if part == "optimizer" else table.get(section.get("name", ""))
+    parameter = accepted(function).get(field) if function else None
+    return None if parameter is None or parameter.default is parameter.empty else parameter.default
 
 
 # ---- training -------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ import numpy as np
 from core.command import command
 from core.errors import UserError
 from core.files import parse_json
+from core.ranges import Seed, refuse_outside
 from data.lines import read_lines
 from models import GPT
 import train
@@ -102,7 +103,7 @@ class Scorer:
         return np.asarray(_log_probabilities(structure, state, tokens[None, :-1], tokens[None, 1:])[0])
 
 
-def multiple_choice(scorer: Chooser, questions: list[Question], *, shots: int = 0, seed: int = 0) -> dict[str, float]:
+def multiple_choice(scorer: Chooser, questions: list[Question], *, shots: int = 0, seed: Seed = 0) -> dict[str, float]:
     """Returns the share of questions whose right choice is the most likely one, in total and per token.
 
     Args:
@@ -115,6 +116,7 @@ def multiple_choice(scorer: Chooser, questions: list[Question], *, shots: int = 
     Raises:
       UserError: there are too few questions for so many shots.
     """
+    refuse_outside(multiple_choice, {"seed": seed})
     if not 0 <= shots < len(questions):
         raise UserError(
             f"shots = {shots}: expected 0 to {len(questions) - 1}, as there are {len(questions)} questions"

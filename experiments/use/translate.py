@@ -13,6 +13,7 @@ standard output, one per line, and scores to standard error.
 import argparse
 from collections.abc import Sequence
 import sys
+from typing import Annotated
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +21,7 @@ from sacrebleu import BLEU
 
 from core.command import command
 from core.errors import UserError
+from core.ranges import Nonnegative, Range, Size, refuse_outside
 from data.lines import read_lines
 from data.published_tokenizer import PublishedTokenizer
 from data.subwords import BOS, EOS, PAD, Subwords
@@ -29,9 +31,11 @@ from models.pretrained import is_published
 from models.protocols import Translator
 import train
 
+Beams = Annotated[int, Range(1, 1024)]
+
 
 def translate(
-    folder: str, texts: list[str], *, beams: int = 1, length_penalty: float = 0.6, batch_size: int = 64
+    folder: str, texts: list[str], *, beams: Beams = 1, length_penalty: Nonnegative = 0.6, batch_size: Size = 64
 ) -> list[str]:
     """Returns the best translation of each text that beam search finds.
 
@@ -45,6 +49,7 @@ def translate(
       UserError: the folder has no such model or no tokenizer, the model does not translate, a text is empty or too long
         for it, or a setting is out of range.
     """
+    refuse_outside(translate, {"beams": beams, "length_penalty": length_penalty, "batch_size": batch_size})
     model, vocabulary, bos, ends = _published(folder) if is_published(folder) else _load(folder)
     until_end = vocabulary.until_end if isinstance(vocabulary, PublishedTokenizer) else np.asarray
     sources = vocabulary.encode_all(texts)

@@ -112,7 +112,8 @@ T5 = Reference(
     dropouts={"dropout_rate": 0.1},
     rows=rows,
     heads=[
-        Head({"tied": True}, ("T5ForConditionalGeneration", "T5WithLMHeadModel", "T5Model")),
+        Head({"tied": True}, ("T5ForConditionalGeneration", "T5WithLMHeadModel"), twins=("lm_head.weight",)),
+        Head({"tied": True}, ("T5Model",)),
         Head({"tied": False}, ("T5ForConditionalGeneration", "T5WithLMHeadModel"), matrix("lm_head", "head")),
     ],
     prefix="",

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from core.errors import UserError
+from core.metrics import LOWER, measures
 from tests import tiny
 import train
 
@@ -198,6 +199,7 @@ def test_targets_that_do_not_fit_the_logits(capsys, uncompiled, tmp_path):
 def test_a_bug_in_a_model_keeps_its_trace(uncompiled, tmp_path, monkeypatch):
     """It is not reported as a mismatch of model, data and objective."""
 
+    @measures(loss=LOWER)
     def broken(model, batch, key):
         return jnp.zeros(3) + jnp.zeros(5)
 

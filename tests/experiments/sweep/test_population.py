@@ -126,6 +126,21 @@ def test_groups():
     assert {"seed", "optimizer.learning_rate"} < population.traced_fields()
 
 
+def test_a_number_that_is_left_out_is_its_default():
+    vae = lambda overrides: trial("a", overrides) | {"config": f"{tiny.ROOT}/configs/vae.py"}
+    config = population.read(vae({})).to_dict()
+    absent = {}
+    for name in population.traced_fields():
+        section, _, field = name.rpartition(".")
+        values = config.get(section, {}) if section else config
+        if field not in values and (default := population._default(name, values)) is not None:
+            absent[name] = default
+    assert {"objective.beta", "objective.free_bits", "model.dropout"} - set(absent) <= {"model.dropout"}
+    for name, default in absent.items():
+        assert len(population.groups([vae({}), vae({name: default})])) == 1, name
+    assert len(population.groups([vae({"seed": 1}), vae({"objective.beta": 2.0})])) == 1
+
+
 # ---- complete runs --------------------------------------------------------------------------------------------------
 
 BAD = 3

@@ -210,3 +210,12 @@ def test_another_vocabulary_is_refused(text_run, tmp_path, capsys):
     (other / "config.json").write_text(json.dumps(config))
     error = refused(capsys, f"--workdir={other}", "--prompt=a")
     assert "cannot be rebuilt here" in error and f"vocab_size = {config['model']['vocab_size']}" in error
+
+
+@pytest.mark.parametrize(
+    "setting", ["--seed=-1", f"--seed={2**32}", "--tokens=0", f"--tokens={10**11}", f"--top_k={10**11}", "--top_p=0",
+                "--temperature=inf", "--samples=0"],
+)  # fmt: skip
+def test_a_number_out_of_range_is_named(text_run, capsys, setting):
+    name = setting.removeprefix("--").partition("=")[0]
+    assert f"{name} = " in refused(capsys, f"--workdir={text_run}", "--prompt=a", setting)
