@@ -95,17 +95,11 @@ def test_workdir_in_use(tmp_path):
     tiny.finish(first, -signal.SIGKILL)
 
 
-@pytest.mark.parametrize(
-    "weight_decay, message",
-    [
-        (1e6, "gradient norm inf, at learning rate 0.0096"),  # parameters grow until a gradient overflows
-        (1e39, "NaN or infinity in"),  # the first update already overflows, after a finite loss
-    ],
-)
-def test_not_finite(weight_decay, message, tmp_path):
-    flags = (f"--config.optimizer.weight_decay={weight_decay}", "--config.optimizer.warmup=0")
+def test_not_finite(tmp_path):
+    # Parameters grow until a gradient overflows. tests/training/test_checkpoints.py has an update that overflows.
+    flags = ("--config.optimizer.weight_decay=1e6", "--config.optimizer.warmup=0")
     output = tiny.finish(tiny.start("vit", tmp_path, *flags, "--config.checkpoint_every=1"), 1)
-    assert message in output
+    assert "gradient norm inf, at learning rate 0.0096" in output
     error = output[output.index("error: step ") :]
     bad = int(error.split()[2].rstrip(":"))
     saved = sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir())
