@@ -154,6 +154,7 @@ def test_only_the_checkpoint_that_a_run_ended_with_is_tested(step, other, tmp_pa
     run = Run.of(DIGITS.config("mlp"))
     state = jax.jit(run.initialise()[1])(jax.random.key(0))
     (tmp_path / "config.json").write_text(json.dumps(run.config))
+    (tmp_path / "data.json").write_text(json.dumps(run.dataset.identity))
     ended = digest({"parameters": state.parameters, "optimizer": state.optimizer})
     (tmp_path / "summary.json").write_text(json.dumps({"steps": 5, "state_digest": ended}))
     restored = replace(state, parameters=jax.tree.map(lambda x: x + other, state.parameters))
