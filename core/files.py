@@ -60,8 +60,8 @@ def save_figure(path: str | Path, figure: Any, **options: Any) -> None:
       UserError: no picture has this ending.
     """
     ending = Path(path).suffix.removeprefix(".").lower() or "png"
-    if ending not in (known := figure.canvas.get_supported_filetypes()):
-        raise UserError(f"{path}: expected a name that ends with one of {', '.join(sorted(known))}")
+    if ending not in (endings := figure.canvas.get_supported_filetypes()):
+        raise UserError(f"{path}: expected a name that ends with one of {', '.join(sorted(endings))}")
     with replacing(path) as temporary:
         figure.savefig(temporary, format=ending, **options)
 

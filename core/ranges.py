@@ -145,15 +145,15 @@ def problem(annotation: Any, name: str, value: Any) -> str | None:
     """Returns what is wrong with a value that has the type, but may lie outside its range; or None."""
     origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
-        said = (part.problem(name, value) for part in parts[1:] if isinstance(part, (Range, OneOf)))
-        return next(filter(None, said), None) or problem(parts[0], name, value)
+        reasons = (part.problem(name, value) for part in parts[1:] if isinstance(part, (Range, OneOf)))
+        return next(filter(None, reasons), None) or problem(parts[0], name, value)
     if origin in (typing.Union, types.UnionType):
         (other,) = (part for part in parts if part is not types.NoneType)
         return None if value is None else problem(other, name, value)
     if origin is tuple and isinstance(value, (tuple, list)):
         kinds = [parts[0]] * len(value) if parts[-1] is Ellipsis else parts
-        said = (problem(kind, f"{name}[{at}]", item) for at, (kind, item) in enumerate(zip(kinds, value)))
-        return next((f"{text}, not {shown(item)}" for text, item in zip(said, value) if text), None)
+        reasons = (problem(kind, f"{name}[{at}]", item) for at, (kind, item) in enumerate(zip(kinds, value)))
+        return next((f"{text}, not {shown(item)}" for text, item in zip(reasons, value) if text), None)
     return None
 
 

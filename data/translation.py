@@ -72,8 +72,8 @@ def _splits(folder: Path, source: str, target: str) -> list[str]:
     splits = [name.removesuffix(f".{source}") for name in names if name.endswith(f".{source}")]
     splits = [split for split in splits if f"{split}.{target}" in names]
     if not splits:
-        found = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "") or "no file"
-        raise UserError(f"{folder} has no pair of files. Expected {_layout(source, target)}; found {found}.")
+        present = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "") or "no file"
+        raise UserError(f"{folder} has no pair of files. Expected {_layout(source, target)}; found {present}.")
     return splits
 
 

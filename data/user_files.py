@@ -140,11 +140,11 @@ _LAYOUT = "a file per split (train.tsv or train.jsonl), or for images a folder p
 
 def _layouts(path: str | Path) -> str:
     """Returns the layout that is expected in a folder and what is there, for a message."""
-    found = [f"{Path(path) / name}" for name in itertools.islice(_first_files(Path(path)), 3)]
+    first_files = [f"{Path(path) / name}" for name in itertools.islice(_first_files(Path(path)), 3)]
     return (
         f"Expected {_LAYOUT}.\n"
         f"  expected: {Path(path) / 'train' / 'cat' / '1.png'} or {Path(path) / 'train.tsv'}\n"
-        f"  found:    {', '.join(found) or 'no file'}"
+        f"  found:    {', '.join(first_files) or 'no file'}"
     )
 
 

@@ -65,8 +65,9 @@ def preprocessing(folder: str | Path) -> dict:
             problems.append(f"{key} = {settings[key]!r:.60}: expected {name}")
     for key in ("do_resize", "do_rescale", "do_normalize"):
         problems += filter(None, [expect(key, settings[key], "flag")])
-    known = DEFAULTS.keys() | defaults.keys() | set(HARMLESS)
-    problems += [f"{k} = {v!r:.60} is not supported" for k, v in content.items() if k not in known and v is not None]
+    supported = DEFAULTS.keys() | defaults.keys() | set(HARMLESS)
+    unsupported = {k: v for k, v in content.items() if k not in supported and v is not None}
+    problems += [f"{k} = {v!r:.60} is not supported" for k, v in unsupported.items()]
     if settings["do_center_crop"]:
         problems.append("do_center_crop = True is not supported")
     if settings["do_resize"] and settings["resample"] != BILINEAR:

@@ -62,6 +62,9 @@ def test_every_character(character, tmp_path):
     checkpoints.save(3, state, {})
     checkpoints.verify(3, state)
     checkpoints.close()
+    step, restored, _ = Checkpoints(folder, read_only=True).restore(state) or (0, {}, {})
+    assert step == 3 and (restored["a"] == state["a"]).all()
+    assert [path.name for path in folder.iterdir()] == ["3"]
 
 
 CONFIG = {

@@ -98,8 +98,16 @@ def test_every_default_lies_in_its_range(section, target, field):
             assert "lacks" in str(error)
 
 
-def check_config(config: Mapping) -> None:
-    """Raises UserError if a value of a config lies outside its range."""
+def refusal(config: Mapping) -> str | None:
+    """Returns the message for the first value of a config that lies outside its range, or None."""
+    try:
+        _check_config(config)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def _check_config(config: Mapping) -> None:
     check_settings("config", config, Fields)
     for section, table in TABLES.items():
         fields = dict(config[section])
@@ -122,14 +130,15 @@ def _modules(folder: str) -> list[str]:
 
 @pytest.mark.parametrize("name", _modules("configs"))
 def test_the_values_of_every_config_lie_in_their_ranges(name):
-    check_config(importlib.import_module(f"configs.{name}").get_config().to_dict())
+    config = importlib.import_module(f"configs.{name}").get_config().to_dict()
+    assert refusal(config) is None
+    assert "config.steps = -1" in str(refusal(config | {"steps": -1}))
 
 
 @pytest.mark.parametrize("name", _modules("experiments/sweeps"))
 def test_the_values_of_every_sweep_lie_in_their_ranges(name, tmp_path):
     sweep = Sweep.read(tiny.ROOT / "experiments" / "sweeps" / f"{name}.py")
-    for trial in sweep.trials(tmp_path):
-        check_config(trial.read_config())
+    assert [refusal(trial.read_config()) for trial in sweep.trials(tmp_path)] == [None] * len(sweep.trials(tmp_path))
 
 
 @pytest.mark.parametrize("name", _modules("experiments/suites"))
@@ -139,4 +148,4 @@ def test_the_values_of_every_suite_lie_in_their_ranges(name):
         for overrides in [*suite.grid(family), *({suite.by[0]: value} for value in suite.by[1])]:
             config = suite.config(family)
             config.update_from_flattened_dict(overrides)
-            check_config(config.to_dict())
+            assert refusal(config.to_dict()) is None

@@ -33,7 +33,7 @@ def trained(name: str, parameters: dict, gradients: list[dict], compiled=jax.jit
     return parameters
 
 
-def compare(name: str, shapes: dict, layers: int, steps: int, compiled=jax.jit) -> None:
+def assert_stacked_trains_as_unrolled(name: str, shapes: dict, layers: int, steps: int, compiled=jax.jit) -> None:
     """Trains stacked layers, and the same ones by themselves. Sizes differ very much from layer to layer."""
     random = np.random.default_rng(0)
     sizes = 10.0 ** random.uniform(-2, 1, layers).astype(np.float32)
@@ -57,11 +57,12 @@ def compare(name: str, shapes: dict, layers: int, steps: int, compiled=jax.jit) 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_takes_stacked_layers_one_by_one(name):
-    compare(name, SHAPES, layers=3, steps=12)
+    assert_stacked_trains_as_unrolled(name, SHAPES, layers=3, steps=12)
 
 
 def test_so_many_layers_that_their_axis_looks_like_the_side_of_a_matrix():
-    compare("adafactor", {"mlp.up.bias": (131,)}, layers=149, steps=2, compiled=lambda step: step)
+    shapes = {"mlp.up.bias": (131,)}
+    assert_stacked_trains_as_unrolled("adafactor", shapes, layers=149, steps=2, compiled=lambda step: step)
 
 
 @pytest.mark.parametrize("name", TRANSFORMERS)

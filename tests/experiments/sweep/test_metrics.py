@@ -91,7 +91,8 @@ def test_a_misspelt_name_of_a_sweep_file_is_refused(read, old, new, words):
 
 
 def test_a_sweep_file_may_have_names_of_its_own(read):
-    read("def sweep():", "RATES, _UNUSED = [1], 2\nWIDTHS = [8]\ndef sweep():\n    print(WIDTHS, RATES)")
+    sweep = read("def sweep():", "RATES, _UNUSED = [1], 2\nWIDTHS = [8]\ndef sweep():\n    print(WIDTHS, RATES)")
+    assert (sweep.metric, sweep.better) == (read().metric, read().better)
 
 
 def test_before_the_first_trial_a_metric_must_be_one_that_its_run_computes(read, tmp_path):
