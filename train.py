@@ -45,6 +45,7 @@ from training.checkpoints import Checkpoints
 from training.command_line import join_processes, read_command_line
 from training.compilation import use_compilation_cache
 from training.fields import Fields
+from training.frozen import check_patterns
 from training.loop import evaluate, fit
 from training.noise import silence_failed_writes
 from training.optimizer import make_optimizer
@@ -107,6 +108,7 @@ class Run:
         make_model = lambda rngs: model_class(**model, rngs=rngs)
         shapes = nnx.eval_shape(lambda: make_model(nnx.Rngs(0)))  # the model checks its fields
         check_ability(objective, shapes)
+        check_patterns(fields.freeze, split(shapes)[1])
         arguments = {"data": data, "model": model, "objective": settings}
         sections = {section: {"name": getattr(fields, section)["name"]} | arguments[section] for section in arguments}
         full = asdict(fields) | sections | {"optimizer": optimizer_settings, "mesh": mesh}
@@ -116,7 +118,7 @@ class Run:
 
     def initialise(self) -> tuple[nnx.GraphDef, Callable[[jax.Array], TrainState]]:
         """Returns the structure of the model, and the function from a random key to the first state."""
-        return initialise(self.make_model, self.optimizer, average=self.fields.ema > 0)
+        return initialise(self.make_model, self.optimizer, average=self.fields.ema > 0, freeze=self.fields.freeze)
 
     def check_fit(
         self, evaluate: Callable[[Parameters, Batch], Metrics], parameters: Parameters, batch: Batch
@@ -246,10 +248,7 @@ def load(workdir: str | Path, *, same_data: bool = True) -> tuple[nnx.Module, Ru
         raise UserError(f"{workdir} has no checkpoint yet")
 
     parts = () if same_data else workdirs.MEANING
-
-    def check_data(dataset: Dataset) -> None:
-        workdirs.refuse_other_data(workdir, about["identity"], dataset.identity, parts)
-
+    check_data = lambda dataset: workdirs.refuse_other_data(workdir, about["identity"], dataset.identity, parts)
     this = Run.of(config, check_data)
     structure, create = this.initialise()
     restored = checkpoints.restore(jax.eval_shape(create, jax.random.key(0)))

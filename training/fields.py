@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 from core.errors import UserError
 from core.ranges import Count, Range, Seed, ShareBelowAll
@@ -24,6 +24,8 @@ class Fields:
       ema: decay of the moving average of the parameters, which is then evaluated in their place; 0 keeps no average.
       init_from: where to take initial parameters from, for those that agree in path and shape: the workdir of a run
         (its newest checkpoint), or the folder of a published model (see `models.pretrained`). Empty: all are random.
+      freeze: patterns of parameter paths, such as "language.*" (as in a shell: * is any text, ? any character). What
+        matches stays as it begins, bit for bit: without gradient, optimizer state, weight decay or average.
       keep: how many of the newest checkpoints are kept, in addition to the best one.
       best: the metric of the evaluation that decides which checkpoint is the best. The objective says of each metric
         whether the lowest or the highest value is the best (`core.metrics`).
@@ -43,9 +45,15 @@ class Fields:
     accumulate: Annotated[int, Range(1, 2**20)] = 1
     ema: ShareBelowAll = 0.0
     init_from: str = ""
+    freeze: tuple[str, ...] = ()
     keep: Annotated[int, Range(1, 10_000)] = 2
     best: str = "loss"
 
     def __post_init__(self):
         if self.batch_size % self.accumulate:
             raise UserError(f"accumulate = {self.accumulate} must divide batch_size = {self.batch_size}")
+
+    @property
+    def step_options(self) -> dict[str, Any]:
+        """The options of `training.step.make_train_step`."""
+        return {"accumulate": self.accumulate, "ema": self.ema, "freeze": self.freeze}

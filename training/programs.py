@@ -55,7 +55,7 @@ def compile_programs(
     batch = jax.tree.map(lambda x: place(resize(x), meshes.batch_sharding(mesh)), example)
     evaluation = jax.jit(make_evaluation_step(structure, objective), out_shardings=replicated)
     check_fit(evaluation.eval_shape, shapes.parameters, batch)
-    step = make_train_step(structure, objective, optimizer, accumulate=fields.accumulate, ema=fields.ema)
+    step = make_train_step(structure, objective, optimizer, **fields.step_options)
     step = jax.jit(step, donate_argnums=0, out_shardings=(shardings, replicated)).lower(shapes, batch).compile()
     unit = "tokens" if batch["weights"].ndim > 1 else "examples"
     return Programs(jax.jit(create, out_shardings=shardings), step, evaluation, shapes, unit)

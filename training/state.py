@@ -4,7 +4,7 @@ Parameters are one flat dictionary from a path ("blocks.blocks.0.attention.query
 weight decay, checkpoints and loaders of other formats all refer to a parameter by that path.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import optax
 
 from core.parameters import Parameters, merge, split
+from training.frozen import split_frozen
 
 __all__ = ["Parameters", "TrainState", "begin_with", "initialise", "merge", "split"]
 
@@ -46,9 +47,15 @@ class TrainState:
 
 
 def initialise(
-    make_model: Callable[[nnx.Rngs], nnx.Module], optimizer: optax.GradientTransformation, *, average: bool
-) -> tuple[nnx.GraphDef, Callable[[PRNGKeyArray], TrainState]]:
-    """Returns the structure of the model, and the pure function from a random key to the state at step 0."""
+    make_model: Callable[[nnx.Rngs], nnx.Module], optimizer: optax.GradientTransformation, *, average: bool,
+    freeze: Sequence[str] = (),
+) -> tuple[nnx.GraphDef, Callable[[PRNGKeyArray], TrainState]]:  # fmt: skip
+    """Returns the structure of the model, and the pure function from a random key to the state at step 0.
+
+    Args:
+      average: whether the state has an average of the parameters.
+      freeze: patterns of the paths of parameters that the optimizer has no state for, see `training.frozen`.
+    """
     structure = nnx.graphdef(nnx.eval_shape(lambda: make_model(nnx.Rngs(0))))
 
     def create(key: PRNGKeyArray) -> TrainState:
@@ -59,7 +66,7 @@ def initialise(
             step=jnp.zeros((), jnp.int32),
             parameters=parameters,
             average=jax.tree.map(jnp.copy, parameters) if average else None,
-            optimizer=optimizer.init(parameters),
+            optimizer=optimizer.init(split_frozen(parameters, freeze)[0]),
             key=step_key,
         )
 

@@ -1,6 +1,6 @@
 """The train step: a pure function of the state and a batch, the same for every model, objective and optimizer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from flax import nnx
@@ -10,6 +10,7 @@ from jaxtyping import Array, PRNGKeyArray, Shaped
 import optax
 
 from core.metrics import LOWER, measures
+from training.frozen import split_frozen
 from training.state import Parameters, TrainState, merge
 
 Metrics = dict[str, tuple[Shaped[Array, ""], Shaped[Array, ""]]]
@@ -25,7 +26,7 @@ Objective = Callable[..., tuple[Shaped[Array, ""], Metrics]]
 @measures(grad_norm=LOWER)
 def make_train_step(
     structure: nnx.GraphDef, objective: Objective, optimizer: optax.GradientTransformation, *, accumulate: int = 1,
-    ema: float = 0.0,
+    ema: float = 0.0, freeze: Sequence[str] = (),
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:  # fmt: skip
     """Returns `step(state, batch) -> (state, metrics)`. The metrics also contain "grad_norm".
 
@@ -33,23 +34,29 @@ def make_train_step(
       accumulate: the number of parts that a batch is split into. They are computed one after the other, in the memory
         of one part; the gradient is that of the whole batch.
       ema: decay of the moving average of the parameters, where the state has one.
+      freeze: patterns of the paths of parameters that stay as they are, see `training.frozen`.
     """
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        def loss(parameters: Parameters, batch: Batch, key: PRNGKeyArray):
+        trained, frozen = split_frozen(state.parameters, freeze)
+
+        def loss(trained: Parameters, batch: Batch, key: PRNGKeyArray):
             # "step" is for what changes during a run, such as a weight that rises. There is none in evaluation.
-            return objective(merge(structure, parameters), batch | {"step": state.step}, key)
+            return objective(merge(structure, trained | frozen), batch | {"step": state.step}, key)
 
         key = jax.random.fold_in(state.key, state.step)
         if accumulate == 1:
-            gradients, metrics = jax.grad(loss, has_aux=True)(state.parameters, batch, key)
+            gradients, metrics = jax.grad(loss, has_aux=True)(trained, batch, key)
         else:
-            gradients, metrics = _accumulated(jax.grad(loss, has_aux=True), state.parameters, batch, key, accumulate)
-        updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.parameters)
-        parameters = cast(Parameters, optax.apply_updates(state.parameters, updates))
+            gradients, metrics = _accumulated(jax.grad(loss, has_aux=True), trained, batch, key, accumulate)
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer, trained)
+        trained = cast(Parameters, optax.apply_updates(trained, updates))
         average = state.average
         if average is not None:
-            average = cast(Parameters, optax.incremental_update(parameters, average, 1 - ema))
+            # A frozen parameter is its own average: to compute it would change its last bit.
+            average_of_trained = {path: average[path] for path in trained}
+            average = frozen | cast(Parameters, optax.incremental_update(trained, average_of_trained, 1 - ema))
+        parameters = trained | frozen
         metrics = metrics | {"grad_norm": (optax.global_norm(gradients), jnp.ones(()))}
         return TrainState(state.step + 1, parameters, average, optimizer_state, state.key), metrics
 

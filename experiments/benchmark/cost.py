@@ -48,7 +48,7 @@ def measure(config: Mapping) -> Cost:
     state = jax.jit(create)(jax.random.key(0))
     parameters = sum(x.size for x in state.parameters.values())
     batch = next(train_batches(run.dataset.train, batch_size=batch_size, seed=0))
-    step = make_train_step(structure, run.objective, run.optimizer, ema=run.fields.ema)
+    step = make_train_step(structure, run.objective, run.optimizer, **run.fields.step_options)
     train = jax.jit(step, donate_argnums=0).lower(state, batch).compile()
     forward = jax.jit(make_evaluation_step(structure, run.objective)).lower(state.parameters, batch).compile()
     batch = jax.device_put(batch)

@@ -195,7 +195,7 @@ def _rates(config: str, seconds: float) -> tuple[float, float]:
     fields = this.fields
     batches = train_batches(this.dataset.train, batch_size=fields.batch_size, seed=fields.seed)
     structure, create = this.initialise()
-    step = make_train_step(structure, this.objective, this.optimizer, accumulate=fields.accumulate, ema=fields.ema)
+    step = make_train_step(structure, this.objective, this.optimizer, **fields.step_options)
     step = jax.jit(step, donate_argnums=0)
     state, batch = jax.jit(create)(jax.random.key(fields.seed)), jax.device_put(next(batches))
 

@@ -410,8 +410,7 @@ def _steps(run: Run, structure: nnx.GraphDef, mesh: Mesh) -> tuple[Any, Any]:
 
     def step(numbers, state, batch):
         objective, optimizer = objective_and_optimizer(numbers)
-        options = {"accumulate": run.fields.accumulate, "ema": run.fields.ema}
-        return make_train_step(structure, objective, optimizer, **options)(state, batch)
+        return make_train_step(structure, objective, optimizer, **run.fields.step_options)(state, batch)
 
     def evaluate(numbers, parameters, batch):
         return make_evaluation_step(structure, objective_and_optimizer(numbers)[0])(parameters, batch)
