@@ -22,13 +22,16 @@ from models.encoder_decoder import EncoderDecoder
 from models.gpt import GPT
 from models.in_context import InContextRegressor
 from models.perceiver import Perceiver
+from models.resnet import ResNet
+from models.swin import SwinTransformer
+from models.unet import UNet
 from models.vae import VariationalAutoencoder
 from models.vit import VisionTransformer
 from models.yardsticks import ConvolutionalNetwork, Perceptron
 
 __all__ = [
     "GPT", "MODELS", "Bert", "ConvolutionalNetwork", "EncoderDecoder", "InContextRegressor", "Perceiver", "Perceptron",
-    "Variational", "VariationalAutoencoder", "VisionTransformer",
+    "ResNet", "SwinTransformer", "UNet", "Variational", "VariationalAutoencoder", "VisionTransformer",
 ]  # fmt: skip
 
 MODELS = {
@@ -39,6 +42,9 @@ MODELS = {
     "in_context": InContextRegressor,
     "perceiver": Perceiver,
     "perceptron": Perceptron,
+    "resnet": ResNet,
+    "swin": SwinTransformer,
+    "unet": UNet,
     "variational": Variational,
     "vit": VisionTransformer,
 }

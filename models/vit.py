@@ -1,7 +1,8 @@
 """Vision Transformer: an image is a sequence of patches, read by a stack of bidirectional blocks.
 
 Dosovitskiy et al. 2021. Unlike BERT, it embeds patches instead of tokens: by a linear map of their pixels, which is a
-convolution whose stride is its size, or by a few small convolutions. Everything behind the embedding is the same.
+convolution whose stride is its size, by a few small convolutions, or by residual blocks (a hybrid). Everything behind
+the embedding is the same.
 """
 
 from functools import partial
@@ -15,12 +16,12 @@ from jaxtyping import Array, Float
 
 from core.errors import UserError, shown
 from core.ranges import Depth, Dtype, ImageShape, ShareBelowAll, Side, Size, Vocabulary
+from models.convolution import Convolution, Images
 from models.fields import Semantic, StackFields, forwards
 from models.layers import Dropout, DropoutKey, linear, normalisation, read_out, split_key
 from models.positions import Positions
+from models.resnet import ResidualBlock, channel_norm
 from models.transformer import Hidden, Stack
-
-Images = Float[Array, "batch rows columns channels"]
 
 
 class VisionTransformer(nnx.Module):
@@ -31,7 +32,7 @@ class VisionTransformer(nnx.Module):
       head: "classes" returns logits `BC`, "none" the last hidden states `BTD`, and "pooler" these and `BD`, a dense
         tanh layer of the pooled ones.
       classes: C, for the head "classes".
-      stem: "patch" (a linear map of each patch) or "convolution" (see `ConvolutionalStem`).
+      stem: "patch" (a linear map of each patch), "convolution" (see `ConvolutionalStem`) or "resnet" (`ResidualStem`).
       width: D. depth: L. heads: H.
       pooling: what the head reads of the hidden states, "cls" (the one of a learned first token) or their "mean".
       positions: "learned", "sinusoidal" (on two axes) or "none".
@@ -54,13 +55,13 @@ class VisionTransformer(nnx.Module):
             raise UserError(f"head={shown(head)}: expected 'classes', 'pooler' or 'none'")
         if head == "classes" and classes is None:
             raise UserError("head='classes' needs classes, the number of classes")
-        if stem not in ("patch", "convolution"):
-            raise UserError(f"stem={shown(stem)}: expected 'patch' or 'convolution'")
+        if stem not in ("patch", *STEMS):
+            raise UserError(f"stem={shown(stem)}: expected 'patch', 'convolution' or 'resnet'")
         channels = image_shape[2]
         if stem == "patch":
             self.embedding = linear(patch * patch * channels, width, dtype=dtype, rngs=rngs)
         else:
-            self.embedding = ConvolutionalStem(channels, width, patch, dtype=dtype, rngs=rngs)
+            self.embedding = STEMS[stem](channels, width, patch, dtype=dtype, rngs=rngs)
         self.positions = Positions(positions, (rows, columns), width, rngs=rngs)
         self.cls = nnx.Param(0.02 * jax.random.normal(rngs.params(), (width,))) if pooling == "cls" else None
         self.dropout = Dropout(dropout)
@@ -106,10 +107,7 @@ class ConvolutionalStem(nnx.Module):
     """
 
     def __init__(self, channels: int, width: int, patch: int, *, dtype: str = "float32", rngs: nnx.Rngs):
-        count = patch.bit_length() - 1
-        if patch != 2**count or not count:
-            raise UserError(f"patch={patch}: stem='convolution' halves the image, so it needs 2, 4, 8, 16, ...")
-        sizes = [channels, *(max(1, width >> halving) for halving in reversed(range(count)))]
+        sizes = [channels, *stem_widths(width, patch)]
         convolution = partial(nnx.Conv, kernel_size=(3, 3), strides=2, dtype=jnp.dtype(dtype), rngs=rngs)
         norm = partial(normalisation, "layer", epsilon=1e-5, bias=True, dtype=dtype)
         self.convolutions = nnx.List([convolution(a, b) for a, b in zip(sizes[:-1], sizes[1:])])
@@ -122,6 +120,42 @@ class ConvolutionalStem(nnx.Module):
         for convolution, norm in zip(self.convolutions, self.norms):
             x = nnx.relu(norm(convolution(x)))
         return self.out(rearrange(x, "b r c d -> b (r c) d"))
+
+
+class ResidualStem(nnx.Module):
+    """A small ResNet that halves the image until a patch is one pixel, with up to D channels, then a linear map.
+
+    The hybrid of Dosovitskiy et al. 2021, section 3.1: the input sequence is a feature map of a ResNet.
+    """
+
+    def __init__(self, channels: int, width: int, patch: int, *, dtype: str = "float32", rngs: nnx.Rngs):
+        widths = stem_widths(width, patch)
+        self.convolution = Convolution(channels, widths[0], dtype=dtype, rngs=rngs)
+        block = partial(ResidualBlock, stride=2, dtype=dtype, rngs=rngs)
+        self.residual = nnx.List([block(a, b) for a, b in zip([widths[0], *widths[:-1]], widths)])
+        self.norm = channel_norm("group", width, dtype=dtype, rngs=rngs)
+        self.out = linear(width, width, dtype=dtype, rngs=rngs)
+
+    def __call__(self, images: Images) -> Hidden:
+        """Returns a vector for each patch, row by row."""
+        x = self.convolution(images)
+        for block in self.residual:
+            x = block(x)
+        return self.out(rearrange(nnx.relu(self.norm(x)), "b r c d -> b (r c) d"))
+
+
+STEMS = {"convolution": ConvolutionalStem, "resnet": ResidualStem}
+
+
+def stem_widths(width: int, patch: int) -> list[int]:
+    """Returns the channels after each halving of the image, of which the last are `width`.
+
+    Raises UserError if halving does not end at one pixel for each patch.
+    """
+    count = patch.bit_length() - 1
+    if patch != 2**count or not count:
+        raise UserError(f"patch={patch}: a stem of convolutions halves the image, so it needs 2, 4, 8, 16, ...")
+    return [max(1, width >> halving) for halving in reversed(range(count))]
 
 
 def patches(images: Images, side: int) -> Float[Array, "batch patches pixels"]:

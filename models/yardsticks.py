@@ -10,14 +10,13 @@ import math
 
 from einops import rearrange, reduce
 from flax import nnx
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from core.errors import UserError
 from core.ranges import Depth, Dtype, ImageShape, ShareBelowAll, Size, Vocabulary
+from models.convolution import Images, neighbourhoods
 from models.layers import Dropout, DropoutKey, linear, read_out, split_key
 
-Images = Float[Array, "batch rows columns channels"]
 Logits = Float[Array, "batch classes"]
 
 
@@ -82,15 +81,3 @@ class ConvolutionalNetwork(nnx.Module):
             x = nnx.relu(layer(neighbourhoods(x)))
             x = reduce(x, "b (r i) (c j) d -> b r c d", "max", i=2, j=2)
         return self.head(self.dropout(rearrange(x, "b r c d -> b (r c d)"), key))
-
-
-def neighbourhoods(images: Images) -> Float[Array, "batch rows columns neighbours"]:
-    """Returns for each pixel the channels of the 3 x 3 pixels around it, row by row; 0 outside the image.
-
-    A linear map of these is a 3 x 3 convolution. Being one matrix product, it stays fast on a CPU when many networks
-    are trained at once, where XLA's grouped convolution is slow.
-    """
-    _, rows, columns, _ = images.shape
-    padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    shifted = [padded[:, i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
-    return jnp.concatenate(shifted, axis=-1)

@@ -16,6 +16,7 @@ from objectives.classification import classification
 from objectives.language_modeling import language_modeling
 from objectives.masked_language_modeling import masked_language_modeling
 from objectives.regression import regression
+from objectives.segmentation import segmentation
 from objectives.seq2seq import seq2seq
 from objectives.variational import variational
 
@@ -25,6 +26,7 @@ OBJECTIVES = {
     "variational": variational,
     "masked_language_modeling": masked_language_modeling,
     "regression": regression,
+    "segmentation": segmentation,
     "seq2seq": seq2seq,
 }
 

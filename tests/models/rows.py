@@ -70,6 +70,24 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, Any], int]] = {
         ("classification", jnp.arange(8)),
         7019,
     ),
+    "resnet": (
+        dict(image_shape=(7, 5, 3), classes=19, width=14, depths=(1, 2)),
+        {"images": IMAGES[:, :7, :5]},
+        ("classification", jnp.arange(8)),
+        30_007,
+    ),
+    "swin": (
+        dict(image_shape=(12, 8, 3), patch=1, classes=19, window=2, width=14, depths=(2, 1), heads=7, mlp_width=17),
+        {"images": IMAGES[:, :12, :8]},
+        ("classification", jnp.arange(8)),
+        9786,
+    ),
+    "unet": (
+        dict(image_shape=(6, 10, 3), classes=19, width=14, depth=1),
+        {"images": IMAGES[:, :6]},
+        ("segmentation", (IMAGES[:, :6, :, 0] > 0.5).astype(int)),
+        20_151,
+    ),
     "variational": (
         dict(
             image_shape=(15, 10, 3),
@@ -98,4 +116,4 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, Any], int]] = {
 }
 
 # Those with blocks, and so with all the choices that blocks have.
-TRANSFORMERS = sorted(name for name, (fields, *_) in ROWS.items() if "heads" in fields)
+TRANSFORMERS = sorted(name for name, (fields, *_) in ROWS.items() if {"heads", "depth"} <= fields.keys())

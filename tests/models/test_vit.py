@@ -57,7 +57,7 @@ def test_sinusoidal_positions_need_a_width_for_two_axes():
     [
         ({"patch": 4}, "patch=4 must divide"),
         ({"pooling": "max"}, "'cls' or 'mean'"),
-        ({"stem": "pool"}, "'patch' or 'convolution'"),
+        ({"stem": "pool"}, "'patch', 'convolution' or 'resnet'"),
         ({"stem": "convolution"}, "halves the image, so it needs 2, 4"),
     ],
 )
@@ -116,3 +116,11 @@ def test_a_body_gives_hidden_states_and_what_is_pooled_of_them():
         build(**fields)
     with pytest.raises(ValueError, match="head='features': expected 'classes', 'pooler' or 'none'"):
         build(**fields, head="features")
+
+
+def test_a_hybrid_reads_the_feature_map_of_a_small_resnet():
+    model = build(**{"image_shape": (12, 8, 3), "patch": 4, "stem": "resnet"})
+    images = jax.random.uniform(jax.random.key(3), (2, 12, 8, 3))
+    assert jax.eval_shape(model.embedding, images).shape == (2, 6, 28)
+    assert [block.stride for block in model.embedding.residual] == [2, 2]
+    assert jax.eval_shape(model, images).shape == (2, 19)

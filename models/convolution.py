@@ -1,0 +1,44 @@
+"""Convolutions as products of matrices: gather the neighbours of each pixel, then apply one linear map.
+
+XLA has no fast grouped convolution on a CPU, which is what a convolution becomes when many networks are trained at
+once. A matrix product stays fast.
+"""
+
+from flax import nnx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from models.layers import linear
+
+Images = Float[Array, "batch rows columns channels"]
+
+
+class Convolution(nnx.Module):
+    """A convolution with a square kernel; outside the image there are zeros (LeCun et al. 1998).
+
+    Args:
+      inputs, outputs: channels. side: of the kernel, an odd number of pixels.
+      stride: the step between two outputs, in pixels.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, *, side: int = 3, stride: int = 1, bias: bool = True, dtype: str = "float32",
+        rngs: nnx.Rngs,
+    ):  # fmt: skip
+        self.linear = linear(side * side * inputs, outputs, bias=bias, dtype=dtype, rngs=rngs)
+        self.side, self.stride = side, stride
+
+    def __call__(self, images: Images) -> Images:
+        """Returns images with ceil(rows / stride) rows and ceil(columns / stride) columns."""
+        return self.linear(neighbourhoods(images, self.side, self.stride))
+
+
+def neighbourhoods(
+    images: Images, side: int = 3, stride: int = 1
+) -> Float[Array, "batch rows columns neighbours"]:
+    """Returns for every `stride`-th pixel the channels of the `side` x `side` pixels around it; 0 outside the image."""
+    _, rows, columns, _ = images.shape
+    reach = side // 2
+    padded = jnp.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
+    shifted = [padded[:, i : i + rows : stride, j : j + columns : stride] for i in range(side) for j in range(side)]
+    return jnp.concatenate(shifted, axis=-1)

@@ -1,0 +1,143 @@
+"""ResNet: convolutions in residual blocks, so that a deep network is a sum of small corrections to its input.
+
+He et al. 2016a ("Deep residual learning"), in the pre-activation form of He et al. 2016b ("Identity mappings"), whose
+residual path nothing interrupts. The norm has no running statistics, as a model here holds parameters only: group norm
+(Wu & He 2018) in place of batch norm.
+"""
+
+from functools import partial
+from itertools import pairwise
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from core.errors import UserError, shown
+from core.ranges import Depth, Dtype, ImageShape, ShareBelowAll, Size, Vocabulary
+from models.convolution import Convolution, Images
+from models.fields import Semantic
+from models.layers import Dropout, DropoutKey, linear, normalisation, read_out
+
+GROUP = 16  # channels of a group, the best of Wu & He 2018, table 3
+BLOCKS = ("basic", "bottleneck")
+
+
+class ResNet(nnx.Module):
+    """Reads images; returns the logits of classes, which are linear in the mean over all pixels.
+
+    Args:
+      image_shape: (rows, columns, channels). classes: C.
+      width: channels of the first stage. Each further stage halves the image and has twice as many.
+      depths: the number of blocks of each stage.
+      block: "basic" (two 3 x 3 convolutions) or "bottleneck" (1 x 1, 3 x 3 and 1 x 1; the channels of its 3 x 3
+        convolution are a quarter of those of the stage).
+      norm: "group" (over groups of 16 channels and all pixels), or "layer" or "rms" (over the channels of a pixel).
+      dropout: on the means that the head reads.
+      dtype: of the computation; parameters and logits are float32.
+    """
+
+    def __init__(
+        self, *, image_shape: ImageShape, classes: Vocabulary, width: Size, depths: tuple[Depth, ...] = (2, 2, 2),
+        block: str = "basic", norm: Semantic[str] = "group", dropout: ShareBelowAll = 0.0, dtype: Dtype = "float32",
+        rngs: nnx.Rngs,
+    ):  # fmt: skip
+        if not depths:
+            raise UserError("depths=(): expected the number of blocks of each stage, such as (2, 2, 2)")
+        if block not in BLOCKS:
+            raise UserError(f"block={shown(block)}: expected 'basic' or 'bottleneck'")
+        if block == "bottleneck" and width % 4:
+            raise UserError(f"width={width}: block='bottleneck' needs a multiple of 4")
+        make = partial(ResidualBlock, block=block, norm=norm, dtype=dtype, rngs=rngs)
+        self.stem = Convolution(image_shape[2], width, dtype=dtype, rngs=rngs)
+        widths = [width, *(width * 2**stage for stage in range(len(depths)))]
+        self.stages = nnx.List([
+            nnx.List([
+                make(inputs if first else outputs, outputs, stride=2 if stage and first else 1)
+                for first in [True, *[False] * (depth - 1)]
+            ])
+            for stage, ((inputs, outputs), depth) in enumerate(zip(pairwise(widths), depths))
+        ])  # fmt: skip
+        self.norm = channel_norm(norm, widths[-1], dtype=dtype, rngs=rngs)
+        self.dropout = Dropout(dropout)
+        self.head = read_out(widths[-1], classes, dtype=dtype, rngs=rngs)
+        self.classes = classes
+
+    def __call__(self, images: Images, *, key: DropoutKey = None) -> Float[Array, "batch classes"]:
+        """Returns the logits of `images`."""
+        x = self._stages(images)[-1]
+        return self.head(self.dropout(nnx.relu(self.norm(x)).mean(axis=(1, 2)), key))
+
+    def features(self, images: Images) -> list[Float[Array, "batch pixels channels"]]:
+        """Returns the output of the stem and of each stage in turn, one vector for each pixel, row by row."""
+        return [x.reshape(len(x), -1, x.shape[-1]) for x in self._stages(images)]
+
+    def _stages(self, images: Images) -> list[Images]:
+        x = self.stem(images)
+        outputs = [x]
+        for stage in self.stages:
+            for block in stage:
+                x = block(x)
+            outputs.append(x)
+        return outputs
+
+
+class ResidualBlock(nnx.Module):
+    """Returns its input plus a correction of it: norm and ReLU before each convolution (He et al. 2016b, figure 4e).
+
+    Where the number of channels or pixels changes, the input passes a 1 x 1 convolution instead, behind the first norm.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, *, stride: int, block: str = "basic", norm: str = "group",
+        dtype: str = "float32", rngs: nnx.Rngs,
+    ):  # fmt: skip
+        convolution = partial(Convolution, dtype=dtype, rngs=rngs)
+        if block == "basic":
+            widths, sides, strides = [inputs, outputs, outputs], (3, 3), (stride, 1)
+        else:  # the 3 x 3 convolution makes the step: version 1.5
+            widths, sides, strides = [inputs, outputs // 4, outputs // 4, outputs], (1, 3, 1), (1, stride, 1)
+        parts = list(zip(pairwise(widths), sides, strides))
+        self.norms = nnx.List([channel_norm(norm, a, dtype=dtype, rngs=rngs) for (a, _), _, _ in parts])
+        self.convolutions = nnx.List([convolution(a, b, side=side, stride=step) for (a, b), side, step in parts])
+        changes = inputs != outputs or stride != 1
+        self.shortcut = linear(inputs, outputs, bias=False, dtype=dtype, rngs=rngs) if changes else None
+        self.stride = stride
+
+    def __call__(self, x: Images) -> Images:
+        residual = x
+        for number, (norm, convolution) in enumerate(zip(self.norms, self.convolutions)):
+            x = nnx.relu(norm(x))
+            if number == 0 and self.shortcut is not None:
+                residual = self.shortcut(x[:, :: self.stride, :: self.stride])
+            x = convolution(x)
+        return residual + x
+
+
+class GroupNorm(nnx.Module):
+    """Normalises groups of channels over all pixels of one image (Wu & He 2018).
+
+    A group has 16 channels; channels that 16 does not divide are one group.
+    """
+
+    def __init__(self, channels: int, *, epsilon: float = 1e-5, dtype: str = "float32", rngs: nnx.Rngs):
+        self.scale, self.bias = nnx.Param(jnp.ones(channels)), nnx.Param(jnp.zeros(channels))
+        self.groups = channels // GROUP if channels % GROUP == 0 else 1
+        self.epsilon, self.dtype = epsilon, dtype
+
+    def __call__(self, x: Images) -> Images:
+        wide = jnp.promote_types(x.dtype, jnp.float32)
+        grouped = x.astype(wide).reshape(len(x), -1, self.groups, x.shape[-1] // self.groups)
+        mean = grouped.mean(axis=(1, 3), keepdims=True)
+        variance = jnp.square(grouped - mean).mean(axis=(1, 3), keepdims=True)
+        normed = ((grouped - mean) * jax.lax.rsqrt(variance + self.epsilon)).reshape(x.shape)
+        return (normed * self.scale[...] + self.bias[...]).astype(self.dtype)
+
+
+def channel_norm(kind: str, channels: int, *, dtype: str, rngs: nnx.Rngs):
+    """Returns a norm of images: "group", or one over the channels of each pixel (`models.layers.normalisation`)."""
+    if kind == "group":
+        return GroupNorm(channels, dtype=dtype, rngs=rngs)
+    if kind not in ("layer", "rms"):
+        raise UserError(f"norm={shown(kind)}: expected 'group', 'layer' or 'rms'")
+    return normalisation(kind, channels, rngs, epsilon=1e-5, bias=True, dtype=dtype)
