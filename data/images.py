@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, Any
 
+from einops import reduce
 import numpy as np
 import tensorflow_datasets as tfds
 
 from core.errors import UserError, shown
-from core.ranges import Range
+from core.ranges import Range, Side
 from data.dataset import Batch, Dataset
 from data.forms import in_form
 from data.identity import identity_of
@@ -25,39 +26,39 @@ Std = tuple[Annotated[float, Range(1e-6, 1000)], ...] | None
 
 def mnist(
     *, train: str = "train", evaluation: str = "test", targets: str = "labels", shift: Shift = 0, crop: Crop = 1.0,
-    flip: bool = False, levels: Levels = 0, form: str = "plain", mean: Mean = None, std: Std = None,
+    flip: bool = False, pool: Side = 1, levels: Levels = 0, form: str = "plain", mean: Mean = None, std: Std = None,
 ) -> Dataset:  # fmt: skip
     """Returns MNIST: 10 classes, images (28, 28, 1), splits train (60,000) and test (10,000).
 
     Source: Y. LeCun, C. Cortes and C. Burges, http://yann.lecun.com/exdb/mnist.
-    `targets`, `shift`, `crop`, `flip`, `levels`, `mean` and `std`: see `Images`; `form`: see `data.forms`.
+    `targets`, `shift`, `crop`, `flip`, `pool`, `levels`, `mean` and `std`: see `Images`; `form`: see `data.forms`.
     """
     builder = open_official("mnist")
     augmentation = {"shift": shift, "crop": crop, "flip": flip, "mean": mean, "std": std}
     return image_dataset(
-        builder, train, evaluation, peak=255, targets=targets, levels=levels, form=form, **augmentation
+        builder, train, evaluation, peak=255, targets=targets, pool=pool, levels=levels, form=form, **augmentation
     )
 
 
 def fashion_mnist(
     *, train: str = "train", evaluation: str = "test", targets: str = "labels", shift: Shift = 0, crop: Crop = 1.0,
-    flip: bool = False, levels: Levels = 0, form: str = "plain", mean: Mean = None, std: Std = None,
+    flip: bool = False, pool: Side = 1, levels: Levels = 0, form: str = "plain", mean: Mean = None, std: Std = None,
 ) -> Dataset:  # fmt: skip
     """Returns Fashion-MNIST: 10 classes, images (28, 28, 1), splits train (60,000) and test (10,000).
 
     Source: H. Xiao, K. Rasul and R. Vollgraf, https://arxiv.org/abs/1708.07747.
-    `targets`, `shift`, `crop`, `flip`, `levels`, `mean` and `std`: see `Images`; `form`: see `data.forms`.
+    `targets`, `shift`, `crop`, `flip`, `pool`, `levels`, `mean` and `std`: see `Images`; `form`: see `data.forms`.
     """
     builder = open_official("fashion_mnist")
     augmentation = {"shift": shift, "crop": crop, "flip": flip, "mean": mean, "std": std}
     return image_dataset(
-        builder, train, evaluation, peak=255, targets=targets, levels=levels, form=form, **augmentation
+        builder, train, evaluation, peak=255, targets=targets, pool=pool, levels=levels, form=form, **augmentation
     )
 
 
 def image_dataset(
     builder: tfds.core.DatasetBuilder, train: str, evaluation: str, *, peak: int, targets: str = "labels",
-    levels: int = 0, form: str = "plain", **augmentation,
+    pool: int = 1, levels: int = 0, form: str = "plain", **augmentation,
 ) -> Dataset:  # fmt: skip
     """Returns a TFDS set with features "image" and "label".
 
@@ -65,7 +66,7 @@ def image_dataset(
       builder: the set. train, evaluation: the splits to use.
       peak: the pixel value that becomes 1.0.
       form: see `data.forms`. Where images become tokens, they have `levels` intensities, by default peak + 1.
-      targets, levels, augmentation: see `Images`.
+      targets, pool, levels, augmentation: see `Images`.
 
     Raises UserError for a split that does not exist, and for targets or augmentation that do not fit the images.
     """
@@ -74,14 +75,14 @@ def image_dataset(
     features: Any = builder.info.features
     images = labelled_images(
         partial(decoded_images, builder), features["label"].names, train, evaluation, peak=peak,
-        targets=targets, levels=levels, **augmentation,
+        targets=targets, pool=pool, levels=levels, **augmentation,
     )  # fmt: skip
     return in_form(images, form, levels)
 
 
 def labelled_images(
-    rows: Callable, classes: Sequence[str], train: str, evaluation: str, *, peak: int, targets: str, levels: int = 0,
-    mean: Mean = None, std: Std = None, **augmentation,
+    rows: Callable, classes: Sequence[str], train: str, evaluation: str, *, peak: int, targets: str, pool: int = 1,
+    levels: int = 0, mean: Mean = None, std: Std = None, **augmentation,
 ) -> Dataset:  # fmt: skip
     """Returns a set of images with labels, whose names by number are `classes`.
 
@@ -90,7 +91,7 @@ def labelled_images(
 
     def source(split: str, **augmentation) -> Images:
         return Images(
-            rows(split), peak=peak, targets=targets, levels=levels, mean=mean, std=std, **augmentation
+            rows(split), peak=peak, targets=targets, pool=pool, levels=levels, mean=mean, std=std, **augmentation
         )
 
     training = source(train, **augmentation)
@@ -115,6 +116,7 @@ class Images:
       crop: training images are cut to a random share of their sides, at least this one, at a random place, and
         stretched back. 1 leaves them as they are.
       flip: every second training image is mirrored left to right.
+      pool: the image becomes smaller: each of its pixels is the mean of this many by this many. It divides both sides.
       levels: each pixel is rounded to the nearest of this many intensities, evenly spaced from 0 to 1; 0 leaves them as
         they are.
       mean, std: of each channel, or of all; last of all, the inputs become (image - mean) / std. A run with `init_from`
@@ -132,6 +134,7 @@ class Images:
         shift: int = 0,
         crop: float = 1.0,
         flip: bool = False,
+        pool: int = 1,
         levels: int = 0,
         mean: Mean = None,
         std: Std = None,
@@ -139,15 +142,17 @@ class Images:
         shape = rows.dtype["image"].shape
         if shift >= min(shape[:2]):
             raise UserError(f"shift = {shift}: expected 0 to {min(shape[:2]) - 1} pixels for images {shape}.")
+        if shape[0] % pool or shape[1] % pool:
+            raise UserError(f"pool = {pool}: expected a divisor of both sides of images {shape}.")
         if targets not in ("labels", "images"):
             raise UserError(f"targets = {shown(targets)}: expected 'labels' or 'images'.")
         self._normalisation = _normalisation(mean, std, shape[2], levels)
         self.draws = _DRAWS if shift or crop < 1 or flip else 0
         self._augmentation = {"shift": shift, "crop": crop, "flip": flip}
-        self.shape = shape
+        self.shape = (shape[0] // pool, shape[1] // pool, shape[2])
         self._rows = rows
         self._targets = targets
-        self._levels = levels
+        self._levels, self._pool = levels, pool
         self._peak = np.float32(peak)
 
     def __len__(self) -> int:
@@ -164,6 +169,8 @@ class Images:
         images = rows["image"] / self._peak
         if draws is not None and self.draws:
             images = augment(images, draws, **self._augmentation)
+        if self._pool > 1:
+            images = reduce(images, "b (r i) (c j) d -> b r c d", "mean", i=self._pool, j=self._pool)
         if self._levels:
             images = np.rint(images * (self._levels - 1)) / np.float32(self._levels - 1)
         targets = np.ascontiguousarray(rows["label"]) if self._targets == "labels" else images

@@ -57,6 +57,9 @@ FAMILIES = {
     "decoder": Entry(model=DECODER, objective=NEXT_TOKEN, images=AS_NEXT_TOKEN, tokens=AS_NEXT_TOKEN),
     "encoder_decoder": Entry(model=ENCODER_DECODER, objective=SEQUENCE, images=AS_ANSWER, tokens=AS_ANSWER),
     "vit": Entry(model={"name": "vit"}, tokens=NO_IMAGE),
+    "hybrid": Entry(model={"name": "vit", "stem": "resnet"}, tokens=NO_IMAGE),
+    "swin": Entry(model={"name": "swin"}, tokens=NO_IMAGE),
+    "resnet": Entry(model={"name": "resnet"}, tokens=NO_IMAGE),
     "perceiver": Entry(model={"name": "perceiver", "repeats": 2, "sharing": "all"}),
     "bottleneck": Entry(
         model={"name": "variational", "likelihood": "categorical", "decoder_depth": 0}, objective=BOUND, own=BETA,

@@ -9,7 +9,8 @@ NARROW = {"quarter": {"model.width": 32}, "half": {"model.width": 48}}
 SUITE = Suite(
     title="MNIST: 28 x 28 pixels, ten classes",
     about="70,000 handwritten digits, reduced to 16 intensities. Encoder, decoder and encoder-decoder read the 784 "
-    "pixels as a sequence of tokens, ViT patches of 4 x 4, the Perceiver the array of pixels; the bottleneck is VIB.",
+    "pixels as a sequence of tokens, ViT and the hybrid patches of 4 x 4, the Swin Transformer patches of 2 x 2, the "
+    "Perceiver the array of pixels; the bottleneck is VIB.",
     data={"name": "mnist", "levels": 16, "train": "train[:90%]", "evaluation": "train[90%:]"},
     test="test",
     budget=250_000,
@@ -28,6 +29,9 @@ SUITE = Suite(
             "decoder": BLOCKS,
             "encoder_decoder": BLOCKS | {"depth": 2, "mlp_width": 192},
             "vit": BLOCKS | {"width": 72, "patch": 4},
+            "hybrid": BLOCKS | {"width": 60, "patch": 4},
+            "swin": {"width": 44, "patch": 2, "window": 7, "depths": (2, 2), "heads": 2},
+            "resnet": {"width": 19, "depths": (2, 2, 2)},
             "perceiver": BLOCKS | {"latents": 32, "cross_heads": 4, "bands": 14},
             "bottleneck": {"latents": 32, "width": 235, "depth": 2},
             "cnn": {"width": 93, "depth": 2},
@@ -38,6 +42,9 @@ SUITE = Suite(
             "decoder": NARROW,
             "encoder_decoder": {"quarter": {"model.width": 32, "model.mlp_width": 96}, "half": {"model.width": 44}},
             "vit": {"quarter": {"model.width": 32}, "half": {"model.width": 48}},
+            "hybrid": {"quarter": {"model.width": 28}, "half": {"model.width": 40}},
+            "swin": {"quarter": {"model.width": 20}, "half": {"model.width": 30}},
+            "resnet": {"quarter": {"model.width": 9}, "half": {"model.width": 13}},
             "perceiver": NARROW,
             "bottleneck": {"quarter": {"model.width": 68}, "half": {"model.width": 128}},
             "cnn": {"quarter": {"model.width": 43}, "half": {"model.width": 61}},

@@ -35,6 +35,30 @@ def test_a_batch_has_scaled_images_labels_and_weights():
     assert batch["weights"].dtype == np.float32 and batch["weights"].tolist() == [1, 1]
 
 
+def test_pooling_gives_the_means_of_squares_of_pixels():
+    images = np.zeros(2, row_type((4, 6, 2)))
+    images["image"][1] = np.arange(48).reshape(4, 6, 2)
+    source = Images(images, peak=10, pool=2)
+    assert source.shape == (2, 3, 2)
+    pooled = source.examples(np.array([1]))["inputs"]["images"]
+    assert pooled.dtype == np.float32 and pooled.shape == (1, 2, 3, 2)
+    # Pixels 0, 2, 12 and 14 of the first channel; the second one is larger by 1.
+    np.testing.assert_allclose(pooled[0, 0, 0], [0.7, 0.8], rtol=1e-6)
+    np.testing.assert_allclose(pooled[0, 1, 2, 0], np.mean([32, 34, 44, 46]) / 10, rtol=1e-6)
+
+
+def test_pooling_comes_before_rounding_to_levels():
+    images = np.zeros(1, row_type((2, 2, 1)))
+    images["image"][0, 0, 0] = 4
+    pooled = Images(images, peak=4, pool=2, levels=3).examples(np.array([0]))["inputs"]["images"]
+    assert pooled.ravel().tolist() == [0.0]  # the mean is a quarter, which rounds to 0 and not to a half
+
+
+def test_pooling_that_does_not_divide_the_image_is_refused():
+    with pytest.raises(UserError, match="pool = 2: expected a divisor of both sides of images"):
+        Images(rows(), peak=60, pool=2)
+
+
 def test_images_may_be_their_own_targets_and_are_moved_with_them():
     source = Images(rows(), peak=60, targets="images", shift=1)
     batch = source.examples(np.array([6, 2]), np.full((2, source.draws), 0.99))

@@ -30,7 +30,9 @@ def test_a_shifted_window_joins_patches_that_are_near_each_other_in_the_image(sh
     numbers = jnp.arange(54.0)[None, :, None]
     patches = np.asarray(into_windows(numbers, GRID, SIDES, shift))[..., 0].astype(int)  # of each window
     near = lambda axis, side: np.abs(axis[patches][:, :, None] - axis[patches][:, None, :]) < side
-    np.testing.assert_array_equal(shifted_mask(GRID, SIDES, shift)[:, 0], near(ROW, SIDES[0]) & near(COLUMN, SIDES[1]))
+    mask = shifted_mask(GRID, SIDES, shift)
+    assert mask is not None
+    np.testing.assert_array_equal(mask[:, 0], near(ROW, SIDES[0]) & near(COLUMN, SIDES[1]))
     assert shifted_mask(GRID, SIDES, (0, 0)) is None
 
 

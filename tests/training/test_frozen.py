@@ -88,17 +88,18 @@ def test_the_backward_pass_computes_nothing_for_them():
     """Freezing all but the head leaves one product in the backward pass, the one for its kernel."""
     optimizer, _ = make_optimizer(steps=9, learning_rate=0.3, name="sgd")
 
-    def products(freeze) -> int:
+    def products(function, *arguments) -> int:
+        return str(jax.jit(function).lower(*arguments).compile().as_text()).count(" dot(")
+
+    def in_step(freeze) -> int:
         _, create, step = prepare(optimizer, freeze=freeze, ema=0.0)
-        state = jax.eval_shape(create, jax.random.key(0))
-        return jax.jit(step).lower(state, batch()).compile().as_text().count(" dot(")
+        return products(step, jax.eval_shape(create, jax.random.key(0)), batch())
 
     structure, create, _ = prepare(optimizer)
     parameters = jax.eval_shape(create, jax.random.key(0)).parameters
-    forward = jax.jit(lambda parameters: merge(structure, parameters)(**batch()["inputs"], key=None))
-    in_forward_pass = forward.lower(parameters).compile().as_text().count(" dot(")
+    in_forward_pass = products(lambda p: merge(structure, p)(**batch()["inputs"], key=None), parameters)
     all_but_the_head = [path for path in parameters if path.split(".")[0] != "head"]
-    assert products(all_but_the_head) <= in_forward_pass + 1 < products(())
+    assert in_step(all_but_the_head) <= in_forward_pass + 1 < in_step(())
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_the_others_keep_their_budget(name):
         assert_within_budget(name, family, {})
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "fashion_14"])
 def test_the_large_image_sets_keep_their_budget(name, monkeypatch):
     """The set need not be on disk: seven blank images of its size stand in for it."""
     features = {"label": SimpleNamespace(names=[str(digit) for digit in range(10)])}
