@@ -22,13 +22,15 @@ from models.encoder_decoder import EncoderDecoder
 from models.gpt import GPT
 from models.in_context import InContextRegressor
 from models.perceiver import Perceiver
+from models.recurrent import RecurrentLanguageModel
+from models.recurrent_encoder_decoder import RecurrentEncoderDecoder
 from models.vae import VariationalAutoencoder
 from models.vit import VisionTransformer
 from models.yardsticks import ConvolutionalNetwork, Perceptron
 
 __all__ = [
     "GPT", "MODELS", "Bert", "ConvolutionalNetwork", "EncoderDecoder", "InContextRegressor", "Perceiver", "Perceptron",
-    "Variational", "VariationalAutoencoder", "VisionTransformer",
+    "RecurrentEncoderDecoder", "RecurrentLanguageModel", "Variational", "VariationalAutoencoder", "VisionTransformer",
 ]  # fmt: skip
 
 MODELS = {
@@ -39,6 +41,8 @@ MODELS = {
     "in_context": InContextRegressor,
     "perceiver": Perceiver,
     "perceptron": Perceptron,
+    "recurrent": RecurrentLanguageModel,
+    "recurrent_encoder_decoder": RecurrentEncoderDecoder,
     "variational": Variational,
     "vit": VisionTransformer,
 }

@@ -70,6 +70,27 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, Any], int]] = {
         ("classification", jnp.arange(8)),
         7019,
     ),
+    "recurrent": (
+        dict(vocab_size=23, context=13, width=14, depth=3),
+        {"tokens": TOKENS},
+        ("language_modeling", jnp.roll(TOKENS, -1, axis=1)),
+        3976,
+    ),
+    "recurrent_encoder_decoder": (
+        dict(
+            source_vocab_size=19,
+            vocab_size=23,
+            source_context=5,
+            context=13,
+            width=14,
+            depth=3,
+            cell="lstm",
+            shared=False,
+        ),  # fmt: skip
+        {"source": SOURCE, "source_mask": SOURCE_MASK, "tokens": TOKENS},
+        ("seq2seq", jnp.roll(TOKENS, -1, axis=1)),
+        12_222,
+    ),
     "variational": (
         dict(
             image_shape=(15, 10, 3),

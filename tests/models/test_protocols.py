@@ -13,6 +13,8 @@ ABILITIES = {
     "gpt": {LanguageModel},
     "perceiver": {Features},
     "variational": {LatentVariable},
+    "recurrent": {LanguageModel},
+    "recurrent_encoder_decoder": {LanguageModel, Translator},
     "vit": {Features, Resizable},
 }
 
