@@ -164,24 +164,24 @@ class RecurrentEncoderDecoder(nnx.Module):
     def _decode(self, tokens, cache: Cache, *, key: DropoutKey = None) -> tuple[Logits, Cache]:
         first_key, layers_key, last_key = split_key(key, 3)
         y_BTD = self.dropout(self.embedding(tokens), first_key)
-        if self.attention == "additive":
-            out_BTD, z_BTD, states, weights = self._attend_in_steps(y_BTD, cache, layers_key)
+        weights_BHTS = None
+        if self.alignment is None:
+            z_BTD = jnp.broadcast_to(cache["last"][:, None], y_BTD.shape)
+            out_BTD, states = self.decoder(jnp.concatenate([y_BTD, z_BTD], axis=-1), cache["states"], key=layers_key)
+        elif self.attention == "dot":
+            out_BTD, states = self.decoder(y_BTD, cache["states"], key=layers_key)
+            z_BTD, weights_BHTS = self.alignment(out_BTD, cache["source"], cache["source_mask"])
         else:
-            z_BTD, weights = jnp.broadcast_to(cache["last"][:, None], y_BTD.shape), None
-            x = y_BTD if self.attention == "dot" else jnp.concatenate([y_BTD, z_BTD], axis=-1)
-            out_BTD, states = self.decoder(x, cache["states"], key=layers_key)
-            if self.attention == "dot":
-                z_BTD, weights = self.alignment(out_BTD, cache["source"], cache["source_mask"])
-        if weights is not None and hasattr(self.alignment, "__captures__"):  # set by nnx.capture
-            self.alignment.sow(AttentionWeights, "weights", weights)
+            out_BTD, z_BTD, states, weights_BHTS = self._attend_in_steps(self.alignment, y_BTD, cache, layers_key)
+        if weights_BHTS is not None and hasattr(self, "__captures__"):  # set by nnx.capture
+            self.sow(AttentionWeights, "alignment", weights_BHTS)
         parts = [z_BTD, out_BTD] if self.attention == "dot" else [out_BTD, z_BTD, y_BTD]
         x = self.dropout(jnp.tanh(self.mixer(jnp.concatenate(parts, axis=-1))), last_key)
         return self.embedding.attend(x).astype(jnp.float32), cache | {"states": states}
 
-    def _attend_in_steps(self, y_BTD, cache: Cache, key: DropoutKey):
+    def _attend_in_steps(self, alignment: Alignment, y_BTD, cache: Cache, key: DropoutKey):
         """The context vector of a step depends on the state of the step before, so attention is in the loop."""
-        assert self.alignment is not None
-        alignment = self.alignment
+
         def step(states: States, inputs):
             y_BD, step_key = inputs
             z_B1D, weights_B11S = alignment(states[-1][-1][:, None], cache["source"], cache["source_mask"])
