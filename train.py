@@ -23,33 +23,36 @@ from typing import Any
 
 from flax import nnx
 import jax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 import numpy as np
 import optax
 
 from core.command import command
-from core.errors import UserError
+from core.errors import UserError, shown
+from core.metrics import measured_by, refuse_unknown
 from data import DATASETS
 from data.dataset import Dataset
 from data.pipeline import evaluation_batches, train_batches
+from data.published_tokenizer import published_tokenizer
 from models import MODELS, pretrained
 from models.protocols import Resizable
 from objectives import OBJECTIVES
+from objectives.interface import check_ability
 from training import mesh as meshes
 from training import workdir as workdirs
 from training.account import Account
 from training.checkpoints import Checkpoints
-from training.command_line import read_command_line
+from training.command_line import join_processes, read_command_line
 from training.compilation import use_compilation_cache
 from training.fields import Fields
 from training.loop import evaluate, fit
 from training.noise import silence_failed_writes
 from training.optimizer import make_optimizer
+from training.programs import compile_programs
 from training.report import start_report, summary_table
-from training.settings import check_settings, complete, resolve
+from training.settings import check_settings, check_values, complete, inherit, named, resolve
 from training.state import Parameters, TrainState, begin_with, initialise, merge, split
-from training.step import Batch, Metrics, Objective, make_evaluation_step, make_train_step
+from training.step import Batch, Metrics, Objective
 
 if __name__ == "__main__":
     gc.freeze()  # ... and would take as long again in training and at exit.
@@ -62,6 +65,7 @@ class Run:
 
     Attributes:
       config: the complete config, with defaults and with what the data decides.
+      better: whether the "min" or the "max" of the metric `best` is better.
     """
 
     config: dict
@@ -71,10 +75,14 @@ class Run:
     objective: Objective
     optimizer: optax.GradientTransformation
     learning_rate: optax.Schedule
+    better: str
 
     @classmethod
-    def of(cls, config: Mapping | ConfigDict) -> "Run":
+    def of(cls, config: Mapping | ConfigDict, check_data: Callable[[Dataset], None] = lambda _: None) -> "Run":
         """Returns the run of a config.
+
+        Args:
+          check_data: is called with the data set, before anything is compared with it.
 
         Raises:
           UserError: says which field is wrong and what is expected.
@@ -82,21 +90,29 @@ class Run:
         config = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
         check_settings("config", config, Fields)
         fields = Fields(**config)
-        make_dataset, data = resolve("data", fields.data, DATASETS)
-        dataset = make_dataset(**data)
-        decided = {"facts": dataset.facts, "source": fields.data["name"]}
-        model_class, model = resolve("model", fields.model, MODELS, supplied=["rngs"], **decided)
-        objective, settings = resolve("objective", fields.objective, OBJECTIVES, **decided)
+        for section, table in {"data": DATASETS, "model": MODELS, "objective": OBJECTIVES}.items():
+            target, values = named(section, getattr(fields, section), table)
+            check_values(section, values, target, supplied=["rngs"])  # before the data, which may take time
         optimizer_settings = complete("optimizer", fields.optimizer, make_optimizer, supplied=["steps"])
         mesh = complete("mesh", fields.mesh, meshes.make_mesh)
         optimizer, learning_rate = make_optimizer(steps=fields.steps, **optimizer_settings)
+        make_dataset, data = resolve("data", _with_images_of(fields), DATASETS)
+        dataset = make_dataset(**data)
+        check_data(dataset)
+        decided = {"facts": dataset.facts, "source": fields.data["name"]}
+        model_class, model = resolve("model", fields.model, MODELS, supplied=["rngs"], **decided)
+        objective, settings = resolve("objective", fields.objective, OBJECTIVES, **decided)
+        refuse_unknown("best =", fields.best, measured_by(objective))
+        better = measured_by(objective)[fields.best]
         make_model = lambda rngs: model_class(**model, rngs=rngs)
-        nnx.eval_shape(lambda: make_model(nnx.Rngs(0)))  # the model checks its fields
+        shapes = nnx.eval_shape(lambda: make_model(nnx.Rngs(0)))  # the model checks its fields
+        check_ability(objective, shapes)
         arguments = {"data": data, "model": model, "objective": settings}
         sections = {section: {"name": getattr(fields, section)["name"]} | arguments[section] for section in arguments}
         full = asdict(fields) | sections | {"optimizer": optimizer_settings, "mesh": mesh}
         full = json.loads(json.dumps(full))  # as a checkpoint returns it
-        return cls(full, fields, dataset, make_model, partial(objective, **settings), optimizer, learning_rate)
+        objective = partial(objective, **settings)
+        return cls(full, fields, dataset, make_model, objective, optimizer, learning_rate, better)
 
     def initialise(self) -> tuple[nnx.GraphDef, Callable[[jax.Array], TrainState]]:
         """Returns the structure of the model, and the function from a random key to the first state."""
@@ -104,8 +120,8 @@ class Run:
 
     def check_fit(
         self, evaluate: Callable[[Parameters, Batch], Metrics], parameters: Parameters, batch: Batch
-    ) -> None:  # fmt: skip
-        """Checks that model, data and objective fit together, and that `best` is one of the metrics.
+    ) -> Metrics:  # fmt: skip
+        """Checks that model, data and objective fit together, and that `best` is a metric. Returns the metrics.
 
         Raises:
           UserError: says what does not fit.
@@ -115,8 +131,8 @@ class Run:
         except UserError as error:  # any other exception is a bug
             names = (f"{part} {getattr(self.fields, part)['name']}" for part in ("model", "data", "objective"))
             raise UserError(f"{', '.join(names)} do not fit together: {error}") from error
-        if self.fields.best not in metrics:
-            raise UserError(f"best = {self.fields.best!r}: expected one of {', '.join(sorted(metrics))}")
+        refuse_unknown("best =", self.fields.best, metrics)
+        return metrics
 
 
 def run(config: Mapping | ConfigDict, workdir: str | Path) -> dict:
@@ -134,14 +150,20 @@ def run(config: Mapping | ConfigDict, workdir: str | Path) -> dict:
     rows = meshes.local_rows(mesh, fields.batch_size)
     batches = train_batches(this.dataset.train, batch_size=fields.batch_size, seed=fields.seed, rows=rows)
     with ExitStack() as stack:
-        account = Account(workdir, this.config, stack)
+        account = Account(workdir, this.config, this.dataset.identity, stack, better=this.better)
         if account.summary:
             if main:
                 print("The run is complete. To continue it, set more steps.")
                 summary_table(account.summary, workdir)
             return account.summary
-        this.dataset.keep_vocabulary(workdir / "vocabulary.json", write=main)
-        programs = _compile(this, mesh)
+        if main:
+            this.dataset.keep_vocabulary(workdir / "vocabulary.json")
+        check_source(this, account.checkpoints)
+        structure, create = this.initialise()
+        example = this.dataset.train.examples(np.arange(1))
+        programs = compile_programs(
+            structure, create, this.objective, this.optimizer, example, fields, mesh, check_fit=this.check_fit
+        )
         say = print if main else str
         state, about = begin(this, programs.create, programs.shapes, account.checkpoints, say)
         if "data" in about:
@@ -180,31 +202,58 @@ def begin(
     """
     if restored := checkpoints.restore(shapes):
         _, state, about = restored
-        return state, about | {"config": this.config}
+        return state, about
     state = create(jax.random.key(this.fields.seed))
     if source := this.fields.init_from:
-        model = _initial_model(this, source)
+        model = _initial_model(this, source, say)
         state, reused, new = begin_with(state, split(model)[1])
         if not reused:
             raise UserError(f"init_from = {source}: no parameter there has the path and shape of one of this model")
         say(f"begins with {source}: {len(reused)} arrays; new: {', '.join(new) or 'none'}")
-    return state, {"config": this.config, "best": None, "best_step": None, "results": {}}
+    return state, {"best": None, "best_step": None, "results": {}}
 
 
-def load(workdir: str | Path) -> tuple[nnx.Module, Run]:
-    """Returns the model of a workdir's newest checkpoint, and its run.
+def check_source(this: Run, checkpoints: Checkpoints) -> None:
+    """Checks, before anything is compiled, that there is what the run will begin with.
 
     Raises:
-      UserError: there is no run in the workdir, or it has no checkpoint yet.
+      UserError: the workdir has no checkpoint, and `init_from` is neither a published model nor a run with one.
+    """
+    source = this.fields.init_from
+    if not source or checkpoints.steps() or pretrained.is_published(source):
+        return
+    if not Checkpoints(Path(source) / "checkpoints", read_only=True).steps():
+        raise UserError(
+            f"init_from = {shown(source)}: expected the folder of a published model, or the workdir of a run that "
+            "has a checkpoint"
+        )
+
+
+def load(workdir: str | Path, *, same_data: bool = True) -> tuple[nnx.Module, Run]:
+    """Returns the model of a workdir's newest checkpoint, and its run, whose data set has the names of the classes.
+
+    Args:
+      same_data: whether all data must be as they were in training. With False only their meaning must be, which is the
+        classes and the vocabulary: enough for a model that reads something else.
+
+    Raises:
+      UserError: there is no run in the workdir, it has no checkpoint yet, or its data have changed.
     """
     use_compilation_cache()
-    this = Run.of(workdirs.read_config(workdir))
-    this.dataset.keep_vocabulary(Path(workdir) / "vocabulary.json", write=False)
-    structure, create = this.initialise()
-    checkpoints = Checkpoints(Path(workdir) / "checkpoints", read_only=True)
-    restored = checkpoints.restore(jax.eval_shape(create, jax.random.key(0)))
-    if restored is None:
+    config, checkpoints = workdirs.read_config(workdir), Checkpoints(Path(workdir) / "checkpoints", read_only=True)
+    about = checkpoints.about()
+    if about is None:
         raise UserError(f"{workdir} has no checkpoint yet")
+
+    parts = () if same_data else workdirs.MEANING
+
+    def check_data(dataset: Dataset) -> None:
+        workdirs.refuse_other_data(workdir, about["identity"], dataset.identity, parts)
+
+    this = Run.of(config, check_data)
+    structure, create = this.initialise()
+    restored = checkpoints.restore(jax.eval_shape(create, jax.random.key(0)))
+    assert restored is not None  # there is a checkpoint, and a damaged one is an error
     return merge(structure, restored[1].evaluated), this
 
 
@@ -216,63 +265,35 @@ def main(arguments: list[str]) -> None:
         return
     options = read_command_line(arguments)
     silence_failed_writes()
-    if options.coordinator:
-        _join(options.coordinator, options.processes, options.process)
+    join_processes(options)
     run(options.config, options.workdir)
 
 
+def _with_images_of(fields: Fields) -> Mapping:
+    """The section data, with what is done to the images that the parameters of `init_from` read."""
+    source, name = fields.init_from, fields.data.get("name")
+    if not (source and name in DATASETS and (Path(source) / "config.json").is_file()):
+        return fields.data
+    if pretrained.is_published(source):
+        theirs = pretrained.preprocessing(source)
+    else:
+        data = workdirs.read_config(source)["data"]
+        theirs = {field: data.get(field) or () for field in ("mean", "std")}
+    return inherit("data", fields.data, theirs, DATASETS[name], source)
 
 
-def _join(coordinator: str, processes: int | None, process: int | None) -> None:
-    """Makes this process one of several that train together."""
-    try:
-        if coordinator == "auto":
-            jax.distributed.initialize()
-        else:
-            jax.distributed.initialize(coordinator, processes, process)
-    except (ValueError, RuntimeError) as error:  # what JAX raises for arguments that are missing or wrong
-        flags = f"--coordinator={coordinator}, --processes={processes}, --process={process}"
-        raise UserError(f"{flags}: {error}") from error
-
-
-def _initial_model(this: Run, source: str) -> nnx.Module:
+def _initial_model(this: Run, source: str, say: Callable[[str], Any]) -> nnx.Module:
     """The model that `init_from` names; one that can be resized has the image shape of this run."""
     if pretrained.is_published(source):
         model = pretrained.load_for(this.make_model, source)
+        vocabulary = published_tokenizer(source) if this.dataset.vocabulary else None
+        if this.dataset.vocabulary and vocabulary is None:
+            say(f"{source} has no tokenizer.json: nothing shows whether it numbers tokens as the data does")
     else:
-        model, its_run = load(source)
-        this.dataset.refuse_other_vocabulary(its_run.dataset, source)
+        model, its_run = load(source, same_data=False)
+        vocabulary = its_run.dataset.vocabulary
+    this.dataset.refuse_other_vocabulary(vocabulary, source)
     return model.resized(this.config["model"]["image_shape"]) if isinstance(model, Resizable) else model
-
-
-@dataclass(frozen=True)
-class _Programs:
-    """The compiled programs of a run, and the shapes of its state with their shardings."""
-
-    create: Callable[[jax.Array], TrainState]
-    step: Any
-    evaluate: Callable[[Parameters, Batch], Metrics]
-    shapes: TrainState
-    unit: str
-
-
-def _compile(this: Run, mesh: Mesh) -> _Programs:
-    structure, create = this.initialise()
-    replicated = NamedSharding(mesh, PartitionSpec())
-    shapes = jax.eval_shape(create, jax.random.key(0))
-    shardings = meshes.state_shardings(mesh, shapes)
-    place = lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
-    shapes = jax.tree.map(place, shapes, shardings)
-    example = this.dataset.train.examples(np.arange(1))
-    resize = lambda x: jax.ShapeDtypeStruct((this.fields.batch_size, *x.shape[1:]), x.dtype)
-    batch = jax.tree.map(lambda x: place(resize(x), meshes.batch_sharding(mesh)), example)
-    evaluation = jax.jit(make_evaluation_step(structure, this.objective), out_shardings=replicated)
-    this.check_fit(evaluation.eval_shape, shapes.parameters, batch)
-    options = {"accumulate": this.fields.accumulate, "ema": this.fields.ema}
-    step = make_train_step(structure, this.objective, this.optimizer, **options)
-    step = jax.jit(step, donate_argnums=0, out_shardings=(shardings, replicated)).lower(shapes, batch).compile()
-    unit = "tokens" if batch["weights"].ndim > 1 else "examples"
-    return _Programs(jax.jit(create, out_shardings=shardings), step, evaluation, shapes, unit)
 
 
 if __name__ == "__main__":

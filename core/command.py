@@ -10,7 +10,7 @@ import signal
 import sys
 from typing import IO
 
-from core.errors import Stopped, UserError
+from core.errors import Stopped, UserError, printable
 
 # Set by --traceback. An environment variable, so that the processes that a command starts inherit it.
 TRACEBACK = "LECTERN_TRACEBACK"
@@ -72,6 +72,10 @@ def _guarded(main: Callable[[list[str]], int | None], arguments: list[str]) -> i
         for stream in closed:  # Python flushes both at exit, and would complain
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return 128 + signal.SIGPIPE
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # Rich meets a closed pipe by exiting with 1
+            return 128 + signal.SIGPIPE
+        raise
     except KeyboardInterrupt:
         return _say("stopped; what was saved before is kept. To go on, run the same command again.", 130)
     except Stopped as stopped:
@@ -89,7 +93,7 @@ def _guarded(main: Callable[[list[str]], int | None], arguments: list[str]) -> i
 
 
 def _say(message: str, code: int) -> int:
-    print(message, file=sys.stderr, flush=True)
+    print(printable(message), file=sys.stderr, flush=True)
     return code
 
 

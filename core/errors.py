@@ -1,13 +1,28 @@
 """The exceptions that a command does not treat as bugs: a user's mistake, and work that was asked to stop."""
 
+from typing import Any
+
+LONGEST = 100  # characters of a value in a message
+
+
+def printable(text: str) -> str:
+    """Returns `text` without what a terminal would act on, or could not show: "\\x1b" stands for an escape character.
+
+    Line breaks and tabs stay. Names of files, tensors and fields come from elsewhere and may hold anything.
+    """
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
 
 class UserError(ValueError):
     """A mistake of the user's: a wrong field, a missing file, a damaged folder.
 
     Raise it where input is checked. The message is one sentence, or a few lines, that name what is wrong, what was
-    expected and what to do. A command prints it without a stack trace (`core.command`). Every other exception is a bug
-    and keeps its trace.
+    expected and what to do; it is made `printable` here. A command prints it without a stack trace (`core.command`).
+    Every other exception is a bug and keeps its trace.
     """
+
+    def __init__(self, message: object = ""):
+        super().__init__(printable(str(message)))
 
 
 class Stopped(Exception):
@@ -20,3 +35,16 @@ class Stopped(Exception):
     def __init__(self, message: str, code: int):
         super().__init__(message)
         self.code = code
+
+
+def shown(value: Any) -> str:
+    """Returns a value as Python writes it, for a message; a long one is cut."""
+    return cut(repr(value))
+
+
+def cut(text: str, longest: int = LONGEST) -> str:
+    """Returns a text for a message; the middle of one that is longer than `longest` characters is left out."""
+    if len(text) <= longest:
+        return text
+    half = longest // 2
+    return f"{text[:half]}... ({len(text):,} characters) ...{text[-half:]}"

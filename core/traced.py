@@ -1,13 +1,16 @@
 """Marks for the numbers that one compiled program can have many values of.
 
-A population trains several runs as one program (`training.population`). The runs may differ in every argument that is
-annotated with one of the two types below, because the code uses it in computations only.
+A population trains several runs as one program (`training.population`). The runs may differ in every argument whose
+type is marked with one of the two below, because the code uses it in computations only. The type says the range too, as
+in `rate: Traced[Share]`.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 import inspect
-from typing import Annotated, get_args
+from typing import Annotated, TypeVar, get_args
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -15,11 +18,14 @@ class _Mark:
     zero_differs: bool
 
 
-Traced = Annotated[float, _Mark(zero_differs=False)]
-"""A number that may be a traced array."""
+Traced = Annotated[T, _Mark(zero_differs=False)]
+"""The type of a number that may be a traced array."""
 
-TracedUnlessZero = Annotated[float, _Mark(zero_differs=True)]
-"""A number that may be a traced array, but is compared with 0 to leave a part out: 0 gives another program."""
+TracedUnlessZero = Annotated[T, _Mark(zero_differs=True)]
+"""The type of a number that may be a traced array, but is compared with 0 to leave a part out.
+
+0 gives another program.
+"""
 
 
 def traced_arguments(function: Callable) -> dict[str, bool]:

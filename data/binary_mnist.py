@@ -1,5 +1,7 @@
 """MNIST with binary pixels, each sampled with its grey value as the probability, so that likelihoods are comparable."""
 
+from typing import Any
+
 import numpy as np
 
 from data.dataset import Batch, Dataset, Source
@@ -31,6 +33,10 @@ class BinaryImages:
 
     def __len__(self) -> int:
         return len(self._images)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what tells these examples from others, see `data.dataset.Source`."""
+        return self._images.identity()
 
     def examples(self, indices: np.ndarray, draws: np.ndarray | None = None) -> Batch:
         """Returns a batch, see `data.dataset.Source`."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from core.errors import UserError
-from core.files import write_text
+from core.files import read_json, write_text
 from data.vocabulary import checked_tokens
 
 
@@ -27,8 +27,8 @@ class Characters:
     @classmethod
     def load(cls, path: str | Path) -> "Characters":
         """Reads what `save` wrote. Raises UserError where the file holds something else."""
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        if content.get("type") != "characters":
+        content = read_json(path)
+        if not isinstance(content, dict) or content.get("type") != "characters":
             raise UserError(f"{path} does not hold a vocabulary of characters.")
         return cls(content["symbols"])
 

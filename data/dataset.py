@@ -1,6 +1,8 @@
 """What every data set returns: a source of training and one of evaluation examples, and facts about them."""
 
 from dataclasses import dataclass
+from functools import cached_property
+import hashlib
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +28,13 @@ class Source(Protocol):
         """Returns the number of examples."""
         ...
 
+    def identity(self) -> dict[str, Any]:
+        """Returns what tells these examples from others, as nested JSON: how many there are, and a digest of them.
+
+        What the config decides, such as augmentation, need not be part of it.
+        """
+        ...
+
     def examples(self, indices: np.ndarray, draws: np.ndarray | None = None) -> Batch:
         """Returns the examples at `indices` (B,) as one batch, whose arrays the caller may change.
 
@@ -43,6 +52,7 @@ class Dataset:
       facts: what a model must agree with, named as the model's arguments, such as {"vocab_size": 65}.
       evaluation_name: the split of the evaluation source, such as "test", for the names of metrics.
       vocabulary: maps text to tokens and back; None where the examples are not text.
+      classes: the names of the classes by number; None where there are none or they have no names.
     """
 
     facts: dict[str, Any]
@@ -50,31 +60,34 @@ class Dataset:
     evaluation: Source
     evaluation_name: str
     vocabulary: Vocabulary | None = None
+    classes: tuple[str, ...] | None = None
 
-    def keep_vocabulary(self, path: Path, *, write: bool) -> None:
-        """Compares the vocabulary with the one in a file, and with `write` creates the file.
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What tells this set from others, as nested JSON: the meaning of labels and tokens, and both sources."""
+        names = {} if self.classes is None else {"classes": list(self.classes)}
+        tokens = {}
+        if self.vocabulary is not None:
+            tokens = {"vocabulary": {"tokens": len(self.vocabulary), "digest": _digest(self.vocabulary.text())}}
+        return names | tokens | {"train": self.train.identity(), "evaluation": self.evaluation.identity()}
 
-        Without its vocabulary the parameters of a run are of no use. Raises UserError where the file holds another
-        vocabulary: that of `python_docs` depends on the version of Python.
-        """
-        if self.vocabulary is None:
-            return
-        if path.exists() and path.read_text(encoding="utf-8") != self.vocabulary.text():
-            raise UserError(
-                f"{path} is not the vocabulary of the data here. Was the run trained with another version of Python or "
-                "another tokenizer? Use the same ones."
-            )
-        if write:
+    def keep_vocabulary(self, path: Path) -> None:
+        """Writes the vocabulary to a file, if there is one: without it the parameters of a run are of no use."""
+        if self.vocabulary is not None:
             self.vocabulary.save(path)
 
-    def refuse_other_vocabulary(self, other: "Dataset", name: str) -> None:
-        """Raises UserError where both sets are text with different vocabularies.
+    def refuse_other_vocabulary(self, other: Vocabulary | None, name: str) -> None:
+        """Raises UserError where this set is text, and `other` is another vocabulary than its own.
 
         Parameters learned with one vocabulary are of no use with another, even where all shapes agree. `name` is where
-        the other set is used, for the message.
+        the other one is used, for the message.
         """
-        if self.vocabulary and other.vocabulary and self.vocabulary.text() != other.vocabulary.text():
+        if self.vocabulary and other and self.vocabulary.text() != other.text():
             raise UserError(
-                f"{name} was trained with another vocabulary ({len(other.vocabulary):,} tokens) than that of the data "
+                f"{name} was trained with another vocabulary ({len(other):,} tokens) than that of the data "
                 f"here ({len(self.vocabulary):,} tokens). Choose data with the same vocabulary, or the same tokenizer."
             )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -6,21 +6,21 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data.dataset import Dataset
-from data.images import image_dataset
+from data.images import Crop, Levels, Mean, Shift, Std, image_dataset
 from data.storage import open_embedded
 
 
 def digits(
-    *, train: str = "train", evaluation: str = "test", targets: str = "labels", shift: int = 0, crop: float = 1.0,
-    flip: bool = False, levels: int = 0, form: str = "plain",
+    *, train: str = "train", evaluation: str = "test", targets: str = "labels", shift: Shift = 0, crop: Crop = 1.0,
+    flip: bool = False, levels: Levels = 0, form: str = "plain", mean: Mean = None, std: Std = None,
 ) -> Dataset:  # fmt: skip
     """Returns the digits: 10 classes, images (8, 8, 1), splits train (1,437) and test (360).
 
     Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998.
-    `targets`, `shift`, `crop`, `flip` and `levels`: see `data.images.Images`; `form`: see `data.forms`.
+    `targets`, `shift`, `crop`, `flip`, `levels`, `mean`, `std`: see `data.images.Images`; `form`: see `data.forms`.
     """
     builder = open_embedded(Digits)
-    augmentation = {"shift": shift, "crop": crop, "flip": flip}
+    augmentation = {"shift": shift, "crop": crop, "flip": flip, "mean": mean, "std": std}
     return image_dataset(builder, train, evaluation, peak=16, targets=targets, levels=levels, form=form, **augmentation)
 
 

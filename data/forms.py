@@ -16,10 +16,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 import math
+from typing import Any
 
 import numpy as np
 
-from core.errors import UserError
+from core.errors import UserError, shown
 from data.dataset import Batch, Dataset, Source
 
 
@@ -39,7 +40,7 @@ def in_form(dataset: Dataset, form: str, levels: int = 0) -> Dataset:
     if form == "plain":
         return dataset
     if form not in _FORMS:
-        raise UserError(f"form = {form!r}: expected one of plain, {', '.join(_FORMS)}.")
+        raise UserError(f"form = {shown(form)}: expected one of plain, {', '.join(_FORMS)}.")
     arrange, form_facts, only_images = _FORMS[form]
     facts, is_images = dataset.facts, "image_shape" in dataset.facts
     if only_images and not is_images:
@@ -55,6 +56,7 @@ def in_form(dataset: Dataset, form: str, levels: int = 0) -> Dataset:
         facts=form_facts(length, vocab_size, facts["classes"]),
         train=RearrangedSource(dataset.train, arrange, levels),
         evaluation=RearrangedSource(dataset.evaluation, arrange, levels),
+        classes=dataset.classes,
     )
 
 
@@ -73,6 +75,10 @@ class RearrangedSource:
 
     def __len__(self) -> int:
         return len(self._source)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what tells these examples from others, see `data.dataset.Source`."""
+        return self._source.identity()
 
     def examples(self, indices: np.ndarray, draws: np.ndarray | None = None) -> Batch:
         """Returns a batch, see `data.dataset.Source`."""

@@ -1,46 +1,55 @@
 """MNIST, Fashion-MNIST and whatever else is labelled images; in training shifted, cropped and flipped at random."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from core.errors import UserError
+from core.errors import UserError, shown
+from core.ranges import Range
 from data.dataset import Batch, Dataset
 from data.forms import in_form
+from data.identity import identity_of
 from data.image_cache import decoded_images
 from data.storage import open_official
 
+Shift = Annotated[int, Range(0, 2**13)]
+Crop = Annotated[float, Range(0, 1, open_low=True)]
+Levels = Annotated[int, Range(2, 2**16, also=0)]
+# A number for each channel, or one for all; none, or no tuple, stands for nothing to do.
+Mean = tuple[Annotated[float, Range(-1000, 1000)], ...] | None
+Std = tuple[Annotated[float, Range(1e-6, 1000)], ...] | None
+
 
 def mnist(
-    *, train: str = "train", evaluation: str = "test", targets: str = "labels", shift: int = 0, crop: float = 1.0,
-    flip: bool = False, levels: int = 0, form: str = "plain",
+    *, train: str = "train", evaluation: str = "test", targets: str = "labels", shift: Shift = 0, crop: Crop = 1.0,
+    flip: bool = False, levels: Levels = 0, form: str = "plain", mean: Mean = None, std: Std = None,
 ) -> Dataset:  # fmt: skip
     """Returns MNIST: 10 classes, images (28, 28, 1), splits train (60,000) and test (10,000).
 
     Source: Y. LeCun, C. Cortes and C. Burges, http://yann.lecun.com/exdb/mnist.
-    `targets`, `shift`, `crop`, `flip` and `levels`: see `Images`; `form`: see `data.forms`.
+    `targets`, `shift`, `crop`, `flip`, `levels`, `mean` and `std`: see `Images`; `form`: see `data.forms`.
     """
     builder = open_official("mnist")
-    augmentation = {"shift": shift, "crop": crop, "flip": flip}
+    augmentation = {"shift": shift, "crop": crop, "flip": flip, "mean": mean, "std": std}
     return image_dataset(
         builder, train, evaluation, peak=255, targets=targets, levels=levels, form=form, **augmentation
     )
 
 
 def fashion_mnist(
-    *, train: str = "train", evaluation: str = "test", targets: str = "labels", shift: int = 0, crop: float = 1.0,
-    flip: bool = False, levels: int = 0, form: str = "plain",
+    *, train: str = "train", evaluation: str = "test", targets: str = "labels", shift: Shift = 0, crop: Crop = 1.0,
+    flip: bool = False, levels: Levels = 0, form: str = "plain", mean: Mean = None, std: Std = None,
 ) -> Dataset:  # fmt: skip
     """Returns Fashion-MNIST: 10 classes, images (28, 28, 1), splits train (60,000) and test (10,000).
 
     Source: H. Xiao, K. Rasul and R. Vollgraf, https://arxiv.org/abs/1708.07747.
-    `targets`, `shift`, `crop`, `flip` and `levels`: see `Images`; `form`: see `data.forms`.
+    `targets`, `shift`, `crop`, `flip`, `levels`, `mean` and `std`: see `Images`; `form`: see `data.forms`.
     """
     builder = open_official("fashion_mnist")
-    augmentation = {"shift": shift, "crop": crop, "flip": flip}
+    augmentation = {"shift": shift, "crop": crop, "flip": flip, "mean": mean, "std": std}
     return image_dataset(
         builder, train, evaluation, peak=255, targets=targets, levels=levels, form=form, **augmentation
     )
@@ -64,31 +73,34 @@ def image_dataset(
         levels = peak + 1
     features: Any = builder.info.features
     images = labelled_images(
-        partial(decoded_images, builder), features["label"].num_classes, train, evaluation, peak=peak,
+        partial(decoded_images, builder), features["label"].names, train, evaluation, peak=peak,
         targets=targets, levels=levels, **augmentation,
     )  # fmt: skip
     return in_form(images, form, levels)
 
 
 def labelled_images(
-    rows: Callable, classes: int, train: str, evaluation: str, *, peak: int, targets: str, levels: int = 0,
-    **augmentation,
+    rows: Callable, classes: Sequence[str], train: str, evaluation: str, *, peak: int, targets: str, levels: int = 0,
+    mean: Mean = None, std: Std = None, **augmentation,
 ) -> Dataset:  # fmt: skip
-    """Returns a set of images with labels 0..classes - 1.
+    """Returns a set of images with labels, whose names by number are `classes`.
 
     `rows` is a function from a split to its labelled images, see `Images`, as are the other arguments.
     """
 
     def source(split: str, **augmentation) -> Images:
-        return Images(rows(split), peak=peak, targets=targets, levels=levels, **augmentation)
+        return Images(
+            rows(split), peak=peak, targets=targets, levels=levels, mean=mean, std=std, **augmentation
+        )
 
     training = source(train, **augmentation)
     return Dataset(
         facts={"image_shape": training.shape}
-        | ({"target_shape": training.shape} if targets == "images" else {"classes": classes}),
+        | ({"target_shape": training.shape} if targets == "images" else {"classes": len(classes)}),
         train=training,
         evaluation=source(evaluation),
         evaluation_name=evaluation,
+        classes=tuple(classes),
     )
 
 
@@ -105,6 +117,8 @@ class Images:
       flip: every second training image is mirrored left to right.
       levels: each pixel is rounded to the nearest of this many intensities, evenly spaced from 0 to 1; 0 leaves them as
         they are.
+      mean, std: of each channel, or of all; last of all, the inputs become (image - mean) / std. A run with `init_from`
+        takes both from there, unless they are set.
 
     Raises UserError for arguments that do not fit the images.
     """
@@ -119,16 +133,15 @@ class Images:
         crop: float = 1.0,
         flip: bool = False,
         levels: int = 0,
+        mean: Mean = None,
+        std: Std = None,
     ):
         shape = rows.dtype["image"].shape
-        if not 0 <= shift < min(shape[:2]):
+        if shift >= min(shape[:2]):
             raise UserError(f"shift = {shift}: expected 0 to {min(shape[:2]) - 1} pixels for images {shape}.")
-        if not 0 < crop <= 1:
-            raise UserError(f"crop = {crop}: expected a share of the image side, above 0 and up to 1.")
         if targets not in ("labels", "images"):
-            raise UserError(f"targets = {targets!r}: expected 'labels' or 'images'.")
-        if levels < 0 or levels == 1:
-            raise UserError(f"levels = {levels}: expected at least 2, or 0 to leave the pixels as they are.")
+            raise UserError(f"targets = {shown(targets)}: expected 'labels' or 'images'.")
+        self._normalisation = _normalisation(mean, std, shape[2], levels)
         self.draws = _DRAWS if shift or crop < 1 or flip else 0
         self._augmentation = {"shift": shift, "crop": crop, "flip": flip}
         self.shape = shape
@@ -140,6 +153,11 @@ class Images:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def identity(self) -> dict[str, Any]:
+        """Returns what tells these examples from others, see `data.dataset.Source`."""
+        rows = self._rows
+        return identity_of(len(self), rows) if isinstance(rows, np.ndarray) else rows.identity()
+
     def examples(self, indices: np.ndarray, draws: np.ndarray | None = None) -> Batch:
         """Returns a batch, see `data.dataset.Source`."""
         rows = self._rows[indices]
@@ -149,6 +167,8 @@ class Images:
         if self._levels:
             images = np.rint(images * (self._levels - 1)) / np.float32(self._levels - 1)
         targets = np.ascontiguousarray(rows["label"]) if self._targets == "labels" else images
+        if self._normalisation:
+            images = (images - self._normalisation[0]) / self._normalisation[1]
         return {"inputs": {"images": images}, "targets": targets, "weights": np.ones(len(indices), np.float32)}
 
 
@@ -167,6 +187,20 @@ def augment(images: np.ndarray, draws: np.ndarray, *, shift: int, crop: float, f
     channels_first = np.moveaxis(images, 3, 1)
     sampled = rows[:, None] @ channels_first @ columns[:, None].swapaxes(2, 3)
     return np.ascontiguousarray(np.moveaxis(sampled, 1, 3))
+
+
+def _normalisation(mean: Mean, std: Std, channels: int, levels: int):
+    """Returns both as float32 (channels or 1,), or None. Raises UserError where they do not fit the images."""
+    if not mean and not std:
+        return None
+    m, s = np.array(mean or [0.0], np.float32), np.array(std or [1.0], np.float32)
+    if not all(len(x) in (1, channels) and np.isfinite(x).all() for x in (m, s)) or not (s > 0).all():
+        raise UserError(
+            f"mean = {mean}, std = {std}: expected a number for each of the {channels} channels, or one; std above 0."
+        )
+    if levels:
+        raise UserError(f"mean = {mean}, std = {std}: intensities in levels, or as tokens, are not normalised.")
+    return m, s
 
 
 _DRAWS = 6

@@ -1,10 +1,12 @@
 """Data sets whose examples are all held in memory, as one large batch."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from data.dataset import Batch, Dataset
+from data.identity import identity_of
 from data.storage import split_rows
 
 
@@ -38,9 +40,19 @@ class ArraySource:
     def __len__(self) -> int:
         return len(self._batch["weights"])
 
+    def identity(self) -> dict[str, Any]:
+        """Returns what tells these examples from others, see `data.dataset.Source`."""
+        return identity_of(len(self), *_leaves(self._batch))
+
     def examples(self, indices: np.ndarray, draws: np.ndarray | None = None) -> Batch:
         """Returns a batch, see `data.dataset.Source`."""
         return _rows_of(self._batch, indices)
+
+
+def _leaves(values: Any) -> Iterator[np.ndarray]:
+    """Yields every array of a nested dictionary."""
+    for value in values.values():
+        yield from _leaves(value) if isinstance(value, dict) else [value]
 
 
 def _rows_of(values: Any, rows: np.ndarray) -> Any:

@@ -1,8 +1,10 @@
 """Examples of linear functions, a new function in each sequence: a model must learn it from its context."""
 
+from typing import Annotated
+
 import numpy as np
 
-from core.errors import UserError
+from core.ranges import Range
 from data.dataset import Dataset
 from data.in_memory import array_dataset
 
@@ -10,16 +12,15 @@ _SIZES = {"train": 100_000, "test": 2_000}
 
 
 def linear_functions(
-    *, train: str = "train", evaluation: str = "test", dimensions: int = 2, length: int = 12
-) -> Dataset:
+    *, train: str = "train", evaluation: str = "test", dimensions: Annotated[int, Range(1, 128)] = 2,
+    length: Annotated[int, Range(1, 512)] = 12,
+) -> Dataset:  # fmt: skip
     """Returns sequences of `length` points, with the values of one linear function at them, without noise.
 
     Points are drawn from N(0, I). The function's vector is too, and is divided by sqrt(`dimensions`), so that values
     have variance 1 (Garg et al. 2022, section 3.1). The targets are the values. The sequences are generated at each
     start, always the same ones; splits train (100,000) and test (2,000).
     """
-    if dimensions < 1 or length < 1:
-        raise UserError(f"dimensions = {dimensions}, length = {length}: expected at least 1 of each.")
     generator, count = np.random.default_rng(0), sum(_SIZES.values())
     points = generator.standard_normal((count, length, dimensions), np.float32)
     slopes = generator.standard_normal((count, dimensions, 1), np.float32) / np.float32(dimensions**0.5)

@@ -5,10 +5,12 @@ https://github.com/google-research/long-range-arena, lra_benchmarks/data/listops
 """
 
 from functools import lru_cache
+from typing import Annotated
 
 import numpy as np
 
 from core.errors import UserError
+from core.ranges import Length, Range
 from data.dataset import Dataset
 from data.forms import in_form
 from data.sequences import Sequences, sequence_dataset
@@ -18,8 +20,9 @@ FIRST_DIGIT, FIRST_OPERATOR, END = SYMBOLS.index("0"), SYMBOLS.index("[MIN"), SY
 
 
 def listops(
-    *, train: str = "train", evaluation: str = "validation", max_depth: int = 10, max_args: int = 10,
-    longer_than: int = 500, shorter_than: int = 2000, examples: int = 96_000, form: str = "plain",
+    *, train: str = "train", evaluation: str = "validation", max_depth: Annotated[int, Range(1, 1024)] = 10,
+    max_args: Annotated[int, Range(2, 100)] = 10, longer_than: Annotated[int, Range(0, 2**17)] = 500,
+    shorter_than: Length = 2000, examples: Annotated[int, Range(1, 10**6)] = 96_000, form: str = "plain",
 ) -> Dataset:  # fmt: skip
     """Returns expressions and their values, which are 10 classes.
 
@@ -36,11 +39,15 @@ def listops(
 
     Raises UserError where hardly any expression has such a length.
     """
-    if not 0 <= longer_than < shorter_than - 1 or max_depth < 1 or max_args < 2 or examples < 1:
+    if longer_than >= shorter_than - 1:
         raise UserError(
-            f"longer_than = {longer_than}, shorter_than = {shorter_than}, max_depth = {max_depth}, max_args = "
-            f"{max_args}, examples = {examples}: expected 0 <= longer_than < shorter_than - 1, max_depth >= 1, "
-            "max_args >= 2 and examples >= 1."
+            f"longer_than = {longer_than}, shorter_than = {shorter_than}: expected longer_than < shorter_than - 1."
+        )
+    growth = (2 + max_args) / 2 / 4  # a quarter of all arguments are lists
+    if _ROOTS * max(growth, 1) ** (max_depth - 1) > 1e8:
+        raise UserError(
+            f"max_depth = {max_depth}, max_args = {max_args}: each level has {growth:g} times as many lists as the one "
+            "above, which is too many. Choose a smaller max_depth or max_args."
         )
     expressions = _expressions(
         examples + 2 * _HELD_OUT, max_depth=max_depth, max_args=max_args, longer_than=longer_than,

@@ -1,22 +1,25 @@
 """Random text from a Markov chain, whose entropy rate, the lowest loss of a language model, is known."""
 
+from typing import Annotated
+
 import numpy as np
 
-from core.errors import UserError
+from core.ranges import Range
 from data.dataset import Dataset
 from data.in_memory import array_dataset
 
 _SIZES = {"train": 20_000, "test": 2_000}
 
 
-def markov(*, train: str = "train", evaluation: str = "test", symbols: int = 12, context: int = 16) -> Dataset:
+def markov(
+    *, train: str = "train", evaluation: str = "test", symbols: Annotated[int, Range(2, 1024)] = 12,
+    context: Annotated[int, Range(1, 1024)] = 16,
+) -> Dataset:  # fmt: skip
     """Returns sequences of `context` tokens in which each token depends on the one before it.
 
     The targets are the next tokens. In the long run no model can have a loss below `entropy_rate`, unless it sees the
     target. The sequences are generated at each start, always the same ones; splits train (20,000) and test (2,000).
     """
-    if symbols < 2 or context < 1:
-        raise UserError(f"symbols = {symbols}, context = {context}: expected at least 2 and 1.")
     generator, count = np.random.default_rng(1), sum(_SIZES.values())
     borders = transitions(symbols).cumsum(axis=1)
     tokens = np.empty((count, context + 1), np.int32)

@@ -9,6 +9,7 @@ from zlib import crc32
 import numpy as np
 import tensorflow_datasets as tfds
 
+from core.ranges import Vocabulary
 from data.dataset import Dataset
 from data.source_target import Pairs, Prompts, source_and_facts
 from data.storage import open_embedded, records, split_parts
@@ -16,7 +17,7 @@ from data.subwords import Subwords
 
 
 def number_words(
-    *, train: str = "train", evaluation: str = "test", vocab_size: int = 400, form: str = "pairs"
+    *, train: str = "train", evaluation: str = "test", vocab_size: Vocabulary = 400, form: str = "pairs"
 ) -> Dataset:
     """Returns English number words with their German translation, splits train and test (90 and 10 %).
 

@@ -1,8 +1,10 @@
 """Arithmetic progressions modulo a number, such as 15 1 4 7 modulo 17: any two terms determine all others."""
 
+from typing import Annotated
+
 import numpy as np
 
-from core.errors import UserError
+from core.ranges import Range
 from data.dataset import Dataset
 from data.in_memory import array_dataset
 
@@ -10,8 +12,9 @@ _SIZES = {"train": 20_000, "test": 2_000}
 
 
 def progressions(
-    *, train: str = "train", evaluation: str = "test", modulus: int = 17, length: int = 6, shifted: bool = True
-) -> Dataset:
+    *, train: str = "train", evaluation: str = "test", modulus: Annotated[int, Range(2, 2**16)] = 17,
+    length: Annotated[int, Range(3, 1024)] = 6, shifted: bool = True,
+) -> Dataset:  # fmt: skip
     """Returns sequences start, start + step, start + 2 step, ..., for random starts and steps; always the same ones.
 
     There are only `modulus` squared different ones, so train (20,000) and test (2,000) share most of them: they show
@@ -22,8 +25,6 @@ def progressions(
       shifted: if True, the inputs are token 0 and all terms but the last, as for a language model; if False, the inputs
         are the terms, as for a masked language model, and token 0 is the mask. The targets are the terms in both cases.
     """
-    if modulus < 2 or length < 3:
-        raise UserError(f"modulus = {modulus}, length = {length}: expected at least 2 and 3.")
     count = sum(_SIZES.values())
     start, step = np.random.default_rng(0).integers(modulus, size=(2, count, 1))
     terms = (1 + (start + step * np.arange(length)) % modulus).astype(np.int32)

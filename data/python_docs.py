@@ -4,13 +4,14 @@ import sys
 
 import tensorflow_datasets as tfds
 
+from core.ranges import Length
 from data.dataset import Dataset
 from data.storage import open_embedded
 from data.text import builder_texts, text_dataset
 
 
 def python_docs(
-    *, context: int, train: str = "train", evaluation: str = "validation", jitter: bool = True, tokenizer: str = ""
+    *, context: Length, train: str = "train", evaluation: str = "validation", jitter: bool = True, tokenizer: str = ""
 ) -> Dataset:
     """Returns the help topics of the running Python, splits train and validation (90 and 10 %).
 

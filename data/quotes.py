@@ -1,11 +1,13 @@
 """A tagging task on the documentation of Python: which words were in quotes?"""
 
 import re
+from typing import Annotated, Any
 
 import numpy as np
 
-from core.errors import UserError
+from core.ranges import Range, Vocabulary
 from data.dataset import Batch, Dataset
+from data.identity import identity_of
 from data.python_docs import PythonDocs
 from data.sentence_pairs import frame, python_docs_vocabulary
 from data.storage import open_embedded
@@ -14,22 +16,21 @@ from data.text import builder_texts, split_text
 
 
 def python_docs_quotes(
-    *, context: int, vocab_size: int = 2048, train: str = "train", evaluation: str = "validation"
-) -> Dataset:
+    *, context: Annotated[int, Range(3, 2**17)], vocab_size: Vocabulary = 2048, train: str = "train",
+    evaluation: str = "validation",
+) -> Dataset:  # fmt: skip
     """Returns paragraphs of `python_docs` without double quotes; class 1 marks the tokens that were in quotes, else 0.
 
     The quotes mark code, as in: The "assert" statement. A paragraph with an odd number of quotes is left out, and a
     long one becomes several examples. The vocabulary is that of `data.sentence_pairs`.
 
     Args:
-      context: tokens of an example, including [CLS] and [SEP].
+      context: tokens of an example, including [CLS] and [SEP]; at least 3.
       vocab_size: tokens of the vocabulary.
       train, evaluation: splits, and slices of them counted in characters.
 
-    Raises UserError for a split that does not exist, and for a context that is too short.
+    Raises UserError for a split that does not exist.
     """
-    if context < 3:
-        raise UserError(f"context = {context}: expected at least 3, for [CLS], a token and [SEP].")
     vocabulary = python_docs_vocabulary(vocab_size)
     texts = builder_texts(open_embedded(PythonDocs))
 
@@ -69,6 +70,10 @@ class TaggedTexts:
 
     def __len__(self) -> int:
         return len(self._tokens)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what tells these examples from others, see `data.dataset.Source`."""
+        return identity_of(len(self), self._tokens, self._targets)
 
     def examples(self, indices: np.ndarray, draws: np.ndarray | None = None) -> Batch:
         """Returns a batch, see `data.dataset.Source`."""

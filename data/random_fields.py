@@ -1,10 +1,11 @@
 """Smooth random fields on a grid, as tokens row by row: a missing value can be inferred from its neighbours."""
 
 from statistics import NormalDist
+from typing import Annotated
 
 import numpy as np
 
-from core.errors import UserError
+from core.ranges import Range
 from data.dataset import Dataset
 from data.in_memory import array_dataset
 
@@ -12,18 +13,15 @@ _SIZES = {"train": 50_000, "test": 2_000}
 
 
 def random_fields(
-    *, train: str = "train", evaluation: str = "test", side: int = 5, levels: int = 8, scale: float = 1.5
-) -> Dataset:
+    *, train: str = "train", evaluation: str = "test", side: Annotated[int, Range(2, 32)] = 5,
+    levels: Annotated[int, Range(2, 256)] = 8, scale: Annotated[float, Range(0.01, 100)] = 1.5,
+) -> Dataset:  # fmt: skip
     """Returns Gaussian fields on a grid of `side` x `side`, quantised to `levels` equally frequent levels.
 
     Two values at distance r have the correlation exp(-r^2 / (2 scale^2)). Tokens 1 to `levels` are the levels, from
     low to high; token 0 is the mask. The targets are the tokens themselves. The fields are generated at each start,
     always the same ones; splits train (50,000) and test (2,000).
     """
-    if side < 2 or levels < 2 or scale <= 0:
-        raise UserError(
-            f"side = {side}, levels = {levels}, scale = {scale}: expected side >= 2, levels >= 2 and scale > 0."
-        )
     positions = np.indices((side, side)).reshape(2, -1).T
     squared_distance = ((positions[:, None] - positions) ** 2).sum(axis=-1)
     covariance = np.exp(-squared_distance / (2 * scale**2)) + 1e-6 * np.eye(side * side)

@@ -1,8 +1,11 @@
 """Associative recall: pairs of a key and its value, then one of the keys; the class is the value of that key."""
 
+from typing import Annotated
+
 import numpy as np
 
 from core.errors import UserError
+from core.ranges import Range
 from data.dataset import Dataset
 from data.forms import in_form
 from data.sequences import Sequences, sequence_dataset
@@ -11,8 +14,9 @@ _SIZES = {"train": 20_000, "test": 2_000}
 
 
 def recall(
-    *, train: str = "train", evaluation: str = "test", pairs: int = 5, distinct_keys: int = 13,
-    distinct_values: int = 7, joined: bool = False, form: str = "plain",
+    *, train: str = "train", evaluation: str = "test", pairs: Annotated[int, Range(1, 1024)] = 5,
+    distinct_keys: Annotated[int, Range(1, 1024)] = 13, distinct_values: Annotated[int, Range(2, 1024)] = 7,
+    joined: bool = False, form: str = "plain",
 ) -> Dataset:  # fmt: skip
     """Returns sequences key value key value ... query, whose class is the value of the key that is the query.
 
@@ -32,11 +36,8 @@ def recall(
     Raises UserError where there are too few keys, values and pairs for that many different examples.
     """
     keys, values = distinct_keys, distinct_values
-    if not (1 <= pairs <= keys and values >= 2):
-        raise UserError(
-            f"pairs = {pairs}, distinct_keys = {keys}, distinct_values = {values}: expected at least 1 pair, as many "
-            "keys as pairs, and 2 values."
-        )
+    if pairs > keys:
+        raise UserError(f"pairs = {pairs}, distinct_keys = {keys}: expected at least as many keys as pairs.")
     count = sum(_SIZES.values())
     tokens, targets = _draw(2 * count, pairs, keys, values, joined)
     first = np.sort(np.unique(tokens, axis=0, return_index=True)[1])[:count]

@@ -1,8 +1,11 @@
 """Pairs of random tokens that are repeated: after A B ... A comes B, whatever A and B are."""
 
+from typing import Annotated
+
 import numpy as np
 
 from core.errors import UserError
+from core.ranges import Range
 from data.dataset import Dataset
 from data.in_memory import array_dataset
 
@@ -10,8 +13,9 @@ _SIZES = {"train": 50_000, "test": 2_000}
 
 
 def repeats(
-    *, train: str = "train", evaluation: str = "test", symbols: int = 16, pairs: int = 6, length: int = 16
-) -> Dataset:
+    *, train: str = "train", evaluation: str = "test", symbols: Annotated[int, Range(2, 1024)] = 16,
+    pairs: Annotated[int, Range(1, 512)] = 6, length: Annotated[int, Range(2, 256)] = 16,
+) -> Dataset:  # fmt: skip
     """Returns sequences of `length` pairs of tokens, drawn from `pairs` pairs that differ between sequences.
 
     All tokens of these pairs are different, and are chosen from `symbols`. The targets are the next tokens. Their
@@ -19,11 +23,8 @@ def repeats(
     The sequences are generated at each start, always the same ones; splits train (50,000) and test (2,000). The task is
     like that of Olsson et al. 2022, "In-context learning and induction heads".
     """
-    if not 2 <= 2 * pairs <= symbols or length < 2:
-        raise UserError(
-            f"symbols = {symbols}, pairs = {pairs}, length = {length}: expected at least 1 pair, 2 symbols per pair, "
-            "and length >= 2."
-        )
+    if 2 * pairs > symbols:
+        raise UserError(f"symbols = {symbols}, pairs = {pairs}: expected at least 2 symbols per pair.")
     generator, count = np.random.default_rng(0), sum(_SIZES.values())
     different = generator.permuted(np.tile(np.arange(symbols, dtype=np.int32), (count, 1)), axis=1)
     pair = generator.integers(pairs, size=(count, length))

@@ -1,8 +1,11 @@
 """Strings of random tokens and their reverse: a translation that only changes the order."""
 
+from typing import Annotated
+
 import numpy as np
 
 from core.errors import UserError
+from core.ranges import Range
 from data.dataset import Dataset
 from data.source_target import Pairs
 from data.storage import split_rows
@@ -11,13 +14,16 @@ from data.subwords import SPECIALS
 _SIZES = {"train": 20_000, "test": 1_000}
 
 
-def reversal(*, train: str = "train", evaluation: str = "test", symbols: int = 13, length: int = 8) -> Dataset:
+def reversal(
+    *, train: str = "train", evaluation: str = "test", symbols: Annotated[int, Range(1, 2**16)] = 13,
+    length: Annotated[int, Range(1, 1024)] = 8,
+) -> Dataset:  # fmt: skip
     """Returns strings of `length` tokens, of `symbols` different ones, and as targets the strings reversed.
 
     All strings are different. They are generated at each start, always the same ones; splits train (20,000) and test
     (1,000). The symbols are numbered after the special tokens.
     """
-    if length < 1 or symbols < 1 or symbols**length < 2 * sum(_SIZES.values()):
+    if symbols**length < 2 * sum(_SIZES.values()):
         raise UserError(
             f"symbols = {symbols}, length = {length}: there are too few different strings. Raise either of them."
         )

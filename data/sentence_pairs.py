@@ -2,12 +2,15 @@
 
 from pathlib import Path
 import re
+from typing import Annotated, Any
 
 from filelock import FileLock
 import numpy as np
 
 from core.errors import UserError
+from core.ranges import Range, Vocabulary
 from data.dataset import Batch, Dataset
+from data.identity import identity_of
 from data.python_docs import PythonDocs
 from data.storage import open_embedded
 from data.subwords import CLS, MASK, PAD, SEP, SPECIALS, Subwords
@@ -15,13 +18,13 @@ from data.text import builder_texts, file_texts, split_text
 
 
 def sentence_pairs(
-    *, context: int, path: str = "", tokenizer: str = "", vocab_size: int = 2048, train: str = "train",
-    evaluation: str = "validation",
+    *, context: Annotated[int, Range(5, 2**17)], path: str = "", tokenizer: str = "", vocab_size: Vocabulary = 2048,
+    train: str = "train", evaluation: str = "validation",
 ) -> Dataset:  # fmt: skip
     """Returns pairs of texts for BERT's pre-training (Devlin et al. 2019, appendix A.2).
 
     Args:
-      context: tokens of a pair, including [CLS] and both [SEP].
+      context: tokens of a pair, including [CLS] and both [SEP]; at least 5.
       path: a text file, see `data.text.file_texts`; "" for the text of `data.python_docs`.
       tokenizer: a file of `data.subwords.Subwords`. With "", for `python_docs` only, a WordPiece vocabulary is learned
         from the training split at the first use and kept beside the set.
@@ -30,8 +33,6 @@ def sentence_pairs(
 
     Raises UserError for a context or a split that is too short for a pair, and for a text file without a tokenizer.
     """
-    if context < 5:
-        raise UserError(f"context = {context}: expected at least 5, for [CLS], two texts and a [SEP] after each.")
     if path and not tokenizer:
         raise UserError(
             f"data.path = {path!r} needs data.tokenizer. To make one: "
@@ -123,6 +124,10 @@ class SentencePairs:
 
     def __len__(self) -> int:
         return self._firsts
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what tells these examples from others, see `data.dataset.Source`."""
+        return identity_of(len(self), self._tokens, self._starts)
 
     def examples(self, indices: np.ndarray, draws: np.ndarray | None = None) -> Batch:
         """Returns a batch, see `data.dataset.Source`. Without draws the pair of an index is always the same."""

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from data.dataset import Batch, Dataset
+from data.identity import identity_of
 from data.storage import split_rows
 from data.vocabulary import Vocabulary
 
@@ -32,7 +34,7 @@ class Sequences:
 
 def sequence_dataset(
     name: str, sequences: Sequences, sizes: dict[str, int], train: str, evaluation: str, *, context: int,
-    vocabulary: Vocabulary | None = None, **facts,
+    vocabulary: Vocabulary | None = None, names: Sequence[str] | None = None, **facts,
 ) -> Dataset:  # fmt: skip
     """Returns the set `name` of labelled sequences.
 
@@ -41,6 +43,7 @@ def sequence_dataset(
       sizes: the number of examples of each split, in the same order.
       train, evaluation: the splits to use, in TFDS notation.
       context: the length that sequences are padded or cut to, also one of the facts.
+      names: those of the classes.
       facts: what a model must agree with, see `Dataset`.
 
     Raises UserError for a split that does not exist.
@@ -52,6 +55,7 @@ def sequence_dataset(
         evaluation=LabelledSequences(sequences, rows(evaluation), context),
         evaluation_name=evaluation,
         vocabulary=vocabulary,
+        classes=None if names is None else tuple(names),
     )
 
 
@@ -75,6 +79,14 @@ class LabelledSequences:
 
     def __len__(self) -> int:
         return len(self._targets)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what tells these examples from others, see `data.dataset.Source`."""
+        ends = self._starts + self._lengths
+        breaks = np.flatnonzero(self._starts[1:] != ends[:-1]) + 1  # sequences that follow one another are one piece
+        firsts, lasts = np.append(0, breaks), np.append(breaks - 1, len(self) - 1)
+        pieces = [self._tokens[self._starts[first] : ends[last]] for first, last in zip(firsts, lasts)]
+        return identity_of(len(self), self._lengths, self._targets, *pieces)
 
     def examples(self, indices: np.ndarray, draws: np.ndarray | None = None) -> Batch:
         """Returns a batch, see `data.dataset.Source`."""

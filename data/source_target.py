@@ -1,11 +1,13 @@
 """Examples of a source sequence and a target sequence to generate from it, for translation and the like."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from core.errors import UserError
+from core.errors import UserError, shown
 from data.dataset import Batch
+from data.identity import combined, identity_of
 from data.subwords import BOS, EOS, PAD
 
 
@@ -32,6 +34,10 @@ class Pairs:
 
     def __len__(self) -> int:
         return len(self._sources)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what tells these examples from others, see `data.dataset.Source`."""
+        return combined([self._sources.identity(), self._targets.identity()])
 
     def examples(self, indices: np.ndarray, draws: np.ndarray | None = None) -> Batch:
         """Returns a batch, see `data.dataset.Source`."""
@@ -62,6 +68,10 @@ class Prompts:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def identity(self) -> dict[str, Any]:
+        """Returns what tells these examples from others, see `data.dataset.Source`."""
+        return combined([self._rows.identity(), identity_of(len(self), self._source_lengths)])
+
     def examples(self, indices: np.ndarray, draws: np.ndarray | None = None) -> Batch:
         """Returns a batch, see `data.dataset.Source`."""
         rows, mask = self._rows.padded(indices)
@@ -85,7 +95,7 @@ def source_and_facts(form: str) -> tuple[type[Pairs] | type[Prompts], Callable[[
     The form is "pairs" for an encoder-decoder, or "prompt" for a decoder. Raises UserError for another one.
     """
     if form not in FORMS:
-        raise UserError(f"form = {form!r}: expected one of {', '.join(FORMS)}.")
+        raise UserError(f"form = {shown(form)}: expected one of {', '.join(FORMS)}.")
     return FORMS[form]
 
 
@@ -104,6 +114,10 @@ class _PaddedRows:
 
     def __len__(self) -> int:
         return len(self._counts)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what tells these rows from others."""
+        return identity_of(len(self), self._tokens, self._counts)
 
     def padded(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns tokens int32 (B, length) and their mask, bool (B, length), False at padding."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 import contextlib
-import json
 import logging
 import os
 from pathlib import Path
@@ -13,7 +12,8 @@ from filelock import FileLock
 import numpy as np
 import tensorflow_datasets as tfds
 
-from core.errors import UserError
+from core.errors import UserError, shown
+from core.files import parse_json
 
 
 class MissingData(UserError):
@@ -52,25 +52,27 @@ def open_embedded(builder_class: type[tfds.core.GeneratorBasedBuilder]) -> tfds.
     """Opens a set whose content comes with the installed packages; the first call on a machine prepares it.
 
     The set is kept in `kept_root()`. A lock lets one process prepare it while others wait. What a killed process left
-    half-written is removed and prepared again.
+    half-written, or what is damaged so that it cannot be opened, is removed and prepared again.
 
     Raises UserError where the folder cannot be written to.
     """
     name = builder_class.name
     root = kept_root()
     folder = root / name / str(builder_class.VERSION)
-    if not _complete(folder):
+    builder = _opened(folder)
+    if builder is None:
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(folder.parent / "lock"):
-                if not _complete(folder):
+                if _opened(folder) is None:
                     print(f"preparing {name} in {folder} (once)", flush=True)
                     _prepare(builder_class, root, folder)
         except OSError as error:
             raise UserError(
                 f"Cannot prepare {name} in {root}: {error}. Set LECTERN_DATA to a writable folder with enough space."
             ) from error
-    return tfds.builder_from_directory(folder)
+        builder = tfds.builder_from_directory(folder)
+    return builder
 
 
 def records(builder: tfds.core.DatasetBuilder, split: str) -> Iterator[dict]:
@@ -102,12 +104,12 @@ def split_parts(name: str, lengths: dict[str, int], split: str) -> list[tuple[st
     except (ValueError, AssertionError, NotImplementedError) as error:
         splits = ", ".join(f"{key} ({length:,})" for key, length in lengths.items())
         raise UserError(
-            f"{name} has no split {split!r}. It has {splits}, and slices and sums of these, "
+            f"{name} has no split {shown(split)}. It has {splits}, and slices and sums of these, "
             "such as train[:80%] or train[80%:]."
         ) from error
     parts = [(part.splitname, slice(part.from_, part.to)) for part in instructions]
     if not any(range(lengths[key])[part] for key, part in parts):
-        raise UserError(f"The split {split!r} of {name} is empty. Widen its slice.")
+        raise UserError(f"The split {shown(split)} of {name} is empty. Widen its slice.")
     return parts
 
 
@@ -123,7 +125,10 @@ def split_rows(name: str, sizes: dict[str, int], split: str) -> np.ndarray:
 
 def _info(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text())
+        info = parse_json(path.read_text())
+        if not isinstance(info, dict):
+            raise ValueError("it is not that of a data set")
+        return info
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}). Move {path.parent} away and prepare the set again.") from error
 
@@ -143,9 +148,15 @@ def _how_to_prepare(name: str, root: Path) -> str:
     )
 
 
-def _complete(folder: Path) -> bool:
+def _opened(folder: Path) -> tfds.core.DatasetBuilder | None:
+    """The set in a folder, or None if there is none that can be opened."""
     # TFDS writes into a temporary folder beside this one, this file last, and then renames the folder.
-    return (folder / "dataset_info.json").exists()
+    if not (folder / "dataset_info.json").exists():
+        return None
+    try:
+        return tfds.builder_from_directory(folder)
+    except Exception:  # for damaged files, TFDS and protobuf raise exceptions of many kinds
+        return None
 
 
 def _prepare(builder_class: type[tfds.core.GeneratorBasedBuilder], root: Path, folder: Path) -> None:

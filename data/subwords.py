@@ -9,6 +9,8 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from core.errors import UserError
 from core.files import write_text
+from core.ranges import Vocabulary, refuse_outside
+from core.reading import read_text
 from data.vocabulary import checked_tokens
 
 SPECIALS = ("[PAD]", "[UNK]", "[BOS]", "[EOS]", "[CLS]", "[SEP]", "[MASK]")
@@ -32,12 +34,13 @@ class Subwords:
         self._tokenizer = tokenizer
 
     @classmethod
-    def train(cls, texts: Iterable[str], *, kind: str, vocab_size: int) -> "Subwords":
+    def train(cls, texts: Iterable[str], *, kind: str, vocab_size: Vocabulary) -> "Subwords":
         """Returns a vocabulary of up to `vocab_size` tokens, learned from `texts`.
 
         The same texts give the same vocabulary. Raises UserError for an unknown kind, and for a size that is too small
         for the single bytes or characters.
         """
+        refuse_outside(cls.train, {"vocab_size": vocab_size})
         if kind not in KINDS:
             raise UserError(f"kind = {kind!r}: expected one of {', '.join(KINDS)}.")
         tokenizer = (_bpe if kind == "bpe" else _wordpiece)(list(texts), vocab_size)
@@ -51,13 +54,14 @@ class Subwords:
     @classmethod
     def load(cls, path: str | Path) -> "Subwords":
         """Reads what `save` wrote. Raises UserError where there is no file, or it holds something else."""
-        try:
-            tokenizer = Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
-            special = [tokenizer.token_to_id(token) for token in SPECIALS] == list(range(len(SPECIALS)))
-        except FileNotFoundError as error:
+        if not Path(path).exists():
             raise UserError(
                 f"There is no tokenizer {path}. To make one: python -m experiments.tokenizer --files TEXT --out={path}"
-            ) from error
+            )
+        text = read_text(path)
+        try:
+            tokenizer = Tokenizer.from_str(text)
+            special = [tokenizer.token_to_id(token) for token in SPECIALS] == list(range(len(SPECIALS)))
         except Exception as error:  # the library raises nothing more specific
             raise UserError(f"{path} does not hold a tokenizer: {error}") from error
         if not special:

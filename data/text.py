@@ -1,21 +1,25 @@
 """Running text for language models, in windows of a fixed length; the targets are the next tokens."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 import tensorflow_datasets as tfds
 
 from core.errors import UserError
+from core.ranges import Length
+from core.reading import read_text
 from data.bytes import Bytes
 from data.characters import Characters
 from data.dataset import Batch, Dataset
+from data.identity import identity_of
 from data.storage import open_official, records, split_parts
 from data.subwords import MASK, SPECIALS, Subwords
 
 
 def tiny_shakespeare(
-    *, context: int, train: str = "train", evaluation: str = "validation", jitter: bool = True, tokenizer: str = ""
+    *, context: Length, train: str = "train", evaluation: str = "validation", jitter: bool = True, tokenizer: str = ""
 ) -> Dataset:
     """Returns 40,000 lines of Shakespeare: 65 different characters, splits train, validation, test (90, 5, 5 %).
 
@@ -29,7 +33,7 @@ def tiny_shakespeare(
 
 
 def text_file(
-    *, path: str, context: int, train: str = "train", evaluation: str = "validation", jitter: bool = True,
+    *, path: str, context: Length, train: str = "train", evaluation: str = "validation", jitter: bool = True,
     tokenizer: str = "",
 ) -> Dataset:  # fmt: skip
     """Returns the text of a file, with splits train and validation (90 and 10 %).
@@ -78,17 +82,10 @@ def builder_texts(builder: tfds.core.DatasetBuilder) -> dict[str, str]:
 def file_texts(path: str | Path) -> dict[str, str]:
     """Returns the first 90 % of a text file as "train" and the last 10 % as "validation".
 
-    Raises UserError where there is no such file, and for a line that is not UTF-8.
+    A byte-order mark is no part of the text. Raises UserError where there is no such file, and for a line that is not
+    UTF-8.
     """
-    try:
-        content = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"There is no text file {path}.") from None
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}, line {line}: not UTF-8. Save the file in that encoding.") from error
+    text = read_text(path)
     border = len(text) * 9 // 10
     return {"train": text[:border], "validation": text[border:]}
 
@@ -118,6 +115,7 @@ class Windows:
         if len(tokens) < 2:
             raise UserError(f"The text has {len(tokens)} tokens: expected 2 or more, to predict one from another.")
         self.draws = int(jitter)
+        self._tokens = tokens
         self._context = context
         self._predicted = len(tokens) - 1
         padded = np.pad(tokens, (0, len(self) * context - self._predicted))
@@ -125,6 +123,10 @@ class Windows:
 
     def __len__(self) -> int:
         return -(-self._predicted // self._context)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what tells these examples from others, see `data.dataset.Source`."""
+        return identity_of(len(self), self._tokens)
 
     def examples(self, indices: np.ndarray, draws: np.ndarray | None = None) -> Batch:
         """Returns a batch, see `data.dataset.Source`."""

@@ -1,8 +1,11 @@
 """Pairs of artificial texts, [CLS] first [SEP] second [SEP]: are both about the same topic?"""
 
+from typing import Annotated
+
 import numpy as np
 
-from core.errors import UserError
+from core.errors import UserError, shown
+from core.ranges import Range, Share
 from data.dataset import Batch, Dataset
 from data.in_memory import array_dataset
 
@@ -11,8 +14,9 @@ _CLS, _SEP, _MASK, _WORDS = range(4)
 
 
 def topics(
-    *, train: str = "train", evaluation: str = "test", topics: int = 7, words: int = 5, length: int = 8,
-    share: float = 0.7, targets: str = "follows",
+    *, train: str = "train", evaluation: str = "test", topics: Annotated[int, Range(2, 1024)] = 7,
+    words: Annotated[int, Range(1, 1024)] = 5, length: Annotated[int, Range(1, 1024)] = 8, share: Share = 0.7,
+    targets: str = "follows",
 ) -> Dataset:  # fmt: skip
     """Returns pairs of texts; half of the pairs are about one topic (target 1), the others about two (target 0).
 
@@ -24,13 +28,8 @@ def topics(
       share: the probability that a word belongs to the text's topic; otherwise it is any word of any topic.
       targets: "follows", as above, or "topics", the number of the text's topic for each word.
     """
-    if topics < 2 or min(words, length) < 1 or not 0 <= share <= 1:
-        raise UserError(
-            f"topics = {topics}, words = {words}, length = {length}, share = {share}: expected at least 2, 1 and 1, "
-            "and a probability."
-        )
     if targets not in ("follows", "topics"):
-        raise UserError(f"targets = {targets!r}: expected 'follows' or 'topics'.")
+        raise UserError(f"targets = {shown(targets)}: expected 'follows' or 'topics'.")
     generator, count = np.random.default_rng(0), sum(_SIZES.values())
     follows = generator.integers(2, size=count, dtype=np.int32)
     first = generator.integers(topics, size=count)

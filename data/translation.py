@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import UserError
+from core.ranges import Length
 from data.dataset import Dataset
 from data.lines import read_lines
 from data.source_target import source_and_facts
@@ -14,7 +15,7 @@ from data.subwords import Subwords
 
 
 def translation(
-    *, path: str, source: str, target: str, tokenizer: str, source_length: int, length: int, train: str = "train",
+    *, path: str, source: str, target: str, tokenizer: str, source_length: Length, length: Length, train: str = "train",
     evaluation: str = "validation", form: str = "pairs",
 ) -> Dataset:  # fmt: skip
     """Returns pairs of sentences from a folder with two UTF-8 files per split, such as train.en and train.de.
@@ -64,11 +65,20 @@ def translation(
 
 
 def _splits(folder: Path, source: str, target: str) -> list[str]:
-    splits = [file.name.removesuffix(f".{source}") for file in sorted(folder.glob(f"*.{source}"))]
-    splits = [split for split in splits if (folder / f"{split}.{target}").is_file()]
+    if not folder.is_dir():
+        what = "a file" if folder.exists() else "no folder"
+        raise UserError(f"{folder} is {what}: expected {_layout(source, target)}.")
+    names = sorted(file.name for file in folder.iterdir())
+    splits = [name.removesuffix(f".{source}") for name in names if name.endswith(f".{source}")]
+    splits = [split for split in splits if f"{split}.{target}" in names]
     if not splits:
-        raise UserError(f"{folder} has no pair of files such as train.{source} and train.{target}.")
+        present = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "") or "no file"
+        raise UserError(f"{folder} has no pair of files. Expected {_layout(source, target)}; found {present}.")
     return splits
+
+
+def _layout(source: str, target: str) -> str:
+    return f"a folder with two files per split, such as train.{source} and train.{target}"
 
 
 def _parallel(folder: Path, split: str, source: str, target: str) -> tuple[list[str], list[str]]:

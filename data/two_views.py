@@ -5,17 +5,22 @@ The views are halves or masked copies of a digit, or pairs of Gaussian vectors, 
 
 from functools import partial
 import math
+from typing import Annotated, Any
 
 import numpy as np
 
-from core.errors import UserError
+from core.errors import UserError, shown
+from core.ranges import Range, ShareBelowAll
 from data.dataset import Batch, Dataset, Source
 from data.digits import digits
+from data.identity import identity_of
 from data.storage import split_parts
+
+Correlation = Annotated[float, Range(-1, 1, open_low=True, open_high=True)]
 
 
 def two_views(
-    *, train: str = "train", evaluation: str = "test", views: str = "halves", masked: float = 0.5,
+    *, train: str = "train", evaluation: str = "test", views: str = "halves", masked: ShareBelowAll = 0.5,
     targets: str = "view",
 ) -> Dataset:  # fmt: skip
     """Returns two views of each digit of `data.digits`: x~ is the input, and x or the class is the target.
@@ -27,11 +32,9 @@ def two_views(
       targets: "view" for x, or "labels".
     """
     if views not in ("halves", "masks"):
-        raise UserError(f"views = {views!r}: expected 'halves' or 'masks'.")
+        raise UserError(f"views = {shown(views)}: expected 'halves' or 'masks'.")
     if targets not in ("view", "labels"):
-        raise UserError(f"targets = {targets!r}: expected 'view' or 'labels'.")
-    if not 0 <= masked < 1:
-        raise UserError(f"masked = {masked}: expected a share of the pixels, 0 or more and below 1.")
+        raise UserError(f"targets = {shown(targets)}: expected 'view' or 'labels'.")
     images = digits(train=train, evaluation=evaluation)
     rows, columns, channels = images.facts["image_shape"]
     shape = (rows, columns // 2 if views == "halves" else columns, channels)
@@ -46,7 +49,7 @@ def two_views(
 
 
 def gaussian_pair(
-    *, train: str = "train", evaluation: str = "test", correlations: tuple[float, ...] = (0.9, 0.5)
+    *, train: str = "train", evaluation: str = "test", correlations: tuple[Correlation, ...] = (0.9, 0.5)
 ) -> Dataset:  # fmt: skip
     """Returns pairs of Gaussian vectors, for which `gaussian_bottleneck` gives the optimum.
 
@@ -55,8 +58,8 @@ def gaussian_pair(
     entropy of x is a fact that objectives may use. The pairs are generated at each start, always the same ones; splits
     train (50,000) and test (10,000).
     """
-    if not correlations or not all(-1 < rho < 1 for rho in correlations):
-        raise UserError(f"correlations = {correlations}: expected at least one number between -1 and 1.")
+    if not correlations:
+        raise UserError("correlations = (): expected at least one number between -1 and 1.")
     lengths = {"train": 50_000, "test": 10_000}
     draw = lambda split: _correlated(np.random.default_rng(list(lengths).index(split)), lengths[split], correlations)
 
@@ -96,6 +99,10 @@ class Halves:
     def __len__(self) -> int:
         return len(self._images)
 
+    def identity(self) -> dict[str, Any]:
+        """Returns what tells these examples from others, see `data.dataset.Source`."""
+        return self._images.identity()
+
     def examples(self, indices: np.ndarray, draws: np.ndarray | None = None) -> Batch:
         """Returns a batch, see `data.dataset.Source`."""
         batch = self._images.examples(indices)
@@ -115,6 +122,10 @@ class Masks:
 
     def __len__(self) -> int:
         return len(self._images)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what tells these examples from others, see `data.dataset.Source`."""
+        return self._images.identity()
 
     def examples(self, indices: np.ndarray, draws: np.ndarray | None = None) -> Batch:
         """Returns a batch, see `data.dataset.Source`."""
@@ -136,6 +147,10 @@ class GaussianPairs:
 
     def __len__(self) -> int:
         return len(self._pairs)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what tells these examples from others, see `data.dataset.Source`."""
+        return identity_of(len(self), self._pairs)
 
     def examples(self, indices: np.ndarray, draws: np.ndarray | None = None) -> Batch:
         """Returns a batch, see `data.dataset.Source`."""

@@ -1,19 +1,23 @@
 """Labelled texts and images from a folder of the user's own. For text without labels see `data.text.text_file`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-import json
+import itertools
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import numpy as np
-from PIL import Image
 
 from core.errors import UserError
+from core.files import parse_json
+from core.ranges import Length, Range
+from core.reading import refuse_special_file
 from data.bytes import Bytes
 from data.dataset import Dataset
+from data.identity import file_digest, identity_of
 from data.image_cache import row_type
-from data.images import labelled_images
+from data.image_files import image_pixels, image_size, words
+from data.images import Crop, Mean, Shift, Std, labelled_images
 from data.lines import read_lines
 from data.sequences import Sequences, sequence_dataset
 from data.storage import split_parts
@@ -21,7 +25,7 @@ from data.subwords import CLS, SEP, Subwords
 
 
 def labelled_text(
-    *, path: str, context: int, train: str = "train", evaluation: str = "validation", tokenizer: str = "bytes"
+    *, path: str, context: Length, train: str = "train", evaluation: str = "validation", tokenizer: str = "bytes"
 ) -> Dataset:
     """Returns texts and their labels, from a folder with one file per split, such as train.tsv.
 
@@ -53,25 +57,26 @@ def labelled_text(
     targets = [classes.get(item.label, -1) for item in all_items]  # -1: in a split that is not used
     return sequence_dataset(
         path, Sequences.of(texts, targets), {split: len(items[split]) for split in items}, train, evaluation,
-        vocabulary=vocabulary, classes=len(classes), vocab_size=len(vocabulary), context=context,
+        vocabulary=vocabulary, names=list(classes), classes=len(classes), vocab_size=len(vocabulary), context=context,
     )  # fmt: skip
 
 
 def image_folder(
-    *, path: str, train: str = "train", evaluation: str = "validation", size: int = 0, channels: int = 3,
-    targets: str = "labels", shift: int = 0, crop: float = 1.0, flip: bool = False,
+    *, path: str, train: str = "train", evaluation: str = "validation", size: Annotated[int, Range(0, 2**13)] = 0,
+    channels: Annotated[int, Range(1, 3)] = 3, targets: str = "labels", shift: Shift = 0, crop: Crop = 1.0,
+    flip: bool = False, mean: Mean = None, std: Std = None,
 ) -> Dataset:  # fmt: skip
     """Returns images from a folder with one folder per split, and one folder per class in it: train/cat/1.png.
 
-    Every file format that Pillow reads works, with up to 8 bits a channel. The classes are the folders of the training
-    split in alphabetical order. The images of a split are shuffled once, so that a slice such as "train[:90%]" has all
-    classes.
+    The formats are PNG, JPEG, GIF, BMP, WebP, TIFF and PPM, with up to 8 bits a channel; `data.image_files` says how
+    they are read. The classes are the folders of the training split in alphabetical order. The images of a split are
+    shuffled once, so that a slice such as "train[:90%]" has all classes.
 
     Args:
       path: the folder.
       size: rows and columns, to which each image is stretched. With 0, all images must have the same size.
       channels: 3 (colour) or 1 (grey), to which each image is converted.
-      targets, shift, crop, flip: see `data.images.Images`.
+      targets, shift, crop, flip, mean, std: see `data.images.Images`.
       train, evaluation: splits, and slices of them counted in images.
 
     Raises UserError where the folder does not exist, and for a file that is no image or does not fit.
@@ -80,21 +85,22 @@ def image_folder(
         raise UserError(f"channels = {channels}: expected 3 (colour) or 1 (grey).")
     if size < 0:
         raise UserError(f"size = {size}: expected at least 1 pixel, or 0 where all images have one size.")
-    items = {folder.name: _images(folder) for folder in _visible(path) if folder.is_dir()}
+    items = {folder.name: _images(path, folder) for folder in _visible(path) if folder.is_dir()}
     classes = _classes(path, items, train, evaluation)
     all_files = [item.content for split in items.values() for item in split]
-    rows, columns = (size, size) if size else _size(all_files[0])
+    rows, columns = (size, size) if size else image_size(all_files[0])
     if not size:
         for file in all_files:
-            if _size(file) != (rows, columns):
+            if image_size(file) != (rows, columns):
                 raise UserError(
-                    f"{file} has {_words(_size(file))}, but {all_files[0]} has {_words((rows, columns))}. "
+                    f"{file} has {words(image_size(file))}, but {all_files[0]} has {words((rows, columns))}. "
                     "Set data.size to stretch all images to one size."
                 )
     labelled = {split: [(item.content, classes.get(item.label, -1)) for item in items[split]] for split in items}
     return labelled_images(
-        lambda spec: _ImageRows(_selected(path, labelled, spec), (rows, columns, channels)), len(classes), train,
-        evaluation, peak=255, targets=targets, shift=shift, crop=crop, flip=flip,
+        lambda spec: _ImageRows(_selected(path, labelled, spec), (rows, columns, channels), stretch=size > 0),
+        list(classes), train, evaluation, peak=255, targets=targets, shift=shift, crop=crop, flip=flip, mean=mean,
+        std=std,
     )  # fmt: skip
 
 
@@ -120,7 +126,7 @@ def _selected(path: str, splits: Mapping[str, Sequence[_T]], spec: str) -> list[
 def _classes(path: str, items: Mapping[str, Sequence[_Item]], train: str, evaluation: str) -> dict[str, int]:
     """The number of each label of the training split."""
     if not any(items.values()):
-        raise UserError(f"{path} holds nothing to train on. Expected {_LAYOUT}.")
+        raise UserError(f"{path} holds nothing to train on. {_layouts(path)}")
     labels = sorted({item.label for item in _selected(path, items, train)})
     for item in _selected(path, items, evaluation):
         if item.label not in labels:
@@ -132,7 +138,28 @@ def _classes(path: str, items: Mapping[str, Sequence[_Item]], train: str, evalua
 _LAYOUT = "a file per split (train.tsv or train.jsonl), or for images a folder per split with a folder per class in it"
 
 
+def _layouts(path: str | Path) -> str:
+    """Returns the layout that is expected in a folder and what is there, for a message."""
+    first_files = [f"{Path(path) / name}" for name in itertools.islice(_first_files(Path(path)), 3)]
+    return (
+        f"Expected {_LAYOUT}.\n"
+        f"  expected: {Path(path) / 'train' / 'cat' / '1.png'} or {Path(path) / 'train.tsv'}\n"
+        f"  found:    {', '.join(first_files) or 'no file'}"
+    )
+
+
+def _first_files(folder: Path, levels: int = 4) -> Iterator[str]:
+    """Yields the names of files below a folder, down to some levels, the first one of each folder."""
+    entries = _visible(folder)
+    yield from itertools.islice((entry.name for entry in entries if not entry.is_dir()), 1)
+    for entry in entries if levels > 1 else []:
+        if entry.is_dir():
+            yield from (f"{entry.name}/{name}" for name in _first_files(entry, levels - 1))
+
+
 def _visible(path: str | Path) -> list[Path]:
+    if Path(path).is_file():
+        raise UserError(f"{path} is a file: name the folder that holds it. Expected {_LAYOUT}.")
     if not Path(path).is_dir():
         raise UserError(f"There is no folder {path}. Expected {_LAYOUT}.")
     return sorted(entry for entry in Path(path).iterdir() if not entry.name.startswith("."))
@@ -160,9 +187,9 @@ def _read_tsv(file: Path) -> list[_Item[str]]:
 def _read_jsonl(file: Path) -> list[_Item[str]]:
     def item(line: str, place: str) -> _Item[str]:
         try:
-            content = json.loads(line)
+            content = parse_json(line)
             label, text = content["label"], content["text"]
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             label, text = None, None
         if not isinstance(label, (str, int)) or not isinstance(text, str) or not text.strip():
             raise UserError(f'{place}: expected {{"label": "...", "text": "..."}}, got {line[:60]!r}.')
@@ -178,46 +205,40 @@ def _items(file: Path, item: Callable[[str, str], _Item[str]]) -> list[_Item[str
 _READERS = {".tsv": _read_tsv, ".jsonl": _read_jsonl}
 
 
-def _images(folder: Path) -> list[_Item[Path]]:
+def _images(path: str, split: Path) -> list[_Item[Path]]:
+    """The images of a split, in an order that is random but always the same."""
     items = []
-    for label in _visible(folder):
+    for label in _visible(split):
         if not label.is_dir():
-            raise UserError(f"{label}: expected a folder per class here, with the images in it.")
-        items += [_Item(label.name, file, str(file)) for file in _visible(label)]
+            raise UserError(
+                f"{label}: expected a folder per class in {split}, the folder of a split. {_layouts(path)}\n"
+                f"If {path} is itself a split, set data.path to the folder above it: {Path(path).absolute().parent}"
+            )
+        for file in _visible(label):
+            if file.is_dir():
+                raise UserError(
+                    f"{file} is a folder: expected only images in {label}, the folder of a class. {_layouts(path)}\n"
+                    f"If {split} holds the splits, set data.path to it."
+                )
+            refuse_special_file(file)
+            items.append(_Item(label.name, file, str(file)))
     order = np.random.default_rng(0).permutation(len(items))
     return [items[place] for place in order]
-
-
-def _open(file: Path) -> Image.Image:
-    try:
-        image = Image.open(file)
-    except OSError as error:
-        raise UserError(f"{file} cannot be read as an image. Replace it, or move it away.") from error
-    if image.mode[0] in "IF":
-        raise UserError(f"{file} has more than 8 bits a channel (mode {image.mode}). Convert it to 8 bits.")
-    return image
-
-
-def _size(file: Path) -> tuple[int, int]:
-    """(rows, columns), which the header of the file tells."""
-    with _open(file) as image:
-        return image.height, image.width
-
-
-def _words(size: tuple[int, int]) -> str:
-    return f"{size[0]} rows and {size[1]} columns"
 
 
 class _ImageRows:
     """Image files and class numbers that can be indexed like an array of rows, see `data.image_cache.row_type`.
 
     A file is decoded when it is first read. Where the whole set takes at most `memory_limit` bytes, decoded images are
-    kept in memory.
+    kept in memory. `stretch`: see `data.image_files.image_pixels`.
     """
 
-    def __init__(self, labelled: list[tuple[Path, int]], shape: tuple[int, int, int], memory_limit: int = 2 * 1024**3):
+    def __init__(
+        self, labelled: list[tuple[Path, int]], shape: tuple[int, int, int], *, stretch: bool = False,
+        memory_limit: int = 2 * 1024**3,
+    ):  # fmt: skip
         self._labelled = labelled
-        self._shape = shape
+        self._shape, self._stretch = shape, stretch
         self.dtype = row_type(shape)
         self._kept = None
         if len(labelled) * self.dtype.itemsize <= memory_limit:
@@ -239,15 +260,13 @@ class _ImageRows:
 
     def _decode(self, indices: np.ndarray) -> np.ndarray:
         chosen = [self._labelled[index] for index in indices.tolist()]
-        return np.array([(label, self._pixels(file)) for file, label in chosen], self.dtype)
+        pixels = lambda file: image_pixels(file, self._shape, stretch=self._stretch)
+        return np.array([(label, pixels(file)) for file, label in chosen], self.dtype)
 
-    def _pixels(self, file: Path) -> np.ndarray:
-        rows, columns, channels = self._shape
-        with _open(file) as image:
-            try:
-                image = image.convert("L" if channels == 1 else "RGB")
-            except OSError as error:
-                raise UserError(f"{file} is damaged: {error}. Replace it, or move it away.") from error
-            if image.size != (columns, rows):
-                image = image.resize((columns, rows), Image.Resampling.BILINEAR)
-            return np.asarray(image).reshape(rows, columns, channels)
+    def identity(self) -> dict[str, Any]:
+        """Returns how many images each folder of a class has, and a digest of their names and contents."""
+        folders: dict[str, list[Path]] = {}
+        for file, _ in self._labelled:
+            folders.setdefault("/".join(file.parts[-3:-1]), []).append(file)
+        digest = lambda file: f"{file.name} {file_digest(file)}"
+        return {name: identity_of(len(files), *map(digest, sorted(files))) for name, files in sorted(folders.items())}

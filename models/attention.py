@@ -29,11 +29,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from core.errors import UserError
+from core.errors import UserError, shown
+from core.ranges import Dtype, Nonnegative, ShareBelowAll, Size
 from models.blockwise import blockwise
 from models.fields import Semantic
 from models.layers import Dropout, DropoutKey, linear
-from models.masks import Mask, four_axes, up_to, with_causal
+from models.masks import Mask, boolean, four_axes, up_to, with_causal
 from models.positions import rotate
 
 Queries = Float[Array, "batch queries heads size"]
@@ -73,7 +74,9 @@ def additive(query_BTHK: Queries, key_BSHK: Keys, *, vector_HK: Float[Array, "he
 def gaussian(query_BTHK: Queries, key_BSHK: Keys, *, bandwidth: float) -> Scores:
     """Returns -|q - k|^2 / (2 h^2): the softargmax is the Nadaraya-Watson kernel smoother, the exp the kernel."""
     difference_BTSHK = query_BTHK[:, :, None] - key_BSHK[:, None, :]
-    return -jnp.einsum("btshk,btshk->bhts", difference_BTSHK, difference_BTSHK) / (2 * bandwidth**2)
+    wide = _wide(difference_BTSHK.dtype)
+    squared_BHTS = jnp.einsum("btshk,btshk->bhts", difference_BTSHK, difference_BTSHK, preferred_element_type=wide)
+    return -squared_BHTS / (2 * bandwidth**2)
 
 
 # ---- weigh: from a row of scores to a row of weights ----------------------------------------------------------------
@@ -81,12 +84,13 @@ def gaussian(query_BTHK: Queries, key_BSHK: Keys, *, bandwidth: float) -> Scores
 
 def softargmax(scores_BHTS: Scores, mask: Mask | None = None, *, beta=1.0) -> Scores:
     """Returns exp(beta s) / sum exp(beta s) over the keys that the mask allows; zeros, not NaN, if it allows none."""
-    where = None if mask is None else jnp.broadcast_to(mask, scores_BHTS.shape)
+    where = None if mask is None else jnp.broadcast_to(boolean(mask), scores_BHTS.shape)
     return jax.nn.softmax(beta * scores_BHTS, axis=-1, where=where)
 
 
 def hardargmax(scores_BHTS: Scores, mask: Mask | None = None, *, beta=1.0) -> Scores:
     """Returns a one-hot weight on the best key, with the gradient of `softargmax` (straight-through)."""
+    mask = boolean(mask)
     soft = softargmax(scores_BHTS, mask, beta=beta)
     best = jnp.argmax(soft if mask is None else jnp.where(mask, scores_BHTS, -jnp.inf), axis=-1)
     hard = jax.nn.one_hot(best, scores_BHTS.shape[-1], dtype=soft.dtype)
@@ -96,7 +100,7 @@ def hardargmax(scores_BHTS: Scores, mask: Mask | None = None, *, beta=1.0) -> Sc
 
 def as_given(scores_BHTS: Scores, mask: Mask | None = None) -> Scores:
     """Returns the scores as weights, zero where the mask forbids: graph convolution with a fixed adjacency."""
-    return scores_BHTS if mask is None else jnp.where(mask, scores_BHTS, 0.0)
+    return scores_BHTS if mask is None else jnp.where(boolean(mask), scores_BHTS, 0.0)
 
 
 def ridge(gram_SS: Float[Array, "keys keys"], strength) -> Weigh:
@@ -133,7 +137,7 @@ def attend(
     G key heads serve H query heads, H / G each (grouped queries, Ainslie et al. 2023). A query that the mask allows no
     key gives zeros. The T x S matrix is not kept in memory where a fused kernel exists.
     """
-    T, S = query_BTHK.shape[1], key_BSGK.shape[1]
+    T, S, mask = query_BTHK.shape[1], key_BSGK.shape[1], boolean(mask)
     per_query_head = lambda: (_repeat_heads(x, query_BTHK.shape[2]) for x in (key_BSGK, value_BSGK))
     if jax.default_backend() == "cpu" and bias is None and T * S > 256:  # below that the stock function is faster
         return blockwise(causal, query_BTHK, *per_query_head(), mask)
@@ -143,6 +147,8 @@ def attend(
         return mix(softargmax(scores_BHTS, with_causal(mask, causal, T, S)), value_BSHK)
     half = query_BTHK.dtype in (jnp.bfloat16, jnp.float16) and query_BTHK.shape[-1] % 8 == 0
     cudnn = half and jax.default_backend() == "gpu" and query_BTHK.shape[-1] <= 128
+    if cudnn and bias is not None:
+        bias = bias.astype(query_BTHK.dtype)  # its kernel takes no other
     out_BTHK = jax.nn.dot_product_attention(
         query_BTHK, key_BSGK, value_BSGK, bias=bias, mask=four_axes(mask), is_causal=causal,
         implementation="cudnn" if cudnn else "xla",
@@ -176,11 +182,11 @@ class Attention(nnx.Module):
     """
 
     def __init__(
-        self, *, width: int, heads: Semantic[int], head_size: int | None = None, value_size: int | None = None,
-        kv_heads: int | None = None, source_width: int | None = None, causal: bool = False, rotary: bool = False,
+        self, *, width: Size, heads: Semantic[Size], head_size: Size | None = None, value_size: Size | None = None,
+        kv_heads: Size | None = None, source_width: Size | None = None, causal: bool = False, rotary: bool = False,
         qk_norm: bool = False, scaled: Semantic[bool] = True, score: str = "dot", weigh: str = "soft",
-        beta: float = 1.0, gated: bool = False, dropout: float = 0.0, bias: bool = True,
-        qkv_bias: bool | None = None, dtype: str = "float32", rngs: nnx.Rngs,
+        beta: Nonnegative = 1.0, gated: bool = False, dropout: ShareBelowAll = 0.0, bias: bool = True,
+        qkv_bias: bool | None = None, dtype: Dtype = "float32", rngs: nnx.Rngs,
     ):  # fmt: skip
         kv_heads = heads if kv_heads is None else kv_heads
         if head_size is None and width % heads:
@@ -188,11 +194,11 @@ class Attention(nnx.Module):
         if heads % kv_heads:
             raise UserError(f"kv_heads={kv_heads} must divide heads={heads}")
         if score not in ("dot", "additive"):
-            raise UserError(f"score={score!r}: expected 'dot' or 'additive'")
+            raise UserError(f"score={shown(score)}: expected 'dot' or 'additive'")
         if not scaled and score == "additive":
             raise UserError("scaled=False is for dot products: additive scores have no scale")
         if weigh not in ("soft", "hard"):
-            raise UserError(f"weigh={weigh!r}: expected 'soft' or 'hard'")
+            raise UserError(f"weigh={shown(weigh)}: expected 'soft' or 'hard'")
         head_size = width // heads if head_size is None else head_size
         value_size = head_size if value_size is None else value_size
         if rotary and head_size % 2:
@@ -225,6 +231,7 @@ class Attention(nnx.Module):
         `new_cache`) holds the keys and values of the `start` positions before: the T new ones are written behind them,
         and each query attends to all positions up to its own.
         """
+        mask = boolean(mask)
         query_BTHK = self._split(self.query(x_BTD), self.heads, self.query_norm)
         if not self.scaled:
             query_BTHK = query_BTHK * math.sqrt(self.head_size)  # undoes the division in all kernels

@@ -9,18 +9,18 @@ from typing import Any, Unpack
 
 from flax import nnx
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
-from core.errors import UserError
+from core.errors import UserError, shown
+from core.ranges import Depth, Dtype, Epsilon, Length, ShareBelowAll, Size, Vocabulary
 from models.fields import LayerFields, Semantic, TowerFields, forwards
-from models.layers import ACTIVATIONS, Dropout, DropoutKey, Embedding, linear, normalisation, split_key
-from models.masks import over_keys
+from models.layers import ACTIVATIONS, Dropout, DropoutKey, Embedding, linear, normalisation, read_out, split_key
+from models.masks import Padding, over_keys, padding_mask
 from models.positions import Positions
 from models.transformer import Hidden, Stack
 
 Tokens = Int[Array, "batch time"]
 Segments = Int[Array, "batch time"]
-Padding = Bool[Array, "batch time"]
 
 
 class PassedOn(LayerFields, TowerFields, total=False):
@@ -46,15 +46,16 @@ class Bert(nnx.Module):
 
     @forwards(Stack)
     def __init__(
-        self, *, vocab_size: int, context: int, width: int, depth: int, heads: Semantic[int],
-        head: str = "pretraining", classes: int | None = None, segments: int = 2, positions: str = "learned",
-        norm_order: Semantic[str] = "post", epsilon: Semantic[float] = 1e-12, activation: Semantic[str] = "gelu",
-        dropout: float = 0.0, dtype: str = "float32", rngs: nnx.Rngs, **stack: Unpack[PassedOn],
+        self, *, vocab_size: Vocabulary, context: Length, width: Size, depth: Depth, heads: Semantic[Size],
+        head: str = "pretraining", classes: Vocabulary | None = None, segments: Vocabulary = 2,
+        positions: str = "learned", norm_order: Semantic[str] = "post", epsilon: Semantic[Epsilon] = 1e-12,
+        activation: Semantic[str] = "gelu", dropout: ShareBelowAll = 0.0, dtype: Dtype = "float32",
+        rngs: nnx.Rngs, **stack: Unpack[PassedOn],
     ):  # fmt: skip
         if head not in HEADS:
-            raise UserError(f"head={head!r}: expected one of {', '.join(HEADS)}")
+            raise UserError(f"head={shown(head)}: expected one of {', '.join(HEADS)}")
         if head in ("classification", "tagging") and classes is None:
-            raise UserError(f"head={head!r} needs classes, the number of classes")
+            raise UserError(f"head={shown(head)} needs classes, the number of classes")
         self.embedding = Embedding(vocab_size, width, dtype=dtype, rngs=rngs)
         self.segments = Embedding(segments, width, dtype=dtype, rngs=rngs)
         self.positions = Positions(positions, (context,), width, rngs=rngs)
@@ -69,24 +70,29 @@ class Bert(nnx.Module):
             activation=activation, dtype=dtype, rngs=rngs,
         )  # fmt: skip
         self.context = context
+        if isinstance(self.head, (MaskedHead, PretrainingHead)):
+            self.vocab_size = vocab_size
+        elif isinstance(self.head, (ClassificationHead, TaggingHead)):
+            self.classes = 2 if head == "next" else classes
 
     def __call__(
         self, tokens: Tokens, *, segments: Segments | None = None, mask: Padding | None = None, key: DropoutKey = None
     ) -> Any:
         """Returns what the head makes of `tokens`, where each text begins with [CLS].
 
-        `segments` is 0 in the first text and 1 in the second (default: 0 everywhere); `mask` is False at padding.
+        `segments` is 0 in the first text and 1 in the second (default: 0 everywhere); `mask` is False or 0 at padding.
         """
         first_key, blocks_key, head_key = split_key(key, 3)
         x = self._embed(tokens, segments, first_key)
-        x, _ = self.blocks(x, mask=over_keys(mask), key=blocks_key)
+        x, _ = self.blocks(x, mask=over_keys(padding_mask(mask, tokens.shape)), key=blocks_key)
         return self.head(x, self.embedding, head_key)
 
     def features(
         self, tokens: Tokens, *, segments: Segments | None = None, mask: Padding | None = None
     ) -> list[Hidden]:
         """Returns the embeddings and the output of each block in turn, L + 1 arrays; the head reads the last one."""
-        return self.blocks.outputs(self._embed(tokens, segments, None), mask=over_keys(mask))
+        x = self._embed(tokens, segments, None)
+        return self.blocks.outputs(x, mask=over_keys(padding_mask(mask, tokens.shape)))
 
     def _embed(self, tokens, segments, key):
         segments = jnp.zeros_like(tokens) if segments is None else segments
@@ -108,7 +114,7 @@ class MaskedHead(nnx.Module):
 
     def __call__(self, x: Hidden, embedding: Embedding, key: DropoutKey) -> Float[Array, "batch time vocabulary"]:
         x = self.norm(ACTIVATIONS[self.activation](self.transform(x)))
-        return embedding.attend(x).astype(jnp.float32) + self.bias[...]
+        return embedding.attend(x) + self.bias[...]
 
 
 class ClassificationHead(nnx.Module):
@@ -117,10 +123,10 @@ class ClassificationHead(nnx.Module):
     def __init__(self, *, width, classes, dropout, dtype, rngs, **_):
         self.pooler = linear(width, width, dtype=dtype, rngs=rngs)
         self.dropout = Dropout(dropout)
-        self.classifier = linear(width, classes, dtype=dtype, rngs=rngs)
+        self.classifier = read_out(width, classes, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Hidden, embedding: Embedding, key: DropoutKey) -> Float[Array, "batch classes"]:
-        return self.classifier(self.dropout(jnp.tanh(self.pooler(x[:, 0])), key)).astype(jnp.float32)
+        return self.classifier(self.dropout(jnp.tanh(self.pooler(x[:, 0])), key))
 
 
 class NextHead(ClassificationHead):
@@ -146,10 +152,10 @@ class TaggingHead(nnx.Module):
 
     def __init__(self, *, width, classes, dropout, dtype, rngs, **_):
         self.dropout = Dropout(dropout)
-        self.classifier = linear(width, classes, dtype=dtype, rngs=rngs)
+        self.classifier = read_out(width, classes, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Hidden, embedding: Embedding, key: DropoutKey) -> Float[Array, "batch time classes"]:
-        return self.classifier(self.dropout(x, key)).astype(jnp.float32)
+        return self.classifier(self.dropout(x, key))
 
 
 class NoHead(nnx.Module):
@@ -166,10 +172,10 @@ class PoolerHead(nnx.Module):
     """The last hidden states, and that of [CLS] through a dense tanh layer."""
 
     def __init__(self, *, width, dtype, rngs, **_):
-        self.pooler = linear(width, width, dtype=dtype, rngs=rngs)
+        self.pooler = read_out(width, width, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Hidden, embedding: Embedding, key: DropoutKey) -> tuple[Hidden, Float[Array, "batch width"]]:
-        return x.astype(jnp.float32), jnp.tanh(self.pooler(x[:, 0])).astype(jnp.float32)
+        return x.astype(jnp.float32), jnp.tanh(self.pooler(x[:, 0]))
 
 
 HEADS = {

@@ -52,16 +52,17 @@ def _forward(causal, query_BTHK, key_BSHK, value_BSHK, mask):
 def _backward(causal, residuals, gradient_BTHK):
     query, key, value, weights = residuals
     gradient = gradient_BTHK.swapaxes(1, 2)
-    d_query, d_key, d_value = [], jnp.zeros_like(key), jnp.zeros_like(value)
+    product = partial(jnp.einsum, preferred_element_type=jnp.float32)
+    d_query, d_key, d_value = [], jnp.zeros(key.shape, jnp.float32), jnp.zeros(value.shape, jnp.float32)
     for (start, stop), w in zip(_row_blocks(causal, query.shape[2]), weights):
         visible, g = w.shape[-1], gradient[:, :, start:stop]
-        d_value = d_value.at[:, :, :visible].add(jnp.einsum("bhts,bhtk->bhsk", w, g))
-        d_w = jnp.einsum("bhtk,bhsk->bhts", g, value[:, :, :visible])
-        d_scores = w * (d_w - (d_w * w).sum(-1, keepdims=True))
+        d_value = d_value.at[:, :, :visible].add(product("bhts,bhtk->bhsk", w, g))
+        d_w = product("bhtk,bhsk->bhts", g, value[:, :, :visible])
+        d_scores = (w * (d_w - (d_w * w).sum(-1, keepdims=True))).astype(w.dtype)
         d_query.append(jnp.einsum("bhts,bhsk->bhtk", d_scores, key[:, :, :visible]))
-        d_key = d_key.at[:, :, :visible].add(jnp.einsum("bhts,bhtk->bhsk", d_scores, query[:, :, start:stop]))
+        d_key = d_key.at[:, :, :visible].add(product("bhts,bhtk->bhsk", d_scores, query[:, :, start:stop]))
     d_query = jnp.concatenate(d_query, axis=2) * query.shape[-1] ** -0.5
-    return d_query.swapaxes(1, 2), d_key.swapaxes(1, 2), d_value.swapaxes(1, 2), None
+    return d_query.swapaxes(1, 2), *(x.swapaxes(1, 2).astype(key.dtype) for x in (d_key, d_value)), None
 
 
 blockwise.defvjp(_forward, _backward)

@@ -16,13 +16,16 @@ from collections.abc import Mapping
 from typing import Any, Unpack
 
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
-from core.errors import UserError
+from core.errors import UserError, shown
+from core.ranges import Dtype, ImageShape, Length, Side, Size, Vocabulary
+from core.signatures import keywords
 from models.bert import Bert
-from models.fields import StackFields, forwards, keywords
+from models.fields import StackFields, forwards
 from models.layers import DropoutKey, split_key
-from models.vae import ENCODERS, LIKELIHOODS, Images, ImageShape, Latents, VariationalAutoencoder, choose
+from models.masks import Padding
+from models.vae import ENCODERS, LIKELIHOODS, HiddenLayers, Images, Latents, Variance, VariationalAutoencoder, choose
 from models.vit import VisionTransformer
 
 
@@ -53,11 +56,12 @@ class Variational(VariationalAutoencoder):
 
     @forwards(VisionTransformer)
     def __init__(
-        self, *, image_shape: ImageShape | None = None, vocab_size: int | None = None, context: int | None = None,
-        latents: int, width: int, depth: int, encoder: str = "dense", decoder: str = "dense",
-        likelihood: str = "bernoulli", target_shape: tuple[int, ...] | None = None, classes: int | None = None,
-        variance: float | None = None, decoder_width: int | None = None, decoder_depth: int | None = None,
-        patch: int | None = None, heads: int | None = None, dtype: str = "float32", rngs: nnx.Rngs,
+        self, *, image_shape: ImageShape | None = None, vocab_size: Vocabulary | None = None,
+        context: Length | None = None, latents: Size, width: Size, depth: HiddenLayers, encoder: str = "dense",
+        decoder: str = "dense", likelihood: str = "bernoulli", target_shape: tuple[Length, ...] | None = None,
+        classes: Vocabulary | None = None, variance: Variance | None = None, decoder_width: Size | None = None,
+        decoder_depth: HiddenLayers | None = None, patch: Side | None = None, heads: Size | None = None,
+        dtype: Dtype = "float32", rngs: nnx.Rngs,
         **transformer: Unpack[TransformerFields],
     ):  # fmt: skip
         shape = _decoded_shape(likelihood, target_shape, classes)
@@ -76,19 +80,21 @@ class Variational(VariationalAutoencoder):
             decoder, latents, shape, likelihood, variance, width if decoder_width is None else decoder_width,
             depth if decoder_depth is None else decoder_depth, dtype, rngs,
         )  # fmt: skip
+        if likelihood == "categorical":
+            self.classes = classes
 
     def encode(
         self, images: Images | None = None, *, tokens: Int[Array, "batch time"] | None = None,
-        mask: Bool[Array, "batch time"] | None = None, key: DropoutKey = None,
+        mask: Padding | None = None, key: DropoutKey = None,
     ) -> list[Latents]:  # fmt: skip
-        """Returns the mean and the log variance of q(z | x~) for `images` or `tokens`; `mask` is False at padding."""
+        """Returns the mean and the log variance of q(z | x~) for `images` or `tokens` (`mask`: see `Bert`)."""
         if tokens is None:
             return self._posterior(self.encoder(images, key=key))
         return self._posterior(self.encoder(tokens, mask=mask, key=key))
 
     def __call__(
         self, images: Images | None = None, *, tokens: Int[Array, "batch time"] | None = None,
-        mask: Bool[Array, "batch time"] | None = None, key: DropoutKey = None,
+        mask: Padding | None = None, key: DropoutKey = None,
     ) -> Float[Array, "batch ..."]:  # fmt: skip
         """Returns the logits, or means, of x at a draw from the posterior; without a key, at its mean."""
         encode_key, draw_key = split_key(key, 2)
@@ -133,7 +139,7 @@ def _refuse(encoder: str, fields: Mapping[str, Any]) -> None:
 
 def _decoded_shape(likelihood: str, target_shape, classes) -> tuple[int, ...]:
     if likelihood not in LIKELIHOODS:
-        raise UserError(f"likelihood={likelihood!r}: expected one of {', '.join(LIKELIHOODS)}")
+        raise UserError(f"likelihood={shown(likelihood)}: expected one of {', '.join(LIKELIHOODS)}")
     name, shape = ("classes", classes) if likelihood == "categorical" else ("target_shape", target_shape)
     if shape is None:
         raise UserError(

@@ -10,17 +10,17 @@ from typing import Unpack
 
 from flax import nnx
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
-from core.errors import UserError
+from core.errors import UserError, shown
+from core.ranges import Depth, Dtype, Epsilon, Length, ShareBelowAll, Size, Vocabulary
 from models.fields import LayerFields, Semantic, SourceFields, TowerFields, forwards
-from models.layers import Dropout, DropoutKey, Embedding, linear, normalisation, split_key
-from models.masks import over_keys
+from models.layers import Dropout, DropoutKey, Embedding, normalisation, read_out, split_key
+from models.masks import Padding, over_keys, padding_mask
 from models.positions import Positions
 from models.transformer import Cache, Stack
 
 Sources = Int[Array, "batch source"]
-SourceMask = Bool[Array, "batch source"]
 Targets = Int[Array, "batch time"]
 Logits = Float[Array, "batch time vocabulary"]
 
@@ -54,14 +54,15 @@ class EncoderDecoder(nnx.Module):
 
     @forwards(Stack)
     def __init__(
-        self, *, source_vocab_size: int, vocab_size: int, source_context: int, context: int, width: int, depth: int,
-        heads: Semantic[int], decoder_depth: int | None = None, shared: bool = True, tied: bool = True,
-        embedding_scale: Semantic[str] = "in", embedding_norm: bool = False, logits_bias: bool = False,
-        positions: str = "sinusoidal", epsilon: Semantic[float] = 1e-5, dropout: float = 0.0, dtype: str = "float32",
-        rngs: nnx.Rngs, **stack: Unpack[PassedOn],
+        self, *, source_vocab_size: Vocabulary, vocab_size: Vocabulary, source_context: Length, context: Length,
+        width: Size, depth: Depth, heads: Semantic[Size], decoder_depth: Depth | None = None, shared: bool = True,
+        tied: bool = True, embedding_scale: Semantic[str] = "in", embedding_norm: bool = False,
+        logits_bias: bool = False,
+        positions: str = "sinusoidal", epsilon: Semantic[Epsilon] = 1e-5, dropout: ShareBelowAll = 0.0,
+        dtype: Dtype = "float32", rngs: nnx.Rngs, **stack: Unpack[PassedOn],
     ):  # fmt: skip
         if embedding_scale not in INITIAL_SCALE:
-            raise UserError(f"embedding_scale={embedding_scale!r}: expected 'in', 'out' or 'none'")
+            raise UserError(f"embedding_scale={shown(embedding_scale)}: expected 'in', 'out' or 'none'")
         if shared and source_vocab_size != vocab_size:
             raise UserError(
                 f"shared=True needs one vocabulary, but source_vocab_size={source_vocab_size} and "
@@ -81,38 +82,42 @@ class EncoderDecoder(nnx.Module):
         self.dropout = Dropout(dropout)
         self.encoder = make_stack(depth=depth)
         self.decoder = make_stack(depth=depth if decoder_depth is None else decoder_depth, causal=True, cross=True)
-        self.head = None if tied else linear(width, vocab_size, bias=False, dtype=dtype, rngs=rngs)
+        self.head = None if tied else read_out(width, vocab_size, bias=False, dtype=dtype, rngs=rngs)
         norm = partial(normalisation, "layer", width, epsilon=epsilon, bias=True, dtype=dtype)
         self.source_norm, self.norm = (norm(rngs), norm(rngs)) if embedding_norm else (None, None)
         self.bias = nnx.Param(jnp.zeros(vocab_size)) if logits_bias else None
-        self.width, self.context, self.source_context = width, context, source_context
+        self.vocab_size, self.width = vocab_size, width
+        self.context, self.source_context = context, source_context
         self.embedding_scale = embedding_scale
 
     def __call__(
-        self, source: Sources, tokens: Targets, *, source_mask: SourceMask | None = None, key: DropoutKey = None
+        self, source: Sources, tokens: Targets, *, source_mask: Padding | None = None, key: DropoutKey = None
     ) -> Logits:
         """Returns the logits of the token after each of `tokens`, given `source`.
 
         `tokens` is the target shifted right: a beginning-of-sequence token, then all but its last token. `source_mask`
-        is False at padding. The target needs no mask: its padding comes last, and no position sees what comes later.
+        is False or 0 at padding. The target needs no mask: its padding comes last, and no position sees what follows.
         """
+        source_mask = padding_mask(source_mask, source.shape, "source_mask")
         encoder_key, decoder_key = split_key(key, 2)
         encoded = self.encode(source, source_mask=source_mask, key=encoder_key)
         return self._decode(tokens, source=encoded, source_mask=source_mask, key=decoder_key)[0]
 
     def encode(
-        self, source: Sources, *, source_mask: SourceMask | None = None, key: DropoutKey = None
+        self, source: Sources, *, source_mask: Padding | None = None, key: DropoutKey = None
     ) -> Float[Array, "batch source width"]:
         """Returns the hidden states that the decoder attends to."""
+        source_mask = padding_mask(source_mask, source.shape, "source_mask")
         embedding = self.embedding if self.source_embedding is None else self.source_embedding
         first_key, blocks_key = split_key(key, 2)
         x = self._embed(source, embedding, self.source_positions, self.source_norm, 0, first_key)
         return self.encoder(x, mask=over_keys(source_mask), key=blocks_key)[0]
 
     def new_cache(
-        self, source: Sources, *, source_mask: SourceMask | None = None, length: int | None = None
+        self, source: Sources, *, source_mask: Padding | None = None, length: int | None = None
     ) -> Cache:
         """Returns a cache for `decode` that holds the source, for up to `length` tokens (default: the context)."""
+        source_mask = padding_mask(source_mask, source.shape, "source_mask")
         encoded = self.encode(source, source_mask=source_mask)
         layers = self.decoder.new_cache(len(source), self.context if length is None else length, encoded)
         return {"length": jnp.zeros((), jnp.int32), "layers": layers, "source_mask": source_mask}
@@ -136,7 +141,6 @@ class EncoderDecoder(nnx.Module):
         )
         x = x * self.width**-0.5 if self.embedding_scale == "out" else x
         logits = self.embedding.attend(x) if self.head is None else self.head(x)
-        logits = logits.astype(jnp.float32)
         return logits if self.bias is None else logits + self.bias[...], cache
 
     def _embed(self, tokens, embedding, positions, norm, start, key):

@@ -12,7 +12,9 @@ shows them all, and so that `training/settings.py` can check a config against th
 
 from collections.abc import Callable, Mapping
 import inspect
-from typing import Annotated, Any, TypedDict, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypedDict, TypeVar, cast, get_args, get_type_hints
+
+from core.signatures import keywords, plain
 
 T = TypeVar("T")
 Initialiser = TypeVar("Initialiser", bound=Callable[..., None])
@@ -109,18 +111,6 @@ def forwards(*targets: Callable) -> Callable[[Initialiser], Initialiser]:
         return function
 
     return decorate
-
-
-def keywords(target: Callable) -> dict[str, inspect.Parameter]:
-    """Returns the keyword-only arguments of a function or class."""
-    call = target.__init__ if isinstance(target, type) else target  # a metaclass hides the class's own signature
-    parameters = inspect.signature(call).parameters
-    return {name: p for name, p in parameters.items() if p.kind == inspect.Parameter.KEYWORD_ONLY}
-
-
-def plain(annotation: Any) -> Any:
-    """Returns a type without what `Annotated` says of it."""
-    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
 def semantic_fields(model: Callable) -> list[str]:

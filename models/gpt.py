@@ -8,11 +8,12 @@ from typing import Unpack
 
 from flax import nnx
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
+from core.ranges import Depth, Dtype, Length, ShareBelowAll, Size, Vocabulary
 from models.fields import Semantic, StackFields, forwards
-from models.layers import Dropout, DropoutKey, Embedding, linear, split_key
-from models.masks import over_keys
+from models.layers import Dropout, DropoutKey, Embedding, read_out, split_key
+from models.masks import Padding, over_keys, padding_mask
 from models.positions import Positions
 from models.transformer import Cache, Stack
 
@@ -34,9 +35,9 @@ class GPT(nnx.Module):
 
     @forwards(Stack)
     def __init__(
-        self, *, vocab_size: int, context: int, width: int, depth: int, heads: Semantic[int],
-        positions: str = "learned", tied: bool = True, dropout: float = 0.0, dtype: str = "float32", rngs: nnx.Rngs,
-        **stack: Unpack[StackFields],
+        self, *, vocab_size: Vocabulary, context: Length, width: Size, depth: Depth, heads: Semantic[Size],
+        positions: str = "learned", tied: bool = True, dropout: ShareBelowAll = 0.0, dtype: Dtype = "float32",
+        rngs: nnx.Rngs, **stack: Unpack[StackFields],
     ):  # fmt: skip
         rotary = positions == "rotary"
         self.embedding = Embedding(vocab_size, width, dtype=dtype, rngs=rngs)
@@ -46,14 +47,14 @@ class GPT(nnx.Module):
             width=width, depth=depth, heads=heads, causal=True, rotary=rotary, dropout=dropout, dtype=dtype, rngs=rngs,
             **stack,
         )  # fmt: skip
-        self.head = None if tied else linear(width, vocab_size, bias=False, dtype=dtype, rngs=rngs)
-        self.context = context
+        self.head = None if tied else read_out(width, vocab_size, bias=False, dtype=dtype, rngs=rngs)
+        self.vocab_size, self.context = vocab_size, context
 
     def __call__(
-        self, tokens: Tokens, *, mask: Bool[Array, "batch time"] | None = None, key: DropoutKey = None
+        self, tokens: Tokens, *, mask: Padding | None = None, key: DropoutKey = None
     ) -> Logits:
-        """Returns the logits of the token after each of `tokens`; `mask` is False at padding."""
-        return self._forward(tokens, mask=mask, key=key)[0]
+        """Returns the logits of the token after each of `tokens`; `mask` is False or 0 at padding."""
+        return self._forward(tokens, mask=padding_mask(mask, tokens.shape), key=key)[0]
 
     def new_cache(self, batch_size: int, length: int | None = None) -> Cache:
         """Returns an empty cache for `decode`, for sequences of up to `length` tokens (default: the context)."""
@@ -74,4 +75,4 @@ class GPT(nnx.Module):
         x = self.dropout(self.positions(self.embedding(tokens), start), first_key)
         x, cache = self.blocks(x, mask=over_keys(mask), cache=cache, start=start, key=blocks_key)
         logits = self.embedding.attend(x) if self.head is None else self.head(x)
-        return logits.astype(jnp.float32), cache
+        return logits, cache

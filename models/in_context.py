@@ -10,8 +10,9 @@ from flax import nnx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from core.ranges import Depth, Dtype, Length, ShareBelowAll, Size
 from models.fields import Semantic, StackFields, forwards
-from models.layers import Dropout, DropoutKey, linear, split_key
+from models.layers import Dropout, DropoutKey, linear, read_out, split_key
 from models.positions import Positions
 from models.transformer import Stack
 
@@ -29,8 +30,8 @@ class InContextRegressor(nnx.Module):
 
     @forwards(Stack)
     def __init__(
-        self, *, dimensions: int, context: int, width: int, depth: int, heads: Semantic[int],
-        positions: str = "learned", dropout: float = 0.0, dtype: str = "float32", rngs: nnx.Rngs,
+        self, *, dimensions: Size, context: Length, width: Size, depth: Depth, heads: Semantic[Size],
+        positions: str = "learned", dropout: ShareBelowAll = 0.0, dtype: Dtype = "float32", rngs: nnx.Rngs,
         **stack: Unpack[StackFields],
     ):  # fmt: skip
         self.read = linear(2 * dimensions + 1, width, dtype=dtype, rngs=rngs)
@@ -39,7 +40,7 @@ class InContextRegressor(nnx.Module):
         self.blocks = Stack(
             width=width, depth=depth, heads=heads, causal=True, dropout=dropout, dtype=dtype, rngs=rngs, **stack
         )
-        self.head = linear(width, 1, dtype=dtype, rngs=rngs)
+        self.head = read_out(width, 1, dtype=dtype, rngs=rngs)
 
     def __call__(
         self, points: Float[Array, "batch time dimensions"], values: Float[Array, "batch time"], *,
@@ -53,4 +54,4 @@ class InContextRegressor(nnx.Module):
         before = jnp.pad(examples[:, :-1], ((0, 0), (1, 0), (0, 0)))
         x = self.positions(self.read(jnp.concatenate([points, before], axis=-1)))
         x, _ = self.blocks(self.dropout(x, first_key), key=blocks_key)
-        return self.head(x)[..., 0].astype(jnp.float32)
+        return self.head(x)[..., 0]

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
-from core.errors import UserError
+from core.errors import UserError, shown
 
 ACTIVATIONS = {
     "gelu": partial(nnx.gelu, approximate=False),
@@ -32,6 +32,27 @@ def linear(inputs: int, outputs: int, *, bias: bool = True, dtype: str = "float3
     return nnx.Linear(inputs, outputs, use_bias=bias, dtype=jnp.dtype(dtype), rngs=rngs)
 
 
+class ReadOut(nnx.Linear):
+    """A linear map that ends a model: products of `dtype` are added up in float32, and so is the bias.
+
+    Rounding what has been added up to bfloat16 would leave logits 8 bits, too few to tell the best tokens apart.
+    """
+
+    def __call__(self, inputs: Float[Array, "*batch inputs"], out_sharding=None) -> Float[Array, "*batch outputs"]:
+        """Returns x W + b in float32."""
+        y = _wide_product(inputs.astype(self.dtype), self.kernel[...].astype(self.dtype))
+        return y if self.bias is None else y + self.bias[...]
+
+
+def read_out(inputs: int, outputs: int, *, bias: bool = True, dtype: str = "float32", rngs: nnx.Rngs) -> ReadOut:
+    """Returns the map of `linear` with the same initial parameters, but with results in float32."""
+    return ReadOut(inputs, outputs, use_bias=bias, dtype=jnp.dtype(dtype), rngs=rngs)
+
+
+def _wide_product(x: Float[Array, "*batch inputs"], kernel: Float[Array, "inputs outputs"]):
+    return jax.lax.dot_general(x, kernel, (((x.ndim - 1,), (0,)), ((), ())), preferred_element_type=jnp.float32)
+
+
 Norm = nnx.LayerNorm | nnx.RMSNorm
 
 
@@ -41,7 +62,7 @@ def normalisation(kind: str, width: int, rngs: nnx.Rngs, *, epsilon: float, bias
         return nnx.LayerNorm(width, epsilon=epsilon, use_bias=bias, dtype=jnp.dtype(dtype), rngs=rngs)
     if kind == "rms":
         return nnx.RMSNorm(width, epsilon=epsilon, dtype=jnp.dtype(dtype), rngs=rngs)
-    raise UserError(f"norm={kind!r}: expected 'layer' or 'rms'")
+    raise UserError(f"norm={shown(kind)}: expected 'layer' or 'rms'")
 
 
 class Embedding(nnx.Module):
@@ -56,8 +77,8 @@ class Embedding(nnx.Module):
         return self.embedding[...].astype(self.dtype)[indices]
 
     def attend(self, x_BTD: Float[Array, "*batch width"]) -> Float[Array, "*batch count"]:
-        """Returns the inner products with every vector of the table."""
-        return x_BTD @ self.embedding[...].astype(self.dtype).T
+        """Returns the inner products with every vector of the table, added up in float32."""
+        return _wide_product(x_BTD.astype(self.dtype), self.embedding[...].astype(self.dtype).T)
 
 
 class Dropout(nnx.Module):
@@ -95,7 +116,7 @@ class MLP(nnx.Module):
         rngs: nnx.Rngs,
     ):  # fmt: skip
         if activation not in ACTIVATIONS:
-            raise UserError(f"activation={activation!r}: expected one of {', '.join(sorted(ACTIVATIONS))}")
+            raise UserError(f"activation={shown(activation)}: expected one of {', '.join(sorted(ACTIVATIONS))}")
         project = partial(linear, bias=bias, dtype=dtype, rngs=rngs)
         self.up = project(width, mlp_width)
         self.linear = project(width, mlp_width) if activation in GATED else None

@@ -1,11 +1,71 @@
-"""Masks: which query may attend to which key. Boolean, True where it may, broadcastable to `BHTS`."""
+"""Masks: which query may attend to which key. Boolean, True where it may, broadcastable to `BHTS`.
 
-from typing import overload
+Models also take the 0 and 1 that tokenizers give: `boolean` and `padding_mask` turn them into True and False.
+"""
 
+from typing import Any, overload
+
+from jax.core import Tracer
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int
+from jaxtyping import Array, Bool, Int, Shaped
+import numpy as np
+
+from core.errors import UserError
 
 Mask = Bool[Array, "*#batch_heads_queries_keys"]
+Padding = Shaped[Array, "batch keys"]
+"""A mask as models take it: True or 1 at tokens, False or 0 at padding."""
+
+
+@overload
+def boolean(mask: None, name: str = "mask") -> None: ...
+@overload
+def boolean(mask: Shaped[Array, "*shape"] | np.ndarray, name: str = "mask") -> Bool[Array, "*shape"]: ...
+
+
+def boolean(mask, name="mask"):
+    """Returns a mask of True and False, or of 1 and 0, as True and False. `name` is for messages.
+
+    Raises:
+      UserError: the mask holds anything else. In a compiled program values cannot be looked at, so floats, which may be
+        meant to be added to scores, are refused there.
+    """
+    if mask is None:
+        return None
+    mask = mask if hasattr(mask, "dtype") else np.asarray(mask)
+    if mask.dtype == bool:
+        return mask
+    expected = "expected True or 1 where keys may be attended to, and False or 0 elsewhere"
+    traced, integers = isinstance(mask, Tracer), jnp.issubdtype(mask.dtype, jnp.integer)
+    if traced and not integers:
+        raise UserError(f"{name} is {mask.dtype} in a compiled program: {expected}, as booleans or integers")
+    if not integers and not jnp.issubdtype(mask.dtype, jnp.floating):
+        raise UserError(f"{name} is {mask.dtype}: {expected}")
+    if not traced and not np.isin(values := np.asarray(mask), (0, 1)).all():
+        raise UserError(f"{name} holds numbers from {values.min():g} to {values.max():g}: {expected}")
+    return mask != 0
+
+
+@overload
+def padding_mask(mask: None, shape: tuple[int, ...], name: str = "mask") -> None: ...
+@overload
+def padding_mask(
+    mask: Padding | np.ndarray, shape: tuple[int, ...], name: str = "mask"
+) -> Bool[Array, "batch keys"]: ...
+
+
+def padding_mask(mask, shape, name="mask"):
+    """Returns the mask of a batch of sequences of this shape (batch, keys), as `boolean`; one row may serve all.
+
+    Raises:
+      UserError: the mask has another shape, or as `boolean`.
+    """
+    if mask is None:
+        return None
+    array: Any = mask if hasattr(mask, "dtype") else np.asarray(mask)
+    if array.ndim != 2 or array.shape[1] != shape[1] or array.shape[0] not in (1, shape[0]):
+        raise UserError(f"{name} has the shape {array.shape}: expected that of the sequences, {tuple(shape[:2])}")
+    return boolean(array, name)
 
 
 @overload

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int
 import numpy as np
 from numpy.typing import DTypeLike
 
-from core.errors import UserError
+from core.errors import UserError, shown
 
 Grid = tuple[int, ...]
 """The shape of the positions: (T,) for sequences, (rows, columns) for images, which are read row by row."""
@@ -28,7 +28,7 @@ class Positions(nnx.Module):
 
     def __init__(self, kind: str, shape: Grid, width: int, *, rngs: nnx.Rngs):
         if kind not in ("learned", "sinusoidal", "none"):
-            raise UserError(f"positions={kind!r}: expected 'learned', 'sinusoidal' or 'none'")
+            raise UserError(f"positions={shown(kind)}: expected 'learned', 'sinusoidal' or 'none'")
         count = math.prod(shape)
         self.table = nnx.Param(0.02 * jax.random.normal(rngs.params(), (count, width))) if kind == "learned" else None
         if kind == "sinusoidal":
@@ -184,6 +184,8 @@ def rotate(
     """
     frequency_F = longest ** (-np.arange(x_BTHK.shape[-1] // 2) / (x_BTHK.shape[-1] // 2))
     angle_T1F = (positions_T[:, None] * frequency_F)[:, None, :]
-    cos, sin = jnp.cos(angle_T1F).astype(x_BTHK.dtype), jnp.sin(angle_T1F).astype(x_BTHK.dtype)
-    first, second = jnp.split(x_BTHK, 2, axis=-1)
-    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    wide = jnp.promote_types(x_BTHK.dtype, jnp.float32)
+    cos, sin = jnp.cos(angle_T1F).astype(wide), jnp.sin(angle_T1F).astype(wide)
+    first, second = jnp.split(x_BTHK.astype(wide), 2, axis=-1)
+    rotated = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    return rotated.astype(x_BTHK.dtype)

@@ -1,14 +1,29 @@
 """What a model can do, beyond being called. `isinstance(model, Features)` asks whether it has the methods for it.
 
-No model names these classes: having the methods is enough. Every model can be called with the inputs of a batch, with
-`key` for dropout.
+No model names these classes: having the methods and attributes is enough. Every model can be called with the inputs of
+a batch, with `key` for dropout. An objective says by `objectives.interface.needs` what else its models can do.
 """
 
 from typing import Any, Protocol, runtime_checkable
 
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
+from models.masks import Padding
 from models.transformer import Cache, Hidden
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """Returns the logits of classes, of a whole input or of each of its elements."""
+
+    classes: int
+
+
+@runtime_checkable
+class TokenPredictor(Protocol):
+    """Returns the logits of tokens at every position."""
+
+    vocab_size: int
 
 
 @runtime_checkable
@@ -38,11 +53,11 @@ class Translator(Protocol):
     embedding: Any
 
     def encode(
-        self, source: Int[Array, "batch source"], *, source_mask: Bool[Array, "batch source"] | None = None
+        self, source: Int[Array, "batch source"], *, source_mask: Padding | None = None
     ) -> Float[Array, "batch source width"]: ...
 
     def new_cache(
-        self, source: Int[Array, "batch source"], *, source_mask: Bool[Array, "batch source"] | None = None,
+        self, source: Int[Array, "batch source"], *, source_mask: Padding | None = None,
         length: int | None = None,
     ) -> Cache: ...  # fmt: skip
 

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Unpack
+from typing import Annotated, Any, Unpack
 
 from flax import nnx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from core.errors import UserError
+from core.errors import UserError, shown
+from core.ranges import Depth, Dtype, Epsilon, Length, Range, ShareBelowAll, Size
 from models.attention import Attention, Bias
 from models.fields import EveryBlockField, Semantic, forwards
 from models.layers import GATED, MLP, Dropout, DropoutKey, Norm, normalisation, split_key
@@ -40,16 +41,16 @@ class Block(nnx.Module):
     """
 
     def __init__(
-        self, *, width: int, heads: Semantic[int], mlp_width: int | None = None, head_size: int | None = None,
-        value_size: int | None = None, kv_heads: int | None = None, causal: bool = False, cross: bool = False,
-        source_width: int | None = None, source_norm: Semantic[bool] = False, cross_residual: Semantic[bool] = True,
+        self, *, width: Size, heads: Semantic[Size], mlp_width: Size | None = None, head_size: Size | None = None,
+        value_size: Size | None = None, kv_heads: Size | None = None, causal: bool = False, cross: bool = False,
+        source_width: Size | None = None, source_norm: Semantic[bool] = False, cross_residual: Semantic[bool] = True,
         self_attention: bool = True, rotary: bool = False, qk_norm: bool = False, scaled: Semantic[bool] = True,
-        norm: Semantic[str] = "layer", norm_order: Semantic[str] = "pre", epsilon: Semantic[float] = 1e-5,
-        activation: Semantic[str] = "gelu", bias: bool = True, qkv_bias: bool | None = None, dropout: float = 0.0,
-        dtype: str = "float32", rngs: nnx.Rngs,
+        norm: Semantic[str] = "layer", norm_order: Semantic[str] = "pre", epsilon: Semantic[Epsilon] = 1e-5,
+        activation: Semantic[str] = "gelu", bias: bool = True, qkv_bias: bool | None = None,
+        dropout: ShareBelowAll = 0.0, dtype: Dtype = "float32", rngs: nnx.Rngs,
     ):  # fmt: skip
         if norm_order not in ("pre", "post"):
-            raise UserError(f"norm_order={norm_order!r}: expected 'pre' or 'post'")
+            raise UserError(f"norm_order={shown(norm_order)}: expected 'pre' or 'post'")
         if mlp_width is None:
             mlp_width = 8 * width // 3 if activation in GATED else 4 * width
         attention = partial(
@@ -128,8 +129,9 @@ class Stack(nnx.Module):
 
     @forwards(Block)
     def __init__(
-        self, *, width: int, depth: int, heads: Semantic[int], causal: bool = False,
-        final_norm: Semantic[bool] = True, relative_buckets: int = 0, relative_farthest: Semantic[int] = 128,
+        self, *, width: Size, depth: Depth, heads: Semantic[Size], causal: bool = False,
+        final_norm: Semantic[bool] = True, relative_buckets: Annotated[int, Range(0, 2**17)] = 0,
+        relative_farthest: Semantic[Length] = 128,
         scan: bool = False, remat: bool = False, rngs: nnx.Rngs, **block: Unpack[EveryBlockField],
     ):  # fmt: skip
         if depth < 1:
@@ -202,7 +204,7 @@ class Stack(nnx.Module):
             count = x.shape[1]
         else:
             count = (cache if self.scan else cache[0])["self"]["key"].shape[-3]
-        return {"bias": self.relative(start + jnp.arange(x.shape[1]), count).astype(x.dtype)}
+        return {"bias": self.relative(start + jnp.arange(x.shape[1]), count)}
 
     def _apply(self, block: Block, x: Hidden, cache: Cache, key: DropoutKey, inputs: dict) -> tuple[Hidden, Cache]:
         if not self.remat:

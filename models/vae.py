@@ -7,19 +7,22 @@ Kingma & Welling 2014; Rezende et al. 2014. Unlike a plain autoencoder it encode
 something else than what they encode, are beside it in `models/bottleneck.py`.
 """
 
+from functools import partial
 from itertools import pairwise
 import math
-from typing import Any
+from typing import Annotated, Any
 
 from flax import nnx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from core.errors import UserError
-from models.layers import DropoutKey, linear, split_key
+from core.errors import UserError, shown
+from core.ranges import Dtype, ImageShape, Range, Size
+from models.layers import DropoutKey, linear, read_out, split_key
 
-ImageShape = tuple[int, int, int]
+HiddenLayers = Annotated[int, Range(0, 1024)]  # 0: a linear map
+Variance = Annotated[float, Range(1e-12, 1e12)]
 Images = Float[Array, "batch rows columns channels"]
 Latents = Float[Array, "batch latents"]
 LIKELIHOODS = ("bernoulli", "categorical", "gaussian")
@@ -41,9 +44,10 @@ class VariationalAutoencoder(nnx.Module):
     encoder: Any  # from what is encoded to 2 Z numbers, the mean and the log variance
 
     def __init__(
-        self, *, image_shape: ImageShape, latents: int, width: int, depth: int, encoder: str = "dense",
-        decoder: str = "dense", likelihood: str = "bernoulli", variance: float | None = None,
-        decoder_width: int | None = None, decoder_depth: int | None = None, dtype: str = "float32", rngs: nnx.Rngs,
+        self, *, image_shape: ImageShape, latents: Size, width: Size, depth: HiddenLayers, encoder: str = "dense",
+        decoder: str = "dense", likelihood: str = "bernoulli", variance: Variance | None = None,
+        decoder_width: Size | None = None, decoder_depth: HiddenLayers | None = None, dtype: Dtype = "float32",
+        rngs: nnx.Rngs,
     ):  # fmt: skip
         make_encoder = choose("encoder", encoder, ENCODERS)
         self.encoder = make_encoder(image_shape, 2 * latents, width=width, depth=depth, dtype=dtype, rngs=rngs)
@@ -62,7 +66,7 @@ class VariationalAutoencoder(nnx.Module):
 
         Each has the shape of x; the logits of classes are `BC`.
         """
-        decoded = self.decoder(latents_BZ).astype(jnp.float32)
+        decoded = self.decoder(latents_BZ)
         if self.likelihood != "gaussian":
             return {"logits": decoded}
         if self.variance is not None:
@@ -82,9 +86,7 @@ class VariationalAutoencoder(nnx.Module):
         depth: int, dtype: str, rngs: nnx.Rngs,
     ) -> None:  # fmt: skip
         if likelihood not in LIKELIHOODS:
-            raise UserError(f"likelihood={likelihood!r}: expected one of {', '.join(LIKELIHOODS)}")
-        if variance is not None and variance <= 0:
-            raise UserError(f"variance={variance}: expected more than 0, or None to learn it")
+            raise UserError(f"likelihood={shown(likelihood)}: expected one of {', '.join(LIKELIHOODS)}")
         make_decoder = choose("decoder", decoder, DECODERS)
         self.decoder = make_decoder(latents, shape, width=width, depth=depth, dtype=dtype, rngs=rngs)
         learned = likelihood == "gaussian" and variance is None
@@ -92,7 +94,7 @@ class VariationalAutoencoder(nnx.Module):
         self.likelihood, self.variance, self.latents = likelihood, variance, latents
 
     def _posterior(self, encoded) -> list[Latents]:
-        return jnp.split(encoded.astype(jnp.float32), 2, axis=-1)
+        return jnp.split(encoded, 2, axis=-1)
 
     def _decode_draw(self, posterior: list[Latents], key: DropoutKey):
         z_BZ, log_variance_BZ = posterior
@@ -111,8 +113,9 @@ class Dense(nnx.Module):
         self, inputs: tuple[int, ...], outputs: tuple[int, ...], *, width: int, depth: int, dtype: str, rngs: nnx.Rngs
     ):  # fmt: skip
         sizes = [math.prod(inputs)] + [width] * depth + [math.prod(outputs)]
-        *hidden, self.out = (linear(a, b, dtype=dtype, rngs=rngs) for a, b in pairwise(sizes))
-        self.hidden, self.outputs = nnx.List(hidden), tuple(outputs)
+        *hidden, last = pairwise(sizes)
+        self.hidden = nnx.List([linear(a, b, dtype=dtype, rngs=rngs) for a, b in hidden])
+        self.out, self.outputs = read_out(*last, dtype=dtype, rngs=rngs), tuple(outputs)
 
     def __call__(self, x: Float[Array, "batch ..."], *, key: DropoutKey = None) -> Float[Array, "batch ..."]:
         x = x.reshape(len(x), -1)
@@ -132,7 +135,7 @@ class ConvolutionalEncoder(nnx.Module):
         channels = [image_shape[-1]] + [width * 2**i for i in range(depth)]
         layer = lambda a, b: nnx.Conv(a, b, (3, 3), strides=2, dtype=jnp.dtype(dtype), rngs=rngs)
         self.hidden = nnx.List(layer(a, b) for a, b in pairwise(channels))
-        self.out = linear(math.prod(smallest), outputs, dtype=dtype, rngs=rngs)
+        self.out = read_out(math.prod(smallest), outputs, dtype=dtype, rngs=rngs)
 
     def __call__(self, images: Images, *, key: DropoutKey = None) -> Float[Array, "batch outputs"]:
         x = images
@@ -157,8 +160,11 @@ class ConvolutionalDecoder(nnx.Module):
         self.smallest = _smallest(image_shape, width, depth)
         self.start = linear(latents, math.prod(self.smallest), dtype=dtype, rngs=rngs)
         channels = [width * 2**i for i in reversed(range(depth))] + [image_shape[-1]]
-        layer = lambda a, b: nnx.ConvTranspose(a, b, (3, 3), strides=2, dtype=jnp.dtype(dtype), rngs=rngs)
-        self.layers = nnx.List(layer(a, b) for a, b in pairwise(channels))
+        make = partial(nnx.ConvTranspose, kernel_size=(3, 3), strides=2, rngs=rngs)
+        layer = lambda pair, dtype: make(pair[0], pair[1], dtype=jnp.dtype(dtype))
+        *inner, last = pairwise(channels)
+        # JAX has no gradient of a convolution of bfloat16 that adds up in float32, so the last one is float32 entirely.
+        self.layers = nnx.List([*(layer(pair, dtype) for pair in inner), layer(last, "float32")])
 
     def __call__(self, latents_BZ: Latents) -> Images:
         x = self.start(latents_BZ).reshape(-1, *self.smallest)
@@ -177,7 +183,7 @@ DECODERS = {"dense": lambda latents, shape, **fields: Dense((latents,), shape, *
 def choose(field: str, name: str, table: dict) -> Any:
     """Returns what a field names in a table. Raises UserError if the table has no such name."""
     if name not in table:
-        raise UserError(f"{field}={name!r}: expected one of {', '.join(sorted(table))}")
+        raise UserError(f"{field}={shown(name)}: expected one of {', '.join(sorted(table))}")
     return table[name]
 
 

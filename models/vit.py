@@ -13,9 +13,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from core.errors import UserError
+from core.errors import UserError, shown
+from core.ranges import Depth, Dtype, ImageShape, ShareBelowAll, Side, Size, Vocabulary
 from models.fields import Semantic, StackFields, forwards
-from models.layers import Dropout, DropoutKey, linear, normalisation, split_key
+from models.layers import Dropout, DropoutKey, linear, normalisation, read_out, split_key
 from models.positions import Positions
 from models.transformer import Hidden, Stack
 
@@ -41,20 +42,20 @@ class VisionTransformer(nnx.Module):
 
     @forwards(Stack)
     def __init__(
-        self, *, image_shape: tuple[int, int, int], patch: Semantic[int], head: str = "classes",
-        classes: int | None = None, width: int, depth: int, heads: Semantic[int], stem: str = "patch",
-        pooling: Semantic[str] = "mean", positions: str = "learned", dropout: float = 0.0, dtype: str = "float32",
-        rngs: nnx.Rngs, **stack: Unpack[StackFields],
+        self, *, image_shape: ImageShape, patch: Semantic[Side], head: str = "classes",
+        classes: Vocabulary | None = None, width: Size, depth: Depth, heads: Semantic[Size], stem: str = "patch",
+        pooling: Semantic[str] = "mean", positions: str = "learned", dropout: ShareBelowAll = 0.0,
+        dtype: Dtype = "float32", rngs: nnx.Rngs, **stack: Unpack[StackFields],
     ):  # fmt: skip
         rows, columns = patch_grid(image_shape, patch)
         if pooling not in ("cls", "mean"):
-            raise UserError(f"pooling={pooling!r}: expected 'cls' or 'mean'")
+            raise UserError(f"pooling={shown(pooling)}: expected 'cls' or 'mean'")
         if head not in ("classes", "pooler", "none"):
-            raise UserError(f"head={head!r}: expected 'classes', 'pooler' or 'none'")
+            raise UserError(f"head={shown(head)}: expected 'classes', 'pooler' or 'none'")
         if head == "classes" and classes is None:
             raise UserError("head='classes' needs classes, the number of classes")
         if stem not in ("patch", "convolution"):
-            raise UserError(f"stem={stem!r}: expected 'patch' or 'convolution'")
+            raise UserError(f"stem={shown(stem)}: expected 'patch' or 'convolution'")
         channels = image_shape[2]
         if stem == "patch":
             self.embedding = linear(patch * patch * channels, width, dtype=dtype, rngs=rngs)
@@ -65,8 +66,10 @@ class VisionTransformer(nnx.Module):
         self.dropout = Dropout(dropout)
         self.blocks = Stack(width=width, depth=depth, heads=heads, dropout=dropout, dtype=dtype, rngs=rngs, **stack)
         outputs = width if head == "pooler" else classes
-        self.head = None if head == "none" or outputs is None else linear(width, outputs, dtype=dtype, rngs=rngs)
+        self.head = None if head == "none" or outputs is None else read_out(width, outputs, dtype=dtype, rngs=rngs)
         self.patch, self.stem, self.output = patch, stem, head
+        if head == "classes":
+            self.classes = classes
 
     def __call__(self, images: Images, *, key: DropoutKey = None) -> Any:
         """Returns what the head makes of `images`."""
@@ -74,14 +77,14 @@ class VisionTransformer(nnx.Module):
         x, _ = self.blocks(self._embed(images, first_key), key=blocks_key)
         if self.head is None:
             return x.astype(jnp.float32)
-        y = self.head(x[:, 0] if self.cls is not None else x.mean(axis=1)).astype(jnp.float32)
+        y = self.head(x[:, 0] if self.cls is not None else x.mean(axis=1))
         return y if self.output == "classes" else (x.astype(jnp.float32), jnp.tanh(y))
 
     def features(self, images: Images) -> list[Hidden]:
         """Returns the embeddings and the output of each block in turn, L + 1 arrays; the head reads the last one."""
         return self.blocks.outputs(self._embed(images, None))
 
-    def resized(self, image_shape: tuple[int, int, int]) -> "VisionTransformer":
+    def resized(self, image_shape: ImageShape) -> "VisionTransformer":
         """Returns the same model for images of another size, with its learned positions interpolated."""
         other = nnx.clone(self)
         other.positions = self.positions.resized(patch_grid(image_shape, self.patch))
@@ -126,7 +129,7 @@ def patches(images: Images, side: int) -> Float[Array, "batch patches pixels"]:
     return rearrange(images, "b (r p) (c q) d -> b (r c) (p q d)", p=side, q=side)
 
 
-def patch_grid(image_shape: tuple[int, int, int], patch: int) -> tuple[int, int]:
+def patch_grid(image_shape: ImageShape, patch: int) -> tuple[int, int]:
     """Returns how many rows and columns of patches an image has. Raises UserError if its sides are not multiples."""
     rows, columns, _ = image_shape
     if rows % patch or columns % patch:

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from core.errors import UserError
-from models.layers import Dropout, DropoutKey, linear, split_key
+from core.ranges import Depth, Dtype, ImageShape, ShareBelowAll, Size, Vocabulary
+from models.layers import Dropout, DropoutKey, linear, read_out, split_key
 
 Images = Float[Array, "batch rows columns channels"]
 Logits = Float[Array, "batch classes"]
@@ -30,21 +31,21 @@ class Perceptron(nnx.Module):
     """
 
     def __init__(
-        self, *, image_shape: tuple[int, int, int], classes: int, width: int, depth: int, dropout: float = 0.0,
-        dtype: str = "float32", rngs: nnx.Rngs,
+        self, *, image_shape: ImageShape, classes: Vocabulary, width: Size, depth: Depth,
+        dropout: ShareBelowAll = 0.0, dtype: Dtype = "float32", rngs: nnx.Rngs,
     ):  # fmt: skip
-        _check(depth)
         sizes = [math.prod(image_shape)] + [width] * depth
         self.hidden = nnx.List([linear(a, b, dtype=dtype, rngs=rngs) for a, b in pairwise(sizes)])
         self.dropout = Dropout(dropout)
-        self.head = linear(width, classes, dtype=dtype, rngs=rngs)
+        self.head = read_out(width, classes, dtype=dtype, rngs=rngs)
+        self.classes = classes
 
     def __call__(self, images: Images, *, key: DropoutKey = None) -> Logits:
         """Returns the logits of `images`."""
         x = images.reshape(len(images), -1)
         for layer, layer_key in zip(self.hidden, split_key(key, len(self.hidden))):
             x = self.dropout(nnx.relu(layer(x)), layer_key)
-        return self.head(x).astype(jnp.float32)
+        return self.head(x)
 
 
 class ConvolutionalNetwork(nnx.Module):
@@ -61,10 +62,9 @@ class ConvolutionalNetwork(nnx.Module):
     """
 
     def __init__(
-        self, *, image_shape: tuple[int, int, int], classes: int, width: int, depth: int, dropout: float = 0.0,
-        dtype: str = "float32", rngs: nnx.Rngs,
+        self, *, image_shape: ImageShape, classes: Vocabulary, width: Size, depth: Depth,
+        dropout: ShareBelowAll = 0.0, dtype: Dtype = "float32", rngs: nnx.Rngs,
     ):  # fmt: skip
-        _check(depth)
         rows, columns, channels = image_shape
         if rows % 2**depth or columns % 2**depth:
             raise UserError(f"depth={depth}: an image of {rows} x {columns} cannot be halved that often")
@@ -72,7 +72,8 @@ class ConvolutionalNetwork(nnx.Module):
         self.hidden = nnx.List([linear(9 * a, b, dtype=dtype, rngs=rngs) for a, b in pairwise(sizes)])
         self.dropout = Dropout(dropout)
         pixels = (rows >> depth) * (columns >> depth) * sizes[-1]
-        self.head = linear(pixels, classes, dtype=dtype, rngs=rngs)
+        self.head = read_out(pixels, classes, dtype=dtype, rngs=rngs)
+        self.classes = classes
 
     def __call__(self, images: Images, *, key: DropoutKey = None) -> Logits:
         """Returns the logits of `images`."""
@@ -80,7 +81,7 @@ class ConvolutionalNetwork(nnx.Module):
         for layer in self.hidden:
             x = nnx.relu(layer(neighbourhoods(x)))
             x = reduce(x, "b (r i) (c j) d -> b r c d", "max", i=2, j=2)
-        return self.head(self.dropout(rearrange(x, "b r c d -> b (r c d)"), key)).astype(jnp.float32)
+        return self.head(self.dropout(rearrange(x, "b r c d -> b (r c d)"), key))
 
 
 def neighbourhoods(images: Images) -> Float[Array, "batch rows columns neighbours"]:
@@ -93,8 +94,3 @@ def neighbourhoods(images: Images) -> Float[Array, "batch rows columns neighbour
     padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
     shifted = [padded[:, i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
     return jnp.concatenate(shifted, axis=-1)
-
-
-def _check(depth: int) -> None:
-    if depth < 1:
-        raise UserError(f"depth={depth}: expected at least 1 layer")

@@ -6,11 +6,12 @@ An objective is a pure function `objective(model, batch, key, **settings) -> (lo
   the number of the "step".
 - `key` is a random key, or None in evaluation.
 - `metrics` maps names to (sum, count), so that batches of any size add up to exact means. `metrics["loss"]` is always
-  there, and the loss is its sum / count.
+  there, and the loss is its sum / count. Which way each is better is said by `core.metrics.measures`.
 
 Arguments whose numbers may be traced are marked as such (`core.traced`), so that a population can differ in them.
 """
 
+from core.metrics import measured_by
 from objectives.classification import classification
 from objectives.language_modeling import language_modeling
 from objectives.masked_language_modeling import masked_language_modeling
@@ -26,3 +27,6 @@ OBJECTIVES = {
     "regression": regression,
     "seq2seq": seq2seq,
 }
+
+BETTER = {name: better for objective in OBJECTIVES.values() for name, better in measured_by(objective).items()}
+"""Whether the "min" or the "max" of a metric is better, for the metrics of all objectives."""

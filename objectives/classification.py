@@ -2,13 +2,17 @@
 
 from jaxtyping import PRNGKeyArray
 
+from core.metrics import HIGHER, LOWER, measures
+from core.ranges import ShareBelowAll
 from core.traced import TracedUnlessZero
 from objectives.cross_entropy import weighted_cross_entropy
-from objectives.interface import Batch, Loss, Metrics, Model, call
+from objectives.interface import Batch, Loss, Metrics, Model, call, needs
 
 
+@measures(loss=LOWER, accuracy=HIGHER)
+@needs("classes", "returns the logits of classes")
 def classification(
-    model: Model, batch: Batch, key: PRNGKeyArray | None, *, label_smoothing: TracedUnlessZero = 0.0
+    model: Model, batch: Batch, key: PRNGKeyArray | None, *, label_smoothing: TracedUnlessZero[ShareBelowAll] = 0.0
 ) -> tuple[Loss, Metrics]:  # fmt: skip
     """Returns the mean negative log-likelihood in nats per example, and "loss" and "accuracy".
 

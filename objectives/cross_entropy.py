@@ -26,5 +26,19 @@ def weighted_cross_entropy(
         nll = nll + label_smoothing * (target - logits.mean(axis=-1))
     count = weights.sum()
     loss_sum = (nll * weights).sum()
-    correct = ((logits.argmax(axis=-1) == targets) * weights).sum()
+    correct = ((logits.argmax(axis=-1) == targets) * weights).sum() + nan_unless_finite(loss_sum)
     return loss_sum / jnp.maximum(count, 1), {"loss": (loss_sum, count), "accuracy": (correct, count)}
+
+
+def nan_unless_finite(loss: Float[Array, ""]) -> Float[Array, ""]:
+    """Returns 0 for a finite loss and otherwise NaN, to be added to what is counted with `argmax`.
+
+    The largest of several NaN is the first one, so a broken model would have a share of right answers.
+    """
+    return jnp.where(jnp.isfinite(loss), 0.0, jnp.nan)
+
+
+def expect_sequences(targets: Shaped[Array, "..."]) -> None:
+    """Raises UserError if the targets are not one token for each position of a sequence, `BT`."""
+    if targets.ndim != 2:
+        raise UserError(f"expected targets that are sequences of tokens, but they have the shape {targets.shape}")

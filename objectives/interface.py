@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 import inspect
-from typing import Any
+from typing import Any, TypeVar
 
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
@@ -17,6 +17,35 @@ Batch = Mapping[str, Any]
 Loss = Float[Array, ""]
 Metrics = dict[str, tuple[Shaped[Array, ""], Shaped[Array, ""]]]
 """(sum, count) by name."""
+
+_NEEDS = "needs"
+
+Function = TypeVar("Function", bound=Callable)
+
+
+def needs(ability: str, words: str) -> Callable[[Function], Function]:
+    """Decorates an objective that is for models with an attribute or method of this name; see `models.protocols`.
+
+    Args:
+      words: what such a model does, for the message about another one, as in "returns the logits of classes".
+    """
+
+    def decorate(objective: Function) -> Function:
+        setattr(objective, _NEEDS, (ability, words))
+        return objective
+
+    return decorate
+
+
+def check_ability(objective: Callable, model: object) -> None:
+    """Raises UserError if a model cannot do what an objective needs."""
+    ability, words = getattr(objective, _NEEDS, ("__call__", ""))
+    if not hasattr(model, ability):
+        kind, name = type(model).__name__, objective.__name__
+        raise UserError(
+            f"objective.name = {name!r} needs a model that {words}, and this {kind} does not: choose another "
+            "objective, or another model.name"
+        )
 
 
 def call(function: Callable, inputs: Mapping[str, Any], key: PRNGKeyArray | None) -> Any:

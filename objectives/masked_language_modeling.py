@@ -1,17 +1,24 @@
 """Cross-entropy of tokens that were hidden, and of one text following another if the model predicts that."""
 
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
+from core.errors import UserError
+from core.metrics import HIGHER, LOWER, measures
+from core.ranges import Range, Token, Vocabulary
 from core.traced import Traced
 from objectives.cross_entropy import weighted_cross_entropy
-from objectives.interface import Batch, Loss, Metrics, Model, call
+from objectives.interface import Batch, Loss, Metrics, Model, call, needs
 
 
+@measures(loss=LOWER, accuracy=HIGHER, masked_loss=LOWER, next_loss=LOWER, next_accuracy=HIGHER)
+@needs("vocab_size", "returns the logits of tokens")
 def masked_language_modeling(
-    model: Model, batch: Batch, key: PRNGKeyArray | None, *, mask_id: int, vocab_size: int, special_below: int = 0,
-    rate: Traced = 0.15,
+    model: Model, batch: Batch, key: PRNGKeyArray | None, *, mask_id: Token, vocab_size: Vocabulary,
+    special_below: Token = 0, rate: Traced[Annotated[float, Range(0, 1, open_low=True, open_high=True)]] = 0.15,
 ) -> tuple[Loss, Metrics]:  # fmt: skip
     """Returns the mean negative log-likelihood in nats per hidden token, and "loss" and "accuracy".
 
@@ -22,13 +29,22 @@ def masked_language_modeling(
     logits `BTV` alone, the targets are ignored.
 
     A model that returns two arrays also predicts whether the second text follows the first: the second array is logits
-    `B2`, and the targets `B` are 1 if it does, else 0. The loss is then the sum of both means. Over several batches the
-    second mean counts in the loss by hidden tokens, while the metric "next_loss" counts by examples.
+    `B2`, and the targets `B` are 1 if it does, else 0. The loss of training is then the sum of both means. In that of
+    evaluation an example's second prediction counts by its hidden tokens, as the first ones do, so that the loss of a
+    split does not depend on its batches. The metric "next_loss" counts by examples.
 
     Args:
       mask_id, vocab_size, special_below, rate: see `corrupt`.
     """
-    tokens_BT = batch["inputs"]["tokens"]
+    tokens_BT = batch["inputs"].get("tokens")
+    if tokens_BT is None:
+        raise UserError(f"expected data with tokens to hide, but it has {', '.join(map(repr, batch['inputs']))}")
+    if batch["weights"].shape != tokens_BT.shape:
+        shapes = f"{batch['weights'].shape} for tokens {tokens_BT.shape}"
+        raise UserError(f"expected data with a weight for each token, but the weights have the shape {shapes}")
+    for name, token in (("mask_id", mask_id), ("special_below", special_below)):
+        if token >= vocab_size:
+            raise UserError(f"{name} = {token} is not below vocab_size = {vocab_size}")
     if key is None:
         model_key, keys_B = None, jax.vmap(_key_of)(tokens_BT)
     else:
@@ -40,13 +56,19 @@ def masked_language_modeling(
     corrupted_BT, hidden_BT = jax.vmap(hide)(keys_B, tokens_BT)
     out = call(model, batch["inputs"] | {"tokens": corrupted_BT}, model_key)
     logits_BTV, next_B2 = out if isinstance(out, tuple) else (out, None)
-    loss, metrics = weighted_cross_entropy(logits_BTV, tokens_BT, hidden_BT * batch["weights"])
+    weights_BT = hidden_BT * batch["weights"]
+    loss, metrics = weighted_cross_entropy(logits_BTV, tokens_BT, weights_BT)
     if next_B2 is None:
         return loss, metrics
     next_loss, next_metrics = weighted_cross_entropy(next_B2, batch["targets"], batch["weights"].max(axis=1))
-    count = metrics["loss"][1]
-    return loss + next_loss, {
-        "loss": ((loss + next_loss) * count, count),
+    masked_sum, count = metrics["loss"]
+    if key is None:
+        next_sum, _ = weighted_cross_entropy(next_B2, batch["targets"], weights_BT.sum(axis=1))[1]["loss"]
+        loss = (masked_sum + next_sum) / jnp.maximum(count, 1)
+    else:
+        loss = loss + next_loss
+    return loss, {
+        "loss": (loss * count, count),
         "accuracy": metrics["accuracy"],
         "masked_loss": metrics["loss"],
         "next_loss": next_metrics["loss"],

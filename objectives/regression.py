@@ -4,9 +4,11 @@ import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
 from core.errors import UserError
+from core.metrics import LOWER, measures
 from objectives.interface import Batch, Loss, Metrics, Model, call
 
 
+@measures(loss=LOWER)
 def regression(model: Model, batch: Batch, key: PRNGKeyArray | None) -> tuple[Loss, Metrics]:
     """Returns the mean squared error, also as "loss".
 

@@ -3,13 +3,17 @@
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
+from core.metrics import HIGHER, LOWER, measures
+from core.ranges import ShareBelowAll
 from core.traced import TracedUnlessZero
-from objectives.cross_entropy import weighted_cross_entropy
-from objectives.interface import Batch, Loss, Metrics, Model, call
+from objectives.cross_entropy import expect_sequences, nan_unless_finite, weighted_cross_entropy
+from objectives.interface import Batch, Loss, Metrics, Model, call, needs
 
 
+@measures(loss=LOWER, accuracy=HIGHER, exact=HIGHER)
+@needs("reorder", "writes a text token by token")
 def seq2seq(
-    model: Model, batch: Batch, key: PRNGKeyArray | None, *, label_smoothing: TracedUnlessZero = 0.0
+    model: Model, batch: Batch, key: PRNGKeyArray | None, *, label_smoothing: TracedUnlessZero[ShareBelowAll] = 0.0
 ) -> tuple[Loss, Metrics]:  # fmt: skip
     """Returns the mean negative log-likelihood in nats per token, and "loss", "accuracy" and "exact".
 
@@ -24,7 +28,8 @@ def seq2seq(
     """
     logits_BTV = call(model, batch["inputs"], key)
     targets, weights = batch["targets"], batch["weights"]
+    expect_sequences(targets)
     loss, metrics = weighted_cross_entropy(logits_BTV, targets, weights, label_smoothing)
     right_B = ((logits_BTV.argmax(-1) == targets) | (weights == 0)).all(-1)
     counted_B = (weights > 0).any(-1)
-    return loss, metrics | {"exact": (jnp.sum(right_B & counted_B), counted_B.sum())}
+    return loss, metrics | {"exact": (jnp.sum(right_B & counted_B) + nan_unless_finite(loss), counted_B.sum())}

@@ -8,16 +8,22 @@ their sum is the negative evidence lower bound (Kingma & Welling 2014, eq. 3).
 
 from collections.abc import Callable, Sequence
 import math
-from typing import Protocol, runtime_checkable
+from typing import Annotated, Protocol
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 import optax
 
-from core.errors import UserError
+from core.errors import UserError, shown
+from core.metrics import HIGHER, LOWER, measures
+from core.ranges import CountOrZero, Nonnegative, Range
 from core.traced import Traced
-from objectives.interface import Batch, Loss, Metrics, call
+from objectives.cross_entropy import nan_unless_finite
+from objectives.interface import Batch, Loss, Metrics, call, needs
+from objectives.noise import keys_of_examples, noise_of_examples
+
+Draws = Annotated[int, Range(1, 10_000)]
 
 WEIGHED = ("kl", "likelihood")
 
@@ -25,7 +31,6 @@ Decoded = dict[str, Float[Array, "B ..."]]
 """{"mean", "log_variance"} or {"logits"}; see `log_likelihood`."""
 
 
-@runtime_checkable
 class EncoderAndDecoder(Protocol):
     """What this objective needs of a model."""
 
@@ -40,14 +45,20 @@ class EncoderAndDecoder(Protocol):
         ...
 
 
+@measures(
+    loss=LOWER, kl=LOWER, reconstruction=LOWER, elbo=HIGHER, information=HIGHER, importance_bound=HIGHER,
+    accuracy=HIGHER,
+)  # fmt: skip
+@needs("latents", "encodes to latents and decodes them")
 def variational(
-    model: EncoderAndDecoder, batch: Batch, key: PRNGKeyArray | None, *, beta: Traced = 1.0, beta_weighs: str = "kl",
-    kl_warmup: int = 0, free_bits: Traced = 0.0, samples: int = 1, evaluation_samples: int = 1,
-    target_entropy: float | None = None,
+    model: EncoderAndDecoder, batch: Batch, key: PRNGKeyArray | None, *, beta: Traced[Nonnegative] = 1.0,
+    beta_weighs: str = "kl", kl_warmup: CountOrZero = 0, free_bits: Traced[Nonnegative] = 0.0, samples: Draws = 1,
+    evaluation_samples: Draws = 1, target_entropy: Annotated[float, Range(-(10**6), 10**6)] | None = None,
 ) -> tuple[Loss, Metrics]:  # fmt: skip
     """Returns the weighted sum of KL and negative log-likelihood in nats per example, and metrics.
 
-    Weights are `B`. Evaluation draws z from a fixed key, so that it can be repeated.
+    Weights are `B`. In evaluation the noise of a draw follows from the example alone, so that the
+    result can be repeated and does not depend on how the examples are divided into batches.
 
     Args:
       beta: with `beta_weighs` "kl", the loss is beta KL - log p (Higgins et al. 2017: a large beta gives a small KL);
@@ -55,8 +66,9 @@ def variational(
         gives a small KL).
       kl_warmup: the number of steps in which the weight of the KL rises linearly to its full value (Bowman et al.
         2016).
-      free_bits: in nats, not bits. In the loss, the KL of a latent dimension, averaged over the batch, counts as at
-        least this much (Kingma et al. 2016). If a step computes its batch in parts, the average is over a part.
+      free_bits: in nats, not bits. In the loss of training, the KL of a latent dimension, averaged over the batch,
+        counts as at least this much (Kingma et al. 2016). If a step computes its batch in parts, the average is over a
+        part. The loss of evaluation has no such bound, which would depend on the batches.
       samples, evaluation_samples: draws of z for each example, in training and in evaluation.
       target_entropy: H(x) in nats, or None if it is not known.
 
@@ -68,13 +80,13 @@ def variational(
         et al. 2016). In expectation it is never below the elbo, and it is tighter with more draws.
       accuracy: of the classes with the highest average probability over the draws, if the targets are classes.
     """
-    _check(model, beta_weighs, samples, evaluation_samples)
+    if beta_weighs not in WEIGHED:
+        raise UserError(f"beta_weighs = {shown(beta_weighs)}: expected 'kl' or 'likelihood'")
     training, targets, weights = key is not None, batch["targets"], batch["weights"]
-    dropout_key, draw_key = (None, jax.random.key(0)) if key is None else jax.random.split(key)
+    dropout_key, draw_key = (None, None) if key is None else jax.random.split(key)
     mean_BZ, log_variance_BZ = call(model.encode, batch["inputs"], dropout_key)
 
-    def draw(key):
-        noise_BZ = jax.random.normal(key, mean_BZ.shape)
+    def draw(noise_BZ):
         z_BZ = mean_BZ + jnp.exp(log_variance_BZ / 2) * noise_BZ
         decoded = model.decode(z_BZ)
         log_p_B = log_likelihood(decoded, targets)
@@ -84,7 +96,14 @@ def variational(
 
     # Draws are made one after the other: a hundred take no more memory than one.
     count = samples if training else evaluation_samples
-    log_p, log_weight, probabilities = jax.lax.map(draw, jax.random.split(draw_key, count))
+    if draw_key is None:
+        keys_B = keys_of_examples(batch["inputs"])
+        noise = lambda number: noise_of_examples(keys_B, number, mean_BZ.shape[1:])
+        draws = jnp.arange(count)
+    else:
+        noise = lambda key: jax.random.normal(key, mean_BZ.shape)
+        draws = jax.random.split(draw_key, count)
+    log_p, log_weight, probabilities = jax.lax.map(lambda each: draw(noise(each)), draws)
 
     total = weights.sum()
     mean = lambda x: jnp.tensordot(weights, x, 1) / jnp.maximum(total, 1)
@@ -93,7 +112,8 @@ def variational(
     kl_weight, reconstruction_weight = (beta, 1.0) if beta_weighs == "kl" else (1.0, beta)
     if "step" in batch:
         kl_weight *= jnp.minimum((batch["step"] + 1) / jnp.maximum(kl_warmup, 1), 1.0)
-    loss = kl_weight * jnp.maximum(mean(kl_BZ), free_bits).sum() + reconstruction_weight * reconstruction
+    kl_in_loss = jnp.maximum(mean(kl_BZ), free_bits).sum() if training else kl
+    loss = kl_weight * kl_in_loss + reconstruction_weight * reconstruction
 
     means = {"loss": loss, "kl": kl, "reconstruction": reconstruction, "elbo": -kl - reconstruction}
     if target_entropy is not None:
@@ -101,7 +121,7 @@ def variational(
     if not training:
         means["importance_bound"] = mean(jax.nn.logsumexp(log_weight, axis=0) - math.log(count))
     if probabilities is not None:
-        means["accuracy"] = mean(probabilities.mean(0).argmax(-1) == targets)
+        means["accuracy"] = mean(probabilities.mean(0).argmax(-1) == targets) + nan_unless_finite(loss)
     return loss, {name: (value * total, total) for name, value in means.items()}
 
 
@@ -138,12 +158,3 @@ def log_likelihood(decoded: Decoded, targets: Shaped[Array, "B ..."]) -> Float[A
 
 def _are_classes(decoded: Decoded, targets: Shaped[Array, "B ..."]) -> bool:
     return "logits" in decoded and decoded["logits"].ndim == targets.ndim + 1
-
-
-def _check(model: object, beta_weighs: str, samples: int, evaluation_samples: int) -> None:
-    if min(samples, evaluation_samples) < 1:
-        raise UserError(f"samples = {samples}, evaluation_samples = {evaluation_samples}: expected at least 1 of each")
-    if beta_weighs not in WEIGHED:
-        raise UserError(f"beta_weighs = {beta_weighs!r}: expected 'kl' or 'likelihood'")
-    if not isinstance(model, EncoderAndDecoder):
-        raise UserError("the objective 'variational' needs a model that can encode and decode, such as 'variational'")

@@ -22,6 +22,10 @@ from training.state import TrainState
 class Account:
     """Takes a workdir for the run of a complete config, until `stack` is closed. Every process of the run makes one.
 
+    Args:
+      data: what the run's data set is known by, see `data.dataset.Dataset.identity`.
+      better: whether the "min" or the "max" of the metric `best` is better.
+
     Attributes:
       checkpoints: those of the run.
       summary: the content of `summary.json` if the run is complete, else None.
@@ -30,24 +34,21 @@ class Account:
       UserError: another process has the folder, or it holds another run, or a damaged one.
     """
 
-    def __init__(self, workdir: str | Path, config: dict, stack: ExitStack):
+    def __init__(self, workdir: str | Path, config: dict, data: dict, stack: ExitStack, *, better: str):
         self.workdir, self.config, self.fields, self._stack = Path(workdir), config, Fields(**config), stack
+        self._data, self._better = data, better
         self._main = jax.process_index() == 0
         if self._main:
             stack.callback(os.close, workdirs.lock(self.workdir))
-        better = "min" if self.fields.best == "loss" else "max"
         self.checkpoints = Checkpoints(self.workdir / "checkpoints", keep=self.fields.keep, better=better)
         stack.enter_context(closing(self.checkpoints))  # also after an error: a checkpoint may still be being written
-        if earlier := self.checkpoints.about():
-            workdirs.refuse_difference(self.workdir, earlier["config"], config, free=["steps"])
-        newest, summary = max(self.checkpoints.steps(), default=0), self.workdir / "summary.json"
-        complete = newest == self.fields.steps and summary.exists()
-        self.summary: dict | None = files.read_json(summary) if complete else None
+        workdirs.refuse_other_run(self.workdir, self.checkpoints.about(), config, data)
+        self.summary: dict | None = self._summary_of(self.fields.steps)
 
     def record(
         self, about: dict, *, start: int, unit: str, split: str, learning_rate: Callable, display: bool = True
     ) -> Record:
-        """Writes `config.json` and `environment.json`, opens the log at step `start`, and returns the run's record.
+        """Writes what the run is and runs on, opens the log at step `start`, and returns the run's record.
 
         Args:
           about: what the checkpoint that the run continues from says about itself; see `loop.Record`.
@@ -64,14 +65,24 @@ class Account:
         self._stack.enter_context(closing(log))
         if self._main:
             files.write_json(self.workdir / "config.json", self.config)
+            files.write_json(self.workdir / "data.json", self._data)
             files.write_json(self.workdir / "environment.json", _environment())
+        about |= {"config": self.config, "identity": self._data}
         return Record(
             start=start, steps=steps, log=log, log_every=self.fields.log_every, split=split,
             learning_rate=learning_rate, checkpoints=self.checkpoints, about=about, best=self.fields.best,
+            better=self._better,
         )  # fmt: skip
 
     def summarise(self, record: Record, state: TrainState, seconds: float) -> dict:
-        """Writes `summary.json` and returns its content. `seconds` is how long this process took for the run."""
+        """Writes `summary.json` and returns its content. `seconds` is how long this process took for the run.
+
+        The last checkpoint is read first: a run is complete only if it can be continued. `state` is given up for that,
+        so that the devices need not hold it twice.
+
+        Raises:
+          CheckpointFailed: the last checkpoint cannot be read.
+        """
         about = record.about
         summary = {
             "metrics": about["results"] | record.results,
@@ -81,9 +92,23 @@ class Account:
             "seconds": round(seconds, 1),
             "state_digest": digest({"parameters": state.parameters, "optimizer": state.optimizer}),
         }
+        shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state)
+        jax.tree.map(lambda x: x.delete(), state)
+        self.checkpoints.verify(summary["steps"], shapes)
         if self._main:
             files.write_json(self.workdir / "summary.json", summary)
         return summary
+
+    def _summary_of(self, step: int) -> dict | None:
+        """The content of `summary.json` if both it and the newest checkpoint are of this step.
+
+        A run that was continued to further steps and then killed leaves a summary of an earlier step.
+        """
+        path = self.workdir / "summary.json"
+        if max(self.checkpoints.steps(), default=0) != step or not path.exists():
+            return None
+        summary = files.read_json(path)
+        return summary if summary.get("steps") == step else None
 
 
 _environment = functools.cache(workdirs.environment)  # the same for all runs of a process; calling git takes time

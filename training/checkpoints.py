@@ -28,7 +28,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from core.errors import UserError
+from core.files import parse_json
 from training.fingerprints import by_path, describe, digest, examine, is_key, plain_arrays
+from training.plain_paths import PlainPath
 
 with epy.lazy_imports():  # takes long to load, and mistakes in a config are reported before
     import orbax.checkpoint as ocp
@@ -62,9 +64,10 @@ class CheckpointFailed(OSError):
       errno: that of `reason`, or None if the operating system has none for it.
     """
 
-    def __init__(self, step: int | None, reason: str, newest: int | None):
+    def __init__(self, directory: Path, step: int | None, reason: str, newest: int | None):
         self.step, self.reason, self.newest = step, reason, newest
-        super().__init__(f"step {step}: its checkpoint could not be written ({reason}); {_last_good(newest)}.")
+        where = f"its checkpoint in {directory}"
+        super().__init__(f"step {step}: {where} could not be written ({reason}); {_last_good(newest)}.")
         self.errno = next((code for code in errno.errorcode if os.strerror(code) == reason), None)
 
 
@@ -85,12 +88,15 @@ class Checkpoints:
         say: Callable[[str], Any] = print,
     ):  # fmt: skip
         self.directory = Path(directory).absolute()
+        if not read_only:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        self._plain = PlainPath(self.directory)
         self._read_only = read_only
         self._say = say
         self._saving: int | None = None
         self._keep = _LastAndBest(keep, better)
         self._manager = ocp.CheckpointManager(
-            self.directory,
+            self._plain.path,
             item_handlers={
                 "state": ocp.PyTreeCheckpointHandler(type_handler_registry=_array_handlers()),
                 "about": ocp.JsonCheckpointHandler(filename="about.json"),
@@ -116,7 +122,7 @@ class Checkpoints:
         Args:
           state: a pytree of JAX arrays.
           about: anything that JSON can hold.
-          metric: decides whether this checkpoint is the best; None and NaN do not count.
+          metric: decides whether this checkpoint is the best; None, NaN and infinity do not count.
 
         Raises:
           NonFiniteState: nothing is written.
@@ -132,7 +138,7 @@ class Checkpoints:
         if bad := [path for path, is_finite in finite.items() if not is_finite]:
             self.wait()  # the checkpoint before may be the last good one
             raise NonFiniteState(step, bad, self._newest())
-        metric = None if metric is None or math.isnan(metric) else float(metric)
+        metric = float(metric) if metric is not None and math.isfinite(metric) else None
         record = {
             "layout": LAYOUT,
             "about": about,
@@ -192,6 +198,21 @@ class Checkpoints:
         self._refuse_if_all_are(damaged)
         return None
 
+    def verify(self, step: int, state_like: Any) -> None:
+        """Reads the checkpoint of a step as `restore` would, which compares every array with its fingerprint.
+
+        Raises:
+          CheckpointFailed: it is not there, or not what was saved.
+        """
+        self.wait()
+        try:
+            if step not in self.steps():
+                raise _Damaged("it is not there")
+            self._load(step, state_like)
+        except _Damaged as error:
+            newest = max((other for other in self.steps() if other < step), default=None)
+            raise CheckpointFailed(self.directory, step, f"it cannot be read again: {error}", newest) from error
+
     def steps(self) -> list[int]:
         """Returns the steps that are saved or being saved, in order."""
         return sorted(self._manager.all_steps())
@@ -217,14 +238,14 @@ class Checkpoints:
             work()
         except Exception as error:  # for a full disk, Orbax and TensorStore raise exceptions of many kinds
             self._manager.reload()
-            raise CheckpointFailed(self._saving, _reason(error), self._newest()) from error
+            raise CheckpointFailed(self.directory, self._saving, _reason(error), self._newest()) from error
 
     def _newest(self) -> int | None:
         return max((step for step in self.steps() if (self.directory / str(step)).is_dir()), default=None)
 
     def _read_record(self, step: int) -> dict:
         try:
-            sealed = json.loads((self.directory / str(step) / "about" / "about.json").read_text())
+            sealed = parse_json((self.directory / str(step) / "about" / "about.json").read_text())
             record = sealed["record"]
             intact = sealed["sha256"] == _sealed(record)["sha256"]
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -246,7 +267,7 @@ class Checkpoints:
             self._refuse_mismatch(step, record["arrays"], leaves)
             # The handler and not the manager, whose restore ends in a barrier: all processes would wait there for one
             # that met a damaged file.
-            folder = epath.Path(self.directory) / str(step) / "state"
+            folder = epath.Path(self._plain.path) / str(step) / "state"
             arrays = ocp.PyTreeCheckpointHandler().restore(folder, args=_restore_args(leaves))
         except (_Unfit, jax.errors.JaxRuntimeError):  # the latter: out of memory, which is no damage
             raise
@@ -314,7 +335,8 @@ class _LastAndBest:
 
     def should_preserve(self, checkpoints, *, context) -> list[bool]:
         steps = [checkpoint.step for checkpoint in checkpoints]
-        measured = {step: metric for step in steps if (metric := self.metrics.get(step)) is not None}
+        metrics = {step: self.metrics.get(step) for step in steps}
+        measured = {step: metric for step, metric in metrics.items() if metric is not None and math.isfinite(metric)}
         pick = max if self.better == "max" else min
         kept = steps[-self.keep :] + ([pick(measured, key=lambda step: measured[step])] if measured else [])
         return [step in kept for step in steps]

@@ -6,9 +6,10 @@ import re
 from typing import Any
 
 from absl import flags
+import jax
 from ml_collections import ConfigDict, config_flags
 
-from core.errors import UserError
+from core.errors import UserError, cut, shown
 from training.fields import Fields
 
 SECTIONS = tuple(field.name for field in fields(Fields) if field.type is Mapping)
@@ -34,26 +35,46 @@ def read_command_line(arguments: Sequence[str]) -> flags.FlagValues:
     options["config"].parser = _ConfigFile(options["config"].parser, arguments)
     flags.DEFINE_string("workdir", None, "Folder for all that the run leaves.", options)
     flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, or auto.", options)
-    flags.DEFINE_integer("processes", None, "Number of processes.", flag_values=options)
-    flags.DEFINE_integer("process", None, "Number of this process, from 0.", flag_values=options)
+    bounds = {"upper_bound": 2**20, "flag_values": options}
+    flags.DEFINE_integer("processes", None, "Number of processes.", lower_bound=1, **bounds)
+    flags.DEFINE_integer("process", None, "Number of this process, from 0.", lower_bound=0, **bounds)
     try:
         _, *positional = options(arguments)
         if not hasattr(options.config or ConfigDict(), "to_dict"):  # this raises if there is no such file
-            raise UserError(f"the config file is wrong: get_config() gave {options.config!r}, not a ConfigDict")
+            value = shown(options.config)
+            raise UserError(f"the config file is wrong: get_config() gave {value}, not a ConfigDict")
     except flags.Error as error:
         raise UserError(_in_words(error)) from error
     except KeyError as error:  # --config.modle.width=8
-        raise UserError(f"--config has no section {' '.join(str(error.args[0]).split())}") from error
+        raise UserError(f"--config has no section {cut(' '.join(str(error.args[0]).split()), 400)}") from error
     except UserError:
         raise
     except Exception as error:  # a config file is code of the user's, and may fail in any way
         reason = (str(error).strip() or "it gave no reason").splitlines()[-1].strip()
-        raise UserError(f"the config file could not be read: {type(error).__name__}: {reason}") from error
+        raise UserError(f"the config file could not be read: {type(error).__name__}: {cut(reason, 400)}") from error
     if positional:
-        raise UserError(f"{positional[0]!r} is not a flag; flags look like --config=configs/vit.py")
-    if options.config is None or options.workdir is None:
+        raise UserError(f"{shown(positional[0])} is not a flag; flags look like --config=configs/vit.py")
+    if options.config is None or not (options.workdir or "").strip():
         raise UserError("say what to train and where: --config=configs/vit.py --workdir=runs/vit")
     return options
+
+
+def join_processes(options: flags.FlagValues) -> None:
+    """Makes this process one of several that train together, if the flags say so.
+
+    Raises:
+      UserError: flags are missing or wrong, or the others cannot be reached.
+    """
+    if not options.coordinator:
+        return
+    try:
+        if options.coordinator == "auto":
+            jax.distributed.initialize()
+        else:
+            jax.distributed.initialize(options.coordinator, options.processes, options.process)
+    except (ValueError, RuntimeError) as error:  # what JAX raises for arguments that are missing or wrong
+        names = ("coordinator", "processes", "process")
+        raise UserError(f"{', '.join(f'--{name}={options[name].value}' for name in names)}: {error}") from error
 
 
 class _ConfigFile(flags.ArgumentParser):
@@ -77,5 +98,5 @@ class _ConfigFile(flags.ArgumentParser):
 def _in_words(error: flags.Error) -> str:
     """The message of a flag that cannot be read, without Python's own words and without a stack trace in it."""
     text = re.sub("(?s)Error whilst parsing config file:.*\n(.+)", r"\1", str(error).strip())
-    text = re.sub(r"invalid literal for int\(\).*", "expected a whole number", text)
-    return re.sub("could not convert string to float.*", "expected a number", text)
+    text = re.sub(r"(?s)(invalid literal for int\(\)|Exceeds the limit).*", "expected a whole number", text)
+    return cut(re.sub("(?s)could not convert string to float.*", "expected a number", text), 400)

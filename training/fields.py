@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from core.errors import UserError
+from core.ranges import Count, Range, Seed, ShareBelowAll
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,32 +25,27 @@ class Fields:
       init_from: where to take initial parameters from, for those that agree in path and shape: the workdir of a run
         (its newest checkpoint), or the folder of a published model (see `models.pretrained`). Empty: all are random.
       keep: how many of the newest checkpoints are kept, in addition to the best one.
-      best: the metric that decides which checkpoint is the best: the lowest "loss", the highest of any other metric.
+      best: the metric of the evaluation that decides which checkpoint is the best. The objective says of each metric
+        whether the lowest or the highest value is the best (`core.metrics`).
     """
 
-    seed: int
-    steps: int
-    batch_size: int
-    eval_every: int
-    checkpoint_every: int
+    seed: Seed
+    steps: Count
+    batch_size: Annotated[int, Range(1, 2**20)]
+    eval_every: Count
+    checkpoint_every: Count
     model: Mapping
     objective: Mapping
     data: Mapping
     optimizer: Mapping
     mesh: Mapping = field(default_factory=dict)
-    log_every: int = 100
-    accumulate: int = 1
-    ema: float = 0.0
+    log_every: Count = 100
+    accumulate: Annotated[int, Range(1, 2**20)] = 1
+    ema: ShareBelowAll = 0.0
     init_from: str = ""
-    keep: int = 2
+    keep: Annotated[int, Range(1, 10_000)] = 2
     best: str = "loss"
 
     def __post_init__(self):
-        counts = ("steps", "batch_size", "eval_every", "checkpoint_every", "log_every", "accumulate", "keep")
-        for name in counts:
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} = {getattr(self, name)}: expected at least 1")
-        if not 0 <= self.ema < 1:
-            raise UserError(f"ema = {self.ema}: expected 0 <= ema < 1")
         if self.batch_size % self.accumulate:
             raise UserError(f"accumulate = {self.accumulate} must divide batch_size = {self.batch_size}")

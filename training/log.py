@@ -6,6 +6,7 @@ continued counts on), and one number for each metric. JSON has no NaN and no inf
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 import json
 import math
 from pathlib import Path
@@ -17,12 +18,14 @@ from tensorboardX import SummaryWriter
 
 from core import files
 from core.errors import UserError
+from core.metrics import HIGHER, measures
 
 
 class Display:
     """The progress of a run of `steps` steps from `start_step` on.
 
-    On a terminal this is a bar; elsewhere one line is printed each time that metrics are logged.
+    On a terminal this is a bar, from the first step on; elsewhere one line is printed each time that metrics are
+    logged.
     """
 
     def __init__(self, steps: int, start_step: int = 0):
@@ -32,17 +35,18 @@ class Display:
         self._bar = _bar(self._console) if self._console.is_terminal else None
         if self._bar:
             self._task = self._bar.add_task("", total=steps, completed=start_step, text="")
-            self._bar.start()
 
     def step(self, step: int) -> None:
         """Moves the bar on a terminal; called at every step."""
         if self._bar:
+            self._bar.start()  # here, so that what is printed before the first step does not meet the bar
             self._bar.update(self._task, completed=step)
 
     def progress(self, step: int, text: str) -> None:
         """Shows `text` and the remaining time, beside the bar or as a line."""
         text += f"  left {self._time_left(step, time.monotonic())}"
         if self._bar:
+            self._bar.start()
             self._bar.update(self._task, text=text)
         else:
             print(f"{self._position(step)}  {text}", flush=True)
@@ -80,7 +84,8 @@ class Display:
 class Log:
     """The log of one run of `steps` steps in the folder `workdir`.
 
-    A run that continues from `start_step` drops all records after that step; from step 0 it begins again.
+    A run that continues from `start_step` drops all records after that step, which it makes again. One that begins
+    with step 0 puts an earlier log aside, as `metrics-1.jsonl`, `metrics-2.jsonl` and so on.
 
     Args:
       unit: what is counted per second, "examples" or "tokens".
@@ -102,11 +107,14 @@ class Log:
         path = workdir / "metrics.jsonl"
         lines = _complete_lines(path)
         earlier_records = [(line, record) for line, record in lines if start_step and record["step"] <= start_step]
+        if lines and not start_step:
+            path.rename(next(aside for n in count(1) if not (aside := workdir / f"metrics-{n}.jsonl").exists()))
         files.write_text(path, "".join(line for line, _ in earlier_records))
-        earlier_seconds = earlier_records[-1][1]["time"] if earlier_records else 0.0
+        earlier_seconds = earlier_records[-1][1].get("time", 0.0) if earlier_records else 0.0
         self._began = time.monotonic() - earlier_seconds
         self._file = path.open("a")
-        self._events = SummaryWriter(str(workdir / "tensorboard"), purge_step=start_step + 1 if start_step else 0)
+        events = workdir.absolute() / "tensorboard"  # absolute, because tensorboardX takes "gs:..." for a bucket's name
+        self._events = SummaryWriter(str(events), purge_step=start_step + 1 if start_step else 0)
         self._display = Display(steps, start_step) if display else None
 
     def step(self, step: int) -> None:
@@ -114,6 +122,7 @@ class Log:
         if self._enabled and self._display:
             self._display.step(step)
 
+    @measures(examples_per_second=HIGHER, tokens_per_second=HIGHER)
     def train(self, step: int, metrics: dict[str, float], amount: float) -> None:
         """Records training metrics at `step`, and `<unit>_per_second`. Shows `loss` and `learning_rate`.
 
@@ -202,7 +211,9 @@ def _complete_lines(path: Path) -> list[tuple[str, dict]]:
     for number, line in enumerate(path.read_text().splitlines(keepends=True), start=1):
         try:
             if line.endswith("\n"):
-                lines.append((line, json.loads(line)))
-        except ValueError as error:
-            raise UserError(f"{path}, line {number}, is not JSON: {error}") from None
+                lines.append((line, files.parse_json(line)))
+                if not isinstance(lines[-1][1]["step"], int):
+                    raise ValueError("its step is no whole number")
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{path}, line {number}, is not a record of a run: {error}") from None
     return lines

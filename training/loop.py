@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 import math
 import signal
+import types
 from typing import Any, Protocol
 
 import jax
 import numpy as np
 
 from core.errors import Stopped, UserError
+from core.metrics import is_better
 from training.checkpoints import NonFiniteState
 from training.state import Parameters, TrainState
 from training.step import Batch
@@ -67,6 +69,8 @@ class Recorder(Protocol):
 
     def evaluation(self, number: int, means: Any) -> Any: ...
 
+    def evaluated(self, number: int) -> bool: ...
+
     def save(self, number: int, state: TrainState, place: Any, *, improved: Any, due: bool) -> None: ...
 
     def wait(self) -> None: ...
@@ -86,18 +90,21 @@ class Record:
       steps: the number of steps of the whole run.
       split: the name of the evaluation split.
       learning_rate: as a function of the step, for the log.
-      about: what each checkpoint says about itself. Its "data", "results", "best" and "best_step" are updated here.
-      best: the metric whose best checkpoint is kept: the lowest "loss", the highest of any other metric.
+      about: what each checkpoint says about itself. Its "data", "results", "evaluated" (the step of the last
+        evaluation), "totals", "best" and "best_step" are updated here.
+      best: the metric whose best checkpoint is kept. better: whether its "min" or its "max" is the best.
     """
 
     def __init__(
         self, *, start: int, steps: int, log: RunLog, log_every: int, split: str, learning_rate: Callable,
-        checkpoints: RunCheckpoints, about: dict, best: str,
+        checkpoints: RunCheckpoints, about: dict, best: str, better: str,
     ):  # fmt: skip
         self.start, self.log, self.about = start, log, about
         self.results: dict[str, float] = {}
         self._steps, self._log_every, self._split, self._best = steps, log_every, split, best
-        self._learning_rate, self._checkpoints, self._totals = learning_rate, checkpoints, Totals()
+        self._learning_rate, self._checkpoints, self._better = learning_rate, checkpoints, better
+        # The next line of the log averages over the steps since the last line, also those before a restart.
+        self._totals = Totals(about.get("totals", {}))
 
     def step(self, number: int) -> None:
         """Notes that the devices were given this step."""
@@ -116,7 +123,8 @@ class Record:
             raise NonFinite(_non_finite(number, means, self._rate(number), self._checkpoints.steps()))
         if number % self._log_every and number != self._steps:
             return None
-        means, amount = self._totals.take()
+        # The last line of a run is an additional one, which a run with more steps does not have.
+        means, amount = self._totals.means() if number % self._log_every else self._totals.take()
         means["learning_rate"] = self._rate(number)
         self.log.train(number, means, amount)
         self.results |= {f"train/{name}": value for name, value in means.items()}
@@ -130,11 +138,15 @@ class Record:
         """Notes the metrics of the whole evaluation split. Returns whether they are the best so far."""
         self.log.evaluation(number, self._split, means)
         self.results |= {f"{self._split}/{name}": value for name, value in means.items()}
-        value, before = means[self._best], self.about["best"]
-        improved = before is None or (value < before if self._best == "loss" else value > before)
+        self.about["evaluated"] = number
+        improved = is_better(means[self._best], self.about["best"], self._better)
         if improved:
-            self.about |= {"best": value, "best_step": number}
+            self.about |= {"best": means[self._best], "best_step": number}
         return improved
+
+    def evaluated(self, number: int) -> bool:
+        """Returns whether the last evaluation, in this process or before, was at this step."""
+        return self.about.get("evaluated") == number
 
     def save(self, number: int, state: TrainState, place: Any, *, improved: bool, due: bool) -> None:
         """Starts to write a checkpoint if it is `due` or the run improved. `place` is the state of the batches.
@@ -144,7 +156,8 @@ class Record:
         """
         if not (due or improved):
             return
-        self.about |= {"data": place, "results": self.results}
+        self.about |= {"data": place, "results": self.about.get("results", {}) | self.results}
+        self.about["totals"] = self._totals.sums
         try:
             self._checkpoints.save(number, state, self.about, metric=self.about["best"] if improved else None)
         except NonFiniteState as error:
@@ -208,16 +221,23 @@ def fit(
             if stop_signal and last_step < steps:
                 record.wait()
                 raise Interrupted(last_step, 128 + stop_signal)
+    if record.start == steps and not record.evaluated(steps):  # it was to train further when it was killed here
+        record.evaluation(steps, evaluate(state.evaluated))
     record.wait()
     return state
 
 
 class Totals:
-    """Adds up (sum, count) metrics, and the amount of data behind them."""
+    """Adds up (sum, count) metrics, and the amount of data behind them. `sums` is where to begin."""
 
-    def __init__(self):
-        self._sums: dict[str, Any] = {}
+    def __init__(self, sums: Mapping[str, Any] = types.MappingProxyType({})):
+        self._sums: dict[str, Any] = {name: np.asarray(pair, np.float64) for name, pair in sums.items()}
         self._amount = 0
+
+    @property
+    def sums(self) -> dict[str, list[float]]:
+        """The (sum, count) of each metric since the last call of `take`."""
+        return {name: pair.tolist() for name, pair in self._sums.items()}
 
     def add(self, metrics: Mapping, amount: int = 0) -> dict[str, float]:
         """Adds the metrics of one step, and returns their means."""
@@ -226,9 +246,13 @@ class Totals:
         self._amount += amount
         return {name: _mean(pair) for name, pair in metrics.items()}
 
+    def means(self) -> tuple[dict[str, float], int]:
+        """Returns the means and the amount since the last call of `take`."""
+        return {name: _mean(pair) for name, pair in self._sums.items()}, self._amount
+
     def take(self) -> tuple[dict[str, float], int]:
         """Returns the means and the amount since the last call, and starts again from zero."""
-        means, amount = {name: _mean(pair) for name, pair in self._sums.items()}, self._amount
+        means, amount = self.means()
         self._sums, self._amount = {}, 0
         return means, amount
 

@@ -44,7 +44,7 @@ def program_memory(devices: int) -> int:
     statistics = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in statistics:
         return int(0.9 * statistics["bytes_limit"])
-    return int(0.8 * _system_memory() * float(os.environ.get(SHARE, 1)) / devices)
+    return int(0.8 * _system_memory() * float(os.environ.get(SHARE) or 1) / devices)
 
 
 

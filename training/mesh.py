@@ -5,7 +5,7 @@
 """
 
 import re
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
@@ -13,6 +13,7 @@ from jax.sharding import PartitionSpec as P
 import numpy as np
 
 from core.errors import UserError
+from core.ranges import Range
 
 # The first rule whose pattern occurs in the path applies. A spec is about the last axes of an array, as scanned layers
 # have a further axis in front. An axis whose size the mesh does not divide is not split.
@@ -26,7 +27,10 @@ RULES = (
 )
 
 
-def make_mesh(*, data: int = -1, fsdp: int = 1, tensor: int = 1) -> Mesh:
+Parts = Annotated[int, Range(1, 2**20, also=-1)]
+
+
+def make_mesh(*, data: Parts = -1, fsdp: Parts = 1, tensor: Parts = 1) -> Mesh:
     """Returns a mesh of all devices. At most one axis may be -1: it takes all devices that remain.
 
     Raises:
@@ -36,8 +40,8 @@ def make_mesh(*, data: int = -1, fsdp: int = 1, tensor: int = 1) -> Mesh:
     devices = jax.device_count()
     open_axes = [name for name, size in shape.items() if size == -1]
     product = int(np.prod([size for size in shape.values() if size != -1]))
-    if any(size < 1 and size != -1 for size in shape.values()) or len(open_axes) > 1:
-        raise UserError(f"mesh {shape}: expected sizes of at least 1, and at most one -1")
+    if len(open_axes) > 1:
+        raise UserError(f"mesh {shape}: expected at most one -1")
     if devices % product or (not open_axes and devices != product):
         raise UserError(f"mesh {shape} does not fit {devices} device(s): their product must be the number of devices")
     if open_axes:

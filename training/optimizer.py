@@ -1,22 +1,27 @@
 """Optimizers and learning-rate schedules, all from Optax, behind one set of fields."""
 
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import jax.numpy as jnp
 import optax
 
-from core.errors import UserError
+from core.errors import UserError, shown
+from core.ranges import Count, CountOrZero, Epsilon, Nonnegative, Range, Share, ShareBelowAll
 from core.traced import Traced, TracedUnlessZero
+from training.stacked import per_layer
 from training.state import Parameters
 
 OPTIMIZERS = ("adamw", "sgd", "lion", "adafactor", "muon")
 SCHEDULES = ("constant", "cosine", "linear", "rsqrt", "wsd")
 
+LearningRate = Annotated[float, Range(0, 1000, open_low=True)]
+
 
 def make_optimizer(
-    *, steps: int, learning_rate: Traced, name: str = "adamw", schedule: str = "cosine", warmup: int = 0,
-    final: float = 0.0, decay_share: float = 0.2, weight_decay: Traced = 0.0, clip: TracedUnlessZero = 0.0,
-    beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8, momentum: float = 0.9,
+    *, steps: Count, learning_rate: Traced[LearningRate], name: str = "adamw", schedule: str = "cosine",
+    warmup: CountOrZero = 0, final: Share = 0.0, decay_share: Share = 0.2, weight_decay: Traced[Nonnegative] = 0.0,
+    clip: TracedUnlessZero[Nonnegative] = 0.0, beta1: ShareBelowAll = 0.9, beta2: ShareBelowAll = 0.999,
+    epsilon: Epsilon = 1e-8, momentum: ShareBelowAll = 0.9,
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:  # fmt: skip
     """Returns an optimizer over flat parameters, and its learning rate as a function of the step.
 
@@ -46,11 +51,12 @@ def make_optimizer(
     elif name == "lion":
         scale = optax.scale_by_lion(beta1, beta2)
     elif name == "adafactor":
-        scale = optax.chain(optax.adafactor(learning_rate=None), optax.scale(-1))  # Optax's own ends with a minus
+        # Optax's own ends with a minus. It looks at whole arrays, so scanned layers are taken one by one.
+        scale = per_layer(optax.chain(optax.adafactor(learning_rate=None), optax.scale(-1)))
     elif name == "muon":
         scale = _muon(beta1, beta2, epsilon)
     else:
-        raise UserError(f"optimizer.name = {name!r}: expected one of {', '.join(OPTIMIZERS)}")
+        raise UserError(f"optimizer.name = {shown(name)}: expected one of {', '.join(OPTIMIZERS)}")
     parts = [
         scale,
         optax.add_decayed_weights(weight_decay, decayed),
@@ -68,7 +74,7 @@ def decayed(parameters: Parameters) -> dict[str, bool]:
 
 def _schedule(peak: float, steps: int, kind: str, warmup: int, final: float, decay_share: float) -> optax.Schedule:
     if kind not in SCHEDULES:
-        raise UserError(f"optimizer.schedule = {kind!r}: expected one of {', '.join(SCHEDULES)}")
+        raise UserError(f"optimizer.schedule = {shown(kind)}: expected one of {', '.join(SCHEDULES)}")
     if not 0 <= warmup < steps:
         raise UserError(f"optimizer.warmup = {warmup}: expected 0 <= warmup < steps, which is {steps}")
     remaining = steps - warmup

@@ -80,6 +80,12 @@ def _first(members):
     return jax.tree.map(lambda x: x[0], members)
 
 
+def _range(values: Sequence[float]) -> str:
+    """The lowest and the highest of the numbers that are finite."""
+    finite = [value for value in values if np.isfinite(value)]
+    return f"{min(finite):.4f} to {max(finite):.4f}" if finite else "not finite"
+
+
 class Member(Protocol):
     """What a group needs of the record of each run: see `training.loop.Record`."""
 
@@ -90,6 +96,8 @@ class Member(Protocol):
     def pause(self) -> AbstractContextManager[None]: ...
 
     def evaluation(self, number: int, means: dict[str, float]) -> bool: ...
+
+    def evaluated(self, number: int) -> bool: ...
 
     def save(self, number: int, state: Any, place: Any, *, improved: bool, due: bool) -> None: ...
 
@@ -155,10 +163,16 @@ class Group:
     def evaluation(self, number: int, means: Sequence[dict[str, float]]) -> set[int]:
         """Notes the metrics of each place. Returns the places of the members that improved."""
         taking_part = self._taking_part(number)
-        ranges = {name: [means[place][name] for place, _ in taking_part] for name in means[0]}
-        text = "  ".join(f"{name} {min(values):.4f} to {max(values):.4f}" for name, values in ranges.items())
+        if number == self.start:  # all members are at this step; none trains further
+            taking_part = [(place, record) for place, record in self.records.items() if not record.evaluated(number)]
+        values = {name: [means[place][name] for place, _ in taking_part] for name in means[0]}
+        text = "  ".join(f"{name} {_range(each)}" for name, each in values.items())
         self._display.line(number, f"evaluation  {text}")
         return {place for place, record in taking_part if record.evaluation(number, means[place])}
+
+    def evaluated(self, number: int) -> bool:
+        """Returns whether all members were evaluated at this step."""
+        return all(record.evaluated(number) for record in self.records.values())
 
     def save(self, number: int, state: Any, place: Any, *, improved: set[int] | bool, due: bool) -> None:
         """Starts to write a checkpoint of each member if it is `due`, else of the members that improved.

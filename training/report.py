@@ -1,5 +1,6 @@
 """What a run prints before its first step and after its last one."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -35,14 +36,20 @@ def summary_table(summary: dict, workdir: str | Path) -> None:
     """Prints the summary of a run, as in its `summary.json`, and where its results are."""
     table = Table(show_header=False, box=None)
     for name, value in summary["metrics"].items():
-        table.add_row(name, f"{value:.5g}")
-    best = summary["best"]
-    table.add_row(f"best {best['metric']}", f"{best['value']:.5g} at step {best['step']:,}")
+        table.add_row(name, "not finite" if value is None else f"{value:.5g}")  # JSON has no NaN
+    table.add_row(f"best {summary['best']['metric']}", best_text(summary["best"]))
     table.add_row("steps", f"{summary['steps']:,} in {summary['seconds']:,} s")
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(table)
     # Not in the table, which would cut a long path off.
     console.print(f"results   {workdir}: summary.json, metrics.jsonl, checkpoints/, tensorboard/")
+
+
+def best_text(best: Mapping) -> str:
+    """Returns the best value of a summary and its step as text."""
+    if best["value"] is None:
+        return "none was finite"
+    return f"{best['value']:.5g} at step {best['step']:,}"
 
 
 def flops(compiled: jax.stages.Compiled) -> float:

@@ -1,7 +1,7 @@
 """Checks a section of a config against the function it is for, before anything runs.
 
-The fields of a section are the keyword arguments of the function or class that it is for, with their types and
-defaults, as `inspect.signature` shows them.
+The fields of a section are the keyword arguments of the function or class that it is for, with their types, ranges
+(`core.ranges`) and defaults, as `inspect.signature` shows them.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -9,8 +9,15 @@ import difflib
 import inspect
 import types
 import typing
+from typing import TypeVar
 
-from core.errors import UserError
+from core.errors import UserError, cut, shown
+from core.ranges import refuse_outside
+from core.signatures import keywords, plain
+
+T = TypeVar("T")
+
+LONGEST_TEXT = 1024  # characters of a field, of which paths are the longest
 
 
 def resolve(
@@ -22,18 +29,23 @@ def resolve(
     `facts` are what the data called `source` decides: they fill in the fields that the section leaves open (None).
     Raises UserError if the name is not in the table, if a field contradicts a fact, and as `check_settings` does.
     """
-    if settings.get("name") not in table:
-        raise UserError(f"{section}.name = {settings.get('name')!r}: expected one of {', '.join(sorted(table))}")
-    target = table[settings["name"]]
-    settings = {name: value for name, value in settings.items() if name != "name"}
+    target, settings = named(section, settings, table)
     for name in facts.keys() & accepted(target).keys():
         value, fact = settings.get(name), facts[name]
         if value is not None and _plain(value) != _plain(fact):
             raise UserError(
-                f"{section}.{name} = {value}, but the data ({source}) has {fact}: leave it out, or set that"
+                f"{section}.{name} = {shown(value)}, but the data ({source}) has {fact}: leave it out, or set that"
             )
         settings[name] = fact
     return target, complete(section, settings, target, supplied=supplied)
+
+
+def named(section: str, settings: Mapping, table: Mapping[str, T]) -> tuple[T, dict]:
+    """Returns what a section names in `table`, and its other fields. Raises UserError if the table has no such name."""
+    name = settings.get("name")
+    if not isinstance(name, str) or name not in table:
+        raise UserError(f"{section}.name = {shown(name)}: expected one of {', '.join(sorted(table))}")
+    return table[name], {field: value for field, value in settings.items() if field != "name"}
 
 
 def complete(section: str, settings: Mapping, target: Callable, *, supplied: Iterable[str] = ()) -> dict:
@@ -45,35 +57,65 @@ def complete(section: str, settings: Mapping, target: Callable, *, supplied: Ite
 
 
 def check_settings(section: str, settings: Mapping, target: Callable, *, supplied: Iterable[str] = ()) -> None:
-    """Raises UserError for a field that `target` does not take, takes with another type, or needs and does not get.
+    """Checks the fields of a section with `check_values`, and that none is missing.
 
-    `given` are arguments that come from elsewhere than the config.
+    Raises:
+      UserError: names the fields that `target` needs and does not get, or as `check_values` does.
     """
-    fields = {name: field for name, field in accepted(target).items() if name not in supplied}
+    check_values(section, settings, target, supplied=supplied)
+    empty = inspect.Parameter.empty
+    fields = {name: field for name, field in keywords(target).items() if name not in supplied}
+    if missing := [name for name, field in fields.items() if field.default is empty and name not in settings]:
+        raise UserError(f"{section} lacks {', '.join(missing)}")
+
+
+def check_values(section: str, settings: Mapping, target: Callable, *, supplied: Iterable[str] = ()) -> None:
+    """Checks each field of a section by itself.
+
+    Args:
+      supplied: arguments that come from elsewhere than the config.
+
+    Raises:
+      UserError: `target` does not take a field, or takes another type, or the value is outside its range. The message
+        names the field, the value and what is expected.
+    """
+    fields = {name: field for name, field in keywords(target).items() if name not in supplied}
     for name, value in settings.items():
         if name not in fields:
             close = difflib.get_close_matches(name, fields, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise UserError(
-                f"{section}.{name} is not a field.{hint} The fields of {section} are {', '.join(sorted(fields))}"
+                f"{section}.{cut(name)} is not a field.{hint} The fields of {section} are {', '.join(sorted(fields))}"
             )
-        expected = fields[name].annotation
+        expected = plain(fields[name].annotation)
         if not _is_a(value, expected):
-            raise UserError(f"{section}.{name} = {value!r}: expected {_words(expected)}, not {type(value).__name__}")
-    missing = [n for n, field in fields.items() if field.default is inspect.Parameter.empty and n not in settings]
-    if missing:
-        raise UserError(f"{section} lacks {', '.join(missing)}")
+            reason = f"expected {_words(expected)}, not {type(value).__name__}"
+            raise UserError(f"{section}.{name} = {shown(value)}: {reason}")
+        if isinstance(value, str) and len(value) > LONGEST_TEXT:
+            raise UserError(f"{section}.{name} = {shown(value)}: expected at most {LONGEST_TEXT:,} characters")
+        if isinstance(value, str) and "\0" in value:
+            raise UserError(f"{section}.{name} = {shown(value)}: expected a text without the character 0")
+    refuse_outside(target, settings, f"{section}.")
+
+
+def inherit(section: str, settings: Mapping, theirs: Mapping, target: Callable, source: str) -> Mapping:
+    """Returns a section with the fields of `theirs` that it leaves open (None, 0 or not there).
+
+    `theirs` is what the same section of `source` has, for fields that belong together: if the section sets the first
+    one, all stay as they are. Raises UserError if `target` does not take the first one, and `theirs` has a value.
+    """
+    first, fields = next(iter(theirs), ""), accepted(target)
+    if first not in fields and theirs.get(first):
+        name = settings.get("name")
+        raise UserError(f"{source} has {section}.{first} = {theirs[first]}, a field that {section} {name!r} lacks")
+    if settings.get(first) is not None:
+        return settings
+    return {**settings, **{name: value for name, value in theirs.items() if name in fields and not settings.get(name)}}
 
 
 def accepted(target: Callable) -> dict[str, inspect.Parameter]:
     """Returns the keyword arguments of a function or class by name; annotations without what `Annotated` adds."""
-    call = target.__init__ if isinstance(target, type) else target  # a metaclass may hide a class's own signature
-    parameters = inspect.signature(call).parameters.values()
-    return {p.name: p.replace(annotation=_type(p.annotation)) for p in parameters if p.kind == p.KEYWORD_ONLY}
-
-
-def _type(annotation):
-    return typing.get_args(annotation)[0] if typing.get_origin(annotation) is typing.Annotated else annotation
+    return {name: field.replace(annotation=plain(field.annotation)) for name, field in keywords(target).items()}
 
 
 def _is_a(value, expected) -> bool:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray, Shaped
 import optax
 
+from core.metrics import LOWER, measures
 from training.state import Parameters, TrainState, merge
 
 Metrics = dict[str, tuple[Shaped[Array, ""], Shaped[Array, ""]]]
@@ -21,6 +22,7 @@ Objective = Callable[..., tuple[Shaped[Array, ""], Metrics]]
 """`objective(model, batch, key) -> (loss, metrics)`; see `objectives`."""
 
 
+@measures(grad_norm=LOWER)
 def make_train_step(
     structure: nnx.GraphDef, objective: Objective, optimizer: optax.GradientTransformation, *, accumulate: int = 1,
     ema: float = 0.0,

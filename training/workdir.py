@@ -28,11 +28,13 @@ def lock(workdir: str | Path) -> int:
       A file descriptor; closing it releases the folder.
 
     Raises:
-      UserError: another process has the folder (it is named), or the path is a file.
+      UserError: another process has the folder (it is named), or the path is a file or a link to nothing.
     """
     workdir = Path(workdir)
     if workdir.exists() and not workdir.is_dir():
         raise UserError(f"{workdir} is a file: a workdir must be a folder, or not exist yet")
+    if link := next((path for path in (workdir, *workdir.parents) if path.is_symlink() and not path.exists()), None):
+        raise UserError(f"{link} is a link to nothing: remove it, or create the folder that it points to")
     workdir.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(workdir / ".lock", os.O_RDWR | os.O_CREAT, 0o644)  # a plain number: no collector closes it
     try:
@@ -41,10 +43,19 @@ def lock(workdir: str | Path) -> int:
         holder = os.read(descriptor, 1000).decode() or "another process"
         os.close(descriptor)
         raise UserError(f"{workdir} is in use by {holder}: wait for it, or take another workdir") from None
+    try:
+        _sign(descriptor)
+    except OSError as error:
+        os.close(descriptor)
+        raise OSError(error.errno, f"{workdir / '.lock'} could not be written: {error.strerror}") from error
+    return descriptor
+
+
+def _sign(descriptor: int) -> None:
+    """Writes into a lock who holds it."""
     started = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()} (started {started})".encode())
-    return descriptor
 
 
 def environment() -> dict:
@@ -105,6 +116,81 @@ def refuse_difference(workdir: str | Path, old: dict, new: dict, *, free: Iterab
             f"{workdir} holds a run with another config; take another workdir, or set these as they were:\n  "
             + "\n  ".join(differences)
         )
+
+
+MEANING = ("classes", "vocabulary")  # the parts of a data set's identity that say what labels and tokens mean
+
+
+def refuse_other_data(workdir: str | Path, old: dict, new: dict, parts: Iterable[str] = ()) -> None:
+    """Checks that a run is continued, or its model used, with the data that it began with.
+
+    Args:
+      old, new: what data sets are known by, see `data.dataset.Dataset.identity`.
+      parts: those to compare; by default all.
+
+    Raises:
+      UserError: names what differs.
+    """
+    parts = set(parts) or {*old, *new}
+    before, after = (_flat({name: value for name, value in x.items() if name in parts}) for x in (old, new))
+    # Where the numbers of examples differ, the digests say nothing more.
+    changed = [name for name in sorted(before | after) if before.get(name) != after.get(name)]
+    counted = {name.rpartition(".")[0] for name in changed if not name.endswith(".digest")}
+    lines = [
+        f"{name.removesuffix('.digest')}: the content has changed"
+        if name.endswith(".digest")
+        else f"{name}: {before.get(name, 'none')[:300]} when the run began, {after.get(name, 'none')[:300]} now"
+        for name in changed
+        if not (name.endswith(".digest") and name.rpartition(".")[0] in counted)
+    ]
+    if lines:
+        more = [f"and {len(lines) - 10} more"] if len(lines) > 10 else []
+        raise UserError(
+            f"{workdir} holds a run on other data; bring the data back as it was, or take another workdir:\n  "
+            + "\n  ".join(lines[:10] + more)
+        )
+
+
+def refuse_other_run(workdir: str | Path, checkpoint: dict | None, config: dict, data: dict) -> None:
+    """Checks that a workdir is empty or holds the run of this config on this data, before anything is written there.
+
+    Args:
+      checkpoint: what the newest checkpoint says about itself, or None if there is no checkpoint.
+      config: the complete config of the run. data: what its data set is known by.
+
+    Raises:
+      UserError: names what differs, or what is missing of a run that has ended.
+    """
+    workdir = Path(workdir)
+    kept = [] if checkpoint is None else [(checkpoint["config"], checkpoint["identity"])]
+    in_files = {name: _kept(workdir / f"{name}.json", checkpoint) for name in ("config", "data")}
+    kept.append((in_files["config"], in_files["data"]))
+    for _, old in kept:
+        if old is not None:
+            refuse_other_data(workdir, old, data)
+    for old, _ in kept:
+        if old is not None:
+            refuse_difference(workdir, old, config, free=["steps"])
+    if checkpoint is None and (workdir / "summary.json").exists():
+        raise UserError(
+            f"{workdir} holds the summary of a run that has ended, but none of its checkpoints. Bring checkpoints/ "
+            "back, or take another workdir to train again"
+        )
+
+
+def _kept(path: Path, checkpoint: dict | None) -> dict | None:
+    """What a file of a run holds, or None if there is none, or a damaged one that a checkpoint can replace."""
+    if not path.exists():
+        return None
+    try:
+        content = files.read_json(path)
+    except UserError:
+        if checkpoint is not None:
+            return None
+        raise
+    if not isinstance(content, dict) or (path.name == "config.json" and not {"model", "steps"} <= set(content)):
+        raise UserError(f"{path} is not that of a run: take another workdir")
+    return content
 
 
 def _flat(config: dict, prefix: str = "") -> dict[str, str]:

@@ -14,7 +14,6 @@ same command continues. The rules: docs/protocol.md.
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-import json
 from pathlib import Path
 import subprocess
 import sys
@@ -23,7 +22,7 @@ import jax
 
 from core.command import command
 from core.errors import Stopped, UserError
-from core.files import write_json
+from core.files import parse_json, read_json, write_json
 from core.processes import with_parent
 from experiments.benchmark import plots, protocol, report, scores, tables
 from experiments.benchmark import suite as suites
@@ -60,7 +59,7 @@ def run(plan: Plan, options: Options) -> bool:
         return True
     chosen = choose(plan)
     path = plan.workdir / "chosen.json"
-    earlier = json.loads(path.read_text()) if path.exists() else {}  # of other families
+    earlier = read_json(path) if path.exists() else {}  # of other families
     write_json(path, earlier | chosen)
     print(f"2 of 3: final runs, {plan.suite.examples:,} examples each")
     _train(plan, "final", final(plan, chosen), options)
@@ -133,7 +132,7 @@ def _overrides(suite: Suite, assignments: Sequence[str]) -> dict:
         if not equals:
             raise UserError(f"--set {assignment}: expected FIELD=VALUE, such as data.pairs=3")
         try:
-            overrides[name] = json.loads(text)
+            overrides[name] = parse_json(text)
         except ValueError:
             overrides[name] = text
     data = {**suite.data, **{name[5:]: value for name, value in overrides.items() if name.startswith("data.")}}

@@ -1,10 +1,12 @@
 """Collects the scores of a benchmark from the folders of its runs."""
 
 from collections.abc import Mapping
-import json
+import math
 from pathlib import Path
 import shlex
 
+from core.errors import UserError
+from core.files import read_json
 from experiments.benchmark import protocol
 from experiments.benchmark.cost import Cost
 from experiments.benchmark.scores import FamilyScores, FinalRun, Scores, Tuning, TuningRun
@@ -18,7 +20,7 @@ def collect(workdir: str | Path) -> Scores:
     """Returns the scores of a benchmark that has ended or is still running. Raises UserError if there is none."""
     workdir = Path(workdir)
     identity = protocol.read(workdir)
-    chosen = json.loads((workdir / "chosen.json").read_text())
+    chosen = read_json(workdir / "chosen.json")
     tuning, final = _by_family(workdir / "tuning"), _by_family(workdir / "final")
     families: dict[str, FamilyScores | str] = {}
     for name, part in identity.rules.families.items():
@@ -54,6 +56,8 @@ def _family(
                 group = runs if kind == "final" else (sizes if kind == "size" else by).setdefault(variant, [])
                 group.append(_final_run(trial, rules, name))
         state, reason = _state(final, complete=bool(runs) and len(tested) == len(final))
+        if bad := [run.seed for run in runs if not math.isfinite(run.score)]:
+            state, reason = states.FAILED, f"the score of seed {bad[0]} is not finite"
     setting = chosen.get("setting", {})
     return FamilyScores(
         state=state,
@@ -95,17 +99,25 @@ def _tuning_run(trial: Trial, rules: Suite, family: str) -> TuningRun:
     state = trial.settled() or states.STOPPED
     if state != states.DONE:
         return TuningRun(setting, state, None, None)
-    records, config = _validation_records(trial)
-    return TuningRun(setting, state, records[-1][rules.metric_of(family)] * part.factor, config_digest(config))
+    config, summary = _read(trial.folder / "config.json"), _read(trial.folder / "summary.json")
+    value = summary["metrics"][f"{config['data']['evaluation']}/{rules.metric_of(family)}"]
+    score = None if value is None or not math.isfinite(value) else value * part.factor
+    return TuningRun(setting, state, score, config_digest(config))
 
 
 def _final_run(trial: Trial, rules: Suite, family: str) -> FinalRun:
     metric, factor = rules.metric_of(family), rules.family(family).factor
     environment, summary, test = (_read(trial.folder / f"{name}.json") for name in ("environment", "summary", "test"))
     records, config = _validation_records(trial)
+    if not records or records[-1]["step"] != summary["steps"]:
+        raise UserError(
+            f"{trial.folder}/metrics.jsonl does not reach step {summary['steps']:,}, which the run did: its curve is "
+            "incomplete. Remove the folder to run it again"
+        )
+    score = test["metrics"][metric]
     return FinalRun(
         seed=config["seed"],
-        score=test["metrics"][metric] * factor,
+        score=math.nan if score is None else score * factor,  # JSON has no NaN
         test=test["metrics"],
         curve=[(record["step"] * config["batch_size"], record[metric] * factor) for record in records],
         parameters=summary["parameters"],
@@ -130,4 +142,4 @@ def _cost(path: Path) -> Cost | None:
 
 
 def _read(path: Path) -> dict:
-    return json.loads(path.read_text())
+    return read_json(path)

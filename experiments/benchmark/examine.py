@@ -11,7 +11,7 @@ with it. The cost of each family is measured while nothing else is running, one 
 import argparse
 from collections.abc import Callable
 from dataclasses import asdict
-import json
+from functools import partial
 from pathlib import Path
 
 from flax import nnx
@@ -19,7 +19,8 @@ import jax
 
 from core.command import command
 from core.errors import UserError
-from core.files import write_json
+from core.files import read_json, write_json
+from data.dataset import Dataset
 from data.pipeline import evaluation_batches
 from experiments.benchmark import protocol
 from experiments.benchmark import suite as suites
@@ -30,10 +31,11 @@ from experiments.sweep.trials import Trial, begun
 from train import Run
 from training.checkpoints import Checkpoints
 from training.compilation import use_compilation_cache
+from training.fingerprints import digest
 from training.loop import evaluate
 from training.noise import silence_failed_writes
 from training.step import make_evaluation_step
-from training.workdir import read_config
+from training.workdir import MEANING, read_config, refuse_other_data
 
 
 def examine(workdir: str | Path) -> None:
@@ -86,18 +88,31 @@ def _test(suite: Suite, trials: list[Trial]) -> None:
     compiled: dict[nnx.GraphDef, Callable] = {}
     for trial in trials:
         config = read_config(trial.folder)
-        run = Run.of(config | {"data": config["data"] | {"evaluation": suite.test}})
+        same_data = partial(_refuse_other_data, trial.folder)
+        run = Run.of(config | {"data": config["data"] | {"evaluation": suite.test}}, same_data)
         structure, create = run.initialise()
         shapes = jax.eval_shape(create, jax.random.key(0))
         checkpoint = Checkpoints(trial.folder / "checkpoints", read_only=True).restore(shapes)
         if checkpoint is None:
             raise UserError(f"{trial.folder} has no checkpoint to test. Remove the folder to run it again")
-        _, state, _ = checkpoint
+        at, state, _ = checkpoint
+        summary = read_json(trial.folder / "summary.json")
+        restored = digest({"parameters": state.parameters, "optimizer": state.optimizer})
+        if (at, restored) != (summary["steps"], summary["state_digest"]):
+            raise UserError(
+                f"{trial.folder}: the newest checkpoint that can be read is of step {at:,}, and not the parameters of "
+                f"step {summary['steps']:,} in summary.json. Remove the folder to run it again"
+            )
         step = compiled.setdefault(structure, jax.jit(make_evaluation_step(structure, run.objective)))
         batches = evaluation_batches(run.dataset.evaluation, batch_size=run.fields.batch_size)
         metrics = evaluate(step, jax.device_put, batches, state.evaluated)
-        digest = json.loads((trial.folder / "summary.json").read_text())["state_digest"]
-        write_json(trial.folder / "test.json", {"metrics": metrics, "split": suite.test, "state_digest": digest})
+        test = {"metrics": metrics, "split": suite.test, "state_digest": restored}
+        write_json(trial.folder / "test.json", test)
+
+
+def _refuse_other_data(folder: Path, dataset: Dataset) -> None:
+    """Raises UserError if a run was trained on other data; the split that it was evaluated on is another one here."""
+    refuse_other_data(folder, read_json(folder / "data.json"), dataset.identity, (*MEANING, "train"))
 
 
 def _tested(trial: Trial) -> bool:
@@ -105,8 +120,8 @@ def _tested(trial: Trial) -> bool:
     path = trial.folder / "test.json"
     if not path.exists():
         return False
-    digest = json.loads((trial.folder / "summary.json").read_text())["state_digest"]
-    if json.loads(path.read_text())["state_digest"] != digest:
+    digest = read_json(trial.folder / "summary.json")["state_digest"]
+    if read_json(path)["state_digest"] != digest:
         raise UserError(
             f"{trial.folder} continued training after it was tested, so a second test would no longer be blind. Remove "
             "the folder to run it again"

@@ -10,9 +10,10 @@ Each run is labelled in its `trial.json` with
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+import math
 from pathlib import Path
 
-from experiments.benchmark.suite import CURVE_POINTS, Suite, config_path, schedule
+from experiments.benchmark.suite import CURVE_POINTS, Suite, config_path, refuse_test, schedule
 from experiments.sweep import trials as states
 from experiments.sweep.outcomes import read_outcomes
 
@@ -72,10 +73,13 @@ def choose(plan: Plan) -> dict[str, dict]:
             for outcome in read_outcomes(plan.workdir / "tuning", f"{plan.validation}/{plan.suite.metric_of(family)}")
             if outcome.labels.get("family") == family
         ]
-        scores = [(o, o.curve[-1][1] * part.factor) for o in outcomes if o.state == states.DONE and o.curve]
+        metric = f"{plan.validation}/{plan.suite.metric_of(family)}"
+        last = [(o, o.metrics.get(metric, math.nan) * part.factor) for o in outcomes if o.state == states.DONE]
+        scores = [(outcome, score) for outcome, score in last if math.isfinite(score)]
         if not scores:
             reasons = (outcome.reason for outcome in outcomes if outcome.reason)
-            chosen[family] = {"failed": next(reasons, "no trial of the tuning is done")}
+            none = f"{metric} is not finite in any trial of the tuning" if last else "no trial of the tuning is done"
+            chosen[family] = {"failed": next(reasons, none)}
             continue
         best, score = max(scores, key=lambda pair: plan.suite.sign * pair[1])
         names = ["optimizer.learning_rate", part.own[0]]
@@ -108,8 +112,11 @@ def final(plan: Plan, chosen: Mapping[str, Mapping]) -> dict[str, dict]:
 
 def _trial(plan: Plan, labels: Mapping, setting: Mapping, *, examples: int, evaluations: int) -> dict:
     steps = schedule(examples // plan.suite.batch_size, evaluations=evaluations)
+    overrides = {**steps, **plan.overrides, **setting, "seed": labels["seed"]}
+    data = {name.removeprefix("data."): value for name, value in overrides.items() if name.startswith("data.")}
+    refuse_test(plan.suite, {**plan.suite.data, **plan.suite.family(labels["family"]).data, **data})
     return {
         "config": config_path(plan.name, labels["family"]),
-        "overrides": {**steps, **plan.overrides, **setting, "seed": labels["seed"]},
+        "overrides": overrides,
         "labels": dict(labels),
     }

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 import numpy as np
 
-from core.files import replacing
+from core.files import save_figure
 from experiments.benchmark import tables
 from experiments.benchmark.scores import FinalRun, Scores
 from experiments.benchmark.statistics import interval
@@ -136,8 +136,7 @@ def _save(plot: _Plot, view: _View, workdir: Path) -> Picture:
             grid(axes, "y")
         path = workdir / f"{plot.name}.svg"
         for kind in ("svg", "png"):
-            with replacing(path.with_suffix(f".{kind}")) as temporary:
-                figure.savefig(temporary, format=kind, metadata={"Date": None} if kind == "svg" else None)
+            save_figure(path.with_suffix(f".{kind}"), figure, metadata={"Date": None} if kind == "svg" else None)
     return Picture(plot.title, plot.caption, path)
 
 

@@ -92,7 +92,7 @@ def read(workdir: Path) -> Identity:
     if not path.exists():
         raise UserError(f"{path} does not exist: expected the workdir of a benchmark")
     try:
-        return Identity.from_json(json.loads(path.read_text()))
+        return Identity.from_json(files.parse_json(path.read_text()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is damaged or from another version: use another workdir ({error})") from error
 

@@ -6,12 +6,12 @@ parameters, the commit, and the packages with which it was made.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-import json
+import math
 from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
-from core.files import write_json
+from core.files import parse_json, write_json
 from experiments.benchmark.cost import Cost
 from experiments.benchmark.protocol import Identity, refuse_difference
 from experiments.benchmark.statistics import Comparison, Pair, Standing, compare
@@ -184,7 +184,7 @@ def read(workdir: str | Path) -> Scores:
     if not path.exists():
         raise UserError(f"{path} does not exist: expected the workdir of a benchmark that has ended")
     try:
-        return Scores.from_json(json.loads(path.read_text()))
+        return Scores.from_json(parse_json(path.read_text()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path} does not hold the results of a benchmark, or is damaged ({type(error).__name__}: {error}). The "
@@ -227,7 +227,9 @@ def _family(fields: Mapping) -> FamilyScores:
 
 
 def _run(fields: Mapping) -> FinalRun:
-    return FinalRun(**{**fields, "curve": [(examples, score) for examples, score in fields["curve"]]})
+    number = lambda score: math.nan if score is None else score  # JSON has no NaN
+    curve = [(examples, number(score)) for examples, score in fields["curve"]]
+    return FinalRun(**{**fields, "score": number(fields["score"]), "curve": curve})
 
 
 def _merged(name: str, one: FamilyScores | str, other: FamilyScores | str) -> FamilyScores | str:
@@ -253,7 +255,7 @@ def _merged_runs(name: str, one: list[FinalRun], other: list[FinalRun]) -> list[
     runs = {run.seed: run for run in one}
     for run in other:
         same = runs.setdefault(run.seed, run)
-        if same.score != run.score:
+        if same.score != run.score and not (math.isnan(same.score) and math.isnan(run.score)):
             raise UserError(f"{name}, seed {run.seed}: the score is {same.score} in one of these results, "
                             f"{run.score} in another: expected the same score")  # fmt: skip
     return [runs[seed] for seed in sorted(runs)]

@@ -20,10 +20,14 @@ import re
 from ml_collections import ConfigDict
 
 from core.errors import UserError
+from core.metrics import refuse_unknown
+from data.storage import split_parts
 from experiments.sweep.space import Overrides, product
+from objectives import BETTER
 
 FOLDER = Path(__file__).parents[1] / "suites"
 CURVE_POINTS = 8  # evaluations in a final run
+_LONG = 10**9  # examples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,10 +171,16 @@ class Suite:
         trials = {name: len(self.grid(name)) for name in self.participants}
         if len(set(trials.values())) != 1:
             raise UserError(f"every family must be tuned with as many trials, not {trials}")
-        for family in self.participants.values():
-            refuse_test(self, {**self.data, **family.data})
         if self.better not in ("max", "min"):
             raise UserError(f"better = {self.better!r}: expected max or min")
+        for name, family in self.participants.items():
+            refuse_test(self, {**self.data, **family.data})
+            metric = self.metric_of(name)
+            refuse_unknown(f"{name}: metric =", metric, BETTER)
+            if (BETTER[metric] == self.better) != (family.factor > 0):
+                raise UserError(
+                    f"{name}: better = {self.better!r}, but of {metric} times {family.factor:g} it is the other way"
+                )
         if min(self.tuning_examples, self.examples) < self.batch_size:
             raise UserError(
                 f"examples = {self.examples:,}, tuning_examples = {self.tuning_examples:,}: expected at least a batch "
@@ -191,13 +201,28 @@ def schedule(steps: int, *, evaluations: int) -> Overrides:
 
 
 def refuse_test(suite: Suite, data: Mapping) -> None:
-    """Raises UserError if a data section, of a tuning or final run, reads any part of the test split."""
-    for part in ("train", "evaluation"):
-        if re.split(r"[\[+]", data[part])[0] == suite.test or f"+{suite.test}" in data[part]:
-            raise UserError(
-                f"data.{part} = {data[part]!r} reads the test split, {suite.test!r}, which is read only at the end: "
-                "expected another split"
-            )
+    """Raises UserError if a data section, of a tuning or final run, reads any part of the test split.
+
+    What a split such as "all" or "train + test[:9]" stands for is asked of TFDS, for splits so long that no slice ends
+    before its test examples begin.
+    """
+    specs = [str(data[part]) for part in ("train", "evaluation")]
+    names = {name for spec in [*specs, suite.test] for name in re.findall(r"[A-Za-z_][\w.-]*", spec)} - {"all"}
+
+    def rows(spec: str) -> list[tuple[str, slice]]:
+        try:
+            return split_parts(str(data["name"]), dict.fromkeys(names, _LONG), spec)
+        except UserError as error:  # its message would have the invented lengths
+            raise UserError(f"{spec!r} is no split: expected slices and sums, such as train[:80%]") from error
+
+    closed = [(name, range(_LONG)[part]) for name, part in rows(suite.test)]
+    for part, spec in zip(("train", "evaluation"), specs):
+        for name, read in ((name, range(_LONG)[rows_read]) for name, rows_read in rows(spec)):
+            if any(name == test and max(read[0], rest[0]) <= min(read[-1], rest[-1]) for test, rest in closed if read):
+                raise UserError(
+                    f"data.{part} = {data[part]!r} reads the test split, {suite.test!r}, which is read only at the "
+                    "end: expected another split"
+                )
 
 
 def names() -> list[str]:

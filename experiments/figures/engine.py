@@ -17,7 +17,6 @@ that needs data sets from disk names them in NEEDS.
 from dataclasses import asdict, dataclass
 import importlib
 import inspect
-import json
 import math
 import os
 from pathlib import Path
@@ -230,7 +229,7 @@ def state(name: str, folder: str | Path, seed: int | None = None) -> tuple[str, 
     path = Path(folder) / f"{name}.json"
     if not path.exists():
         return "not made", {}
-    record = json.loads(path.read_text())
+    record = files.read_json(path)
     if record["digest"] != digest(name, record["seed"] if seed is None else seed):
         return "out of date", record
     return ("passed" if record["passed"] else "failed"), record

@@ -16,6 +16,8 @@ from matplotlib.image import AxesImage
 import numpy as np
 from numpy.typing import ArrayLike
 
+from core.files import save_figure
+
 Results = TypeVar("Results")
 
 SIZE = (10, 5.625)  # inches, 16:9
@@ -64,7 +66,7 @@ def draw(plot: Callable[[Figure, Results], None], results: Results, stem: Path) 
             plot(figure, results)
             for kind in ("png", "svg"):
                 paths.append(stem.with_name(f"{stem.name}{suffix}.{kind}"))
-                figure.savefig(paths[-1], metadata={"Date": None} if kind == "svg" else None)
+                save_figure(paths[-1], figure, metadata={"Date": None} if kind == "svg" else None)
     return paths
 
 

@@ -69,7 +69,9 @@ class Trainer:
         stem, code = path.stem, machinery()[:8]
         trials = {}
         for name, fields in overrides.items():
-            trial = {"config": str(files.ROOT / config), "overrides": {"seed": self.seed} | fields, "workdir": ""}
+            # The folder is named by the config, so the config is read before there is one.
+            overrides_of_run = {"seed": self.seed} | fields
+            trial = {"config": str(files.ROOT / config), "overrides": overrides_of_run, "workdir": str(self.folder)}
             complete = json.dumps(population.read(trial).to_dict(), sort_keys=True, default=str)
             identity = hashlib.sha256(complete.encode()).hexdigest()[:8]
             trials[name] = trial | {"workdir": str(self.folder / f"{stem}-{code}-{identity}")}
@@ -107,4 +109,4 @@ def _train(group: list) -> None:
 
 def _load(workdir: str) -> Trained:
     model, run = train.load(workdir)
-    return Trained(model, run, json.loads((Path(workdir) / "summary.json").read_text())["metrics"])
+    return Trained(model, run, files.read_json(Path(workdir) / "summary.json")["metrics"])

@@ -24,6 +24,7 @@ from matplotlib.colors import PowerNorm
 import numpy as np
 
 from models.attention import AttentionWeights
+from models.masks import boolean
 from training.state import merge, split
 
 
@@ -45,6 +46,8 @@ def attention_maps(model: nnx.Module, inputs: Mapping | None = None, /, **more) 
         return {path: variable.get_value() for path, variable in nnx.to_flat_state(captured)}
 
     inputs = {name: np.asarray(value) for name, value in {**(inputs or {}), **more}.items()}
+    # A compiled program cannot look at the values of a mask, so they are checked here.
+    inputs = {name: boolean(x, name) if name.endswith("mask") else x for name, x in inputs.items()}
     maps = {}
     for path, calls in weights(parameters, inputs).items():
         name = ".".join(map(str, path[:-1])).replace("blocks.blocks", "blocks")

@@ -69,8 +69,11 @@ class Inspection:
 
     @cached_property
     def image(self) -> np.ndarray | None:
-        """The image of the example, (rows, columns, channels), or None."""
-        return self.inputs["images"][0] if "images" in self.inputs else None
+        """The image of the example, (rows, columns, channels) in [0, 1], or None."""
+        if "images" not in self.inputs:
+            return None
+        data, image = self.run.config["data"], self.inputs["images"][0]
+        return image * np.array(data.get("std") or 1, np.float32) + np.array(data.get("mean") or 0, np.float32)
 
     def reads_input(self, path: str) -> bool:
         """Whether the keys of an attention are places of the input, rather than latents of a Perceiver."""

@@ -24,6 +24,8 @@ from scipy.stats import norm
 
 from core.command import command
 from core.errors import UserError
+from core.files import save_figure
+from core.ranges import Seed, refuse_outside
 from data import DATASETS
 from data.two_views import gaussian_bottleneck
 from models import Variational
@@ -54,7 +56,7 @@ class Point:
     best: tuple[float, float] | None = None
 
 
-def pictures(workdir: str, *, seed: int = 0, folder: str | Path | None = None) -> list[Path]:
+def pictures(workdir: str, *, seed: Seed = 0, folder: str | Path | None = None) -> list[Path]:
     """Draws the latents of a run, and returns the paths of the pictures.
 
     Args:
@@ -65,6 +67,7 @@ def pictures(workdir: str, *, seed: int = 0, folder: str | Path | None = None) -
     Raises:
       UserError: the model has no latents, or nothing that could be drawn of them.
     """
+    refuse_outside(pictures, {"seed": seed})
     model, run = train.load(workdir)
     if not isinstance(model, Variational):
         raise UserError(f"{workdir} holds the model {run.fields.model['name']!r}, not a 'variational' one")
@@ -91,7 +94,7 @@ def pictures(workdir: str, *, seed: int = 0, folder: str | Path | None = None) -
     folder = Path(workdir) / "latents" if folder is None else Path(folder)
     folder.mkdir(exist_ok=True)
     for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png", bbox_inches="tight")
+        save_figure(folder / f"{name}.png", figure, bbox_inches="tight")
     return [folder / f"{name}.png" for name in figures]
 
 
@@ -129,7 +132,7 @@ def curve(workdir: str, *, betas: Sequence[float] | None = None) -> tuple[list[P
         best = None if correlations is None else gaussian_bottleneck(correlations, strength)
         points.append(Point(beta, held_out["kl"], held_out["information"], best))
     path = Path(workdir) / "information.png"
-    _information(points, correlations).savefig(path)
+    save_figure(path, _information(points, correlations))
     return points, path
 
 

@@ -22,7 +22,6 @@ import ast
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
-import json
 import operator
 from pathlib import Path
 import re
@@ -150,7 +149,7 @@ def measure(claim: Claim, overrides: Sequence[str]) -> tuple[dict[str, float], f
         seconds = time.monotonic() - began
         if process.returncode:
             raise RuntimeError(f"exit code {process.returncode}\n{process.stdout.strip()[-1000:]}")
-        return json.loads((Path(folder) / "run" / "summary.json").read_text())["metrics"], seconds
+        return read_json(Path(folder) / "run" / "summary.json")["metrics"], seconds
 
 
 def check(configs: Sequence[str], *, seeds: int = 1, overrides: Sequence[str] = ()) -> bool:

@@ -111,13 +111,14 @@ def measure_sweep(*, trials: int = 200, jobs: int = 2, seconds: float = 1.0) -> 
         pending = sweep.trials(folder)
         check_trials(pending, sweep.metric)
         check_seconds = time.perf_counter() - began
+        steps = str(pending[0].read_config()["steps"])
         with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
             display = SweepDisplay(metric=sweep.metric, better=sweep.better, total=trials, before=0, jobs=jobs)
             wall, used = time.perf_counter(), time.process_time()
             with display:
                 states = runner.run(
                     runner.Groups([[trial] for trial in pending]), display, environments=[{}] * jobs,
-                    command=lambda group: ["/bin/sh", "-c", _TRIAL, str(group[0].folder), str(seconds)],
+                    command=lambda group: ["/bin/sh", "-c", _TRIAL, str(group[0].folder), str(seconds), steps],
                 )  # fmt: skip
             wall, used = time.perf_counter() - wall, time.process_time() - used
         if set(states.values()) != {"done"}:
@@ -174,7 +175,7 @@ def sweep():
 """
 _TRIAL = """
 date +%s.%N; sleep $1; date +%s.%N
-echo '{"steps": 1000000, "metrics": {}, "seconds": 1}' > "$0/summary.json"
+echo '{"steps": '$2', "metrics": {}, "seconds": 1}' > "$0/summary.json"
 """
 
 

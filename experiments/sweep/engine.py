@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
+import os
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -18,7 +19,7 @@ from experiments.sweep.options import Options
 from experiments.sweep.progress import clock
 from experiments.sweep.sweep_file import Sweep, check
 from experiments.sweep.trial_list import TrialList
-from experiments.sweep.trials import Trial, begun
+from experiments.sweep.trials import Trial, begun, claim_folder
 
 Show = Callable[[str | Path], Any]
 
@@ -55,8 +56,7 @@ def _run_list(sweep: Sweep | TrialList, options: Options, show: Show) -> bool:
     for trial in chosen:
         if options.retry_failed and trial.settled() == states.FAILED:
             trial.forget(states.FAILED)
-        if (trial.folder / "trial.json").exists():
-            trial.begin()  # the sweep may ask for more steps now
+    _begin_again(chosen)
     left = sum(not trial.settled() for trial in chosen)
     if options.launcher == "slurm":
         _run_on_slurm(sweep, options, show, lambda: chosen, total=len(chosen), left=left)
@@ -129,6 +129,17 @@ def _dry_run(trials: list[Trial]) -> str:
         seconds = mean(read_json(trial.folder / "summary.json")["seconds"] for trial in done)
         cost += f"; {clock(seconds * len(trials))} one after the other, at the pace of the {len(done)} that are done"
     return f"{table}\n{cost}"
+
+
+def _begin_again(trials: Sequence[Trial]) -> None:
+    """Writes what the sweep now asks of trials that were begun, such as more steps.
+
+    A trial that another runner works on has what that runner asks.
+    """
+    for trial in trials:
+        if (trial.folder / "trial.json").exists() and (claim := claim_folder(trial.folder)) is not None:
+            trial.begin()
+            os.close(claim)
 
 
 def _write_record(sweep: Sweep | TrialList, workdir: str | Path, trials: Sequence[Trial]) -> None:

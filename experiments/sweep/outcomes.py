@@ -26,11 +26,11 @@ class Outcome:
       name: of the trial.
       state: one of the states in `experiments.sweep.trials`.
       overrides, labels: those of the trial.
-      metrics: the last values, by "split/name".
+      metrics: the last values, by "split/name"; NaN where one was not finite.
       curve: (step, value) of the metric that trials are compared by.
       step: the last step.
       seconds: of training; once the run has ended, with its start and its evaluations.
-      reason: the last line of the reason if the trial failed or was pruned, else "".
+      reason: the last line of the reason if the trial failed or was pruned, or what its log lacks; else "".
     """
 
     name: str
@@ -143,12 +143,17 @@ def _outcome(trial: Trial, metric: str) -> Outcome:
     for record in progress.records:
         seconds = record["time"]
         values = {name: value for name, value in record.items() if name not in ("step", "split", "time")}
-        metrics |= {f"{record['split']}/{name}": value for name, value in values.items() if value is not None}
-    state = trial.state()
-    if state == states.DONE:
-        seconds = read_json(trial.folder / "summary.json")["seconds"]
+        metrics |= {f"{record['split']}/{name}": value for name, value in values.items()}
+    state, step = trial.state(), progress.step
     reason = trial.reason().splitlines() if state in (states.FAILED, states.PRUNED) else []
+    if state == states.DONE:  # the summary is written last and at once, so it is right where the log is incomplete
+        summary = read_json(trial.folder / "summary.json")
+        seconds, metrics = summary["seconds"], metrics | summary.get("metrics", {})
+        if step != summary["steps"]:
+            reason = [f"metrics.jsonl ends at step {step:,} of {summary['steps']:,}: its curve is incomplete"]
+        step = summary["steps"]
+    metrics = {name: math.nan if value is None else value for name, value in metrics.items()}
     return Outcome(
-        trial.name, state, dict(trial.overrides), metrics, progress.values(metric), progress.step, seconds,
+        trial.name, state, dict(trial.overrides), metrics, progress.values(metric), step, seconds,
         reason[-1] if reason else "", trial.labels,
     )  # fmt: skip

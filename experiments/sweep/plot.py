@@ -9,21 +9,27 @@ The colours are those of Okabe & Ito 2008, which people with any kind of colour 
 import argparse
 import math
 from pathlib import Path
+from typing import Any
 
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from core.command import command
 from core.errors import UserError
+from core.files import save_figure
+from core.metrics import refuse_unknown
 from training.log import read
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "os^Dv"
 GREY = "#5A5A5A"
 NOT_METRICS = ("step", "split", "time")
+AS_WRITTEN: Any = {"text.parse_math": False}  # names hold what users call things, and $ in them begins no formula
 
 
+@matplotlib.rc_context(AS_WRITTEN)
 def plot(workdirs: list[str], out: str | Path | None = None, *, metric: str = "loss") -> Path:
     """Draws a metric of one or several runs into one PNG, and returns its path.
 
@@ -52,7 +58,7 @@ def plot(workdirs: list[str], out: str | Path | None = None, *, metric: str = "l
         ends += [(*finite[-1], name, colour)] if finite else []
     _style(axes, metric, runs)
     _label_ends(figure, axes, ends)
-    figure.savefig(out)
+    save_figure(out, figure)
     return Path(out)
 
 
@@ -84,9 +90,9 @@ def _curves(workdir: str, metric: str) -> dict[str, tuple[list, list]]:
             values.append(record[metric])
     if not curves:
         metrics = sorted(set().union(*records) - set(NOT_METRICS))
-        raise UserError(
-            f"{workdir} has no metric {metric!r}: expected one of {', '.join(metrics) or '(no records yet)'}"
-        )
+        if not metrics:
+            raise UserError(f"{workdir} has no records yet")
+        refuse_unknown(f"{workdir} has no metric", metric, metrics)
     return dict(sorted(curves.items(), key=lambda item: item[0] != "train"))
 
 

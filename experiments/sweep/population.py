@@ -32,9 +32,10 @@ from rich.table import Table
 
 from core.command import command
 from core.errors import UserError
-from core.files import write_text
+from core.files import parse_json, refuse_unknown_keys, write_text
 from core.traced import traced_arguments
 from data.pipeline import evaluation_batches, population_batches
+from models import MODELS
 from models.layers import Dropout
 from objectives import OBJECTIVES
 import train
@@ -49,7 +50,8 @@ from training.noise import silence_failed_writes
 from training.optimizer import make_optimizer
 from training.population import Group, for_all_members, make_mesh, member_getter, member_setter, placement
 from training.population import stack as stack_members
-from training.report import memory, start_report
+from training.report import best_text, memory, start_report
+from training.settings import accepted
 from training.state import TrainState
 from training.step import Batch, make_evaluation_step, make_train_step
 
@@ -84,7 +86,10 @@ def read(trial: Mapping) -> ConfigDict:
       UserError: the trial lacks something, or its config is wrong.
     """
     if missing := {"config", "workdir"} - set(trial):
-        raise UserError(f"a trial needs {' and '.join(sorted(missing))}: {json.dumps(trial)}")
+        raise UserError(f"a trial needs {' and '.join(sorted(missing))}: {json.dumps(trial)[:300]}")
+    refuse_unknown_keys("a trial", trial, ("config", "overrides", "workdir"))
+    if not isinstance(trial.get("overrides", {}), Mapping):
+        raise UserError(f"trial {trial['workdir']}: overrides: expected fields and values, {{\"steps\": 300}}")
     overrides = (f"--config.{name}={value}" for name, value in trial.get("overrides", {}).items())
     config = read_command_line([f"--config={trial['config']}", f"--workdir={trial['workdir']}", *overrides]).config
     assert config is not None
@@ -111,9 +116,14 @@ def run(trials: Sequence[Mapping]) -> list[dict | None]:
     keep_memory()
     runs = [Run.of(config) for config in configs]
     with ExitStack() as stack:
-        accounts = [Account(workdir, run.config, stack) for workdir, run in zip(workdirs, runs)]
+        data = runs[0].dataset.identity  # the same for all, because their configs name the same data
+        accounts = [
+            Account(workdir, run.config, data, stack, better=run.better) for workdir, run in zip(workdirs, runs)
+        ]
         summaries = {i: account.summary for i, account in enumerate(accounts) if account.summary}
         active = [i for i, workdir in enumerate(workdirs) if i not in summaries and not (workdir / FAILED).exists()]
+        for i in active:
+            train.check_source(runs[i], accounts[i].checkpoints)
         if active:
             summaries |= _train_in_parts(runs, accounts, active, started)
     return [summaries.get(i) for i in range(len(trials))]
@@ -134,23 +144,27 @@ def main(arguments: list[str]) -> None:
 
 def _read_file(path: str) -> list[Mapping]:
     try:
-        trials = json.loads(Path(path).read_text())["trials"]
+        content = parse_json(Path(path).read_text())
+        trials = content["trials"]
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
     except (ValueError, KeyError, TypeError):
-        trials = None
+        content, trials = {}, None
     if not (isinstance(trials, list) and trials and all(isinstance(trial, dict) for trial in trials)):
         raise UserError(f'{path}: expected JSON such as {{"trials": [{{"config": ..., "workdir": ...}}]}}')
+    refuse_unknown_keys(path, content, ("trials",))
+    for number, trial in enumerate(trials, start=1):
+        refuse_unknown_keys(f"{path}: trial {number}", trial, ("config", "overrides", "workdir"))
     return trials
 
 
 def _print_summaries(trials: Sequence[Mapping], summaries: Sequence[dict | None]) -> None:
-    table = Table("run", "best", "at step", "seconds", box=None)
+    table = Table("run", "best", "seconds", box=None)
     for trial, summary in zip(trials, summaries):
         cells = ["failed"]
         if summary:
             best = summary["best"]
-            cells = [f"{best['metric']} {best['value']:.5g}", str(best["step"]), str(summary["seconds"])]
+            cells = [f"{best['metric']} {best_text(best)}", str(summary["seconds"])]
         table.add_row(trial["workdir"], *cells)
     Console(highlight=False, markup=False).print(table)
 
@@ -173,11 +187,21 @@ def _kind(config: ConfigDict) -> str:
     kind: dict[str, Any] = {"config": fields}
     for name, zero_differs in TRACED.items():
         *sections, field = name.split(".")
-        section = fields.get(sections[0], {}) if sections else fields
-        if field in section and not (field == "dropout" and section.get("scan")):  # a scan needs one for each layer
-            kind[name] = zero_differs and section[field] == 0
+        section = fields.setdefault(sections[0], {}) if sections else fields
+        value = section.get(field, _default(name, section))
+        if value is not None and not (field == "dropout" and section.get("scan")):  # a scan needs one for each layer
+            kind[name] = zero_differs and value == 0
             section[field] = None
     return json.dumps(kind, sort_keys=True, default=str)
+
+
+def _default(name: str, section: Mapping) -> Any:
+    """The default of a field that one program can have many numbers for; None if the section's function lacks it."""
+    part, _, field = name.rpartition(".")
+    table = {"model": MODELS, "objective": OBJECTIVES, "optimizer": {}, "": {}}[part]
+    function = make_optimizer if part == "optimizer" else table.get(section.get("name", ""))
+    parameter = accepted(function).get(field) if function else None
+    return None if parameter is None or parameter.default is parameter.empty else parameter.default
 
 
 # ---- training -------------------------------------------------------------------------------------------------------
@@ -299,7 +323,7 @@ def _begin(
     shapes, create = jax.eval_shape(create, jax.random.key(0)), jax.jit(create)
     states, about = {}, {}
     for i in active:
-        runs[i].dataset.keep_vocabulary(accounts[i].workdir / "vocabulary.json", write=True)
+        runs[i].dataset.keep_vocabulary(accounts[i].workdir / "vocabulary.json")
         states[i], about[i] = begin(runs[i], create, shapes, accounts[i].checkpoints, print)
     start = {i: int(state.step) for i, state in states.items()}
     first = min(active, key=lambda i: start[i])

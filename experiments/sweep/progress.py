@@ -1,11 +1,11 @@
 """How far a run is, read from the files that it writes."""
 
-import json
 import math
 import os
 from pathlib import Path
 
 from core.errors import UserError
+from core.files import parse_json
 
 
 class Progress:
@@ -40,17 +40,21 @@ class Progress:
         complete_lines = new[: new.rfind(b"\n") + 1]
         self._offset += len(complete_lines)
         try:
-            self.records += [json.loads(line) for line in complete_lines.splitlines()]
+            self.records += [parse_json(line) for line in complete_lines.splitlines()]
         except ValueError as error:
             raise UserError(f"{self._path} is damaged: a line is not JSON ({error})") from error
         if self.records:
             self.step = self.records[-1]["step"]
 
-    def values(self, metric: str) -> list[tuple[int, float]]:
-        """Returns the finite values of a metric, "split/name", with their steps."""
-        split, name = metric.split("/", 1)
-        points = [(r["step"], r[name]) for r in self.records if r["split"] == split and r.get(name) is not None]
-        return [(step, value) for step, value in points if math.isfinite(value)]
+    def values(self, metric: str, *, finite: bool = True) -> list[tuple[int, float]]:
+        """Returns the values of a metric, "split/name", with their steps: those that are `finite`, or all.
+
+        The log has null for NaN and infinity. They are returned as NaN.
+        """
+        split, _, name = metric.rpartition("/")
+        points = [(r["step"], r[name]) for r in self.records if r["split"] == split and name in r]
+        numbers = [(step, math.nan if value is None else value) for step, value in points]
+        return [(step, value) for step, value in numbers if math.isfinite(value) or not finite]
 
 
 def clock(seconds: float) -> str:

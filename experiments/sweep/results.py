@@ -22,13 +22,13 @@ from rich.console import Console
 from rich.table import Table
 
 from core.command import command
-from core.errors import UserError
 from core.files import replacing, write_text
 from core.markdown import markdown
+from core.metrics import refuse_unknown
 from experiments.sweep import sweep_plots
 from experiments.sweep import trials as states
+from experiments.sweep.metrics import better_of
 from experiments.sweep.outcomes import Outcome, SweepRecord, over_seeds, read_outcomes, swept_fields
-from experiments.sweep.sweep_file import better_of
 
 ROWS = 20  # of the printed table
 
@@ -43,12 +43,12 @@ def show(workdir: str | Path, *, metric: str | None = None, better: str | None =
       UserError: the workdir is not that of a sweep, or no trial has the metric.
     """
     record = SweepRecord.read(workdir)
-    better = better or (better_of(metric) if metric else record.better)
+    better = better or (better_of(metric, "--metric") if metric else record.better)
     metric = metric or record.metric
     outcomes = read_outcomes(workdir, metric)
     metrics = sorted(set().union(*(outcome.metrics for outcome in outcomes)))
-    if any(outcome.state == states.DONE for outcome in outcomes) and metric not in metrics:
-        raise UserError(f"no trial has the metric {metric!r}: expected one of {', '.join(metrics)}")
+    if any(outcome.state == states.DONE for outcome in outcomes):
+        refuse_unknown("--metric =", metric, metrics)
     write_csv(Path(workdir) / "results.csv", outcomes, metric, better)
     others = [name for name in metrics if name != metric and name.split("/")[0] == metric.split("/")[0]]
     write_markdown(Path(workdir) / "table.md", outcomes, [metric, *others], better)
@@ -60,6 +60,9 @@ def show(workdir: str | Path, *, metric: str | None = None, better: str | None =
         console.print(f"failed   {outcome.name}: {shorten(outcome.reason, 120)}")
     if len(failed) > 5:
         console.print(f"... and {len(failed) - 5} more, see results.csv")
+    for outcome in outcomes:
+        if outcome.state == states.DONE and outcome.reason:
+            console.print(f"warning  {outcome.name}: {outcome.reason}")
     counts = Counter(outcome.state for outcome in outcomes)
     console.print(f"trials   {len(outcomes)}: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
     console.print(f"results  {workdir}: {', '.join(['results.csv', 'table.md', *(plot.name for plot in plots)])}")
@@ -113,7 +116,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m experiments.results", description=description)
     parser.add_argument("workdir", help="folder of the sweep")
     parser.add_argument("--metric", help="what to compare trials by (default: METRIC of the sweep file)")
-    parser.add_argument("--better", choices=["min", "max"], help="(default: min for a loss, max for anything else)")
+    parser.add_argument("--better", choices=["min", "max"], help="(default: what the objective says of the metric)")
     args = parser.parse_args(arguments)
     show(args.workdir, metric=args.metric, better=args.better)
 
@@ -122,8 +125,9 @@ def _print_table(console: Console, outcomes: Sequence[Outcome], metric: str, bet
     fields = swept_fields(outcomes)
     settings = over_seeds(outcomes, metric)
     settings.sort(key=lambda setting: mean(setting.values), reverse=better == "max")
+    done = sum(outcome.state == states.DONE for outcome in outcomes)
     if not settings:
-        console.print("no trial is done yet")
+        console.print(f"{metric} is not finite in any of {done} trials" if done else "no trial is done yet")
         return
     several = any(len(setting.values) > 1 for setting in settings)
     table = Table(*fields, box=None)
@@ -138,6 +142,8 @@ def _print_table(console: Console, outcomes: Sequence[Outcome], metric: str, bet
     console.print(table)
     if len(settings) > ROWS:
         console.print(f"... and {len(settings) - ROWS} more in results.csv")
+    if left_out := done - sum(len(setting.values) for setting in settings):
+        console.print(f"not in the table: {left_out} trials whose {metric} is not finite")
 
 
 def _short(value: Any) -> str:

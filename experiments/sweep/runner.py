@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 import glob
 import hashlib
+import itertools
 import json
 import os
 from pathlib import Path
@@ -239,15 +240,26 @@ def environments(jobs: int) -> list[dict[str, str]]:
     A single job has all GPUs, and divides its batches over them. Several jobs have one NVIDIA GPU each. If there are
     fewer GPUs than jobs, jobs share them and their memory; without a GPU they share the memory of the system.
     """
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    devices = visible.split(",") if visible else [str(i) for i in range(len(glob.glob("/dev/nvidia[0-9]*")))]
     if jobs == 1:
         return [{}]
+    devices = _gpus()
     if not devices:
         return [{SHARE: f"{1 / jobs:.3f}"} for _ in range(jobs)]
     jobs_per_device = -(-jobs // len(devices))
     memory = {"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.9 / jobs_per_device:.3f}"} if jobs_per_device > 1 else {}
     return [{"CUDA_VISIBLE_DEVICES": devices[i % len(devices)]} | memory for i in range(jobs)]
+
+
+def _gpus() -> list[str]:
+    """The NVIDIA GPUs that processes may use. An empty CUDA_VISIBLE_DEVICES means none, as it does to CUDA."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if os.environ.get("JAX_PLATFORMS") == "cpu":
+        return []
+    if visible is None:
+        return [str(i) for i in range(len(glob.glob("/dev/nvidia[0-9]*")))]
+    names = [name.strip() for name in visible.split(",")]
+    usable = lambda name: name and not name.startswith("-") and name != "NoDevFiles"
+    return list(itertools.takewhile(usable, names))  # CUDA ignores all that follow an invalid one
 
 
 def command(trials: list[Trial]) -> list[str]:

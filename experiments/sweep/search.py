@@ -13,10 +13,12 @@ according to the study, but whose folder no process has claimed, was interrupted
 """
 
 from collections.abc import Mapping
+import json
 import os
 from pathlib import Path
 import time
 from typing import Literal
+from urllib.parse import quote
 
 import optuna
 from optuna.storages import JournalStorage, RDBStorage
@@ -27,7 +29,7 @@ from core.errors import UserError
 from core.files import read_json
 from experiments.sweep import trials as states
 from experiments.sweep.runner import LOOK_AGAIN, Job
-from experiments.sweep.sweep_file import Sweep, check
+from experiments.sweep.sweep_file import Sweep, check, refuse_other
 from experiments.sweep.trials import Trial, claim_folder
 
 
@@ -109,7 +111,8 @@ class Search:
         trial = self._running[job]
         reported = self._study.get_trials(deepcopy=False)[trial.number].intermediate_values
         (progress,) = job.progress.values()
-        for step, value in progress.values(self._sweep.metric):
+        # NaN is reported too: every pruner ends such a trial.
+        for step, value in progress.values(self._sweep.metric, finite=False):
             if step not in reported:
                 trial.report(value, step)
                 if trial.should_prune():
@@ -133,6 +136,11 @@ class Search:
         trial = self._trial_of(suggestion, f"{suggestion.number:04}")
         if (claim := claim_folder(trial.folder)) is None:
             return None
+        try:
+            self._refuse_other(trial)
+        except UserError:
+            os.close(claim)
+            raise
         finished = self._study.get_trials(deepcopy=False)[suggestion.number].state.is_finished()
         if finished or self._tell(suggestion, trial):
             os.close(claim)
@@ -141,6 +149,17 @@ class Search:
         job = Job([trial], [claim])
         self._running[job] = suggestion
         return job
+
+    def _refuse_other(self, trial: Trial) -> None:
+        """Raises UserError if the folder of a trial holds one with other fields than the study suggests for it."""
+        refuse_other(trial, trial.read_config())
+        path = trial.folder / "trial.json"
+        there = read_json(path)["overrides"] if path.exists() else trial.overrides
+        if there != json.loads(json.dumps(trial.overrides)):
+            raise UserError(
+                f"{trial.folder} holds a trial with {there}, but the study suggests {trial.overrides} for it. Was the "
+                "study removed, or search(trial) changed? Put it back, or take another workdir"
+            )
 
     def _tell(self, suggestion: optuna.Trial, trial: Trial) -> bool:
         """Tells the study how a trial has ended. Returns whether it has."""
@@ -156,12 +175,18 @@ class Search:
         return self._sweep.trial(self._workdir, self._sweep.suggested(suggestion), name)
 
 
+def _sqlite_url(path: Path) -> str:
+    """The URL of a database file. In a plain path ? would begin the options, and Optuna replaces what is in braces."""
+    for_sqlite = f"file:{quote(str(path))}"  # SQLite decodes the path, and SQLAlchemy before it the URL
+    return f"sqlite:///{quote(for_sqlite)}?uri=true"
+
+
 def _storage(kind: str, workdir: Path) -> JournalStorage | RDBStorage | str:
     if kind == "journal":
         return JournalStorage(JournalFileBackend(str(workdir / "study.journal")))
     if kind == "sqlite":
         options = {"connect_args": {"timeout": 60}}  # seconds to wait while another runner writes
-        return RDBStorage(f"sqlite:///{(workdir / 'study.db').absolute()}", engine_kwargs=options)
+        return RDBStorage(_sqlite_url((workdir / "study.db").absolute()), engine_kwargs=options)
     if "://" not in kind:
         raise UserError(f"--storage={kind}: expected sqlite, journal, or the URL of a database")
     return kind

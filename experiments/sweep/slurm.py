@@ -18,6 +18,7 @@ from submitit.core.utils import FailedJobError
 from submitit.helpers import DelayedSubmission
 
 from core.errors import UserError
+from core.files import write_text
 from experiments.sweep import trials as states
 from experiments.sweep.trials import Trial
 
@@ -74,7 +75,7 @@ def submit(flags: Sequence[str], workdir: str | Path, *, workers: int, resources
             lines = [line for line in str(error).splitlines() if "arameter" in line or "error" in line]
             raise UserError(f"--slurm {' '.join(resources)}: {' '.join(lines[:2]) or error}") from error
         ids.append(jobs[0].job_id.split("_")[0])
-        path.write_text("\n".join(ids) + "\n")
+        write_text(path, "\n".join(ids) + "\n")
     return ids
 
 

@@ -4,12 +4,13 @@ A sweep file sets, by plain names:
 
   CONFIG  the config file that all trials start from, such as "configs/gpt.py"
   METRIC  what trials are compared by, as in summary.json: "validation/loss"
-  BETTER  "min" or "max"; by default "min" for a loss, and "max" for anything else
+  BETTER  "min" or "max"; by default what the objective says of the metric
   BASE    fields that all trials set, {"steps": 300}; they are not part of a trial's name
   sweep() returns the overrides of each trial, {"model.width": 64, ...}: see `experiments.sweep.space`
   search(trial)  instead of sweep(), for adaptive search: see `experiments.sweep.search`
 """
 
+import ast
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 import hashlib
@@ -23,10 +24,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from core.errors import UserError
-from core.files import read_json
+from core.files import read_json, refuse_unknown_keys
+from experiments.sweep.metrics import better_of, refuse_not_computed
 from experiments.sweep.trials import Trial
 from train import Run
-from training.workdir import config_difference
+from training.workdir import config_difference, read_config, refuse_other_data
 
 T = TypeVar("T")
 
@@ -65,7 +67,8 @@ class Sweep:
             raise UserError(f"{path} does not set {' and '.join(missing)}, such as {_EXAMPLES[missing[0]]}")
         if ("sweep" in names) == ("search" in names):
             raise UserError(f"{path}: expected either sweep() or search(trial)")
-        better = names.get("BETTER", better_of(names["METRIC"]))
+        _refuse_unread(path, names)
+        better = names["BETTER"] if "BETTER" in names else better_of(names["METRIC"], f"{path}: METRIC")
         if better not in ("min", "max"):
             raise UserError(f'{path}: BETTER = {better!r}: expected "min" or "max"')
         functions = names.get("sweep"), names.get("search")
@@ -129,28 +132,65 @@ def check(trials: list[Trial], metric: str) -> None:
         if earlier is not trial:
             raise UserError(f"the same trial twice: {earlier.name} and {trial.name}")
     for trial, config in zip(trials, configs):
-        path = trial.folder / "trial.json"
-        if path.exists() and (trial.folder / "config.json").exists():
-            old = read_json(path)["config"] | {"steps": config["steps"]}
-            if differences := config_difference(old, config):
-                raise UserError(
-                    f"{trial.folder} was begun with another config; take another workdir, or set these as they "
-                    "were:\n  " + "\n  ".join(differences)
-                )
+        refuse_other(trial, config)
     for trial in _representatives(trials):
         try:
-            splits = ("train", Run.of(configs[trials.index(trial)]).dataset.evaluation_name)
+            run = Run.of(configs[trials.index(trial)])
+            _refuse_other_data(trial.folder.parent, run)
+            refuse_not_computed(metric, run)
         except UserError as error:
             raise UserError(f"trial {trial.name}: {error}") from error
-        if metric.split("/")[0] not in splits:
-            raise UserError(f"METRIC = {metric!r}: expected {splits[1]}/<name>, or train/<name>")
 
 
-def better_of(metric: str) -> str:
-    """Returns "min" for a loss and "max" for anything else, as in `train.py`."""
-    return "min" if metric.split("/")[-1] == "loss" else "max"
+def _refuse_other_data(folder: Path, run: Run) -> None:
+    """Raises UserError if a run in the folder of a sweep's trials has read the same data when they were others.
+
+    The results of runs on different data do not compare.
+    """
+    compared = []
+    for path in sorted(folder.glob("*/data.json")):
+        data = read_json(path)
+        if data not in compared and read_config(path.parent)["data"] == run.config["data"]:
+            refuse_other_data(path.parent, data, run.dataset.identity)
+            compared.append(data)
 
 
+def refuse_other(trial: Trial, config: Mapping) -> None:
+    """Checks that the folder of a trial, if there is one, holds a run with this config and no more steps.
+
+    Raises:
+      UserError: names the fields that differ.
+    """
+    path, summary = trial.folder / "trial.json", trial.folder / "summary.json"
+    if not path.exists() or not ((trial.folder / "config.json").exists() or summary.exists()):
+        return
+    old = read_json(path)["config"] | {"steps": config["steps"]}
+    if differences := config_difference(old, dict(config)):
+        raise UserError(
+            f"{trial.folder} was begun with another config; take another workdir, or set these as they "
+            "were:\n  " + "\n  ".join(differences)
+        )
+    if summary.exists() and (steps := read_json(summary)["steps"]) > config["steps"]:
+        raise UserError(
+            f"{trial.folder} was trained for {steps:,} steps, and now steps = {config['steps']:,}; take another "
+            "workdir, or set steps as they were"
+        )
+
+
+def _refuse_unread(path: str | Path, names: Mapping[str, Any]) -> None:
+    """Raises UserError for a name in capitals that neither this module nor the file itself reads."""
+    read = {*_NAMES, *(_OF_SEARCHES if "search" in names else ())}
+    tree = ast.parse(Path(path).read_text(encoding="utf-8"))
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    assignments = [node for node in tree.body if isinstance(node, (ast.Assign, ast.AnnAssign))]
+    stored = [node for assignment in assignments for node in ast.walk(assignment) if isinstance(node, ast.Name)]
+    capitals = [node.id for node in stored if isinstance(node.ctx, ast.Store) and node.id.isupper()]
+    unread = {name: names.get(name) for name in capitals if name not in used and not name.startswith("_")}
+    refuse_unknown_keys(path, unread, read)
+
+
+_NAMES = ("CONFIG", "METRIC", "BETTER", "BASE")
+_OF_SEARCHES = ("TRIALS", "SAMPLER", "PRUNER")
 _EXAMPLES = {"CONFIG": 'CONFIG = "configs/gpt.py"', "METRIC": 'METRIC = "validation/loss"'}
 
 

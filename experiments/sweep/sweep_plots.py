@@ -15,13 +15,14 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 import numpy as np
 
-from core.files import replacing
+from core.files import save_figure
 from experiments.sweep.outcomes import Outcome, Setting, over_seeds, swept_fields
-from experiments.sweep.plot import COLOURS, GREY, MARKERS
+from experiments.sweep.plot import AS_WRITTEN, COLOURS, GREY, MARKERS
 
 LINES = len(COLOURS)  # the largest number of settings of the other fields that are drawn as lines; more are points
 
 
+@matplotlib.rc_context(AS_WRITTEN)
 def draw(workdir: str | Path, outcomes: Sequence[Outcome], metric: str, better: str) -> list[Path]:
     """Draws the outcomes so far into the workdir. Returns the paths: `fields.png`, `curves.png`, `map.png`.
 
@@ -40,8 +41,7 @@ def draw(workdir: str | Path, outcomes: Sequence[Outcome], metric: str, better: 
     paths = []
     for name, figure in figures.items():
         paths.append(Path(workdir) / f"{name}.png")
-        with replacing(paths[-1]) as temporary:
-            figure.savefig(temporary, format="png")
+        save_figure(paths[-1], figure)
     return paths
 
 

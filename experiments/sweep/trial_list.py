@@ -4,12 +4,11 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-import json
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from core.errors import UserError
-from core.files import write_json
+from core.files import parse_json, refuse_unknown_keys, write_json
 from experiments.sweep.trials import Trial
 
 
@@ -36,11 +35,18 @@ class TrialList:
           UserError: there is no such file, or it holds no list of trials.
         """
         try:
-            content = json.loads(Path(path).read_text())
+            content = parse_json(Path(path).read_text())
+            refuse_unknown_keys(path, content, [field.name for field in fields(cls)])
+            for name, entry in content["listed"].items():
+                refuse_unknown_keys(f"{path}: trial {name}", entry, ("config", "overrides", "labels"))
+                if not isinstance(entry["config"], str) or not isinstance(entry["overrides"], dict):
+                    raise UserError(f"{path}: trial {name}: expected a config file and a dict of overrides")
             return cls(str(path), content["metric"], content["better"], content["listed"])
         except FileNotFoundError:
             raise UserError(f"there is no list of trials {path}") from None
-        except (ValueError, KeyError, TypeError) as error:
+        except UserError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path}: expected a list of trials, as experiments.benchmark writes it") from error
 
     def write(self) -> None:

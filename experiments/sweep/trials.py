@@ -110,12 +110,12 @@ class Trial:
         (self.folder / f"{state}.txt").unlink(missing_ok=True)
 
     def _is_complete(self) -> bool:
-        """Whether the run has all its steps. If the sweep now asks for more, `train.py` continues it."""
+        """Whether there is a summary of the last step. If the sweep now asks for more, `train.py` continues it."""
         files = self.folder / "summary.json", self.folder / "trial.json"
         if not all(file.exists() for file in files):
             return False
         summary, trial = map(read_json, files)
-        return summary["steps"] >= trial["config"]["steps"]
+        return summary["steps"] == trial["config"]["steps"]
 
 
 def begun(workdir: str | Path) -> Iterator[Trial]:

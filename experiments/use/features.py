@@ -12,6 +12,7 @@ import numpy as np
 from core.command import command
 from core.errors import UserError
 from core.files import replacing
+from core.ranges import Size, refuse_outside
 from data.lines import read_lines
 from data.sentence_pairs import frame
 from data.subwords import Subwords
@@ -19,7 +20,7 @@ from models import Bert
 import train
 
 
-def features(workdir: str, texts: list[str], layers: list[int], *, batch_size: int = 32) -> dict[str, np.ndarray]:
+def features(workdir: str, texts: list[str], layers: list[int], *, batch_size: Size = 32) -> dict[str, np.ndarray]:
     """Returns the hidden states of each text, read as [CLS] text [SEP], from the newest checkpoint of a run.
 
     Args:
@@ -35,7 +36,8 @@ def features(workdir: str, texts: list[str], layers: list[int], *, batch_size: i
     Raises:
       UserError: the run has no checkpoint, its model has no features of a text, it lacks a layer, or there is no text.
     """
-    model, run = train.load(workdir)
+    refuse_outside(features, {"batch_size": batch_size})
+    model, run = train.load(workdir, same_data=False)
     vocabulary = run.dataset.vocabulary
     if not (isinstance(model, Bert) and isinstance(vocabulary, Subwords)):
         name, data = run.fields.model["name"], run.fields.data["name"]

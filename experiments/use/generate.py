@@ -8,12 +8,15 @@ may end early. Text may be longer than the model's context, see `models.decoding
 """
 
 import argparse
+from typing import Annotated
 
 import jax
 import numpy as np
 
 from core.command import command
 from core.errors import UserError
+from core.ranges import Length, Nonnegative, Range, Seed, Size, refuse_outside
+from data.published_tokenizer import PublishedTokenizer
 from data.vocabulary import Vocabulary
 from experiments.use import published
 from models.decoding import sample
@@ -21,12 +24,17 @@ from models.pretrained import is_published
 from models.protocols import LanguageModel, Translator
 import train
 
+TopK = Annotated[int, Range(0, 2**20)]
+TopP = Annotated[float, Range(0, 1, open_low=True)]
+
 
 def generate(
-    folder: str, prompt: str, *, tokens: int = 200, temperature: float = 0.8, top_k: int = 0, top_p: float = 1.0,
-    seed: int = 0, samples: int = 1,
+    folder: str, prompt: str, *, tokens: Length = 200, temperature: Nonnegative = 0.8, top_k: TopK = 0,
+    top_p: TopP = 1.0, seed: Seed = 0, samples: Size = 1,
 ) -> list[str]:  # fmt: skip
     """Continues a text, and returns it with its continuation, once for each of `samples`.
+
+    The whole is decoded from its tokens, so a vocabulary that does not restore every text may change the prompt too.
 
     Args:
       folder: the workdir of a run, or the folder of a published model.
@@ -40,15 +48,17 @@ def generate(
       UserError: the folder has no such model or no tokenizer, the model cannot write text or cannot be rebuilt here,
         the prompt is empty or has a character that the vocabulary lacks, or a setting is out of range.
     """
-    if samples < 1:
-        raise UserError(f"samples = {samples}: expected at least 1")
+    settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    refuse_outside(generate, settings | {"tokens": tokens, "seed": seed, "samples": samples})
     model, vocabulary = _published(folder) if is_published(folder) else _load(folder)
+    until_end = vocabulary.until_end if isinstance(vocabulary, PublishedTokenizer) else np.asarray
     if not prompt:
         raise UserError("the prompt is empty: expected at least one character to continue")
     prompt_BT = np.tile(vocabulary.encode(prompt), (samples, 1))
-    settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
     tokens_BT = sample(model, prompt_BT, jax.random.key(seed), length=tokens, **settings)
-    return [prompt + vocabulary.decode(row) for row in np.asarray(tokens_BT)]
+    # Prompt and continuation together: only so does a vocabulary of word pieces know where a space belongs.
+    rows = [np.concatenate([prompt_BT[0], until_end(row)]) for row in np.asarray(tokens_BT)]
+    return [vocabulary.decode(row) for row in rows]
 
 
 @command
@@ -71,14 +81,14 @@ def main(arguments: list[str]) -> None:
     print(f"\n{'-' * 80}\n".join(texts))
 
 
-def _published(folder: str) -> tuple[LanguageModel, published.Vocabulary]:
+def _published(folder: str) -> tuple[LanguageModel, PublishedTokenizer]:
     model, vocabulary = published.load(folder)
     return _refuse_translator(folder, model), vocabulary
 
 
 def _load(workdir: str) -> tuple[LanguageModel, Vocabulary]:
     try:
-        model, run = train.load(workdir)
+        model, run = train.load(workdir, same_data=False)
     except UserError as error:
         # For example another vocabulary: python_docs is the documentation of the Python that runs.
         raise UserError(

@@ -9,7 +9,6 @@ Each line of the questions is {"question": ..., "choices": [...], "answer": numb
 
 import argparse
 from functools import partial
-import json
 from typing import Protocol, TypedDict
 
 from flax import nnx
@@ -19,6 +18,8 @@ import numpy as np
 
 from core.command import command
 from core.errors import UserError
+from core.files import parse_json
+from core.ranges import Seed, refuse_outside
 from data.lines import read_lines
 from models import GPT
 import train
@@ -51,7 +52,7 @@ class Scorer:
     """
 
     def __init__(self, workdir: str):
-        model, run = train.load(workdir)
+        model, run = train.load(workdir, same_data=False)
         if not isinstance(model, GPT) or run.dataset.vocabulary is None:
             name, data = run.fields.model["name"], run.fields.data["name"]
             raise UserError(f"{workdir} holds the model {name!r} of the data {data!r}, which predicts no next token")
@@ -102,7 +103,7 @@ class Scorer:
         return np.asarray(_log_probabilities(structure, state, tokens[None, :-1], tokens[None, 1:])[0])
 
 
-def multiple_choice(scorer: Chooser, questions: list[Question], *, shots: int = 0, seed: int = 0) -> dict[str, float]:
+def multiple_choice(scorer: Chooser, questions: list[Question], *, shots: int = 0, seed: Seed = 0) -> dict[str, float]:
     """Returns the share of questions whose right choice is the most likely one, in total and per token.
 
     Args:
@@ -115,6 +116,7 @@ def multiple_choice(scorer: Chooser, questions: list[Question], *, shots: int = 
     Raises:
       UserError: there are too few questions for so many shots.
     """
+    refuse_outside(multiple_choice, {"seed": seed})
     if not 0 <= shots < len(questions):
         raise UserError(
             f"shots = {shots}: expected 0 to {len(questions) - 1}, as there are {len(questions)} questions"
@@ -139,7 +141,7 @@ def read_questions(path: str) -> list[Question]:
     questions = []
     for number, line in enumerate(read_lines(path), start=1):
         try:
-            question = json.loads(line)
+            question = parse_json(line)
             valid = (
                 isinstance(question["question"], str) and question["question"] and len(question["choices"]) >= 2
                 and all(isinstance(choice, str) and choice for choice in question["choices"])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from core.command import command
 from core.errors import UserError
+from core.reading import read_text
 from data.subwords import KINDS, Subwords
 
 
@@ -24,22 +25,17 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--vocab_size", type=int, default=8000, help="tokens at most (default %(default)s)")
     parser.add_argument("--out", required=True, help="file to write, such as tokenizer.json")
     args = parser.parse_args(arguments)
-    texts = [line for path in args.files for line in _lines(path)]
-    vocabulary = Subwords.train(texts, kind=args.kind, vocab_size=args.vocab_size)
     if not Path(args.out).parent.is_dir():
         raise UserError(f"--out={args.out}: there is no folder {Path(args.out).parent}")
+    texts = [line for path in args.files for line in _lines(path)]
+    vocabulary = Subwords.train(texts, kind=args.kind, vocab_size=args.vocab_size)
     vocabulary.save(args.out)
     print(f"{args.out}: {len(vocabulary):,} {args.kind} tokens from {len(texts):,} lines")
 
 
 def _lines(path: str) -> list[str]:
-    """The lines of a text file with their line ends."""
-    try:
-        return Path(path).read_text(encoding="utf-8").splitlines(keepends=True)
-    except FileNotFoundError:
-        raise UserError(f"there is no file {path}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8: {error.reason} at byte {error.start + 1:,}.") from error
+    """The lines of a text file with their line ends, which are all \\n."""
+    return read_text(path).replace("\r\n", "\n").replace("\r", "\n").splitlines(keepends=True)
 
 
 if __name__ == "__main__":

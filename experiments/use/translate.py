@@ -11,7 +11,9 @@ standard output, one per line, and scores to standard error.
 """
 
 import argparse
+from collections.abc import Sequence
 import sys
+from typing import Annotated
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +21,9 @@ from sacrebleu import BLEU
 
 from core.command import command
 from core.errors import UserError
+from core.ranges import Nonnegative, Range, Size, refuse_outside
 from data.lines import read_lines
+from data.published_tokenizer import PublishedTokenizer
 from data.subwords import BOS, EOS, PAD, Subwords
 from experiments.use import published
 from models.beam_search import beam_search
@@ -27,9 +31,11 @@ from models.pretrained import is_published
 from models.protocols import Translator
 import train
 
+Beams = Annotated[int, Range(1, 1024)]
+
 
 def translate(
-    folder: str, texts: list[str], *, beams: int = 1, length_penalty: float = 0.6, batch_size: int = 64
+    folder: str, texts: list[str], *, beams: Beams = 1, length_penalty: Nonnegative = 0.6, batch_size: Size = 64
 ) -> list[str]:
     """Returns the best translation of each text that beam search finds.
 
@@ -43,7 +49,9 @@ def translate(
       UserError: the folder has no such model or no tokenizer, the model does not translate, a text is empty or too long
         for it, or a setting is out of range.
     """
-    model, vocabulary, bos, eos = _published(folder) if is_published(folder) else _load(folder)
+    refuse_outside(translate, {"beams": beams, "length_penalty": length_penalty, "batch_size": batch_size})
+    model, vocabulary, bos, ends = _published(folder) if is_published(folder) else _load(folder)
+    until_end = vocabulary.until_end if isinstance(vocabulary, PublishedTokenizer) else np.asarray
     sources = vocabulary.encode_all(texts)
     for number, source in enumerate(sources, start=1):
         if not 1 <= len(source) <= model.source_context:
@@ -60,10 +68,10 @@ def translate(
         counts_B = np.array([len(source) for source in batch] + [0] * (len(source_BS) - len(batch)))
         mask_BS = np.arange(model.source_context) < counts_B[:, None]
         tokens_BKT, _ = beam_search(
-            model, jnp.asarray(source_BS), jnp.asarray(mask_BS), bos=bos, eos=eos, length=model.context, beams=beams,
+            model, jnp.asarray(source_BS), jnp.asarray(mask_BS), bos=bos, eos=ends, length=model.context, beams=beams,
             length_penalty=length_penalty,
         )  # fmt: skip
-        translations += [vocabulary.decode(row) for row in np.asarray(tokens_BKT)[: len(batch), 0]]
+        translations += [vocabulary.decode(until_end(row)) for row in np.asarray(tokens_BKT)[: len(batch), 0]]
     return translations
 
 
@@ -107,24 +115,24 @@ def main(arguments: list[str]) -> None:
         print(scores(translations, references), file=sys.stderr)
 
 
-def _load(workdir: str) -> tuple[Translator, Subwords, int, int]:
-    """The model of a run, its vocabulary, and the tokens before and after a target."""
-    model, run = train.load(workdir)
+def _load(workdir: str) -> tuple[Translator, Subwords, int, Sequence[int]]:
+    """The model of a run, its vocabulary, the token before a target, and those that end one."""
+    model, run = train.load(workdir, same_data=False)
     vocabulary = run.dataset.vocabulary
     if not (isinstance(model, Translator) and isinstance(vocabulary, Subwords)):
         name, data = run.fields.model["name"], run.fields.data["name"]
         raise UserError(f"{workdir} holds the model {name!r} of the data {data!r}, which does not translate")
-    return model, vocabulary, BOS, EOS
+    return model, vocabulary, BOS, [EOS]
 
 
-def _published(folder: str) -> tuple[Translator, published.Vocabulary, int, int | None]:
+def _published(folder: str) -> tuple[Translator, PublishedTokenizer, int, Sequence[int]]:
     """The same for a published folder."""
     model, vocabulary = published.load(folder)
     if not isinstance(model, Translator):
         raise UserError(f"{folder} holds a {type(model).__name__}, which does not translate")
     if vocabulary.bos is None:
         raise UserError(f"{folder}/config.json lacks decoder_start_token_id, the token before the first of a target")
-    return model, vocabulary, vocabulary.bos, vocabulary.eos
+    return model, vocabulary, vocabulary.bos, vocabulary.ends
 
 
 if __name__ == "__main__":

@@ -11,10 +11,12 @@ queries is Perceiver IO.
 from typing import Unpack
 
 from flax import nnx
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
+from core.ranges import Dtype, ShareBelowAll, Size
 from models.fields import BlockFields, expect_only, forwards, select
 from models.layers import DropoutKey, split_key
+from models.masks import Padding
 from models.perceiver.answer import Answer, AnswerFields
 from models.perceiver.input_array import InputArray, InputFields
 from models.perceiver.rounds import RoundFields, Rounds
@@ -39,7 +41,7 @@ class Perceiver(InputArray, Rounds, Answer):
 
     @forwards(InputArray, Rounds, Answer)
     def __init__(
-        self, *, width: int, dropout: float = 0.0, dtype: str = "float32", rngs: nnx.Rngs,
+        self, *, width: Size, dropout: ShareBelowAll = 0.0, dtype: Dtype = "float32", rngs: nnx.Rngs,
         **fields: Unpack[PerceiverFields],
     ):  # fmt: skip
         expect_only(PerceiverFields, fields)
@@ -56,10 +58,10 @@ class Perceiver(InputArray, Rounds, Answer):
 
     def __call__(
         self, images: Float[Array, "batch rows columns channels"] | None = None, *,
-        tokens: Int[Array, "batch time"] | None = None, mask: Bool[Array, "batch time"] | None = None,
+        tokens: Int[Array, "batch time"] | None = None, mask: Padding | None = None,
         key: DropoutKey = None,
     ) -> Float[Array, "batch classes"] | Float[Array, "batch time vocabulary"]:  # fmt: skip
-        """Returns the logits of `images` or of `tokens`; `mask` is False at padding."""
+        """Returns the logits of `images` or of `tokens`; `mask` is False or 0 at padding."""
         latents_key, decoder_key = split_key(key, 2)
         array_BSD = self.array(images, tokens)
         latents_BTD = self.read(array_BSD, mask, latents_key)
@@ -72,7 +74,7 @@ class Perceiver(InputArray, Rounds, Answer):
 
     def features(
         self, images: Float[Array, "batch rows columns channels"] | None = None, *,
-        tokens: Int[Array, "batch time"] | None = None, mask: Bool[Array, "batch time"] | None = None,
+        tokens: Int[Array, "batch time"] | None = None, mask: Padding | None = None,
     ) -> list[Hidden]:  # fmt: skip
         """Returns the latents before each tower and behind each of its blocks: L + 1 arrays for each round."""
         return self.latents_of_layers(self.array(images, tokens), mask)

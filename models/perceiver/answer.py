@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from core.errors import UserError
+from core.ranges import Dtype, Length, ShareBelowAll, Size, Vocabulary
 from models.fields import BlockFields, Semantic, forwards
-from models.layers import DropoutKey, Embedding, linear
+from models.layers import DropoutKey, Embedding, linear, read_out
 from models.perceiver.input_array import expect_one_of
 from models.perceiver.rounds import attention_to
 from models.transformer import Block, Hidden
@@ -53,13 +54,13 @@ class Answer(nnx.Module):
 
     @forwards(Block)
     def __init__(
-        self, *, width: int, channels: int, columns: int, vocab_size: int | None = None, context: int | None = None,
-        classes: int | None = None, output: str = "mean", dense_queries: str = "positions",
-        query_width: int | None = None, tied: bool = False, cross_heads: int = 1,
-        decoder_heads: Semantic[int | None] = None, decoder_head_size: int | None = None,
-        decoder_value_size: int | None = None, decoder_mlp_width: int | None = None,
-        decoder_residual: Semantic[bool] = True, source_norm: bool = False, dropout: float = 0.0,
-        dtype: str = "float32", rngs: nnx.Rngs, **block: Unpack[BlockFields],
+        self, *, width: Size, channels: Size, columns: int, vocab_size: Vocabulary | None = None,
+        context: Length | None = None, classes: Vocabulary | None = None, output: str = "mean",
+        dense_queries: str = "positions", query_width: Size | None = None, tied: bool = False, cross_heads: Size = 1,
+        decoder_heads: Semantic[Size | None] = None, decoder_head_size: Size | None = None,
+        decoder_value_size: Size | None = None, decoder_mlp_width: Size | None = None,
+        decoder_residual: Semantic[bool] = True, source_norm: bool = False, dropout: ShareBelowAll = 0.0,
+        dtype: Dtype = "float32", rngs: nnx.Rngs, **block: Unpack[BlockFields],
     ):  # fmt: skip
         query_width = width if query_width is None else query_width
         expect_one_of("output", output, ("mean", "query", "dense"))
@@ -80,14 +81,19 @@ class Answer(nnx.Module):
         by_position = output == "dense" and not learned
         self.queries = linear(columns, query_width, dtype=dtype, rngs=rngs) if by_position else None
         self.decoder = None if output == "mean" else attention_to(
-            width=query_width, source_width=width, heads=cross_heads if decoder_heads is None else decoder_heads,
+            name="cross_heads" if decoder_heads is None else "decoder_heads", width=query_width, source_width=width,
+            heads=cross_heads if decoder_heads is None else decoder_heads,
             head_size=decoder_head_size, value_size=decoder_value_size, mlp_width=decoder_mlp_width,
             residual=decoder_residual, source_norm=source_norm, dropout=dropout, dtype=dtype, rngs=rngs, block=block,
         )  # fmt: skip
         answer_width = width if output == "mean" else query_width
-        self.head = None if tied else linear(answer_width, logits, dtype=dtype, rngs=rngs)
+        self.head = None if tied else read_out(answer_width, logits, dtype=dtype, rngs=rngs)
         self.bias = nnx.Param(jnp.zeros(logits)) if tied else None
         self.output, self.dtype = output, dtype
+        if output == "dense":
+            self.vocab_size = logits
+        else:
+            self.classes = logits
 
     def logits(
         self, latents_BTD: Hidden, length: int, features_SF: Float[Array, "elements features"] | None,
@@ -114,6 +120,6 @@ class Answer(nnx.Module):
 
     def _score(self, x, embedding: Embedding | None):
         if self.head is not None:
-            return self.head(x).astype(jnp.float32)
+            return self.head(x)
         assert embedding is not None and self.bias is not None
-        return embedding.attend(x).astype(jnp.float32) + self.bias[...]
+        return embedding.attend(x) + self.bias[...]

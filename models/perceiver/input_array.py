@@ -1,14 +1,15 @@
 """The input array of a Perceiver: for each pixel or token what it holds, and features of where it stands."""
 
 from functools import partial
-from typing import TypedDict
+from typing import Annotated, TypedDict
 
 from flax import nnx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from core.errors import UserError
+from core.errors import UserError, shown
+from core.ranges import Dtype, ImageShape, Length, Range, Side, Size, Vocabulary
 from models.fields import Semantic
 from models.layers import Embedding, linear
 from models.positions import Grid, PositionFeatures
@@ -50,16 +51,15 @@ class InputArray(nnx.Module):
     """
 
     def __init__(
-        self, *, width: int, image_shape: tuple[int, int, int] | None = None, vocab_size: int | None = None,
-        context: int | None = None, stem: str = "pixel", channels: int | None = None, positions: str = "fourier",
-        bands: int = 8, resolution: Semantic[int | None] = None, position_width: int | None = None,
-        project_positions: Semantic[bool] = False, join: Semantic[str] = "beside", dtype: str = "float32",
-        rngs: nnx.Rngs,
+        self, *, width: Size, image_shape: ImageShape | None = None, vocab_size: Vocabulary | None = None,
+        context: Length | None = None, stem: str = "pixel", channels: Size | None = None, positions: str = "fourier",
+        bands: Annotated[int, Range(1, 1024)] = 8, resolution: Semantic[Side | None] = None,
+        position_width: Size | None = None, project_positions: Semantic[bool] = False,
+        join: Semantic[str] = "beside", dtype: Dtype = "float32", rngs: nnx.Rngs,
     ):  # fmt: skip
         expect_one_of("stem", stem, ("pixel", "convolution"))
         expect_one_of("positions", positions, ("fourier", "sinusoidal", "learned", "none"))
         expect_one_of("join", join, ("beside", "added"))
-        expect_at_least_1(bands=bands)
         if (image_shape is None) == (vocab_size is None):
             raise UserError("expected image_shape, for images, or vocab_size, for tokens: one of the two")
         if (vocab_size is None) != (context is None):
@@ -137,14 +137,7 @@ def expect_one_of(field: str, value: str, choices: tuple[str, ...]) -> None:
     """Raises UserError if a field has none of the values that it may have."""
     if value not in choices:
         *others, last = map(repr, choices)
-        raise UserError(f"{field}={value!r}: expected {', '.join(others)} or {last}")
-
-
-def expect_at_least_1(**counts: int) -> None:
-    """Raises UserError if a field that counts something is below 1."""
-    for field, value in counts.items():
-        if value < 1:
-            raise UserError(f"{field}={value}: expected at least 1")
+        raise UserError(f"{field}={shown(value)}: expected {', '.join(others)} or {last}")
 
 
 def _convolution(inputs: int, outputs: int, *, dtype: str, rngs: nnx.Rngs) -> nnx.Conv:

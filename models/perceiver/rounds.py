@@ -6,17 +6,17 @@ from typing import Required, TypedDict, Unpack
 from flax import nnx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from core.errors import UserError
+from core.ranges import Depth, Dtype, ShareBelowAll, Size
 from models.fields import BlockFields, Semantic, forwards
 from models.layers import DropoutKey, split_key
-from models.masks import over_keys
-from models.perceiver.input_array import expect_at_least_1, expect_one_of
+from models.masks import Padding, over_keys, padding_mask
+from models.perceiver.input_array import expect_one_of
 from models.transformer import Block, Hidden, Stack
 
 InputElements = Float[Array, "batch elements array_width"]
-Padding = Bool[Array, "batch elements"]
 
 
 class RoundFields(TypedDict, total=False):
@@ -57,23 +57,22 @@ class Rounds(nnx.Module):
 
     @forwards(Block)
     def __init__(
-        self, *, array_width: int, latents: int, width: int, depth: int, repeats: Semantic[int] = 1,
-        reads: Semantic[int | None] = None, sharing: Semantic[str] = "after first", heads: Semantic[int],
-        kv_heads: int | None = None, cross_heads: Semantic[int] = 1, cross_head_size: int | None = None,
-        cross_value_size: int | None = None, cross_mlp_width: int | None = None,
+        self, *, array_width: Size, latents: Size, width: Size, depth: Depth, repeats: Semantic[Depth] = 1,
+        reads: Semantic[Depth | None] = None, sharing: Semantic[str] = "after first", heads: Semantic[Size],
+        kv_heads: Size | None = None, cross_heads: Semantic[Size] = 1, cross_head_size: Size | None = None,
+        cross_value_size: Size | None = None, cross_mlp_width: Size | None = None,
         cross_residual: Semantic[bool] = True, source_norm: Semantic[bool] = False,
-        final_norm: Semantic[bool] = True, scan: bool = False, remat: bool = False, dropout: float = 0.0,
-        dtype: str = "float32", rngs: nnx.Rngs, **block: Unpack[BlockFields],
+        final_norm: Semantic[bool] = True, scan: bool = False, remat: bool = False, dropout: ShareBelowAll = 0.0,
+        dtype: Dtype = "float32", rngs: nnx.Rngs, **block: Unpack[BlockFields],
     ):  # fmt: skip
         reads = repeats if reads is None else reads
         expect_one_of("sharing", sharing, ("all", "after first", "none"))
-        expect_at_least_1(latents=latents, repeats=repeats, reads=reads)
         if reads > repeats:
             raise UserError(f"reads={reads}: there are only repeats={repeats} rounds")
         cross = partial(
-            attention_to, width=width, source_width=array_width, heads=cross_heads, head_size=cross_head_size,
-            value_size=cross_value_size, mlp_width=cross_mlp_width, residual=cross_residual, source_norm=source_norm,
-            dropout=dropout, dtype=dtype, rngs=rngs, block=block,
+            attention_to, name="cross_heads", width=width, source_width=array_width, heads=cross_heads,
+            head_size=cross_head_size, value_size=cross_value_size, mlp_width=cross_mlp_width,
+            residual=cross_residual, source_norm=source_norm, dropout=dropout, dtype=dtype, rngs=rngs, block=block,
         )  # fmt: skip
         tower = partial(
             Stack, width=width, depth=depth, heads=heads, kv_heads=kv_heads, final_norm=final_norm, scan=scan,
@@ -87,7 +86,7 @@ class Rounds(nnx.Module):
 
     def read(self, array_BSD: InputElements, mask: Padding | None = None, key: DropoutKey = None) -> Hidden:
         """Returns the latents after all rounds. The order of the elements has no influence; `mask` hides some."""
-        x = self._initial(len(array_BSD))
+        x, mask = self._initial(len(array_BSD)), padding_mask(mask, array_BSD.shape)
         for (cross, tower), round_key in zip(self._rounds(), split_key(key, self.repeats)):
             cross_key, tower_key = split_key(round_key, 2)
             x = x if cross is None else cross(x, source=array_BSD, source_mask=over_keys(mask), key=cross_key)[0]
@@ -96,7 +95,7 @@ class Rounds(nnx.Module):
 
     def latents_of_layers(self, array_BSD: InputElements, mask: Padding | None = None) -> list[Hidden]:
         """Returns the latents before each tower and behind each of its blocks."""
-        x, layers = self._initial(len(array_BSD)), []
+        x, layers, mask = self._initial(len(array_BSD)), [], padding_mask(mask, array_BSD.shape)
         for cross, tower in self._rounds():
             x = x if cross is None else cross(x, source=array_BSD, source_mask=over_keys(mask))[0]
             layers += tower.outputs(x)
@@ -117,11 +116,14 @@ class Rounds(nnx.Module):
 
 
 def attention_to(
-    *, width: int, source_width: int, heads: int, head_size: int | None, value_size: int | None,
+    *, name: str, width: int, source_width: int, heads: int, head_size: int | None, value_size: int | None,
     mlp_width: int | None, residual: bool, source_norm: bool, dropout: float, dtype: str, rngs: nnx.Rngs,
     block: BlockFields,
 ) -> Block:  # fmt: skip
-    """Returns a block without self-attention that attends to a source; sizes that are None are those of `block`."""
+    """Returns a block without self-attention that attends to a source; sizes that are None are those of `block`.
+
+    Raises UserError, with the field `name` for `heads`, if these do not divide the width.
+    """
     fields = block.copy()
     if head_size is not None:
         fields["head_size"] = head_size
@@ -129,6 +131,8 @@ def attention_to(
         fields["value_size"] = value_size
     if mlp_width is not None:
         fields["mlp_width"] = mlp_width
+    if fields.get("head_size") is None and width % heads:
+        raise UserError(f"{name}={heads} must divide the width of the queries, {width} (or set a head size)")
     return Block(
         width=width, source_width=source_width, heads=heads, self_attention=False, cross=True,
         source_norm=source_norm, cross_residual=residual, dropout=dropout, dtype=dtype, rngs=rngs, **fields,

@@ -1,15 +1,17 @@
 """Loads and saves published weights: folders as the transformers library writes them, and our architectures.
 
-    from models.pretrained import load, save
+    from models.pretrained import load, preprocessing, save
 
-    model = load("gpt2")        # a folder with config.json and model.safetensors
-    save(model, "mine")         # the same format, which transformers loads
+    model = load("gpt2")            # a folder with config.json and model.safetensors
+    save(model, "mine")             # the same format, which transformers loads
+    preprocessing("vit")            # the mean and std of the images that load("vit") reads
 
 The model gives the same numbers as theirs. Each published format is one short table in a file of its own: their tensor
 -> our parameter, their setting -> our field. The architectures are those of `models/`; nothing here computes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from flax import nnx
@@ -19,6 +21,7 @@ import numpy as np
 
 from core.errors import UserError
 from core.parameters import merge, split
+from core.ranges import refuse_outside
 from models.fields import semantic_fields
 from models.pretrained.bart import BART
 from models.pretrained.bert import BERT
@@ -26,10 +29,16 @@ from models.pretrained.files import CONFIG, Tensors, read_config, write
 from models.pretrained.gpt2 import GPT2
 from models.pretrained.marian import MARIAN
 from models.pretrained.perceiver import PERCEIVER
-from models.pretrained.reference import Head, Reference, Row, class_count
+from models.pretrained.preprocessing import FILE as PREPROCESSOR
+from models.pretrained.preprocessing import preprocessing, to_config
+from models.pretrained.reference import Head, Reference
+from models.pretrained.rows import Row
+from models.pretrained.settings import class_count
 from models.pretrained.t5 import T5
 from models.pretrained.vit import VIT
 from models.transformer import Stack
+
+__all__ = ["REFERENCES", "is_published", "load", "load_for", "preprocessing", "save", "table"]
 
 REFERENCES = {reference.name: reference for reference in [BART, BERT, GPT2, MARIAN, PERCEIVER, T5, VIT]}
 
@@ -39,14 +48,17 @@ def load(
 ) -> nnx.Module:  # fmt: skip
     """Returns the model in a folder with `config.json` and `model.safetensors`, or several such files with an index.
 
-    It is an ordinary module with float32 parameters, and has the head whose tensors are in the folder.
+    It is an ordinary module with float32 parameters, and has the head of the class that `architectures` in config.json
+    names. Tensors that this class does not use are listed on standard error. Without `architectures`, the head is that
+    whose tensors are in the folder.
 
     Args:
       dropout: the rate to train with, instead of the folder's.
       dtype, remat: see `models.transformer.Stack` and `Block`.
 
     Raises UserError, and loads nothing, if the folder or a file is missing or damaged, if the file is a pickle, if our
-    model cannot have these settings, or if tensors are missing, unknown or of another shape, all of which are named.
+    model cannot have these settings or does not know one of them, or if tensors are missing, unknown, of another shape
+    or not finite, all of which are named.
     """
     folder = Path(folder)
     config = read_config(folder)
@@ -54,22 +66,25 @@ def load(
         names = ", ".join(REFERENCES)
         raise UserError(f"{folder}/config.json: model_type = {config.get('model_type')!r}: expected one of {names}")
     reference = REFERENCES[config["model_type"]]
-    try:
-        fields = reference.fields_of(config, dropout=dropout)
-    except UserError as error:
-        raise UserError(f"{folder}/config.json: {error}") from error
-    with Tensors(folder, reference.rename) as tensors:
-        repeated = reference.repeated(tensors)
-        present = {name: shape for name, shape in tensors.shapes.items() if name not in repeated}
-        head = reference.closest_head(fields, present)
-        fields |= head.fields | ({"classes": class_count(config)} if head.classes else {})
-        structure, shapes = split(_abstract(reference, fields | {"dtype": dtype, "remat": remat}))
+    with ExitStack() as stack:
+        try:
+            fields = reference.fields_of(config, dropout=dropout)
+            refuse_outside(reference.model, fields)
+            tensors = stack.enter_context(Tensors(folder, reference.rename))
+            deepest = max(fields["depth"], fields.get("decoder_depth", 0))
+            if deepest > len(tensors.shapes):
+                raise UserError(f"{deepest:,} layers, but there are {len(tensors.shapes):,} tensors in the folder")
+            head, copies = reference.head_of(config, fields, tensors)
+            fields |= head.fields | ({"classes": class_count(config)} if head.classes else {})
+            structure, shapes = split(_abstract(reference, fields | {"dtype": dtype, "remat": remat}))
+        except UserError as error:
+            raise UserError(f"{folder}/config.json: {error}") from error
         rows = reference.table(fields, head)
         expected = {}
         for row in rows:
             their_shapes = jax.eval_shape(row.write, *(shapes[path] for path in row.ours))
             expected |= {name: x.shape for name, x in zip(row.theirs, their_shapes)}
-        reference.check(folder, expected, present)
+        reference.check(folder, config, expected, tensors.shapes, head, copies)
         parameters = {}
         for row in rows:
             parameters |= zip(row.ours, map(jnp.asarray, row.read(*(tensors[name] for name in row.theirs))))
@@ -100,8 +115,16 @@ def is_published(folder: str | Path) -> bool:
     return path.is_file() and "model_type" in read_config(path.parent)
 
 
-def save(model: nnx.Module, folder: str | Path) -> None:
+def save(
+    model: nnx.Module, folder: str | Path, *, mean: Sequence[float] = (), std: Sequence[float] = ()
+) -> None:  # fmt: skip
     """Writes `config.json` and `model.safetensors` into a new folder; from it `load` and transformers give this model.
+
+    For a model of images it also writes `preprocessor_config.json`.
+
+    Args:
+      mean, std: what an image in [0, 1] is normalised by before the model reads it, for each channel or for all; as
+        `preprocessing` returns them, or the section `data` of a run's config has them. By default nothing is done.
 
     Raises UserError if the folder holds a model already, and for a model that no published format can express; the
     message names the fields in question.
@@ -115,7 +138,10 @@ def save(model: nnx.Module, folder: str | Path) -> None:
     for row in rows:
         tensors |= zip(row.theirs, row.write(*(parameters[path] for path in row.ours)))
     arrays = {name: np.array(x, np.float32, order="C") for name, x in tensors.items()}
-    write(Path(folder), reference.config_of(fields, head), arrays | reference.constants(fields))
+    configs = {CONFIG: reference.config_of(fields, head)}
+    if shape := fields.get("image_shape"):
+        configs[PREPROCESSOR] = to_config(reference.name, shape, mean, std)
+    write(Path(folder), arrays | reference.constants(fields), configs)
 
 
 def table(model: nnx.Module) -> list[Row]:

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 
 from core.errors import UserError
 from models.encoder_decoder import EncoderDecoder
-from models.pretrained.reference import Head, Reference, Row, linear, norm, same
+from models.pretrained.reference import Head, Reference
+from models.pretrained.rows import Row, linear, norm, same
 from models.pretrained.t5 import describe
 
 UNREAD = 2
@@ -85,18 +86,35 @@ SETTINGS = {
     "activation": ("activation_function", "gelu"),
 }
 DROPOUTS = {"dropout": 0.1, "attention_dropout": 0.0, "activation_dropout": 0.0}
+READ = {
+    "decoder_layers": "size", "encoder_ffn_dim": "size", "decoder_ffn_dim": "size", "encoder_attention_heads": "size",
+    "decoder_attention_heads": "size", "scale_embedding": "flag", "tie_word_embeddings": "flag",
+}  # fmt: skip
+LEGACY = {
+    "is_encoder_decoder": True, "encoder_layerdrop": 0.0, "decoder_layerdrop": 0.0, "normalize_before": False,
+    "add_final_layer_norm": False, "add_bias_logits": False, "do_blenderbot_90_layernorm": False,
+}  # fmt: skip
+"""Settings of BART and its relatives that have one value here. Files made since 2021 have the first three only."""
+UNREAD_SETTINGS = ("classifier_dropout", "classif_dropout", "extra_pos_embeddings")  # of other heads, of old files
+ALIASES = {
+    "hidden_size": "d_model", "num_attention_heads": "encoder_attention_heads", "num_hidden_layers": "encoder_layers",
+}  # fmt: skip
 LOGITS_BIAS = Row(("final_logits_bias",), ("bias",), lambda x: (x[0],), lambda x: (x[None],))
 
 BART = Reference(
     name="bart",
     model=EncoderDecoder,
     settings=SETTINGS,
-    fixed={"tie_word_embeddings": True},
+    read=READ,
+    fixed=LEGACY | {"normalize_embedding": True, "static_position_embeddings": False},
+    harmless=UNREAD_SETTINGS,
+    aliases=ALIASES,
     dropouts=DROPOUTS,
     rows=rows,
     heads=[
-        Head({"logits_bias": True}, "BartForConditionalGeneration", [LOGITS_BIAS]),
-        Head({"logits_bias": False}, "BartForConditionalGeneration"),
+        Head({"logits_bias": True}, ("BartForConditionalGeneration",), [LOGITS_BIAS], twins=("lm_head.weight",)),
+        Head({"logits_bias": False}, ("BartForConditionalGeneration",), twins=("lm_head.weight",)),
+        Head({"logits_bias": False}, ("BartModel",)),
     ],
     prefix="model.",
     outside=("lm_head.", "final_logits_bias"),

@@ -1,7 +1,8 @@
 """BERT (Devlin et al. 2019), as `BertModel` and the `BertFor...` of transformers write it."""
 
 from models.bert import HEADS, Bert, ClassificationHead, TaggingHead
-from models.pretrained.reference import Head, Reference, Row, describe_blocks, linear, norm, same
+from models.pretrained.reference import Head, Reference, describe_blocks
+from models.pretrained.rows import Row, linear, norm, same
 
 
 def rows(fields: dict) -> list[Row]:
@@ -60,6 +61,8 @@ def describe(model: Bert) -> dict:
     }
 
 
+TWINS = ("cls.predictions.decoder.weight",)  # its bias is a copy in any case
+
 BERT = Reference(
     name="bert",
     model=Bert,
@@ -74,26 +77,30 @@ BERT = Reference(
         "activation": ("hidden_act", "gelu"),
         "epsilon": ("layer_norm_eps", 1e-12),
     },
-    fixed={
-        "tie_word_embeddings": True, "position_embedding_type": "absolute", "is_decoder": False,
-        "add_cross_attention": False,
-    },
-    dropouts={"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1},
+    read={"tie_word_embeddings": "flag"},
+    fixed={"position_embedding_type": "absolute", "is_encoder_decoder": False},
+    harmless=(  # of Google's multilingual models, read by nobody
+        "directionality", "pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers",
+        "pooler_size_per_head", "pooler_type",
+    ),
+    dropouts={"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, "classifier_dropout": None},
     rows=rows,
     heads=[
         Head(
-            {"head": "pretraining"}, "BertForPreTraining",
-            [*masked("head.masked"), *pooled("head.next", following("head.next.classifier"))],
+            {"head": "pretraining"}, ("BertForPreTraining",),
+            [*masked("head.masked"), *pooled("head.next", following("head.next.classifier"))], twins=TWINS,
         ),
-        Head({"head": "masked"}, "BertForMaskedLM", masked("head")),
-        Head({"head": "next"}, "BertForNextSentencePrediction", pooled("head", following("head.classifier"))),
+        Head({"head": "masked"}, ("BertForMaskedLM",), masked("head"), twins=TWINS),
+        Head({"head": "next"}, ("BertForNextSentencePrediction",), pooled("head", following("head.classifier"))),
         Head(
-            {"head": "classification"}, "BertForSequenceClassification",
+            {"head": "classification"}, ("BertForSequenceClassification",),
             pooled("head", linear("classifier", "head.classifier")), classes=True,
         ),
-        Head({"head": "tagging"}, "BertForTokenClassification", linear("classifier", "head.classifier"), classes=True),
-        Head({"head": "pooler"}, "BertModel", pooled("head", [])),
-        Head({"head": "none"}, "BertModel"),
+        Head(
+            {"head": "tagging"}, ("BertForTokenClassification",), linear("classifier", "head.classifier"), classes=True
+        ),
+        Head({"head": "pooler"}, ("BertModel",), pooled("head", [])),
+        Head({"head": "none"}, ("BertModel",)),
     ],
     prefix="bert.",
     outside=("cls.", "classifier."),

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from core.errors import UserError
-from core.files import replacing, write_json
+from core.files import parse_json, replacing, write_json
 
 WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".msgpack", ".h5")
@@ -22,7 +21,18 @@ def read_config(folder: Path) -> dict:
         raise UserError(f"there is no folder {folder}")
     if not (folder / CONFIG).is_file():
         raise UserError(f"{folder} has no {CONFIG}: expected the folder of a published model")
-    return _json(folder / CONFIG)
+    return read_object(folder / CONFIG)
+
+
+def read_object(path: Path) -> dict:
+    """Returns the contents of a JSON file. Raises UserError if it is damaged or holds something else than an object."""
+    try:
+        contents = parse_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({error}): copy or download it again") from error
+    if not isinstance(contents, dict):
+        raise UserError(f"{path} is not a JSON object: expected {{...}}")
+    return contents
 
 
 class Tensors:
@@ -30,19 +40,32 @@ class Tensors:
 
     A context manager. `shapes` are read first; `self[name]` then reads a tensor, half precision as float32.
 
-    Raises UserError if the folder has no safetensors files, if its index names a file that does not exist, if a file is
-    damaged, or if the folder holds a pickle instead.
+    Args:
+      rename: from all names in the files to those of the table.
+
+    Raises UserError if the folder has no safetensors files, if its index names a file that does not exist or is not in
+    the folder, if a file is damaged, if two tensors have one name, or if the folder holds a pickle instead; and when a
+    tensor is read that is not of real and finite numbers.
     """
 
-    def __init__(self, folder: Path, rename: Callable[[str], str | None]):
+    def __init__(self, folder: Path, rename: Callable[[list[str]], dict[str, str | None]]):
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._places, self._stack = {}, ExitStack()
-        for path in _weight_files(folder):
-            file = self._stack.enter_context(_open(path))
+        files = [(path, self._stack.enter_context(_open(path))) for path in _weight_files(folder)]
+        names = rename([stored_name for _, file in files for stored_name in file.keys()])
+        for path, file in files:
             for stored_name in file.keys():
-                if (name := rename(stored_name)) is not None:
-                    self._places[name] = path, file, stored_name
-                    self.shapes[name] = tuple(file.get_slice(stored_name).get_shape())
+                if (name := names[stored_name]) is None:
+                    continue
+                if name in self._places:
+                    other = self._places[name]
+                    raise UserError(f"{path}: {stored_name} is the same tensor as {other[2]} in {other[0].name}")
+                self._places[name] = path, file, stored_name
+                self.shapes[name] = tuple(file.get_slice(stored_name).get_shape())
+
+    def alias(self, name: str, present: str) -> None:
+        """Gives the tensor `present` another name too."""
+        self._places[name], self.shapes[name] = self._places[present], self.shapes[present]
 
     def __getitem__(self, name: str) -> np.ndarray:
         path, file, stored_name = self._places[name]
@@ -50,7 +73,10 @@ class Tensors:
         # bfloat16 is a NumPy extension type, whose kind is "V"
         if array.dtype.kind not in "fV":
             raise UserError(f"{path}: {stored_name} holds {array.dtype}, expected real numbers")
-        return array.astype(np.float32)
+        array = array.astype(np.float32)
+        if count := array.size - np.count_nonzero(np.isfinite(array)):
+            raise UserError(f"{path}: {stored_name} holds NaN or infinity in {count:,} of {array.size:,} places")
+        return array
 
     def __enter__(self):
         return self
@@ -59,23 +85,27 @@ class Tensors:
         self._stack.close()
 
 
-def write(folder: Path, config: dict, tensors: dict[str, np.ndarray]) -> None:
-    """Writes both files, each atomically. Raises UserError if the folder holds a model already."""
+def write(folder: Path, tensors: dict[str, np.ndarray], configs: dict[str, dict]) -> None:
+    """Writes tensors, and JSON files by name, each atomically. Raises UserError if the folder holds a model already."""
     folder.mkdir(parents=True, exist_ok=True)
     if present := [name for name in (CONFIG, WEIGHTS, INDEX) if (folder / name).exists()]:
         raise UserError(f"{folder} holds {', '.join(present)} already: expected an empty or a new folder")
     with replacing(folder / WEIGHTS) as temporary:
         save_file(tensors, temporary, metadata={"format": "pt"})  # transformers reads no file without this note
-    write_json(folder / CONFIG, config)
+    for name, content in configs.items():
+        write_json(folder / name, content)
 
 
 def _weight_files(folder: Path) -> list[Path]:
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
     if (folder / INDEX).is_file():
-        parts = _json(folder / INDEX).get("weight_map")
+        parts = read_object(folder / INDEX).get("weight_map")
         if not isinstance(parts, dict):
             raise UserError(f"{folder / INDEX} has no weight_map, the list of files: copy or download it again")
+        for name in parts.values():
+            if not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors"):
+                raise UserError(f"{folder / INDEX} names {name!r:.99}: expected safetensors files beside it")
         paths = [folder / name for name in sorted(set(parts.values()))]
         if missing := [path.name for path in paths if not path.is_file()]:
             raise UserError(f"{folder} lacks {', '.join(missing)}, which {INDEX} names")
@@ -101,13 +131,3 @@ def _open(path: Path):
         raise UserError(
             f"{path} is cut short or damaged at {size:,} bytes ({error}): copy or download it again"
         ) from error
-
-
-def _json(path: Path) -> dict:
-    try:
-        contents = json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}): copy or download it again") from error
-    if not isinstance(contents, dict):
-        raise UserError(f"{path} is not a JSON object: expected {{...}}")
-    return contents

@@ -3,7 +3,9 @@
 import jax.numpy as jnp
 
 from models.gpt import GPT
-from models.pretrained.reference import Head, Reference, Row, describe_blocks, matrix, norm, same
+from models.pretrained.reference import Head, Reference, describe_blocks
+from models.pretrained.rows import Row, matrix, norm, same
+from models.pretrained.settings import architecture
 
 
 def rows(fields: dict) -> list[Row]:
@@ -36,9 +38,15 @@ def fused(theirs: str, ours: list[str]) -> list[Row]:
     return [Row((f"{theirs}.{a}",), tuple(f"{part}.{b}" for part in ours), read, write) for a, b in names.items()]
 
 
+def to_fields(config: dict) -> dict:
+    """Returns whether the head is the embedding; a `GPT2Model` has no head, and ours then has that one."""
+    return {"tied": config.get("tie_word_embeddings", True) or architecture(config) == "GPT2Model"}
+
+
 def to_config(fields: dict) -> dict:
     """Returns no special tokens for a vocabulary without the published one, which readers assume by default."""
-    return {} if fields["vocab_size"] > 50256 else {"bos_token_id": None, "eos_token_id": None}
+    tokens = {} if fields["vocab_size"] > 50256 else {"bos_token_id": None, "eos_token_id": None}
+    return {"tie_word_embeddings": fields["tied"]} | tokens
 
 
 def describe(model: GPT) -> dict:
@@ -63,19 +71,31 @@ GPT2 = Reference(
         "mlp_width": ("n_inner", None),
         "activation": ("activation_function", "gelu_new"),
         "epsilon": ("layer_norm_epsilon", 1e-5),
-        "tied": ("tie_word_embeddings", True),
     },
-    fixed={"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False, "add_cross_attention": False},
+    read={"tie_word_embeddings": "flag"},
+    fixed={"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False, "is_encoder_decoder": False},
+    harmless=(
+        "reorder_and_upcast_attn",  # the same numbers in float32
+        "n_ctx", "n_special", "predict_special_tokens",  # of old files, read by nobody
+        "summary_type", "summary_use_proj", "summary_activation", "summary_proj_to_labels", "summary_first_dropout",
+        "classifier_dropout", "hidden_dropout",  # of heads that are not here
+    ),
+    aliases={
+        "hidden_size": "n_embd", "max_position_embeddings": "n_positions", "num_attention_heads": "n_head",
+        "num_hidden_layers": "n_layer",
+    },
     dropouts={"resid_pdrop": 0.1, "embd_pdrop": 0.1, "attn_pdrop": 0.1},
     rows=rows,
     heads=[
-        Head({"tied": True}, "GPT2LMHeadModel"),
-        Head({"tied": False}, "GPT2LMHeadModel", matrix("lm_head", "head")),
+        Head({"tied": True}, ("GPT2LMHeadModel",), twins=("lm_head.weight",)),
+        Head({"tied": True}, ("GPT2Model",)),
+        Head({"tied": False}, ("GPT2LMHeadModel",), matrix("lm_head", "head")),
     ],
     prefix="transformer.",
     outside=("lm_head.",),
     copies={"lm_head.weight": ("transformer.wte.weight",)},
     ignored=r"\.attn\.(masked_)?bias$",  # the causal mask
     describe=describe,
+    to_fields=to_fields,
     to_config=to_config,
-)
+)  # fmt: skip

@@ -4,10 +4,14 @@ Unlike BART, positions are sinusoidal, and there is no norm before the first blo
 vocabularies.
 """
 
+from core.errors import UserError
 from models.encoder_decoder import EncoderDecoder
 from models.pretrained import bart
-from models.pretrained.reference import Head, Reference, Row, same
+from models.pretrained.reference import Head, Reference
+from models.pretrained.rows import Row, same
 from models.pretrained.t5 import describe
+
+LONGEST = 100_000
 
 
 def rows(fields: dict) -> list[Row]:
@@ -24,8 +28,10 @@ def rows(fields: dict) -> list[Row]:
 
 
 def to_fields(config: dict) -> dict:
-    """Returns the vocabularies, and what all models of this kind have in common."""
-    shared = config.get("share_encoder_decoder_embeddings", True)
+    """Returns the vocabularies, and what all models of this kind share. Raises UserError for too many positions."""
+    shared, longest = config.get("share_encoder_decoder_embeddings", True), config["max_position_embeddings"]
+    if longest > LONGEST:
+        raise UserError(f"max_position_embeddings = {longest:,}: expected at most {LONGEST:,}, which are computed")
     target_size = config.get("decoder_vocab_size") or config["vocab_size"]
     return bart.to_fields(config) | {
         "shared": shared,
@@ -52,12 +58,16 @@ MARIAN = Reference(
     name="marian",
     model=EncoderDecoder,
     settings=bart.SETTINGS,
-    fixed={"tie_word_embeddings": True},
+    read=bart.READ | {"decoder_vocab_size": "size?", "share_encoder_decoder_embeddings": "flag"},
+    fixed=bart.LEGACY | {"normalize_embedding": False, "static_position_embeddings": True},
+    harmless=bart.UNREAD_SETTINGS,
+    aliases=bart.ALIASES,
     dropouts=bart.DROPOUTS,
     rows=rows,
     heads=[
-        Head({"logits_bias": True}, "MarianMTModel", [bart.LOGITS_BIAS]),
-        Head({"logits_bias": False}, "MarianMTModel"),
+        Head({"logits_bias": True}, ("MarianMTModel",), [bart.LOGITS_BIAS], twins=("lm_head.weight",)),
+        Head({"logits_bias": False}, ("MarianMTModel",), twins=("lm_head.weight",)),
+        Head({"logits_bias": False}, ("MarianModel",)),
     ],
     prefix="model.",
     outside=("lm_head.", "final_logits_bias"),

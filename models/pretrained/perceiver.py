@@ -11,7 +11,9 @@ import numpy as np
 
 from core.errors import UserError
 from models.perceiver import Perceiver
-from models.pretrained.reference import Head, Reference, Row, describe_blocks, linear, norm, same
+from models.pretrained.reference import Head, Reference, describe_blocks
+from models.pretrained.rows import Row, linear, norm, same
+from models.pretrained.settings import architecture
 
 MASKED, TEXT = "PerceiverForMaskedLM", "PerceiverForSequenceClassification"
 LEARNED, FOURIER = "PerceiverForImageClassificationLearned", "PerceiverForImageClassificationFourier"
@@ -20,7 +22,7 @@ KINDS = (MASKED, TEXT, LEARNED, FOURIER, CONVOLUTION)
 COLOURS, CHANNELS, BANDS, RESOLUTION = 3, 256, 64, 224
 CONVOLVED, CONVOLVED_RESOLUTION, BATCH_NORM_EPSILON = 64, 56, 1e-5
 MASKED_HEADS, MASKED_HEAD_SIZE = 8, 32
-BEFORE = "perceiver.input_preprocessor"
+BEFORE, CLASSIFIER = "perceiver.input_preprocessor", "perceiver.decoder.decoder.final_layer"
 
 
 def rows(fields: dict) -> list[Row]:
@@ -48,14 +50,10 @@ def rows(fields: dict) -> list[Row]:
 
 def block(theirs: str, ours: str, kind: str) -> list[Row]:
     """Returns the rows of a block, without the keys and values of a source."""
-    parts = [("key", "key"), ("value", "value")] if kind == "attention" else []
+    parts = ["query", "key", "value"] if kind == "attention" else ["query"]
     return [
         *norm(f"{theirs}.attention.self.layernorm1", f"{ours}.{kind}_norm"),
-        *[
-            row
-            for a, b in [("query", "query"), *parts]
-            for row in linear(f"{theirs}.attention.self.{a}", f"{ours}.{kind}.{b}")
-        ],
+        *[row for a in parts for row in linear(f"{theirs}.attention.self.{a}", f"{ours}.{kind}.{a}")],
         *linear(f"{theirs}.attention.output.dense", f"{ours}.{kind}.out"),
         *norm(f"{theirs}.layernorm", f"{ours}.mlp_norm"),
         *linear(f"{theirs}.mlp.dense1", f"{ours}.mlp.up"),
@@ -150,10 +148,9 @@ def array_width(fields: dict) -> int:
 
 def to_fields(config: dict) -> dict:
     """Returns inputs, widths and decoder. Raises UserError for a class not in `KINDS`, or heads that do not divide."""
-    kinds = config.get("architectures")
-    if not kinds or kinds[0] not in KINDS:
-        raise UserError(f"architectures = {kinds}: expected one of {', '.join(KINDS)}")
-    kind = kinds[0]
+    kind = architecture(config)
+    if kind not in KINDS:
+        raise UserError(f"architectures = {config.get('architectures')}: expected one of {', '.join(KINDS)}")
     fields = input_fields(kind, config)
     width, common, values = config.get("d_latents", 1280), config.get("qk_channels"), config.get("v_channels")
     source = array_width(fields)
@@ -267,15 +264,23 @@ PERCEIVER = Reference(
         "cross_residual": ("use_query_residual", True),
         "activation": ("hidden_act", "gelu"),
     },
-    fixed={},
+    read={
+        "vocab_size": "size", "d_model": "size", "max_position_embeddings": "size", "image_size": "sides",
+        "qk_channels": "size?", "v_channels": "size?", "cross_attention_shape_for_attention": "word",
+        "self_attention_widening_factor": "size", "cross_attention_widening_factor": "size",
+    },
+    fixed={"is_encoder_decoder": False},
+    harmless=(
+        "layer_norm_eps", "tie_word_embeddings",  # read by nobody
+        "train_size", "num_frames", "audio_samples_per_frame", "samples_per_patch", "output_shape",
+        "output_num_channels", "_label_trainable_num_channels",  # of classes that are not here
+    ),
     dropouts={"attention_probs_dropout_prob": 0.1},
     rows=rows,
     heads=[
-        Head({"output": "dense"}, MASKED, same("embedding_decoder.bias", "bias")),
+        Head({"output": "dense"}, (MASKED,), same("embedding_decoder.bias", "bias")),
         *(
-            Head(
-                {"output": "query"} | more, kind, linear("perceiver.decoder.decoder.final_layer", "head"), classes=True
-            )
+            Head({"output": "query"} | more, (kind,), linear(CLASSIFIER, "head"), classes=True)
             for kind, more in {
                 TEXT: {"image_shape": None},
                 LEARNED: {"vocab_size": None, "positions": "learned"},

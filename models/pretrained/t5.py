@@ -4,8 +4,10 @@ v1.0 has ReLU, and one table for embeddings and head; v1.1 has gated GELU and a 
 bias by distance instead of positions, so that no text is too long; `context` is the length that they were trained on.
 """
 
+from core.errors import UserError
 from models.encoder_decoder import EncoderDecoder
-from models.pretrained.reference import Head, Reference, Row, describe_blocks, matrix, same
+from models.pretrained.reference import Head, Reference, describe_blocks
+from models.pretrained.rows import Row, matrix, same
 
 
 def rows(fields: dict) -> list[Row]:
@@ -38,6 +40,11 @@ def stack(side: str, layer: str, attentions: list[str], gated: bool) -> list[Row
 def to_fields(config: dict) -> dict:
     """Returns fields that are more than another name. In older files a tied head implies `scale_decoder_outputs`."""
     scaled = config.get("scale_decoder_outputs", config.get("tie_word_embeddings", True))
+    gate, _, name = config.get("feed_forward_proj", "relu").rpartition("-")
+    function = "gelu_new" if (gate, name) == ("gated", "gelu") else name
+    for key, implied in {"dense_act_fn": function, "is_gated_act": gate == "gated"}.items():
+        if config.get(key, implied) != implied:
+            raise UserError(f"{key} = {config[key]!r}: feed_forward_proj implies {implied!r}")
     depth, context = config["num_layers"], config.get("n_positions", 512)
     return {
         "source_vocab_size": config["vocab_size"],
@@ -55,7 +62,7 @@ def to_config(fields: dict) -> dict:
         "num_decoder_layers": fields["decoder_depth"],
         "n_positions": fields["context"],
         "scale_decoder_outputs": scaled,
-        "tie_word_embeddings": scaled,
+        "tie_word_embeddings": scaled and fields["tied"],
     } | {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0}
 
 
@@ -94,15 +101,24 @@ T5 = Reference(
         "activation": ("feed_forward_proj", "relu"),
         "epsilon": ("layer_norm_epsilon", 1e-6),
     },
-    fixed={"is_decoder": False},
+    read={
+        "num_decoder_layers": "size?", "n_positions": "size", "scale_decoder_outputs": "flag",
+        "tie_word_embeddings": "flag", "dense_act_fn": "word", "is_gated_act": "flag",
+    },
+    fixed={"is_encoder_decoder": True},
+    harmless=("classifier_dropout",),  # of a head that is not here
+    aliases={"hidden_size": "d_model", "num_attention_heads": "num_heads", "num_hidden_layers": "num_layers"}
+    | {"head_dim": "d_kv"},
     dropouts={"dropout_rate": 0.1},
     rows=rows,
     heads=[
-        Head({"tied": True}, "T5ForConditionalGeneration"),
-        Head({"tied": False}, "T5ForConditionalGeneration", matrix("lm_head", "head")),
+        Head({"tied": True}, ("T5ForConditionalGeneration", "T5WithLMHeadModel"), twins=("lm_head.weight",)),
+        Head({"tied": True}, ("T5Model",)),
+        Head({"tied": False}, ("T5ForConditionalGeneration", "T5WithLMHeadModel"), matrix("lm_head", "head")),
     ],
     prefix="",
     outside=(),
+    inside=("shared.", "encoder.", "decoder."),
     copies={
         "encoder.embed_tokens.weight": ("shared.weight",),
         "decoder.embed_tokens.weight": ("shared.weight",),
@@ -113,4 +129,4 @@ T5 = Reference(
     describe=describe,
     to_fields=to_fields,
     to_config=to_config,
-)
+)  # fmt: skip

@@ -7,7 +7,8 @@ their sum only: what is saved has the sum, and zeros for that position. Their im
 import jax.numpy as jnp
 
 from core.errors import UserError
-from models.pretrained.reference import Head, Reference, Row, describe_blocks, linear, matrix, norm, same
+from models.pretrained.reference import Head, Reference, describe_blocks
+from models.pretrained.rows import Row, linear, matrix, norm, same
 from models.vit import ConvolutionalStem, VisionTransformer
 
 
@@ -55,6 +56,8 @@ def to_fields(config: dict) -> dict:
     patch, channels = sides(config.get("patch_size", 16)), config.get("num_channels", 3)
     if patch[0] != patch[1]:
         raise UserError(f"patch_size = {list(patch)}: only square patches are supported here")
+    if config.get("pooler_output_size") not in (None, config["hidden_size"]):
+        raise UserError(f"pooler_output_size = {config['pooler_output_size']}: only hidden_size is supported here")
     return {"image_shape": (*sides(config.get("image_size", 224)), channels), "patch": patch[0], "pooling": "cls"}
 
 
@@ -93,13 +96,15 @@ VIT = Reference(
         "epsilon": ("layer_norm_eps", 1e-12),
         "qkv_bias": ("qkv_bias", True),
     },
-    fixed={},
+    read={"image_size": "sides", "patch_size": "sides", "num_channels": "size", "pooler_output_size": "size?"},
+    fixed={"pooler_act": "tanh", "is_encoder_decoder": False},
+    harmless=("encoder_stride", "tie_word_embeddings"),  # of masked images, which are not here; and of texts
     dropouts={"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
     rows=rows,
     heads=[
-        Head({"head": "classes"}, "ViTForImageClassification", linear("classifier", "head"), classes=True),
-        Head({"head": "pooler"}, "ViTModel", linear("vit.pooler.dense", "head")),
-        Head({"head": "none"}, "ViTModel"),
+        Head({"head": "classes"}, ("ViTForImageClassification",), linear("classifier", "head"), classes=True),
+        Head({"head": "pooler"}, ("ViTModel",), linear("vit.pooler.dense", "head")),
+        Head({"head": "none"}, ("ViTModel",)),
     ],
     prefix="vit.",
     outside=("classifier.",),

@@ -141,6 +141,19 @@ def test_a_closed_pipe_ends_the_command_in_silence():
     os.close(writer)
 
 
+def test_a_message_writes_no_escape_codes_to_the_terminal():
+    text = r"'\x1b]0;title\x07 \x9b2J \r \udcff: ä\tb\nc'"
+    code, _, err = run(f"from core.errors import UserError; raise UserError({text})")
+    assert (code, err) == (1, "error: \\x1b]0;title\\x07 \\x9b2J \\r \\udcff: ä\tb\nc\n")
+
+
+def test_a_closed_pipe_ends_a_command_that_prints_tables_too():
+    """Rich exits with 1."""
+    code, out, err = run("import os; from rich.console import Console; r, w = os.pipe(); os.close(r); os.dup2(w, 1); "
+                         "Console(highlight=False).print('x')")  # fmt: skip
+    assert (code, out, err) == (141, "", "")
+
+
 def test_a_closed_pipe_to_another_process_is_a_bug():
     code, _, err = run("import os; r, w = os.pipe(); os.close(r); os.write(w, b'x')")
     assert code == 1 and err.startswith("Traceback") and "BrokenPipeError" in err
@@ -154,3 +167,17 @@ def run(body: str, stdout=subprocess.PIPE) -> tuple[int, str, str]:
     arguments = [sys.executable, "-c", program]
     process = subprocess.run(arguments, cwd=ROOT, stdout=stdout, stderr=subprocess.PIPE, text=True)
     return process.returncode, process.stdout, process.stderr
+
+
+@pytest.mark.parametrize("text", ["\x1b]0;title\x07", "\x1b[2J", "a\rb", "\x9b31m", "\u202ereversed", "\udc80"])
+def test_no_message_can_write_more_than_text_to_a_terminal(text, capsys):
+    @command
+    def main(arguments):
+        raise UserError(f"the tensor {text} is\n  missing")
+
+    with pytest.raises(SystemExit):
+        main([])
+    message = capsys.readouterr().err
+    assert message.startswith("error: the tensor ") and message.endswith(" is\n  missing\n")
+    assert all(c.isprintable() or c == "\n" for c in message)
+    assert str(UserError("ü, 木, \t and \\")) == "ü, 木, \t and \\"

@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+import re
 import subprocess
 import sys
 
@@ -92,11 +93,6 @@ def test_on_a_full_disk_the_error_names_the_file_which_stays(tmp_path):
     assert os.listdir(tmp_path) == ["a.json"]
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nothing/a.txt could not be written"):
-        files.write_text(tmp_path / "nothing" / "a.txt", "x")
-
-
 def test_reading_json_names_a_file_that_is_missing_or_damaged(tmp_path):
     path = tmp_path / "a.json"
     with pytest.raises(UserError, match="a.json does not exist"):
@@ -106,3 +102,37 @@ def test_reading_json_names_a_file_that_is_missing_or_damaged(tmp_path):
         files.read_json(path)
     files.write_json(path, {"a": 3})
     assert files.read_json(path) == {"a": 3}
+
+
+DEEP = {
+    "lists": "[" * 3_000 + "]" * 3_000,
+    "dictionaries": '{"a":' * 200_000 + "1" + "}" * 200_000,
+    "just too deep": "[" * 102 + "]" * 102,
+}
+
+
+@pytest.mark.parametrize("text", DEEP.values(), ids=DEEP)
+def test_json_that_is_nested_too_deeply_is_refused_as_any_other_damage(text, tmp_path):
+    with pytest.raises(ValueError, match="nested too deeply"):
+        files.parse_json(text)
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(UserError, match=r"a.json is damaged: it is not JSON \(nested too deeply\)"):
+        files.read_json(tmp_path / "a.json")
+
+
+def test_json_with_many_brackets_side_by_side_is_read():
+    assert files.parse_json("[" + "[{}]," * 5_000 + "3]")[-1] == 3
+    assert files.parse_json("[" * 100 + "]" * 100)
+
+
+def test_a_missing_folder_is_named_before_anything_is_written(tmp_path):
+    with pytest.raises(UserError, match=r"a.txt could not be written: there is no folder .*nothing"):
+        files.write_text(tmp_path / "nothing" / "a.txt", "new")
+
+
+def test_every_json_file_is_read_by_the_one_function():
+    """`json.loads` is for text that we made ourselves."""
+    own = re.compile(r"json\.load\(|json\.loads\((?!json\.dumps\(|text\)|name\)|others\))")
+    folders = ("core", "data", "models", "objectives", "training", "experiments")
+    sources = [ROOT / "train.py", *(path for folder in folders for path in (ROOT / folder).rglob("*.py"))]
+    assert not [path for path in sources if own.search(path.read_text())]

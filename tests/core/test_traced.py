@@ -1,9 +1,10 @@
 """Marks on arguments."""
 
+from core.ranges import Share
 from core.traced import Traced, TracedUnlessZero, traced_arguments
 
 
-def oven(model, *, heat: Traced, fan: TracedUnlessZero = 0.0, minutes: float = 1.5, tray=None):
+def oven(model, *, heat: Traced[float], fan: TracedUnlessZero[Share] = 0.0, minutes: float = 1.5, tray=None):
     pass
 
 

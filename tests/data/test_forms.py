@@ -97,8 +97,6 @@ def test_impossible_forms_are_named():
         sequences("tokens")
     with pytest.raises(ValueError, match="'density' is for images"):
         sequences("density")
-    with pytest.raises(ValueError, match="levels = 1: expected at least 2"):
-        images("class", levels=1)
     with pytest.raises(ValueError, match="needs the labels"):
         source = Images(ROWS, peak=4, targets="images")
         in_form(Dataset({"image_shape": (2, 3, 1), "target_shape": (2, 3, 1)}, source, source, "test"), "class", 5)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core.errors import UserError
 from data.image_cache import row_type
 from data.images import Images, augment, fashion_mnist, mnist
 
@@ -118,18 +119,9 @@ def test_without_draws_or_without_settings_images_stay_as_they_are():
     np.testing.assert_array_equal(augmented(images, np.full((3, 6), 0.3)), images)
 
 
-@pytest.mark.parametrize(
-    "setting, message",
-    [
-        ({"shift": 3}, "shift = 3: expected 0 to 2 pixels"),
-        ({"shift": -1}, "shift = -1: expected"),
-        ({"crop": 0.0}, "crop = 0.0: expected"),
-        ({"crop": 1.5}, "crop = 1.5: expected"),
-    ],
-)
-def test_augmentation_that_does_not_fit_is_named(setting, message):
-    with pytest.raises(ValueError, match=message):
-        Images(rows(), peak=10, **setting)
+def test_augmentation_that_does_not_fit_is_named():
+    with pytest.raises(ValueError, match="shift = 3: expected 0 to 2 pixels"):
+        Images(rows(), peak=10, shift=3)
 
 
 @pytest.mark.parametrize("load", [mnist, fashion_mnist])
@@ -144,3 +136,21 @@ def test_the_real_set_has_its_known_sizes_and_looks(load):
     images = batch["inputs"]["images"]
     assert images.min() == 0 and images.max() == 1 and 0.1 < images.mean() < 0.4
     assert set(batch["targets"]) == set(range(10))
+
+
+def test_images_are_normalised_last_and_targets_are_not():
+    rows = np.zeros(3, row_type((2, 2, 3)))
+    rows["image"] = np.arange(36).reshape(3, 2, 2, 3)
+    batch = Images(rows, peak=40, targets="images", mean=(0.1, 0.2, 0.3), std=(0.5,)).examples(np.array([2, 0]))
+    expected = np.arange(36).reshape(3, 2, 2, 3)[[2, 0]] / 40
+    np.testing.assert_allclose(batch["inputs"]["images"], (expected - [0.1, 0.2, 0.3]) / 0.5, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(batch["targets"], expected, rtol=1e-6)
+    assert batch["inputs"]["images"].dtype == np.float32
+
+
+@pytest.mark.parametrize("mean, std", [((0.1,) * 2, None), ((0.1,), (0.0,)), ((np.nan,), None), ((), (-1.0,) * 3)])
+def test_a_mean_that_does_not_fit_the_channels_is_refused(mean, std):
+    with pytest.raises(UserError, match="expected a number for each of the 3 channels, or one; std above 0"):
+        Images(np.zeros(1, row_type((2, 2, 3))), peak=1, mean=mean, std=std)
+    with pytest.raises(UserError, match="in levels, or as tokens, are not normalised"):
+        Images(np.zeros(1, row_type((2, 2, 3))), peak=1, mean=(0.5,), levels=4)

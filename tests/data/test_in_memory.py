@@ -147,14 +147,8 @@ def test_stripes_run_in_the_direction_of_their_class():
 @pytest.mark.parametrize(
     "make, wrong, words",
     [
-        (linear_functions, {"length": 0}, "dimensions = 2, length = 0: expected at least 1"),
-        (markov, {"symbols": 1}, "symbols = 1, context = 16"),
-        (progressions, {"length": 2}, "modulus = 17, length = 2"),
-        (random_fields, {"scale": 0.0}, "scale = 0.0: expected"),
         (repeats, {"pairs": 9}, "2 symbols per pair"),
         (reversal, {"symbols": 2}, "too few different strings"),
-        (textures, {"noise": -1.0}, "noise = -1.0: expected"),
-        (topics, {"share": 1.5}, "and a probability"),
         (topics, {"targets": "words"}, "targets = 'words': expected 'follows' or 'topics'"),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),

@@ -35,8 +35,3 @@ def test_slices_and_splits_hold_different_examples():
     assert not rows(dataset.train) & rows(dataset.evaluation)
     with pytest.raises(ValueError, match="no split 'test'"):
         python_docs_quotes(context=61, train="test")
-
-
-def test_a_context_that_is_too_short_is_named():
-    with pytest.raises(ValueError, match="context = 2: expected at least 3"):
-        python_docs_quotes(context=2)

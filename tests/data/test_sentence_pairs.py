@@ -76,11 +76,6 @@ def test_a_text_that_is_too_short_is_named():
         SentencePairs(TOKENS[:17], STARTS[STARTS < 17], 17)
 
 
-def test_a_context_that_is_too_short_is_named():
-    with pytest.raises(ValueError, match="context = 4: expected at least 5"):
-        sentence_pairs(context=4)
-
-
 def test_sentences_end_at_stops_and_empty_lines_and_long_ones_are_cut():
     vocabulary = Subwords.train(["a b c d e f g. :"] * 3, kind="wordpiece", vocab_size=40)
     tokens, starts = stream(vocabulary, "a b. c d: e\nf\n \n\ng a b c d e f g", longest=3)

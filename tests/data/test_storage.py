@@ -99,6 +99,18 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
         open_embedded(PythonDocs)
 
 
+DAMAGES = [lambda x: x[: len(x) // 2], lambda x: b"", lambda x: b"[1]", lambda x: b"[" * 10**5]
+
+
+@pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_set_whose_description_is_damaged_is_prepared_again(name, damage, embedded):
+    before = digits().identity
+    (file,) = embedded.rglob(name)
+    file.write_bytes(damage(file.read_bytes()))
+    assert digits().identity == before
+
+
 @pytest.mark.parametrize("damage", [lambda x: x[:-100], lambda x: x[:200] + bytes(50) + x[250:], lambda x: b""])
 @pytest.mark.parametrize("load", [digits, partial(python_docs, context=7)])
 def test_a_damaged_set_is_named_with_what_to_do(load, damage, embedded):

@@ -84,7 +84,7 @@ def test_another_file_is_refused_by_name(tmp_path):
     with pytest.raises(ValueError, match="config.json does not hold a tokenizer"):
         Subwords.load(tmp_path / "config.json")
     (tmp_path / "image.json").write_bytes(b"\xff\xfe")
-    with pytest.raises(ValueError, match="image.json does not hold a tokenizer"):
+    with pytest.raises(ValueError, match="image.json is UTF-16, not UTF-8"):
         Subwords.load(tmp_path / "image.json")
     vocabulary = Subwords.train(TEXTS, kind="bpe", vocab_size=280)
     vocabulary.save(tmp_path / "tokenizer.json")

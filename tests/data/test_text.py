@@ -9,7 +9,7 @@ import pytest
 from core.errors import UserError
 from data.pipeline import evaluation_batches
 from data.subwords import Subwords
-from data.text import Windows, text_dataset, text_file, tiny_shakespeare
+from data.text import Windows, text_file, tiny_shakespeare
 
 # 23 tokens, the first of which is never predicted: windows of 7 and 7 and 7, and one token more.
 TOKENS = np.arange(100, 123, dtype=np.int32)
@@ -114,7 +114,7 @@ def test_a_tokenizer_gives_word_pieces_and_slices_still_count_characters(tmp_pat
 
 
 def test_a_bad_text_file_is_named(tmp_path):
-    with pytest.raises(UserError, match="no text file .*absent.txt"):
+    with pytest.raises(UserError, match="no file .*absent.txt"):
         text_file(path=str(tmp_path / "absent.txt"), context=7)
     (tmp_path / "latin.txt").write_bytes("eins\nzwei\ndrei ä\n".encode("latin-1"))
     with pytest.raises(ValueError, match="latin.txt, line 3: not UTF-8"):
@@ -122,17 +122,3 @@ def test_a_bad_text_file_is_named(tmp_path):
     (tmp_path / "short.txt").write_text("abcdefghij")
     with pytest.raises(ValueError, match="has 1 tokens: expected 2 or more"):
         text_file(path=str(tmp_path / "short.txt"), context=7)
-
-
-def test_another_vocabulary_than_that_of_the_run_is_refused(tmp_path):
-    path = tmp_path / "vocabulary.json"
-    ours = text_dataset(
-        "ours", {"train": "abc abc", "validation": "cab"}, "train", "validation", context=2, jitter=False
-    )
-    ours.keep_vocabulary(path, write=True)
-    ours.keep_vocabulary(path, write=False)
-    other = text_dataset(
-        "ours", {"train": "abd abd", "validation": "dab"}, "train", "validation", context=2, jitter=False
-    )
-    with pytest.raises(ValueError, match="not the vocabulary of the data here"):
-        other.keep_vocabulary(path, write=True)

@@ -83,7 +83,7 @@ def test_a_malformed_file_is_named_with_the_line(folder, name, content, words):
 
 
 def test_missing_files_and_splits_are_named(folder, tmp_path):
-    with pytest.raises(UserError, match="no pair of files such as train.en and train.fr"):
+    with pytest.raises(UserError, match="no pair of files. Expected .* train.en and train.fr; found alone.en"):
         load(folder, target="fr")
     with pytest.raises(ValueError, match="has no split 'val'. It has test_2016 .2., train .3., validation .1."):
         load(folder, evaluation="val")

@@ -1,5 +1,7 @@
 """Labelled texts and images of the user's own: layouts, class numbers, exact values, messages for malformed files."""
 
+import os
+
 import numpy as np
 from PIL import Image
 import pytest
@@ -187,7 +189,7 @@ def test_an_image_is_decoded_once_where_all_fit_into_memory(tmp_path):
         assert (rows["image"][:, 2, 4, 0].tolist(), rows["label"].tolist()) == ([50, 20], [2, 2])
     labelled[2][0].unlink()
     assert kept[np.array([6, 2, 5])]["image"][:, 0, 0, 0].tolist() == [60, 20, 50]
-    with pytest.raises(ValueError, match="2.png cannot be read"):
+    with pytest.raises(ValueError, match="There is no file .*2.png"):
         anew[np.array([6, 2, 5])]
 
 
@@ -201,7 +203,7 @@ def test_images_of_two_sizes_are_named(tmp_path):
 @pytest.mark.parametrize(
     "name, content, message",
     [
-        ("train/dog/2.png", "no image", "2.png cannot be read as an image"),
+        ("train/dog/2.png", "no image", "2.png is not an image of a format"),
         ("train/2.png", "no image", "2.png: expected a folder per class"),
         ("validation/bird/1.png", "no image", "1.png: the label 'bird' is not among those of train: cat, dog"),
     ],
@@ -219,7 +221,7 @@ def test_a_damaged_image_is_named_when_it_is_read(tmp_path):
     picture(tmp_path, "train/dog/1.png", np.random.default_rng(0).integers(0, 255, (3, 5, 3)))
     file.write_bytes(file.read_bytes()[:-40])
     dataset = image_folder(path=str(tmp_path))
-    with pytest.raises(ValueError, match="1.png is damaged"):
+    with pytest.raises(ValueError, match="1.png cannot be read as an image: .*"):
         dataset.train.examples(np.arange(3))
 
 
@@ -237,3 +239,51 @@ def test_a_missing_folder_and_other_channels_are_named(tmp_path):
         image_folder(path=pets(tmp_path), channels=2)
     with pytest.raises(ValueError, match="size = -1: expected at least 1 pixel"):
         image_folder(path=pets(tmp_path), size=-1)
+
+
+# ---- layouts and special files --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("below, advice", [("train", "set data.path to the folder above"), ("..", "holds the splits")])
+def test_a_folder_at_the_wrong_level_is_shown_with_the_level_that_is_expected(tmp_path, below, advice):
+    pets(tmp_path / "pets")
+    with pytest.raises(UserError) as refused:
+        image_folder(path=str(tmp_path / "pets" / below))
+    path = tmp_path / "pets" / below
+    found = "cat/1.png" if below == "train" else "pets/train/cat/1.png"
+    assert f"expected: {path}/train/cat/1.png" in str(refused.value)
+    assert f"found:    {path}/{found}" in str(refused.value)
+    assert advice in str(refused.value)
+
+
+@pytest.mark.parametrize("reader", [image_folder, lambda path: labelled_text(path=path, context=5)])
+def test_a_file_in_the_place_of_the_folder_is_named(tmp_path, reader):
+    write(tmp_path, "train.tsv", "a\tb\n")
+    with pytest.raises(UserError, match="train.tsv is a file: name the folder that holds it"):
+        reader(path=str(tmp_path / "train.tsv"))
+
+
+def special_files(folder):
+    """Creates what is no ordinary file in a folder, and yields the name of each, one at a time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    makers = {
+        "pipe": os.mkfifo, "folder": os.mkdir, "device": lambda path: os.symlink("/dev/zero", path),
+        "nothing": lambda path: os.symlink("/does/not/exist", path),
+    }  # fmt: skip
+    for kind, make in makers.items():
+        make(folder / kind)
+        yield folder / kind
+        (folder / kind).rmdir() if kind == "folder" else (folder / kind).unlink()
+
+
+def test_what_is_no_ordinary_file_is_refused_by_name_and_nothing_waits_for_it(tmp_path):
+    pets(tmp_path)
+    for file in special_files(tmp_path / "train/cat"):
+        with pytest.raises(UserError, match=file.name):
+            image_folder(path=str(tmp_path))
+    write(tmp_path, "texts/train.tsv", "a\tb\n")
+    for file in special_files(tmp_path / "texts"):
+        named = file.rename(file.with_suffix(".tsv"))
+        with pytest.raises(UserError, match=named.name):
+            labelled_text(path=str(tmp_path / "texts"), context=5, evaluation="train")
+        named.rename(file)

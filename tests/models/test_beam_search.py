@@ -46,7 +46,7 @@ def without_cache(model):
     return log_p
 
 
-def plain_search(log_p, row: int, *, length: int, beams: int, length_penalty: float):
+def plain_search(log_p, row: int, *, length: int, beams: int, length_penalty: float, ends: tuple[int, ...] = (EOS,)):
     """What the docstring of `models.beam_search` describes, with lists: targets, and their scores."""
     score = lambda item: item[1] / len(item[0]) ** length_penalty
     going: list[tuple[tuple[int, ...], float]] = [((), 0.0)]
@@ -55,13 +55,14 @@ def plain_search(log_p, row: int, *, length: int, beams: int, length_penalty: fl
         longer = [
             ((*target, token), total + p) for target, total in going for token, p in enumerate(log_p(row, target))
         ]
-        longer = sorted(longer, key=lambda item: item[1], reverse=True)[: 2 * beams]
-        ended = [item for item in longer[:beams] if item[0][-1] == EOS or number == length]
+        longer = sorted(longer, key=lambda item: item[1], reverse=True)[: (1 + len(ends)) * beams]
+        ended = [item for item in longer[:beams] if item[0][-1] in ends or number == length]
         finished = sorted(finished + ended, key=score, reverse=True)[:beams]
-        going = [item for item in longer if item[0][-1] != EOS][:beams]
+        going = [item for item in longer if item[0][-1] not in ends][:beams]
         if len(finished) == beams and score(going[0]) <= score(finished[-1]):
             break
-    return [(*target, *[EOS] * (length - len(target))) for target, _ in finished], [score(item) for item in finished]
+    filled = [(*target, *[ends[0]] * (length - len(target))) for target, _ in finished]
+    return filled, [score(item) for item in finished]
 
 
 @pytest.mark.parametrize("more", CHOICES, ids=str)
@@ -89,6 +90,19 @@ def test_a_few_beams_do_as_a_plain_search_without_cache(more):
         expected, values = plain_search(log_p, row, length=5, beams=3, length_penalty=0.7)
         np.testing.assert_allclose(scores[row], values, rtol=1e-5)
         assert tokens[row].tolist() == [list(target) for target in expected]
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize("ends", [(1, 3), (3, 0, 4)])
+def test_every_end_token_ends_a_target(model, ends, beams):
+    tokens, scores = search(model, length=5, beams=beams, length_penalty=0.7, eos=ends)
+    log_p, both = without_cache(model), set()
+    for row in range(3):
+        expected, values = plain_search(log_p, row, length=5, beams=beams, length_penalty=0.7, ends=ends)
+        np.testing.assert_allclose(scores[row], values, rtol=1e-5)
+        assert tokens[row].tolist() == [list(target) for target in expected]
+        both |= {next((token for token in target if token in ends), None) for target in expected}
+    assert len(both - {None}) > 1 or beams == 1
 
 
 @pytest.mark.parametrize("length_penalty", [0.0, 0.6, 3.0])

@@ -104,7 +104,8 @@ def computed(case):
     reference = REFERENCES[case.split("_")[0]]
 
     def build(tensors):
-        tensors, parameters = {reference.rename(name): x for name, x in tensors.items()}, {}
+        names, parameters = reference.rename(list(tensors)), {}
+        tensors = {names[name]: x for name, x in tensors.items()}
         for row in rows:
             parameters |= zip(row.ours, row.read(*(tensors[name] for name in row.theirs)))
         return merge(structure, parameters)

@@ -4,23 +4,34 @@ from flax import nnx
 import pytest
 
 from models import MODELS
-from models.protocols import Features, LanguageModel, LatentVariable, Resizable, Translator
+from models.protocols import (
+    Classifier,
+    Features,
+    LanguageModel,
+    LatentVariable,
+    Resizable,
+    TokenPredictor,
+    Translator,
+)
 from tests.models.rows import ROWS
 
 ABILITIES = {
-    "bert": {Features},
-    "encoder_decoder": {LanguageModel, Translator},  # it has all methods of a language model, with another `new_cache`
-    "gpt": {LanguageModel},
-    "perceiver": {Features},
-    "variational": {LatentVariable},
-    "recurrent": {LanguageModel},
-    "recurrent_encoder_decoder": {LanguageModel, Translator},
-    "vit": {Features, Resizable},
+    "bert": {Features, TokenPredictor},
+    "convolutional": {Classifier},
+    # It has all methods of a language model, with another `new_cache`.
+    "encoder_decoder": {LanguageModel, TokenPredictor, Translator},
+    "gpt": {LanguageModel, TokenPredictor},
+    "perceiver": {Classifier, Features},
+    "perceptron": {Classifier},
+    "recurrent": {LanguageModel, TokenPredictor},
+    "recurrent_encoder_decoder": {LanguageModel, TokenPredictor, Translator},
+    "variational": {Classifier, LatentVariable},
+    "vit": {Classifier, Features, Resizable},
 }
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_a_model_can_do_what_its_methods_say(name):
     model = nnx.eval_shape(lambda: MODELS[name](**ROWS[name][0], rngs=nnx.Rngs(0)))
-    protocols = [Features, LanguageModel, LatentVariable, Resizable, Translator]
+    protocols = [Classifier, Features, LanguageModel, LatentVariable, Resizable, TokenPredictor, Translator]
     assert {protocol for protocol in protocols if isinstance(model, protocol)} == ABILITIES.get(name, set())

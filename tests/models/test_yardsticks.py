@@ -44,8 +44,6 @@ def test_a_perceptron_does_not_know_where_a_pixel_is():
 @pytest.mark.parametrize(
     "kind, wrong, words",
     [
-        (Perceptron, {"depth": 0}, "depth=0: expected at least 1 layer"),
-        (ConvolutionalNetwork, {"depth": 0}, "depth=0: expected at least 1 layer"),
         (ConvolutionalNetwork, {"depth": 3}, "an image of 12 x 8 cannot be halved that often"),
         (ConvolutionalNetwork, {"dropout": 1.0}, "0 <= dropout < 1"),
     ],

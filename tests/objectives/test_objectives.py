@@ -1,5 +1,6 @@
 """Objectives against values worked out by hand."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -38,9 +39,19 @@ def test_by_hand(name, axes, weights, loss, right):
 @pytest.mark.parametrize("name", ["classification", "language_modeling"])
 def test_label_smoothing(name):
     """A share 0.2 of the target goes to both classes evenly: 0.9 and 0.1."""
-    batch = {"inputs": {"x": LOGITS[:1]}, "targets": TARGETS[:1], "weights": np.ones(1)}
+    axes = (1, 1) if name == "language_modeling" else (1,)
+    logits, targets = LOGITS[:1].reshape(*axes, 2), TARGETS[:1].reshape(axes)
+    batch = {"inputs": {"x": logits}, "targets": targets, "weights": np.ones(axes)}
     mean, _ = OBJECTIVES[name](lambda x, key: jnp.asarray(x), batch, None, label_smoothing=0.2)
     np.testing.assert_allclose(mean, 0.9 * np.log(4 / 3) + 0.1 * np.log(4), rtol=1e-5)
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["classification", "language_modeling", "seq2seq"])
+def test_a_broken_model_has_no_share_of_right_answers(name, broken):
+    batch = {"inputs": {"x": np.full((1, 3, 2), broken)}, "targets": np.array([[0, 1, 0]]), "weights": np.ones((1, 3))}
+    _, metrics = OBJECTIVES[name](lambda x, key: jnp.asarray(x), batch, None)
+    assert {name for name, (total, _) in metrics.items() if np.isfinite(total)} == set()
 
 
 def test_regression_by_hand():
@@ -57,6 +68,8 @@ def test_regression_by_hand():
 def test_the_model_gets_the_key(name):
     logits = LOGITS[:, 0] if name == "regression" else LOGITS
     batch = {"inputs": {"x": logits}, "targets": TARGETS, "weights": np.ones(3)}
+    if name == "language_modeling":
+        batch = jax.tree.map(lambda x: x[None], batch)
     seen = []
     OBJECTIVES[name](lambda x, key: seen.append(key) or jnp.asarray(x), batch, "a key")
     assert seen == ["a key"]

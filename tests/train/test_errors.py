@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from core.errors import UserError
+from core.metrics import LOWER, measures
 from tests import tiny
 import train
 
@@ -44,11 +45,22 @@ def uncompiled(monkeypatch):
         ("steps=abc", ["--config.steps=abc", "expected a whole number"]),
         ("optimizer.learning_rate=fast", ["--config.optimizer.learning_rate=fast", "expected a number"]),
         ("model.scan=maybe", ["model.scan = 'maybe': expected bool, not str"]),
-        ("steps=0", ["steps = 0: expected at least 1"]),
-        ("ema=1.0", ["ema = 1.0: expected 0 <= ema < 1"]),
+        ("steps=0", ["config.steps = 0: expected 1 <= steps <= 1,000,000,000"]),
+        ("ema=1.0", ["config.ema = 1.0: expected 0 <= ema < 1"]),
         ("accumulate=3", ["accumulate = 3 must divide batch_size = 16"]),
         ("best=accurcy", ["best = 'accurcy': expected one of accuracy, loss"]),
         ("model.heads=3", ["heads=3 must divide width=8"]),
+        ("model.heads=0", ["model.heads = 0: expected 1 <= heads <= 131,072"]),
+        ("model.width=0", ["model.width = 0: expected 1 <= width <= 131,072"]),
+        ("model.dtype=float64", ["model.dtype = 'float64': expected one of float32, bfloat16, float16"]),
+        ("model.relative_farthest=100000000000000000000", ["relative_farthest = 1000000"]),
+        ("seed=-1", ["config.seed = -1: expected 0 <= seed <= 4,294,967,295"]),
+        ("seed=4294967296", ["config.seed = 4294967296: expected 0 <= seed <= 4,294,967,295"]),
+        ("keep=100000000000000000000", ["expected 1 <= keep <= 10,000"]),
+        ("optimizer.clip=-1", ["optimizer.clip = -1.0: expected 0 <= clip"]),
+        ("optimizer.beta1=99999999999", ["optimizer.beta1 = 99999999999: expected 0 <= beta1 < 1"]),
+        ("optimizer.learning_rate=nan", ["optimizer.learning_rate = nan: expected 0 < learning_rate <= 1,000"]),
+        ("optimizer.final=5.0", ["optimizer.final = 5.0: expected 0 <= final <= 1"]),
         ("model.patch=3", ["patch=3 must divide"]),
         ("model.norm=rmms", ["norm='rmms': expected 'layer' or 'rms'"]),
         ("model.classes=7", ["model.classes = 7, but the data (digits) has 10"]),
@@ -98,6 +110,7 @@ def test_a_config_file(content, words, capsys, uncompiled, tmp_path):
         ([], ["--config=configs/vit.py --workdir="]),
         ([CONFIG], ["--workdir="]),
         (["--workdir=x"], ["--config="]),
+        ([CONFIG, "--workdir="], ["say what to train and where"]),
         (["--config=absent.py", "--workdir=x"], ["config file", "No such file", "absent.py"]),
         ([CONFIG, "--wrokdir=x"], ["'wrokdir'", "workdir"]),
         ([CONFIG, "--workdir=x", "extra"], ["'extra' is not a flag"]),
@@ -109,6 +122,13 @@ def test_a_command_line(flags, words, capsys, uncompiled, tmp_path, monkeypatch)
     for word in words:
         assert word in error
     assert not list(tmp_path.iterdir())
+
+
+def test_a_link_to_nothing_as_a_workdir(capsys, uncompiled, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    for below in ("link", "link/run"):
+        assert "link is a link to nothing" in message(capsys, CONFIG, f"--workdir={tmp_path}/{below}")
+    assert not (tmp_path / "gone").exists()
 
 
 def test_a_section_that_the_file_leaves_out(capsys, uncompiled, tmp_path):
@@ -129,6 +149,7 @@ def test_a_set_that_is_not_there(capsys, uncompiled, tmp_path, monkeypatch):
 
 def test_parts_that_do_not_fit_together(capsys, uncompiled, tmp_path):
     flags = ("--config.model.name=vit", "--config.model.patch=4", "--config.model.classes=5")
+    flags += ("--config.objective.name=classification",)
     shape = "--config.model.image_shape=(8,8,1)"
     path = tmp_path / "config.py"
     path.write_text(
@@ -136,8 +157,38 @@ def test_parts_that_do_not_fit_together(capsys, uncompiled, tmp_path):
         "  del config.model['context']\n  return config"
     )
     error = message(capsys, f"--config={path}", f"--workdir={tmp_path}/run", *flags, shape)
-    assert error.startswith("error: model vit, data python_docs, objective language_modeling do not fit together: ")
+    assert error.startswith("error: model vit, data python_docs, objective classification do not fit together: ")
     assert "the inputs of the model are 'images', but the data has 'tokens'" in error
+
+
+@pytest.mark.parametrize(
+    "config, objective, words",
+    [
+        ("vit", "seq2seq", "needs a model that writes a text token by token, and this VisionTransformer does not"),
+        ("vit", "language_modeling", "needs a model that returns the logits of tokens"),
+        ("gpt", "classification", "needs a model that returns the logits of classes, and this GPT does not"),
+        ("gpt", "variational", "needs a model that encodes to latents and decodes them"),
+    ],
+)
+def test_an_objective_that_the_model_is_not_for(config, objective, words, capsys, uncompiled, tmp_path):
+    path = tmp_path / "config.py"
+    path.write_text(
+        f"from tests import tiny\ndef get_config():\n  config = tiny.get_config('{config}')\n"
+        f"  config.objective = {{'name': '{objective}'}}\n  return config"
+    )
+    error = message(capsys, f"--config={path}", f"--workdir={tmp_path}/run")
+    assert error.startswith(f"error: objective.name = '{objective}' {words}")
+
+
+def test_a_start_that_is_not_there(capsys, uncompiled, tmp_path):
+    error = message(capsys, CONFIG, f"--workdir={tmp_path}/run", f"--config.init_from={tmp_path}/nowhere")
+    assert error.startswith(f"error: init_from = '{tmp_path}/nowhere': expected the folder of a published model")
+
+
+def test_a_long_value_is_not_repeated_whole(capsys, uncompiled, tmp_path):
+    for field in ("model.positions", "data.train", "objective.name", "best", "init_from", "model.width", "x" * 5000):
+        error = message(capsys, CONFIG, f"--workdir={tmp_path}/run", f"--config.{field}={'x' * 5000}")
+        assert len(error) < 1000 and error.count("\n") == 1
 
 
 def test_targets_that_do_not_fit_the_logits(capsys, uncompiled, tmp_path):
@@ -148,6 +199,7 @@ def test_targets_that_do_not_fit_the_logits(capsys, uncompiled, tmp_path):
 def test_a_bug_in_a_model_keeps_its_trace(uncompiled, tmp_path, monkeypatch):
     """It is not reported as a mismatch of model, data and objective."""
 
+    @measures(loss=LOWER)
     def broken(model, batch, key):
         return jnp.zeros(3) + jnp.zeros(5)
 

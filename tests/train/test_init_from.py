@@ -1,6 +1,7 @@
 """A run that begins with the parameters of another one: those that fit are taken, all others are new and named."""
 
 from dataclasses import replace
+import json
 import shutil
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 from core.errors import UserError
 from data.digits import digits
-from models import VisionTransformer
+from data.subwords import Subwords
+from models import Bert, VisionTransformer
 from models.positions import interpolate
 from models.pretrained import save
 import train
@@ -62,6 +64,9 @@ class Tall:
 
     def __len__(self):
         return len(self.source)
+
+    def identity(self):
+        return {"examples": len(self), "rows": "twice"}
 
     def examples(self, indices, draws=None):
         batch = self.source.examples(indices)
@@ -128,7 +133,7 @@ def test_another_vocabulary_is_refused(pretrained, tmp_path):
 
 
 def test_a_folder_without_a_run_is_named(tmp_path):
-    with pytest.raises(UserError, match="nothing is not the workdir of a run"):
+    with pytest.raises(UserError, match="init_from = .*nothing': expected the folder of a published model"):
         train.run(vit(init_from=str(tmp_path / "nothing")), tmp_path / "new")
 
 
@@ -157,3 +162,62 @@ def test_published_weights_that_would_compute_other_things_are_refused(tmp_path)
     config["model"] |= {"pooling": "cls", "epsilon": 1e-12}
     with pytest.raises(ValueError, match="set model.heads=4, not 2, model.activation='gelu_tanh', not 'gelu'"):
         train.run(config, tmp_path / "run")
+
+
+def published_text(folder, vocabulary):
+    """A published BERT, with a tokenizer beside it."""
+    fields: dict[str, Any] = {"vocab_size": len(vocabulary), "context": 16, "head": "masked"}
+    fields |= SIZES
+    save(Bert(**fields, rngs=nnx.Rngs(3)), folder)
+    vocabulary.save(folder / "tokenizer.json")
+    return folder
+
+
+def test_a_published_text_model_with_another_tokenizer_of_the_same_size_is_refused(pretrained, tmp_path, capsys):
+    own = train.load(pretrained)[1].dataset.vocabulary
+    assert own is not None
+    other = json.loads(own.text())
+    words = other["model"]["vocab"]
+    a, b = list(words)[-2:]
+    words[a], words[b] = words[b], words[a]
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    swapped = Subwords.load(tmp_path / "other.json")
+    assert len(swapped) == len(own) == 600
+    folder = published_text(tmp_path / "other", swapped)
+    with pytest.raises(UserError, match=r"other was trained with another vocabulary \(600 tokens\)"):
+        train.run(tagging(folder), tmp_path / "refused")
+    train.run(tagging(published_text(tmp_path / "same", own)), tmp_path / "run")
+    assert "new: head.classifier.bias, head.classifier.kernel\n" in capsys.readouterr().out
+    (tmp_path / "same" / "tokenizer.json").unlink()
+    train.run(tagging(tmp_path / "same"), tmp_path / "unknown")
+    assert "has no tokenizer.json: nothing shows whether it numbers tokens" in capsys.readouterr().out
+
+
+def test_images_are_normalised_as_the_published_model_expects(tmp_path):
+    """Also by the run that starts from that run, and by whoever loads either of them."""
+    published_vit(tmp_path / "vit")
+    settings = {"image_mean": [0.5], "image_std": [0.25], "do_resize": False}
+    (tmp_path / "vit" / "preprocessor_config.json").write_text(json.dumps(settings))
+    config = vit(init_from=str(tmp_path / "vit"))
+    config["model"] |= {"pooling": "cls", "epsilon": 1e-12}
+    train.run(config, tmp_path / "run")
+    train.run(config | {"init_from": str(tmp_path / "run")}, tmp_path / "second")
+    plain = digits(evaluation="test[:3]").evaluation.examples(np.arange(3))["inputs"]["images"]
+    for name in ("run", "second"):
+        _, run = train.load(tmp_path / name)
+        assert (run.config["data"]["mean"], run.config["data"]["std"]) == ([0.5], [0.25])
+        images = run.dataset.evaluation.examples(np.arange(3))["inputs"]["images"]
+        np.testing.assert_allclose(images, (plain - 0.5) / 0.25, rtol=1e-6)
+    shutil.rmtree(tmp_path / "vit")
+    assert train.load(tmp_path / "run")[1].config["data"]["mean"] == [0.5]
+    # What the config sets itself stays.
+    own = config | {"data": config["data"] | {"mean": [0.1], "std": [0.2]}, "init_from": str(tmp_path / "run")}
+    assert train.Run.of(own).config["data"]["mean"] == [0.1]
+
+
+def test_data_that_cannot_be_normalised_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setitem(train.DATASETS, "tall_digits", tall_digits)
+    published_vit(tmp_path / "vit")
+    (tmp_path / "vit" / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5], "image_std": [0.5]}))
+    with pytest.raises(UserError, match=r"vit has data.mean = \(0.5,\), a field that data 'tall_digits' lacks"):
+        train.Run.of(vit("tall_digits", init_from=str(tmp_path / "vit")))

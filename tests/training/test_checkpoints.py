@@ -185,7 +185,11 @@ def flip(path):
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("break_it", [truncate, flip, Path.unlink])
+def nest(path):
+    path.write_text('{"record":' * 200_000 + "1" + "}" * 200_000)
+
+
+@pytest.mark.parametrize("break_it", [truncate, flip, nest, Path.unlink])
 @pytest.mark.parametrize("part", ["state/manifest.ocdbt", "state/**/d/*", "about/about.json"])
 def test_damage_is_named_and_the_one_before_used(tmp_path, part, break_it):
     save(tmp_path, [3, 5])

@@ -9,6 +9,7 @@ import typing
 import pytest
 
 from core.errors import UserError
+from core.signatures import plain
 from data import DATASETS
 from models import MODELS
 from objectives import OBJECTIVES
@@ -52,11 +53,11 @@ def targets(config) -> dict:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_field_of_every_config_can_be_set(path):
     sections = targets(read(path))
-    values = {field.name: example(field.type) for field in fields(Fields) if field.type is not Mapping}
+    values = {field.name: example(plain(field.type)) for field in fields(Fields) if field.type is not Mapping}
     for section, (target, supplied) in sections.items():
         for name, field in accepted(target).items():
             if name not in supplied:
-                values[f"{section}.{name}"] = example(field.annotation)
+                values[f"{section}.{name}"] = "bfloat16" if name == "dtype" else example(field.annotation)
     config = read(path, *(f"--config.{name}={value}" for name, value in values.items())).to_dict()
     for name, value in values.items():
         *section, field = name.split(".")

@@ -140,5 +140,5 @@ def test_reading_what_is_not_there_or_broken(tmp_path):
     with pytest.raises(UserError, match=r"metrics\.jsonl does not exist"):
         read(tmp_path / "metrics.jsonl")
     (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"st\n{"step": 3}\n')
-    with pytest.raises(UserError, match=r"metrics\.jsonl, line 2, is not JSON"):
+    with pytest.raises(UserError, match=r"metrics\.jsonl, line 2, is not a record"):
         read(tmp_path / "metrics.jsonl")

@@ -65,16 +65,18 @@ def step(state: TrainState, batch):
     return TrainState(state.step + 1, {}, None, None, state.key), metrics
 
 
-def run(notes: Notes, *, at: int = 0, scores=None, step=step, best="score", **settings):
+def run(notes: Notes, *, at: int = 0, scores=None, step=step, best="score", about=None, batches=None, **settings):
     scores = iter(scores or [0.0] * 99)
+    about = {"best": None, "best_step": None} | (about or {})
     state = TrainState(jnp.int32(at), {}, None, None, jnp.zeros(()))
     settings = {"steps": 4, "log_every": 2, "eval_every": 99, "checkpoint_every": 99} | settings
     record = Record(
         start=at, steps=settings["steps"], log=notes, log_every=settings.pop("log_every"), split="test",
-        learning_rate=lambda step: 10 * step, checkpoints=notes, about={"best": None, "best_step": None}, best=best,
+        learning_rate=lambda step: 10 * step, checkpoints=notes, about=about, best=best,
+        better="min" if best == "loss" else "max",
     )  # fmt: skip
-    evaluate = lambda _: {"score": next(scores), "loss": 1.0}
-    state = fit(state, Batches(), record, step=step, put=lambda batch: batch, evaluate=evaluate, **settings)
+    evaluate = lambda _: dict.fromkeys(("score", "loss"), next(scores)) if best == "loss" else {"score": next(scores)}
+    state = fit(state, batches or Batches(), record, step=step, put=lambda batch: batch, evaluate=evaluate, **settings)
     return state, record.results, record.about
 
 
@@ -106,13 +108,47 @@ def test_going_on():
 
 @pytest.mark.parametrize("best, scores, step", [("score", [1, 3, 2], 2), ("loss", [1, 3, 2], 1)])
 def test_best(best, scores, step):
-    """An evaluation that is better than those before is saved, with its metric; "loss" is better when low."""
+    """An evaluation that is better than those before is saved, with its metric; "loss" is better when low here."""
     notes = Notes()
     _, _, about = run(notes, steps=3, eval_every=1, scores=scores, best=best)
     assert about["best_step"] == step
     assert [(number, data) for number, data, metric in notes.saved if metric is not None] == [
         (number, number) for number in range(1, step + 1)
     ]
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("best", ["score", "loss"])
+def test_what_is_not_finite_neither_becomes_nor_stays_the_best(best, bad):
+    notes = Notes()
+    _, _, about = run(notes, steps=5, eval_every=1, scores=[bad, 2.0, bad, 2.0, bad], best=best)
+    assert (about["best"], about["best_step"]) == (2.0, 2)
+    assert [metric for _, _, metric in notes.saved if metric is not None] == [2.0]
+    _, _, about = run(Notes(), steps=1, scores=[2.0], best=best, about={"best": bad, "best_step": 0})
+    assert (about["best"], about["best_step"]) == (2.0, 1)
+    _, _, about = run(Notes(), steps=2, eval_every=1, scores=[bad, bad], best=best)
+    assert (about["best"], about["best_step"]) == (None, None)
+
+
+def test_a_continued_run_logs_the_same_means_as_an_uninterrupted_one():
+    whole, begun, rest = Notes(), Notes(), Notes()
+    run(whole, steps=9, log_every=7)
+    _, _, about = run(begun, steps=5, log_every=7)  # its end is an additional line
+    batches = Batches()
+    batches.number = 5
+    run(rest, at=5, steps=9, log_every=7, about=about, batches=batches)
+    means = lambda notes: [(step, loss) for step, loss, *_ in notes.trained]
+    assert means(begun)[:-1] + means(rest) == means(whole)
+    assert [step for step, _ in means(begun)] == [5]
+
+
+def test_a_run_that_is_asked_for_the_step_it_was_killed_at_is_evaluated_there():
+    notes = Notes()
+    _, results, _ = run(notes, at=4, scores=[3.0], about={"evaluated": 2})
+    assert notes.evaluated == [(4, "test", 3.0)] and results["test/score"] == 3.0
+    again = Notes()
+    run(again, at=4, about={"evaluated": 4})
+    assert again.evaluated == []
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

@@ -33,6 +33,9 @@ class Member:
     def evaluation(self, number, means):
         return means["loss"] < 1
 
+    def evaluated(self, number):
+        return True
+
     def save(self, number, state, place, *, improved, due):
         self.saved.append((number, state, place, improved))
 

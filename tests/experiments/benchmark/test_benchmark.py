@@ -1,5 +1,6 @@
 """The benchmark from command to table: phases, choice, what is refused. The slow test trains, kills, and continues."""
 
+from dataclasses import replace
 import json
 import os
 from pathlib import Path
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from core.errors import UserError
@@ -19,9 +21,13 @@ from experiments.benchmark.collect import collect
 from experiments.benchmark.phases import Plan, choose, final, tuning
 from experiments.sweep import __main__ as sweep
 from experiments.sweep.trial_list import TrialList
+from experiments.sweep.trials import Trial
 from tests.experiments.sweep import stand_in
 from tests.tiny import until
+from train import Run
+from training.fingerprints import digest
 
+DIGITS = suites.load("digits")
 FAST = ["digits", "--families=mlp,bottleneck", "--examples=640", "--seeds=2"]
 
 
@@ -129,6 +135,37 @@ def test_the_lowest_score_is_chosen_if_the_suite_says_that_lower_is_better(tmp_p
     assert chosen["setting"] == {"optimizer.learning_rate": 0.01, "objective.free_bits": 0.0}
 
 
+def test_a_setting_whose_last_score_is_not_finite_is_not_chosen(tmp_path):
+    """Nor one whose earlier score was: what counts is the last."""
+    chosen = tune(tmp_path, {"mlp": [0.1, float("nan"), float("inf"), *[0.2] * 7]})["mlp"]
+    assert chosen["score"] == 0.2
+    names = sorted(path.name for path in (tmp_path / "tuning" / "trials").iterdir())
+    summary = {"steps": 5, "seconds": 1.0, "metrics": {"train[80%:]/accuracy": None}}
+    for name in names:
+        (tmp_path / "tuning" / "trials" / name / "summary.json").write_text(json.dumps(summary))
+    assert choose(plan(tmp_path, ["mlp"]))["mlp"] == {
+        "failed": "train[80%:]/accuracy is not finite in any trial of the tuning"
+    }
+
+
+@pytest.mark.parametrize("step, other", [(3, 0.0), (5, 1.0)])
+def test_only_the_checkpoint_that_a_run_ended_with_is_tested(step, other, tmp_path, monkeypatch):
+    """Where the newest one is damaged, an older one is restored; its score would stand beside the newest's digest."""
+    run = Run.of(DIGITS.config("mlp"))
+    state = jax.jit(run.initialise()[1])(jax.random.key(0))
+    (tmp_path / "config.json").write_text(json.dumps(run.config))
+    (tmp_path / "data.json").write_text(json.dumps(run.dataset.identity))
+    ended = digest({"parameters": state.parameters, "optimizer": state.optimizer})
+    (tmp_path / "summary.json").write_text(json.dumps({"steps": 5, "state_digest": ended}))
+    restored = replace(state, parameters=jax.tree.map(lambda x: x + other, state.parameters))
+    stored = type("Stored", (), {"restore": lambda self, shapes: (step, restored, {})})
+    monkeypatch.setattr(examine, "Checkpoints", lambda *_, **__: stored())
+    trial = Trial(tmp_path, "x", {}, {})
+    with pytest.raises(UserError, match=f"can be read is of step {step}, and not the parameters of step 5"):
+        examine._test(DIGITS, [trial])
+    assert not (tmp_path / "test.json").exists()
+
+
 def test_the_test_split_stays_closed_while_the_tuning_is_open(tmp_path):
     protocol.begin(tmp_path, protocol.identity("digits", suites.load("digits"), {}))
     finish(tmp_path, "mlp,a", {"overrides": {}, "labels": {}}, 0.9)
@@ -172,6 +209,27 @@ def test_a_list_of_trials_is_a_sweep(tmp_path, monkeypatch):
     assert sorted(trial.name for trial in (tmp_path / "runs" / "trials").iterdir()) == ["a1", "a2"]
     path.write_text("{}")
     with pytest.raises(ValueError, match="expected a list of trials"):
+        TrialList.read(path)
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda content: content | {"beter": "min"}, "'beter' is not read by anything. Did you mean 'better'?"),
+        (
+            lambda content: content | {"listed": {"a1": {"config": "x", "override": {}}}},
+            "trial a1: 'override' is not read by anything. Did you mean 'overrides'?",
+        ),
+        (lambda content: content | {"listed": {"a1": {"config": "x", "overrides": []}}}, "trial a1: expected a config"),
+        (lambda content: content | {"listed": {"a1": {"config": "x"}}}, "expected a list of trials"),
+        (lambda content: content | {"listed": []}, "expected a list of trials"),
+    ],
+)
+def test_a_list_of_trials_holds_nothing_that_nobody_reads(change, words, tmp_path):
+    path = tmp_path / "list.json"
+    content = {"path": "x", "metric": "test/loss", "better": "min", "listed": {}}
+    path.write_text(json.dumps(change(content)))
+    with pytest.raises(UserError, match=words):
         TrialList.read(path)
 
 

@@ -17,6 +17,7 @@ from data.image_cache import row_type
 from data.subwords import SPECIALS
 from experiments.benchmark import suite as suites
 from experiments.benchmark.families import FAMILIES, NO_SIZE, Entry, of_images, of_tokens, others
+from experiments.benchmark.phases import Plan, tuning
 from experiments.benchmark.suite import Family, Suite, refuse_test
 from train import Run
 
@@ -100,7 +101,7 @@ def test_the_others_keep_their_budget(name):
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
 def test_the_large_image_sets_keep_their_budget(name, monkeypatch):
     """The set need not be on disk: seven blank images of its size stand in for it."""
-    features = {"label": SimpleNamespace(num_classes=10)}
+    features = {"label": SimpleNamespace(names=[str(digit) for digit in range(10)])}
     builder = SimpleNamespace(info=SimpleNamespace(features=features))
     blank = np.zeros(7, row_type((28, 28, 1)))
     monkeypatch.setattr(images, "open_official", lambda name: builder)
@@ -126,14 +127,47 @@ def test_a_row_just_outside_the_budget_is_outside():
 
 
 @pytest.mark.parametrize(
-    "train, evaluation", [("train", "test"), ("train", "test[:10%]"), ("train+test", "train"), ("test[5:]", "train")]
-)
+    "train, evaluation",
+    [
+        ("train", "test"), ("train", "test[:10%]"), ("train+test", "train"), ("test[5:]", "train"), ("all", "train"),
+        ("train", "all"), ("train + test", "train"), ("train", "train[:5]+ test[-5:]"),
+    ],
+)  # fmt: skip
 def test_tuning_and_final_runs_cannot_read_the_test_split(train, evaluation):
     data = {"name": "digits", "train": train, "evaluation": evaluation}
     with pytest.raises(ValueError, match="reads the test split"):
         refuse_test(DIGITS, data)
     with pytest.raises(ValueError, match="reads the test split"):
         replace(DIGITS, data=data).check()
+
+
+@pytest.mark.parametrize("spec", ["all[99%:]", " test", "train[80%", "train[:0%]"])
+def test_what_is_no_split_is_refused(spec):
+    with pytest.raises(ValueError, match="is no split: expected slices and sums, such as train"):
+        refuse_test(DIGITS, {"name": "digits", "train": spec, "evaluation": "train"})
+
+
+def test_other_parts_of_the_split_that_is_tested_may_be_read():
+    suite = replace(DIGITS, test="train[80%:]")
+    refuse_test(suite, {"name": "digits", "train": "train[:60%]", "evaluation": "train[60%:80%] + test"})
+    with pytest.raises(ValueError, match="data.evaluation = 'train' reads the test split, 'train.80%:.'"):
+        refuse_test(suite, {"name": "digits", "train": "train[:80%]", "evaluation": "train"})
+
+
+@pytest.mark.parametrize("trial", ["data.train", "data.evaluation"])
+def test_no_trial_is_made_that_reads_the_test_split(trial, tmp_path):
+    plan = Plan("digits", DIGITS, tmp_path, ["vit"], 1, {trial: "all"}, False)
+    with pytest.raises(ValueError, match=f"{trial} = 'all' reads the test split"):
+        tuning(plan)
+
+
+def test_a_suite_cannot_say_that_a_metric_is_better_the_other_way():
+    with pytest.raises(ValueError, match="encoder: better = 'min', but of accuracy times 1 it is the other way"):
+        replace(DIGITS, better="min").check()
+    turned = {name: replace(family, factor=-1.0) for name, family in DIGITS.participants.items()}
+    replace(DIGITS, better="min", families=turned).check()
+    with pytest.raises(ValueError, match="metric = 'acuracy': expected one of accuracy, .* Did you mean 'accuracy'?"):
+        replace(DIGITS, metric="acuracy").check()
 
 
 def test_unequal_tuning_is_refused():

@@ -32,7 +32,12 @@ def figures(monkeypatch):
     """The figures that `plot` saves, in a list."""
     saved = []
     save = plots.Figure.savefig
-    monkeypatch.setattr(plots.Figure, "savefig", lambda self, out: (saved.append(self), save(self, out)))
+
+    def keep(self, out, **options):
+        saved.append(self)
+        save(self, out, **options)
+
+    monkeypatch.setattr(plots.Figure, "savefig", keep)
     return saved
 
 
@@ -89,3 +94,13 @@ def test_an_unknown_metric_and_a_folder_without_run_are_named(run, tmp_path, cap
             main(arguments)
         error = capsys.readouterr().err
         assert stop.value.code == 1 and message in error and error.count("\n") == 1
+
+
+def test_a_dollar_in_the_name_of_a_run_is_a_dollar(tmp_path):
+    folders = [tmp_path / name for name in (r"a$x^$", r"b$\frac$")]
+    for folder in folders:
+        folder.mkdir()
+        records = ({"step": step, "split": "train", "time": step, "loss": 1 / step} for step in (1, 2, 3))
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    plot([str(folder) for folder in folders], tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 1000

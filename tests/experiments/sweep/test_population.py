@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 import numpy as np
 import pytest
 
+from core.errors import UserError
 from data.pipeline import train_batches
 from experiments.sweep import population
 from tests import tiny
@@ -125,6 +126,21 @@ def test_groups():
     assert {"seed", "optimizer.learning_rate"} < population.traced_fields()
 
 
+def test_a_number_that_is_left_out_is_its_default():
+    vae = lambda overrides: trial("a", overrides) | {"config": f"{tiny.ROOT}/configs/vae.py"}
+    config = population.read(vae({})).to_dict()
+    absent = {}
+    for name in population.traced_fields():
+        section, _, field = name.rpartition(".")
+        values = config.get(section, {}) if section else config
+        if field not in values and (default := population._default(name, values)) is not None:
+            absent[name] = default
+    assert {"objective.beta", "objective.free_bits"} <= set(absent)
+    for name, default in absent.items():
+        assert len(population.groups([vae({}), vae({name: default})])) == 1, name
+    assert len(population.groups([vae({"seed": 1}), vae({"objective.beta": 2.0})])) == 1
+
+
 # ---- complete runs --------------------------------------------------------------------------------------------------
 
 BAD = 3
@@ -132,7 +148,7 @@ MEMBERS = [
     {},
     {"seed": 4},
     {"seed": 5, "optimizer.learning_rate": 0.02},
-    {"optimizer.weight_decay": 1e37, "optimizer.warmup": 3},  # overflows after some steps
+    {"optimizer.weight_decay": 1e6, "optimizer.warmup": 3},  # overflows after some steps
     {"model.dropout": 0.3},
 ]
 
@@ -321,3 +337,19 @@ def test_bad_trials(trials, message, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=message):
         population.run(trials)
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        ({"trials": [{"config": "x", "workdir": "y", "override": {}}]}, "trial 1: 'override' is not read by anything. "
+         "Did you mean 'overrides'?"),
+        ({"trials": [{"config": "x", "workdir": "y"}], "trails": []}, "'trails' is not read by anything. Did you mean"),
+        ({"trials": [{"config": "x", "workdir": "y", "overrides": ["steps=3"]}]}, "y: overrides: expected fields and"),
+    ],
+)  # fmt: skip
+def test_a_file_of_trials_holds_nothing_that_nobody_reads(content, words, tmp_path):
+    path = tmp_path / "trials.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=words):
+        population.run(population._read_file(str(path)))

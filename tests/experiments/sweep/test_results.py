@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image
 import pytest
 
+from core.errors import UserError
 from experiments.sweep import results, sweep_plots
 from experiments.sweep.outcomes import read_outcomes
 
@@ -156,3 +157,43 @@ def test_a_folder_without_a_sweep_gives_one_line(tmp_path, capsys):
         results.main([str(tmp_path)])
     assert end.value.code == 1
     assert capsys.readouterr().err == f"error: {tmp_path} is not the workdir of a sweep: it has no sweep.json\n"
+
+
+def change(workdir, name, records, metrics):
+    """Replaces the log of a trial, and the metrics of its summary."""
+    folder = workdir / "trials" / name
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    summary = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps(summary | {"metrics": metrics}))
+
+
+BEST = "width=16,rate=0.1,seed=0"
+
+
+@pytest.mark.parametrize("better", ["min", "max"])
+def test_a_last_value_that_is_not_finite_is_never_ranked(workdir, better, capsys):
+    """Also not by a finite value before it. JSON has null for NaN and infinity."""
+    records = [{"step": s, "split": "test", "time": s, "loss": loss} for s, loss in ((10, 0.001), (20, None))]
+    change(workdir, BEST, records, {"test/loss": None})
+    results.show(workdir, better=better)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[2:] for line in lines if line.split()[:1] == ["16"]] == [["1.6625", "1"]]
+    assert "not in the table: 1 trials whose test/loss is not finite" in lines
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_a_complete_trial_counts_by_its_summary_where_its_log_is_incomplete(workdir, kept, capsys):
+    folder = workdir / "trials" / BEST
+    lines = (folder / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (folder / "metrics.jsonl").write_text("".join(lines[:kept]))
+    results.show(workdir)
+    out = capsys.readouterr().out
+    assert out.splitlines()[1].split() == ["16", "0.1", "1.1625", "0.71", "2"]
+    assert f"warning  {BEST}: metrics.jsonl ends at step {10 * kept} of 20: its curve is incomplete" in out
+
+
+def test_a_metric_that_no_trial_has_is_refused_with_the_closest_one(workdir):
+    with pytest.raises(UserError, match="--metric = 'test/los': expected one of .* Did you mean 'test/loss'?"):
+        results.show(workdir, metric="test/los")
+    with pytest.raises(UserError, match="--metric = 'test/accuracy': expected one of test/loss"):
+        results.show(workdir, metric="test/accuracy")

@@ -150,3 +150,17 @@ def test_flags_that_do_not_fit_a_search_are_refused(file, capsys):
     assert run(file(), "--only", "0001") == 1
     assert run(file(), "--storage=mongo") == 1
     assert capsys.readouterr().err.count("error:") == 2
+
+
+def test_a_folder_is_used_only_for_the_parameters_that_stand_in_it(file, capsys):
+    """Without its study a search would tell a new one the values of trials with other parameters."""
+    path = file('"seed", 0, 0)', '"seed", 0, 10**6)')
+    run(path, "--jobs=3")
+    before = (path.parent / "runs/trials/0000/trial.json").read_bytes()
+    (path.parent / "runs/study.db").unlink()
+    capsys.readouterr()
+    assert run(path) == 1
+    error = capsys.readouterr().err
+    assert "runs/trials/0000 " in error and "seed" in error
+    assert [trial.value for trial in study(path).trials] == [None]
+    assert (path.parent / "runs/trials/0000/trial.json").read_bytes() == before

@@ -23,6 +23,8 @@ from experiments.sweep import __main__ as sweep
 from experiments.sweep import engine, runner
 from experiments.sweep.options import Options
 from experiments.sweep.sweep_file import Sweep
+from experiments.sweep.trials import Trial, claim_folder
+from tests import tiny
 from tests.experiments.sweep import stand_in
 
 ROOT = Path(__file__).parents[3]
@@ -225,7 +227,36 @@ def test_two_runners_divide_the_trials_and_one_takes_over_what_the_other_leaves(
     assert not any("although complete" in line for lines in histories(path).values() for line in lines)
 
 
+def test_an_empty_list_of_gpus_means_none(monkeypatch):
+    """As it does to CUDA, which also ignores all that follow an invalid one."""
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    monkeypatch.setattr(runner.glob, "glob", lambda pattern: ["/dev/nvidia0", "/dev/nvidia1"])
+    for none in ("", "-1", " ", "NoDevFiles", "-1,0"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", none)
+        assert runner.environments(2) == 2 * [{"LECTERN_MEMORY_SHARE": "0.500"}]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,-1,0")
+    assert runner.environments(1) == [{}] and runner.environments(2)[0]["CUDA_VISIBLE_DEVICES"] == "1"
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert [each["CUDA_VISIBLE_DEVICES"] for each in runner.environments(2)] == ["0", "1"]
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    assert runner.environments(2) == 2 * [{"LECTERN_MEMORY_SHARE": "0.500"}]
+
+
+def test_a_runner_that_lacks_the_claim_writes_no_file_of_a_trial(tmp_path):
+    trial = Trial(tmp_path / "trials" / "seed=3", f"{tiny.ROOT}/tests/tiny.py", {}, {"seed": 3})
+    trial.begin()
+    (trial.folder / "trial.json").write_text("as another runner left it")
+    claim = claim_folder(trial.folder)
+    assert claim is not None
+    engine._begin_again([trial])
+    assert (trial.folder / "trial.json").read_text() == "as another runner left it"
+    os.close(claim)
+    engine._begin_again([trial])
+    assert json.loads((trial.folder / "trial.json").read_text())["overrides"] == {"seed": 3}
+
+
 def test_jobs_get_a_gpu_each_and_share_when_there_are_too_few(monkeypatch):
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
     assert runner.environments(2) == [{"CUDA_VISIBLE_DEVICES": "2"}, {"CUDA_VISIBLE_DEVICES": "5"}]
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")

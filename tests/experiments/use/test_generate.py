@@ -1,6 +1,7 @@
 """Text from the folder of a run or of a published model, and the errors of folders that cannot give any."""
 
 import json
+import shutil
 from typing import Any
 
 from flax import nnx
@@ -9,10 +10,13 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
-from tokenizers.models import BPE
-from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.decoders import WordPiece as WordPieceDecoder
+from tokenizers.models import BPE, WordPiece
+from tokenizers.pre_tokenizers import ByteLevel, WhitespaceSplit
 from tokenizers.trainers import BpeTrainer
 
+from core.errors import UserError
+from data.published_tokenizer import PublishedTokenizer
 from experiments.use.generate import generate, main
 from models import GPT, Bert
 from models.decoding import sample
@@ -141,6 +145,54 @@ def test_published_weights_write_with_their_own_tokens(published, capsys):
     assert short == "Grüße" + tokenizer.decode(tokens[: tokens.index(tokens[4])])
 
 
+def test_every_end_token_ends_a_text_wherever_it_stands(published):
+    def write(name, ends):
+        (published / name).write_text(json.dumps({**json.loads((published / "config.json").read_text()), **ends}))
+
+    whole = generate(str(published), "a", tokens=9, temperature=0)[0]
+    tokens = PublishedTokenizer(published).encode(whole)
+    assert len(tokens) == 10
+    first = 1 + tokens[1:].tolist().index(tokens[3])
+    write("config.json", {"eos_token_id": [256, int(tokens[3])]})
+    cut = PublishedTokenizer(published).decode(tokens[:first])
+    assert generate(str(published), "a", tokens=9, temperature=0) == [cut]
+    (published / "generation_config.json").write_text(json.dumps({"eos_token_id": [256, 255]}))  # takes precedence
+    assert PublishedTokenizer(published).ends == (256, 255)
+    (published / "generation_config.json").write_text(json.dumps({"eos_token_id": ["256"]}))
+    with pytest.raises(UserError, match="a special token has the number '256': expected a whole number"):
+        PublishedTokenizer(published)
+
+
+def test_prompt_and_continuation_are_decoded_together(tmp_path):
+    """A piece that begins a word gets a space before it only if something stands before it."""
+    words = ["[UNK]", "the", "cat", "sat", "##s"]
+    tokenizer = Tokenizer(WordPiece(dict(zip(words, range(5))), unk_token="[UNK]"))
+    tokenizer.pre_tokenizer, tokenizer.decoder = WhitespaceSplit(), WordPieceDecoder()
+    save(GPT(vocab_size=5, context=7, activation="gelu_tanh", **SMALL, rngs=nnx.Rngs(0)), tmp_path / "gpt2")
+    tokenizer.save(str(tmp_path / "gpt2" / "tokenizer.json"))
+    prompt = "the cat"
+    for text in generate(str(tmp_path / "gpt2"), prompt, tokens=5, temperature=5.0, samples=5):
+        assert text.startswith(prompt) and text[len(prompt) :].lstrip("s")[:1] in ("", " ", ".")
+        assert all(word.rstrip("s") in ("the", "cat", "sat", "[UNK]") for word in text.split())
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"do_lower_case": True}, {"add_prefix_space": True}, {"strip_accents": True}, {"tokenize_chinese_chars": True},
+        {"do_basic_tokenize": False}, {"add_bos_token": True, "bos_token": "<|endoftext|>"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_settings_of_a_tokenizer_that_its_file_does_not_have_are_refused(published, setting):
+    harmless = {"padding_side": "left", "truncation_side": "left", "model_max_length": 3, "do_lower_case": False}
+    (published / "tokenizer_config.json").write_text(json.dumps(harmless | {"add_prefix_space": False}))
+    assert len(PublishedTokenizer(published)) == 257
+    (published / "tokenizer_config.json").write_text(json.dumps(setting))
+    with pytest.raises(UserError, match=f"tokenizer_config.json: {next(iter(setting))} = .*tokenizer.json beside it"):
+        PublishedTokenizer(published)
+
+
 def test_published_folders_that_cannot_write_are_named(published, tmp_path, capsys):
     (published / "tokenizer.json").unlink()
     assert "gpt2 has no tokenizer.json" in refused(capsys, f"--weights={published}", "--prompt=a")
@@ -154,6 +206,16 @@ def test_published_folders_that_cannot_write_are_named(published, tmp_path, caps
 def test_another_vocabulary_is_refused(text_run, tmp_path, capsys):
     config = json.loads((text_run / "config.json").read_text())
     config["model"]["vocab_size"] += 1
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    error = refused(capsys, f"--workdir={tmp_path}", "--prompt=a")
+    other = shutil.copytree(text_run, tmp_path / "other")
+    (other / "config.json").write_text(json.dumps(config))
+    error = refused(capsys, f"--workdir={other}", "--prompt=a")
     assert "cannot be rebuilt here" in error and f"vocab_size = {config['model']['vocab_size']}" in error
+
+
+@pytest.mark.parametrize(
+    "setting", ["--seed=-1", f"--seed={2**32}", "--tokens=0", f"--tokens={10**11}", f"--top_k={10**11}", "--top_p=0",
+                "--temperature=inf", "--samples=0"],
+)  # fmt: skip
+def test_a_number_out_of_range_is_named(text_run, capsys, setting):
+    name = setting.removeprefix("--").partition("=")[0]
+    assert f"{name} = " in refused(capsys, f"--workdir={text_run}", "--prompt=a", setting)

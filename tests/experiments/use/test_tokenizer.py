@@ -20,7 +20,7 @@ def test_all_files_are_learned_from(tmp_path, capsys):
     "content, more, words",
     [
         (None, [], "a"),
-        (b"\xff", [], "a is not UTF-8: invalid start byte at byte 1"),
+        (b"\xff", [], "a, line 1: not UTF-8 (invalid start byte at byte 1 of"),
         (b"abc", ["--vocab_size=5"], "vocab_size = 5"),
         (b"abc", ["--out=/nowhere/tokenizer.json"], "/nowhere/tokenizer.json"),
     ],

@@ -1,0 +1,95 @@
+"""Reads the user's image files: formats that are mere data, turned upright, on one background."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from core.errors import UserError
+from core.reading import refuse_special_file
+
+# Pillow reads many more, and some start programs: Encapsulated PostScript runs Ghostscript, whatever the file's name.
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
+MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")  # Pillow's names
+BACKGROUND = (255, 255, 255, 255)  # shows through where a picture is transparent
+
+_ORIENTATION = 0x0112  # an EXIF tag; 5 to 8 exchange rows and columns
+
+
+def image_size(file: Path) -> tuple[int, int]:
+    """Returns (rows, columns) of an upright image, from its header alone.
+
+    Raises UserError, which names the file, where it is no image of the `FORMATS`.
+    """
+    with _opened(file) as image:
+        # Pillow gives the upright size of a TIFF. It would decode a whole PNG to look for EXIF data at its end, where
+        # hardly any program writes it.
+        told = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
+        turned = told and image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+        return (image.width, image.height) if turned else (image.height, image.width)
+
+
+def image_pixels(file: Path, shape: tuple[int, int, int], *, stretch: bool) -> np.ndarray:
+    """Returns the pixels of an image, uint8 of `shape` (rows, columns, channels), 1 channel for grey or 3 for colour.
+
+    The image is turned upright as its EXIF data say, transparent parts show a white background, and of an animation the
+    first picture is taken.
+
+    Args:
+      stretch: whether an image of another size is stretched to this one.
+
+    Raises UserError, which names the file, where it is no image of the `FORMATS`, is damaged or has another size.
+    """
+    rows, columns, channels = shape
+    with _opened(file) as image:
+        image = ImageOps.exif_transpose(image)
+        if image.has_transparency_data:
+            picture = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", picture.size, BACKGROUND), picture)
+        image = image.convert("L" if channels == 1 else "RGB")
+        if image.size != (columns, rows):
+            if not stretch:
+                raise UserError(
+                    f"{file} has {words((image.height, image.width))}, expected {words((rows, columns))}. "
+                    "Set data.size to stretch all images to one size."
+                )
+            image = image.resize((columns, rows), Image.Resampling.BILINEAR)
+        return np.asarray(image).reshape(shape)
+
+
+def words(size: tuple[int, int]) -> str:
+    """Returns (rows, columns) in words."""
+    return f"{size[0]} rows and {size[1]} columns"
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
+    """Opens an image for a block. What Pillow raises in the block becomes a UserError that names the file."""
+    refuse_special_file(file)
+    try:
+        with Image.open(file, formats=FORMATS) as image:
+            _refuse_unfit(file, image)
+            yield image
+    except (UserError, MemoryError):
+        raise
+    except Image.UnidentifiedImageError as error:
+        raise UserError(
+            f"{file} is not an image of a format that is read here ({', '.join(FORMATS)}). Convert it, or move it away."
+        ) from error
+    except Exception as error:  # for a damaged or hostile file, Pillow raises exceptions of many kinds
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{file} cannot be read as an image: {reason}. Replace it, or move it away.") from error
+
+
+def _refuse_unfit(file: Path, image: Image.Image) -> None:
+    """Raises UserError for an image whose numbers would be changed beyond recognition, or that fills the memory."""
+    # Pillow cuts colours of 16 bits to 8, and clips grey ones.
+    if image.mode[0] in "IF" or any(";16" in str(tile[3]) for tile in getattr(image, "tile", [])):
+        raise UserError(f"{file} has more than 8 bits a channel (mode {image.mode}). Convert it to 8 bits.")
+    if image.mode not in MODES:
+        raise UserError(f"{file} has colours in the mode {image.mode}, which are not read here. Convert it to RGB.")
+    pixels, most = image.width * image.height, Image.MAX_IMAGE_PIXELS
+    if most and pixels > most:
+        raise UserError(f"{file} has {pixels:,} pixels, expected at most {most:,}. Make it smaller.")

@@ -1,0 +1,46 @@
+"""What trials may be compared by: metrics as "split/name", and which way each is better."""
+
+from functools import partial
+
+import jax
+import numpy as np
+
+from core.errors import UserError
+from core.metrics import measured_by, refuse_unknown
+from objectives import BETTER
+from train import Run
+from training.log import Log
+from training.step import make_evaluation_step, make_train_step
+
+NAMES = {**BETTER, **measured_by(make_train_step), **measured_by(Log.train), "learning_rate": ""}
+"""Whether "min" or "max" is better, for all metrics that are computed anywhere; empty if neither is."""
+
+
+def better_of(metric: str, place: str = "METRIC") -> str:
+    """Returns whether the "min" or the "max" of a metric is better; `place` is where it was named, for messages.
+
+    Raises:
+      UserError: it is no "split/name", nothing computes it, or neither is better.
+    """
+    split, _, name = metric.rpartition("/")
+    if not (split and name):
+        raise UserError(f"{place} = {metric!r}: expected a split and a name, such as validation/loss")
+    refuse_unknown(f"{place} =", metric, (f"{split}/{each}" for each in NAMES))
+    if not NAMES[name]:
+        raise UserError(f"{place} = {metric!r}: neither a low nor a high one is better. Say which: BETTER, or --better")
+    return NAMES[name]
+
+
+def refuse_not_computed(metric: str, run: Run, place: str = "METRIC") -> None:
+    """Raises UserError if a run does not compute a metric, "split/name". Nothing is trained or compiled."""
+    split, evaluation = metric.rpartition("/")[0], run.dataset.evaluation_name
+    if split not in ("train", evaluation):
+        raise UserError(f"{place} = {metric!r}: expected {evaluation}/<name>, or train/<name>")
+    structure, create = run.initialise()
+    state, batch = jax.eval_shape(create, jax.random.key(0)), run.dataset.train.examples(np.arange(1))
+    names = set(run.check_fit(partial(jax.eval_shape, make_evaluation_step(structure, run.objective)),
+                              state.parameters, batch))  # fmt: skip
+    if split == "train":
+        step = make_train_step(structure, run.objective, run.optimizer)
+        names = {*jax.eval_shape(step, state, batch)[1], *measured_by(Log.train), "learning_rate"}
+    refuse_unknown(f"{place} =", metric, (f"{split}/{name}" for name in names))
