@@ -8,6 +8,7 @@ a `data.dataset.Dataset`, whose sources `data.pipeline` turns into batches.
 from data.binary_mnist import binary_mnist
 from data.digits import digits
 from data.images import fashion_mnist, mnist
+from data.lexical_reversal import lexical_reversal
 from data.linear_functions import linear_functions
 from data.listops import listops
 from data.markov import markov
@@ -36,6 +37,7 @@ DATASETS = {
     "gaussian_pair": gaussian_pair,
     "image_folder": image_folder,
     "labelled_text": labelled_text,
+    "lexical_reversal": lexical_reversal,
     "linear_functions": linear_functions,
     "listops": listops,
     "markov": markov,

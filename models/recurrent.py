@@ -12,8 +12,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from core.errors import UserError
-from models.layers import Dropout, DropoutKey, Embedding, linear, split_key
+from core.errors import UserError, shown
+from core.ranges import Depth, Dtype, Length, ShareBelowAll, Size, Vocabulary
+from models.layers import Dropout, DropoutKey, Embedding, read_out, split_key
+from models.masks import Padding, padding_mask
 
 CELLS = {"gru": nnx.GRUCell, "lstm": nnx.OptimizedLSTMCell}
 
@@ -35,7 +37,7 @@ class Cell(nnx.Module):
 
     def __init__(self, kind: str, inputs: int, width: int, *, dtype: str = "float32", rngs: nnx.Rngs):
         if kind not in CELLS:
-            raise UserError(f"cell={kind!r}: expected 'gru' or 'lstm'")
+            raise UserError(f"cell={shown(kind)}: expected 'gru' or 'lstm'")
         self.cell = CELLS[kind](inputs, width, dtype=jnp.dtype(dtype), rngs=rngs)
         self.parts, self.width, self.dtype = (2 if kind == "lstm" else 1), width, dtype
 
@@ -63,6 +65,8 @@ class Cell(nnx.Module):
             new = self.step(state, *inputs)
             return new, new[-1]
 
+        if mask is not None and len(mask) == 1:
+            mask = jnp.broadcast_to(mask, x_BTD.shape[:2])  # one row may serve all
         over_time = lambda x: None if x is None else x.swapaxes(0, 1)
         state, out_TBD = jax.lax.scan(along, state, (over_time(x_BTD), over_time(mask)), reverse=backward)
         return out_TBD.swapaxes(0, 1), state
@@ -117,6 +121,17 @@ class RecurrentLayers(nnx.Module):
             x, last = out, [*last, state]
         return x, last
 
+    def step(
+        self, x_BD: Float[Array, "batch inputs"], states: States, *, key: DropoutKey = None
+    ) -> tuple[Float[Array, "batch width"], States]:
+        """Returns the output of the last layer at the next position, and the new states, of layers in one direction."""
+        new: States = []
+        for layer, (cell, state, layer_key) in enumerate(zip(self.forward, states, split_key(key, len(self.forward)))):
+            x_BD = self.dropout(x_BD, layer_key) if layer else x_BD
+            new.append(cell.step(state, x_BD, None))
+            x_BD = new[-1][-1]
+        return x_BD, new
+
 
 class RecurrentLanguageModel(nnx.Module):
     """Reads tokens; returns the logits of the next token at every position.
@@ -130,23 +145,23 @@ class RecurrentLanguageModel(nnx.Module):
     """
 
     def __init__(
-        self, *, vocab_size: int, context: int, width: int, depth: int = 1, cell: str = "gru", tied: bool = True,
-        dropout: float = 0.0, dtype: str = "float32", rngs: nnx.Rngs,
+        self, *, vocab_size: Vocabulary, context: Length, width: Size, depth: Depth = 1, cell: str = "gru",
+        tied: bool = True, dropout: ShareBelowAll = 0.0, dtype: Dtype = "float32", rngs: nnx.Rngs,
     ):  # fmt: skip
         # Logits are inner products with the embeddings, and the outputs of a cell lie between -1 and 1.
         self.embedding = Embedding(vocab_size, width, scale=width**-0.5, dtype=dtype, rngs=rngs)
         self.layers = RecurrentLayers(
             cell=cell, inputs=width, width=width, depth=depth, dropout=dropout, dtype=dtype, rngs=rngs
         )
-        self.head = None if tied else linear(width, vocab_size, bias=False, dtype=dtype, rngs=rngs)
+        self.head = None if tied else read_out(width, vocab_size, bias=False, dtype=dtype, rngs=rngs)
         self.dropout = Dropout(dropout)
-        self.context = context
+        self.vocab_size, self.context = vocab_size, context
 
     def __call__(
-        self, tokens: Int[Array, "batch time"], *, mask: TimeMask | None = None, key: DropoutKey = None
+        self, tokens: Int[Array, "batch time"], *, mask: Padding | None = None, key: DropoutKey = None
     ) -> Float[Array, "batch time vocabulary"]:
-        """Returns the logits of the token after each of `tokens`; `mask` is False at padding."""
-        return self._forward(tokens, None, mask=mask, key=key)[0]
+        """Returns the logits of the token after each of `tokens`; `mask` is False or 0 at padding."""
+        return self._forward(tokens, None, mask=padding_mask(mask, tokens.shape), key=key)[0]
 
     def new_cache(self, batch_size: int, length: int | None = None) -> Cache:
         """Returns an empty cache for `decode`. Its size does not depend on the length."""
@@ -169,4 +184,4 @@ class RecurrentLanguageModel(nnx.Module):
         x, states = self.layers(x, states, mask=mask, key=layers_key)
         x = self.dropout(x, last_key)
         logits = self.embedding.attend(x) if self.head is None else self.head(x)
-        return logits.astype(jnp.float32), states
+        return logits, states

@@ -20,10 +20,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from core.errors import UserError
+from core.errors import UserError, shown
+from core.ranges import Depth, Dtype, Length, ShareBelowAll, Size, Vocabulary
 from models.attention import AttentionWeights, additive, dot_product, mix, softargmax
 from models.layers import Dropout, DropoutKey, Embedding, linear, split_key
-from models.masks import over_keys
+from models.masks import Padding, over_keys, padding_mask
 from models.recurrent import RecurrentLayers, States, TimeMask
 
 CONTEXTS = ("fixed", "additive", "dot")
@@ -80,13 +81,13 @@ class RecurrentEncoderDecoder(nnx.Module):
     """
 
     def __init__(
-        self, *, source_vocab_size: int, vocab_size: int, source_context: int, context: int, width: int,
-        depth: int = 1, decoder_depth: int | None = None, cell: str = "gru", attention: str = "additive",
-        bidirectional: bool = True, shared: bool = True, dropout: float = 0.0, dtype: str = "float32",
-        rngs: nnx.Rngs,
+        self, *, source_vocab_size: Vocabulary, vocab_size: Vocabulary, source_context: Length, context: Length,
+        width: Size, depth: Depth = 1, decoder_depth: Depth | None = None, cell: str = "gru",
+        attention: str = "additive", bidirectional: bool = True, shared: bool = True, dropout: ShareBelowAll = 0.0,
+        dtype: Dtype = "float32", rngs: nnx.Rngs,
     ):  # fmt: skip
         if attention not in CONTEXTS:
-            raise UserError(f"attention={attention!r}: expected 'fixed', 'additive' or 'dot'")
+            raise UserError(f"attention={shown(attention)}: expected 'fixed', 'additive' or 'dot'")
         if shared and source_vocab_size != vocab_size:
             raise UserError(
                 f"shared=True needs one vocabulary, but source_vocab_size={source_vocab_size} and "
@@ -108,37 +109,40 @@ class RecurrentEncoderDecoder(nnx.Module):
         self.bridge = nnx.List(
             [linear(width, parts * width, dtype=dtype, rngs=rngs) for _ in range(len(self.decoder.forward))]
         )
-        self.alignment = None if attention == "fixed" else Alignment(attention, width, dtype=dtype, rngs=rngs)
+        self.cross = None if attention == "fixed" else Alignment(attention, width, dtype=dtype, rngs=rngs)
         self.mixer = linear((2 if attention == "dot" else 3) * width, width, dtype=dtype, rngs=rngs)
         self.dropout = Dropout(dropout)
-        self.attention, self.bidirectional, self.width = attention, bidirectional, width
+        self.attention, self.bidirectional, self.vocab_size, self.width = attention, bidirectional, vocab_size, width
         self.context, self.source_context = context, source_context
 
     def __call__(
-        self, source: Sources, tokens: Targets, *, source_mask: SourceMask | None = None, key: DropoutKey = None
+        self, source: Sources, tokens: Targets, *, source_mask: Padding | None = None, key: DropoutKey = None
     ) -> Logits:
         """Returns the logits of the token after each of `tokens`, given `source`.
 
         `tokens` is the target shifted right: a beginning-of-sequence token, then all but its last token. `source_mask`
-        is False at padding, which comes last. The target needs no mask: its padding comes last, too.
+        is False or 0 at padding. The target needs no mask: its padding comes last, too.
         """
+        source_mask = padding_mask(source_mask, source.shape, "source_mask")
         encoder_key, decoder_key = split_key(key, 2)
         cache = self._remember(self.encode(source, source_mask=source_mask, key=encoder_key), source_mask)
         return self._decode(tokens, cache, key=decoder_key)[0]
 
     def encode(
-        self, source: Sources, *, source_mask: SourceMask | None = None, key: DropoutKey = None
+        self, source: Sources, *, source_mask: Padding | None = None, key: DropoutKey = None
     ) -> Float[Array, "batch source width"]:
         """Returns the outputs of the encoder h_i. Padding repeats the output before it."""
+        source_mask = padding_mask(source_mask, source.shape, "source_mask")
         first_key, layers_key = split_key(key, 2)
         embedding = self.embedding if self.source_embedding is None else self.source_embedding
         x = self.dropout(embedding(source), first_key)
         return self.encoder(x, mask=source_mask, key=layers_key)[0]
 
     def new_cache(
-        self, source: Sources, *, source_mask: SourceMask | None = None, length: int | None = None
+        self, source: Sources, *, source_mask: Padding | None = None, length: int | None = None
     ) -> Cache:
         """Returns a cache for `decode` that holds the source. Its size does not depend on the length of the target."""
+        source_mask = padding_mask(source_mask, source.shape, "source_mask")
         return self._remember(self.encode(source, source_mask=source_mask), source_mask)
 
     def decode(self, tokens: Targets, cache: Cache) -> tuple[Logits, Cache]:
@@ -159,34 +163,34 @@ class RecurrentEncoderDecoder(nnx.Module):
         split = lambda x: tuple(jnp.split(x, x.shape[-1] // self.width, axis=-1))
         states = [split(jnp.tanh(bridge(last_BD))) for bridge in self.bridge]
         cache = {"states": states, "last": last_BD, "source_mask": source_mask}
-        return cache if self.alignment is None else cache | {"source": self.alignment.remember(encoded_BSD)}
+        return cache if self.cross is None else cache | {"source": self.cross.remember(encoded_BSD)}
 
     def _decode(self, tokens, cache: Cache, *, key: DropoutKey = None) -> tuple[Logits, Cache]:
         first_key, layers_key, last_key = split_key(key, 3)
         y_BTD = self.dropout(self.embedding(tokens), first_key)
         weights_BHTS = None
-        if self.alignment is None:
+        if self.cross is None:
             z_BTD = jnp.broadcast_to(cache["last"][:, None], y_BTD.shape)
             out_BTD, states = self.decoder(jnp.concatenate([y_BTD, z_BTD], axis=-1), cache["states"], key=layers_key)
         elif self.attention == "dot":
             out_BTD, states = self.decoder(y_BTD, cache["states"], key=layers_key)
-            z_BTD, weights_BHTS = self.alignment(out_BTD, cache["source"], cache["source_mask"])
+            z_BTD, weights_BHTS = self.cross(out_BTD, cache["source"], cache["source_mask"])
         else:
-            out_BTD, z_BTD, states, weights_BHTS = self._attend_in_steps(self.alignment, y_BTD, cache, layers_key)
-        if weights_BHTS is not None and hasattr(self, "__captures__"):  # set by nnx.capture
-            self.sow(AttentionWeights, "alignment", weights_BHTS)
+            out_BTD, z_BTD, states, weights_BHTS = self._attend_in_steps(self.cross, y_BTD, cache, layers_key)
+        if weights_BHTS is not None and hasattr(self.cross, "__captures__"):  # set by nnx.capture
+            self.cross.sow(AttentionWeights, "weights", weights_BHTS)
         parts = [z_BTD, out_BTD] if self.attention == "dot" else [out_BTD, z_BTD, y_BTD]
         x = self.dropout(jnp.tanh(self.mixer(jnp.concatenate(parts, axis=-1))), last_key)
-        return self.embedding.attend(x).astype(jnp.float32), cache | {"states": states}
+        return self.embedding.attend(x), cache | {"states": states}
 
-    def _attend_in_steps(self, alignment: Alignment, y_BTD, cache: Cache, key: DropoutKey):
+    def _attend_in_steps(self, cross: Alignment, y_BTD, cache: Cache, key: DropoutKey):
         """The context vector of a step depends on the state of the step before, so attention is in the loop."""
 
         def step(states: States, inputs):
             y_BD, step_key = inputs
-            z_B1D, weights_B11S = alignment(states[-1][-1][:, None], cache["source"], cache["source_mask"])
-            out_B1D, states = self.decoder(jnp.concatenate([y_BD[:, None], z_B1D], axis=-1), states, key=step_key)
-            return states, (out_B1D[:, 0], z_B1D[:, 0], weights_B11S[:, :, 0])
+            z_B1D, weights_B11S = cross(states[-1][-1][:, None], cache["source"], cache["source_mask"])
+            out_BD, states = self.decoder.step(jnp.concatenate([y_BD, z_B1D[:, 0]], axis=-1), states, key=step_key)
+            return states, (out_BD, z_B1D[:, 0], weights_B11S[:, :, 0])
 
         keys = None if key is None else jax.random.split(key, y_BTD.shape[1])
         states, (out_TBD, z_TBD, weights_TBHS) = jax.lax.scan(step, cache["states"], (y_BTD.swapaxes(0, 1), keys))

@@ -83,13 +83,14 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, Any], int]] = {
             source_context=5,
             context=13,
             width=14,
-            depth=3,
+            depth=2,
+            decoder_depth=1,
             cell="lstm",
             shared=False,
         ),  # fmt: skip
         {"source": SOURCE, "source_mask": SOURCE_MASK, "tokens": TOKENS},
         ("seq2seq", jnp.roll(TOKENS, -1, axis=1)),
-        12_222,
+        6902,
     ),
     "variational": (
         dict(

@@ -172,7 +172,7 @@ def test_dot_attention_is_unscaled_with_the_current_state_as_query():
 def test_additive_attention_asks_with_the_state_before():
     """Bahdanau et al. 2015: z_t from s_{t-1}, s_t from [y; z_t], the output from [s_t; z_t; y]."""
     model = make("additive", depth=1)
-    align, (cell,) = model.alignment, model.decoder.forward
+    align, (cell,) = model.cross, model.decoder.forward
     h_BSD, cache = model.encode(SOURCE), model.new_cache(SOURCE)
     (state,), expected = cache["states"], []
     for t in range(TOKENS.shape[1]):
