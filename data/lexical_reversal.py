@@ -15,7 +15,7 @@ from data.source_target import Pairs
 from data.storage import split_rows
 from data.subwords import SPECIALS
 
-_SIZES = {"train": 40_000, "test": 2_000, "combinations": 2_000}
+_SIZES = {"train": 20_000, "test": 2_000, "combinations": 2_000}
 
 
 def lexical_reversal(
@@ -25,7 +25,7 @@ def lexical_reversal(
     """Returns sentences of random words, and as targets their translations, from the last word to the first.
 
     All lengths from `shortest` to `longest` are equally frequent. A tenth of the pairs of words are never neighbours in
-    the splits train (40,000) and test (2,000), which share no sentence. In each sentence of the split combinations
+    the splits train (20,000) and test (2,000), which share no sentence. In each sentence of the split combinations
     (2,000) such a pair is.
 
     Source and target have one vocabulary: behind the special tokens come the `words` words of the source, and then as
@@ -47,11 +47,7 @@ def lexical_reversal(
         )
     sentences = [row for length in lengths for row in _different(generator, others, count, length)]
     sentences = [sentences[row] for row in generator.permutation(len(sentences))[: _SIZES["train"] + _SIZES["test"]]]
-    for length in generator.choice(lengths, _SIZES["combinations"]):
-        (sentence,) = _sentences(generator, others, 1, length)
-        place = generator.integers(1, length)
-        sentence[place] = generator.choice(held_out[sentence[place - 1]])
-        sentences.append(sentence)
+    sentences += _with_one_of(generator, held_out, others, _SIZES["combinations"], shortest, longest)
 
     def pairs(spec: str) -> Pairs:
         chosen = [sentences[row] for row in split_rows("lexical_reversal", _SIZES, spec)]
@@ -80,6 +76,18 @@ def _sentences(generator: np.random.Generator, followers: np.ndarray, count: int
 
 def _different(generator: np.random.Generator, followers: np.ndarray, count: int, length: int) -> np.ndarray:
     """Returns as many sentences (count, length), all of them different."""
-    candidates = _sentences(generator, followers, 3 * count, length)
-    first = np.sort(np.unique(candidates, axis=0, return_index=True)[1])
-    return candidates[first[:count]]
+    candidates = _sentences(generator, followers, 2 * count, length)
+    numbers = np.unique(candidates.astype(np.uint64) @ generator.integers(2**63, size=length, dtype=np.uint64), return_index=True)[1]
+    return candidates[np.sort(numbers)[:count]]
+
+
+def _with_one_of(
+    generator: np.random.Generator, held_out: np.ndarray, others: np.ndarray, count: int, shortest: int, longest: int
+) -> list[np.ndarray]:
+    """Returns sentences of `shortest` to `longest` words, in each of which one word has a follower that is held out."""
+    sentences, rows = _sentences(generator, others, count, longest), np.arange(count)
+    lengths = generator.integers(shortest, longest + 1, size=count)
+    places = generator.integers(1, lengths)
+    chosen = generator.integers(held_out.shape[1], size=count)
+    sentences[rows, places] = held_out[sentences[rows, places - 1], chosen]
+    return [sentence[:length] for sentence, length in zip(sentences, lengths)]
