@@ -31,8 +31,8 @@ Cache = dict
 class Cell(nnx.Module):
     """One GRU or LSTM cell of `width` units, applied along a sequence.
 
-    The equations are those of Flax's cells. With PyTorch's `nn.GRU` they agree if its bias `b_hn` is 0, with its
-    `nn.LSTM` if `b_ih` is 0: each is one bias too many for the other.
+    The equations are those of Flax's cells. They are those of PyTorch's `nn.LSTM`, whose two biases are added up, and
+    those of its `nn.GRU` where `bias_hh` of the new state is 0.
     """
 
     def __init__(self, kind: str, inputs: int, width: int, *, dtype: str = "float32", rngs: nnx.Rngs):

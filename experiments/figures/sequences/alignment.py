@@ -22,9 +22,8 @@ CONFIG = "experiments/figures/sequences/bottleneck.py"
 COUNT = 500
 
 
-def run(seed: int, train: Trainer, *, steps: int = 1500) -> dict:
-    rate = {} if steps == 1500 else {"steps": steps, "eval_every": steps, "optimizer.warmup": 0}
-    (trained,) = train(CONFIG, {"attention": {"model.attention": "additive"} | rate}).values()
+def run(seed: int, train: Trainer, *, steps: int = 1000) -> dict:
+    (trained,) = train(CONFIG, {"": {"model.attention": "additive", "steps": steps}}).values()
     batch = trained.run.dataset.evaluation.examples(np.arange(COUNT))
     weights_BTS = attention_maps(trained.model, batch["inputs"])["cross"][:, 0]
     sources, mask, targets = batch["inputs"]["source"], batch["inputs"]["source_mask"], batch["targets"]

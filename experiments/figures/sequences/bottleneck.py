@@ -27,7 +27,7 @@ EACH = 2000  # sentences in either split
 def get_config() -> ConfigDict:
     return ConfigDict(
         {
-            "seed": 0, "steps": 1500, "batch_size": 64, "eval_every": 1500, "checkpoint_every": 1500, "best": "exact",
+            "seed": 0, "steps": 1000, "batch_size": 64, "eval_every": 1000, "checkpoint_every": 1000, "best": "exact",
             "model": {"name": "recurrent_encoder_decoder", "width": 64},
             "objective": {"name": "seq2seq"},
             "data": {"name": "lexical_reversal", "evaluation": "test+combinations"},
