@@ -78,7 +78,7 @@ def test_padding_may_also_come_first(trio):
 @pytest.mark.parametrize("attention", ["additive", "dot"])
 def test_alignments_sum_to_one_ignore_padding_and_can_be_read_from_outside(attention):
     maps = attention_maps(make(attention), source=SOURCE, source_mask=MASK, tokens=TOKENS)
-    weights_BHTS = maps.pop("cross")
+    weights_BHTS = maps.pop("decoder.cross")
     assert not maps and weights_BHTS.shape == (3, 1, 11, 7)
     np.testing.assert_allclose(weights_BHTS.sum(-1), 1, atol=1e-6)
     assert not weights_BHTS[1, :, :, 5:].any() and not weights_BHTS[2, :, :, 2:].any()
@@ -90,7 +90,7 @@ def test_dot_attention_is_unscaled_with_the_current_state_as_query():
 
     @jax.jit
     def parts():
-        s_BTD, _ = model.decoder(model.embedding(TOKENS), model.new_cache(SOURCE, source_mask=MASK)["states"])
+        s_BTD, _ = model.decoder.layers(model.embedding(TOKENS), model.new_cache(SOURCE, source_mask=MASK)["states"])
         return model.encode(SOURCE, source_mask=MASK), s_BTD, model(SOURCE, TOKENS, source_mask=MASK)
 
     h_BSD, s_BTD, logits = map(np.asarray, parts())
@@ -98,18 +98,18 @@ def test_dot_attention_is_unscaled_with_the_current_state_as_query():
     weights = np.exp(scores - scores.max(-1, keepdims=True))
     weights /= weights.sum(-1, keepdims=True)
     z_BTD = np.einsum("bts,bsd->btd", weights, h_BSD)
-    mixed = np.concatenate([z_BTD, s_BTD], -1) @ np.asarray(model.mixer.kernel[...]) + model.mixer.bias[...]
+    mixed = np.concatenate([z_BTD, s_BTD], -1) @ np.asarray(model.decoder.mixer.kernel[...]) + model.decoder.mixer.bias[...]
     np.testing.assert_allclose(logits, np.tanh(mixed) @ model.embedding.embedding[...].T, atol=1e-5)
 
 
 def test_additive_attention_asks_with_the_state_before():
     """Bahdanau et al. 2015: z_t from s_{t-1}, s_t from [y; z_t], the output from [s_t; z_t; y]."""
     model = make("additive")
-    cell = jax.jit(lambda state, x: model.decoder.forward[0].step(state, x, None))
+    cell = jax.jit(lambda state, x: model.decoder.layers.forward[0].step(state, x, None))
     parts = lambda: (model.encode(SOURCE, source_mask=MASK), model.new_cache(SOURCE, source_mask=MASK)["states"])
     (h_BSD, (state,)), logits = jax.jit(parts)(), jax.jit(model)(SOURCE, TOKENS, source_mask=MASK)
     array = lambda parameter: np.asarray(parameter[...])
-    cross, table, mixer = model.cross, array(model.embedding.embedding), model.mixer
+    cross, table, mixer = model.decoder.cross, array(model.embedding.embedding), model.decoder.mixer
     keys = np.asarray(h_BSD) @ array(cross.key.kernel) + array(cross.key.bias)
     expected = []
     for t in range(TOKENS.shape[1]):
@@ -126,7 +126,7 @@ def test_additive_attention_asks_with_the_state_before():
 
 def test_a_fixed_context_is_all_that_the_decoder_knows_of_the_source():
     cache = make("fixed").new_cache(SOURCE, source_mask=MASK)
-    assert "source" not in cache and cache["last"].shape == (3, 10)
+    assert "source" not in cache and cache["summary"].shape == (3, 10)
 
 
 def best_by_enumeration(model, source, mask, *, bos: int, eos: int, length: int) -> tuple[float, list[int]]:

@@ -14,29 +14,26 @@ import numpy as np
 
 from data.subwords import SPECIALS
 from experiments.figures.engine import Criterion, at_least, near
-from experiments.figures.style import bars
+from experiments.figures.style import grid
 from experiments.figures.trained import Trainer
 from experiments.inside.attention_maps import attention_maps, draw_map
 
 CONFIG = "experiments/figures/sequences/bottleneck.py"
-COUNT = 500
+COUNT, SHOWN, FARTHEST = 500, 9, 4
 
 
 def run(seed: int, train: Trainer, *, steps: int = 1000) -> dict:
     (trained,) = train(CONFIG, {"": {"model.attention": "additive", "steps": steps}}).values()
     batch = trained.run.dataset.evaluation.examples(np.arange(COUNT))
-    weights_BTS = attention_maps(trained.model, batch["inputs"])["cross"][:, 0]
-    sources, mask, targets = batch["inputs"]["source"], batch["inputs"]["source_mask"], batch["targets"]
-    lengths_B = mask.sum(1)
-    words = sources.max() - len(SPECIALS) + 1
-    example = int(np.flatnonzero(lengths_B == 9)[0])
-    n = lengths_B[example]
+    weights_BTS = attention_maps(trained.model, batch["inputs"])["decoder.cross"][:, 0]
+    sources, lengths_B = batch["inputs"]["source"], batch["inputs"]["source_mask"].sum(1)
+    different_B = np.array([len(set(row[:n].tolist())) == n for row, n in zip(sources, lengths_B)])
+    example = int(np.flatnonzero(different_B & (lengths_B == SHOWN))[0])
     return {
         "lengths": lengths_B,
         "weights": weights_BTS,
-        "example": weights_BTS[example, :n, :n],
-        "source": [f"s{token - len(SPECIALS) + 1}" for token in sources[example, :n]],
-        "target": [f"t{token - len(SPECIALS) - words + 1}" for token in targets[example, :n]],
+        "example": example,
+        "words": [str(token - len(SPECIALS) + 1) for token in sources[example, :SHOWN]],
     }
 
 
@@ -44,6 +41,17 @@ def distances(results: dict) -> np.ndarray:
     """Returns how far the largest weight of each word lies from the place of the word that it translates."""
     pairs = zip(results["weights"], results["lengths"])
     return np.concatenate([np.abs(weights[:n].argmax(-1) - np.arange(n)[::-1]) for weights, n in pairs])
+
+
+def mean_weights(results: dict, farthest: int) -> np.ndarray:
+    """Returns the mean weight of the words at each distance, from -farthest to farthest, from the translated word."""
+    totals, counts = np.zeros(2 * farthest + 1), np.zeros(2 * farthest + 1)
+    for weights, n in zip(results["weights"], results["lengths"]):
+        offset = np.arange(n) - np.arange(n)[::-1, None] + farthest
+        near_by = (offset >= 0) & (offset <= 2 * farthest)
+        np.add.at(totals, offset[near_by], weights[:n, :n][near_by])
+        np.add.at(counts, offset[near_by], 1)
+    return totals / counts
 
 
 def check(results: dict) -> list[Criterion]:
@@ -59,9 +67,10 @@ def check(results: dict) -> list[Criterion]:
 
 def plot(figure: Figure, results: dict) -> None:
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-    draw_map(results["example"], queries=results["target"], keys=results["source"], axes=left)
-    left.set(title="one new sentence", xlabel="word of the source", ylabel="word that is written")
+    words, weights = results["words"], results["weights"][results["example"], :SHOWN, :SHOWN]
+    draw_map(weights, queries=[f"t{word}" for word in words[::-1]], keys=[f"s{word}" for word in words], axes=left)
+    left.set(title="one new sentence; t7 translates s7", xlabel="word of the source", ylabel="word that is written")
     figure.colorbar(left.images[0], ax=left, label="weight", shrink=0.8)
-    shares = [100 * (distances(results) == distance).mean() for distance in (0, 1)]
-    bars(right, ["at the word", "one beside it", "further away"], [*shares, 100 - sum(shares)], ".1f")
-    right.set(title=f"largest weight, {COUNT} sentences", xlabel="% of the words", xlim=(0, 119))
+    right.bar(np.arange(-FARTHEST, FARTHEST + 1), mean_weights(results, FARTHEST))
+    right.set(title=f"mean, {COUNT} sentences", xlabel="distance from that word", ylabel="weight", ylim=(0, 1))
+    grid(right, "y")
