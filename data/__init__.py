@@ -22,6 +22,7 @@ from data.recall import recall
 from data.repeats import repeats
 from data.reversal import reversal
 from data.sentence_pairs import sentence_pairs
+from data.shapes import shapes
 from data.text import text_file, tiny_shakespeare
 from data.textures import textures
 from data.topics import topics
@@ -51,6 +52,7 @@ DATASETS = {
     "repeats": repeats,
     "reversal": reversal,
     "sentence_pairs": sentence_pairs,
+    "shapes": shapes,
     "text_file": text_file,
     "textures": textures,
     "tiny_shakespeare": tiny_shakespeare,

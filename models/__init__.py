@@ -18,6 +18,7 @@ T and S stay distinct even in self-attention. Arguments that a batch provides ke
 
 from models.bert import Bert
 from models.bottleneck import Variational
+from models.captioner import Captioner
 from models.encoder_decoder import EncoderDecoder
 from models.gpt import GPT
 from models.in_context import InContextRegressor
@@ -29,12 +30,13 @@ from models.vit import VisionTransformer
 from models.yardsticks import ConvolutionalNetwork, Perceptron
 
 __all__ = [
-    "GPT", "MODELS", "Bert", "ConvolutionalNetwork", "EncoderDecoder", "InContextRegressor", "Perceiver", "Perceptron",
+    "GPT", "MODELS", "Bert", "Captioner", "ConvolutionalNetwork", "EncoderDecoder", "InContextRegressor", "Perceiver", "Perceptron",
     "RecurrentEncoderDecoder", "RecurrentLanguageModel", "Variational", "VariationalAutoencoder", "VisionTransformer",
 ]  # fmt: skip
 
 MODELS = {
     "bert": Bert,
+    "captioner": Captioner,
     "convolutional": ConvolutionalNetwork,
     "encoder_decoder": EncoderDecoder,
     "gpt": GPT,

@@ -23,6 +23,12 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, Any], int]] = {
         ("language_modeling", jnp.roll(TOKENS, -1, axis=1)),
         5058,
     ),
+    "captioner": (
+        dict(image_shape=(15, 10, 3), patch=5, vocab_size=23, context=13, width=14, depth=3, heads=7, mlp_width=17),
+        {"images": IMAGES, "tokens": TOKENS},
+        ("seq2seq", jnp.roll(TOKENS, -1, axis=1)),
+        12_730,
+    ),
     "convolutional": (
         dict(image_shape=(14, 10, 3), classes=19, width=11, depth=1),
         {"images": IMAGES[:, :14]},
