@@ -77,8 +77,9 @@ def _sentences(generator: np.random.Generator, followers: np.ndarray, count: int
 def _different(generator: np.random.Generator, followers: np.ndarray, count: int, length: int) -> np.ndarray:
     """Returns as many sentences (count, length), all of them different."""
     candidates = _sentences(generator, followers, 2 * count, length)
-    numbers = np.unique(candidates.astype(np.uint64) @ generator.integers(2**63, size=length, dtype=np.uint64), return_index=True)[1]
-    return candidates[np.sort(numbers)[:count]]
+    hashes = candidates.astype(np.uint64) @ generator.integers(2**63, size=length, dtype=np.uint64)
+    first = np.unique(hashes, return_index=True)[1]
+    return candidates[np.sort(first)[:count]]
 
 
 def _with_one_of(

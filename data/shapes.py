@@ -94,7 +94,8 @@ class _Images(ArraySource):
 def _scenes(side: int, objects: int, noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Returns images uint8 (N, side, side, 3), masks int32 (N, side, side), and colours and shapes int32 (N, objects).
 
-    Callers share the arrays and must not write to them. Shapes stand in strips beside each other, and their numbers from left to right; -1 stands for no shape.
+    Shapes stand in strips beside each other, and their numbers from left to right; -1 stands for no shape. Callers
+    share the arrays and must not write to them.
     """
     generator, N = np.random.default_rng(0), sum(_SIZES.values())
     counts = generator.integers(1, objects + 1, size=N)

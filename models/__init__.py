@@ -30,8 +30,9 @@ from models.vit import VisionTransformer
 from models.yardsticks import ConvolutionalNetwork, Perceptron
 
 __all__ = [
-    "GPT", "MODELS", "Bert", "Captioner", "ConvolutionalNetwork", "EncoderDecoder", "InContextRegressor", "Perceiver", "Perceptron",
-    "RecurrentEncoderDecoder", "RecurrentLanguageModel", "Variational", "VariationalAutoencoder", "VisionTransformer",
+    "GPT", "MODELS", "Bert", "Captioner", "ConvolutionalNetwork", "EncoderDecoder", "InContextRegressor", "Perceiver",
+    "Perceptron", "RecurrentEncoderDecoder", "RecurrentLanguageModel", "Variational", "VariationalAutoencoder",
+    "VisionTransformer",
 ]  # fmt: skip
 
 MODELS = {

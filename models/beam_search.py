@@ -26,7 +26,7 @@ Beams = tuple[Int[Array, "batch beams length"], Float[Array, "batch beams"]]
 
 
 def beam_search(
-    model: Translator | Describer, source_BS: Shaped[Array | np.ndarray, "batch *source"],
+    model: Translator | Describer, source_BS: Shaped[Array | np.ndarray, "*source"],
     source_mask_BS: Padding | np.ndarray | None = None, *,
     bos: int, eos: Ends, length: int, beams: int = 1, length_penalty: float = 0.0,
 ) -> Beams:  # fmt: skip

@@ -53,12 +53,12 @@ class Captioner(nnx.Module):
             raise UserError(f"encoder={shown(encoder)}: expected 'vit' or 'convolutional'")
         if decoder not in ("transformer", "recurrent"):
             raise UserError(f"decoder={shown(decoder)}: expected 'transformer' or 'recurrent'")
-        if encoder == "vit" and patch is None:
-            raise UserError("encoder='vit' needs patch")
         if heads is None and (encoder == "vit" or decoder == "transformer"):
             raise UserError("encoder='vit' and decoder='transformer' need heads")
         blocks: dict[str, Any] = {"width": width, "heads": heads, "dropout": dropout, "dtype": dtype, **stack}
         if encoder == "vit":
+            if patch is None:
+                raise UserError("encoder='vit' needs patch")
             self.encoder = VisionTransformer(
                 image_shape=image_shape, patch=patch, head="none", depth=depth, positions=positions, rngs=rngs,
                 **blocks,

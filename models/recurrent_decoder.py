@@ -79,7 +79,7 @@ class RecurrentDecoder(nnx.Module):
     def __call__(self, y_BTD: Hidden, cache: Cache, *, key: DropoutKey = None) -> tuple[Hidden, Cache]:
         """Returns the outputs for the embeddings that follow what is in the cache, and the cache with them added."""
         layers_key, last_key = split_key(key, 2)
-        weights_BHTS = None
+        weights_BHTS = None  # a fixed context has none
         if self.cross is None:
             z_BTD = jnp.broadcast_to(cache["summary"][:, None], y_BTD.shape)
             out_BTD, states = self.layers(jnp.concatenate([y_BTD, z_BTD], axis=-1), cache["states"], key=layers_key)
@@ -88,7 +88,7 @@ class RecurrentDecoder(nnx.Module):
             z_BTD, weights_BHTS = self.cross(out_BTD, cache["source"], cache["source_mask"])
         else:
             out_BTD, z_BTD, states, weights_BHTS = self._attend_in_steps(self.cross, y_BTD, cache, layers_key)
-        if weights_BHTS is not None and hasattr(self.cross, "__captures__"):  # set by nnx.capture
+        if self.cross is not None and hasattr(self.cross, "__captures__"):  # set by nnx.capture
             self.cross.sow(AttentionWeights, "weights", weights_BHTS)
         parts = [z_BTD, out_BTD] if self.attention == "dot" else [out_BTD, z_BTD, y_BTD]
         x_BTD = jnp.tanh(self.mixer(jnp.concatenate(parts, axis=-1)))
@@ -104,12 +104,13 @@ class RecurrentDecoder(nnx.Module):
             return states, (out_BD, z_B1D[:, 0], weights_B11S[:, :, 0])
 
         keys = None if key is None else jax.random.split(key, y_BTD.shape[1])
-        states, (out_TBD, z_TBD, weights_TBHS) = jax.lax.scan(step, cache["states"], (y_BTD.swapaxes(0, 1), keys))
+        inputs = (y_BTD.swapaxes(0, 1), keys)
+        states, (out_TBD, z_TBD, weights_TBHS) = jax.lax.scan(step, cache["states"], inputs)
         return out_TBD.swapaxes(0, 1), z_TBD.swapaxes(0, 1), states, jnp.moveaxis(weights_TBHS, 0, 2)
 
 
 class Alignment(nnx.Module):
-    """The attention of a decoder state to the states of the encoder, with one head. Its weights are captured by the decoder."""
+    """The attention of decoder states to a source, with one head; the decoder captures its weights."""
 
     def __init__(self, score: str, width: int, *, dtype: str = "float32", rngs: nnx.Rngs):
         additive_score = score == "additive"

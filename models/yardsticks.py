@@ -78,9 +78,10 @@ class ConvolutionalNetwork(nnx.Module):
         self.hidden = nnx.List([linear(9 * a, b, dtype=dtype, rngs=rngs) for a, b in pairwise(sizes)])
         self.dropout = Dropout(dropout)
         self.grid, self.outputs = (rows >> depth, columns >> depth), sizes[-1]
-        self.head = None
-        if head == "classes" and classes is not None:
-            self.head = read_out(math.prod(self.grid) * self.outputs, classes, dtype=dtype, rngs=rngs)
+        inputs = math.prod(self.grid) * self.outputs
+        reads = head == "classes" and classes is not None
+        self.head = read_out(inputs, classes, dtype=dtype, rngs=rngs) if reads else None
+        if reads:
             self.classes = classes
 
     def __call__(self, images: Images, *, key: DropoutKey = None) -> Float[Array, "batch ..."]:

@@ -1,4 +1,4 @@
-"""Coloured shapes: captions say what is in the image, masks where it is, and some combinations are in one split only."""
+"""Coloured shapes: captions say what is in the image, masks where, and some combinations are in one split only."""
 
 from collections import Counter
 from typing import Any
@@ -21,7 +21,8 @@ def examples(split: str, **fields) -> dict[str, Any]:
 
 def sentences(batch) -> list[str]:
     vocabulary: Any = DATASETS["shapes"]().vocabulary
-    return [vocabulary.decode(row[: int(weights.sum()) - 1]) for row, weights in zip(batch["targets"], batch["weights"])]
+    lengths = batch["weights"].sum(1).astype(int) - 1  # without [EOS]
+    return [vocabulary.decode(row[:length]) for row, length in zip(batch["targets"], lengths)]
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,10 @@ def make(**fields) -> Any:
     return Captioner(**chosen, rngs=nnx.Rngs(0))
 
 
-@pytest.fixture(scope="module", params=[VIT | TRANSFORMER, VIT | RECURRENT, CNN | TRANSFORMER, CNN | RECURRENT], ids=str)
+ALL = [VIT | TRANSFORMER, VIT | RECURRENT, CNN | TRANSFORMER, CNN | RECURRENT]
+
+
+@pytest.fixture(scope="module", params=ALL, ids=str)
 def model(request):
     return make(**request.param)
 

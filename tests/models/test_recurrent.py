@@ -98,7 +98,8 @@ def test_dot_attention_is_unscaled_with_the_current_state_as_query():
     weights = np.exp(scores - scores.max(-1, keepdims=True))
     weights /= weights.sum(-1, keepdims=True)
     z_BTD = np.einsum("bts,bsd->btd", weights, h_BSD)
-    mixed = np.concatenate([z_BTD, s_BTD], -1) @ np.asarray(model.decoder.mixer.kernel[...]) + model.decoder.mixer.bias[...]
+    mixer = model.decoder.mixer
+    mixed = np.concatenate([z_BTD, s_BTD], -1) @ np.asarray(mixer.kernel[...]) + mixer.bias[...]
     np.testing.assert_allclose(logits, np.tanh(mixed) @ model.embedding.embedding[...].T, atol=1e-5)
 
 

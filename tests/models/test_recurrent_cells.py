@@ -6,6 +6,7 @@ recurrent.safetensors is written by tests/models/reference_recurrent.py. Where L
 
 import os
 from pathlib import Path
+from typing import Any
 
 from flax import nnx
 import jax
@@ -52,9 +53,10 @@ def test_a_cell_computes_its_equations(kind, equations):
     random = np.random.default_rng(0)
     parameters = {path: jnp.array(random.normal(0, 0.5, x.shape), "float32") for path, x in parameters.items()}
     x_BTD = jax.random.normal(jax.random.key(3), (3, 11, 5))
-    cell = merge(structure, parameters)
+    cell: Any = merge(structure, parameters)
     out_BTD, state = jax.jit(lambda x: cell(x, cell.empty(3)))(x_BTD)
-    part = lambda name: [np.asarray(parameters.get(f"cell.{name}.{kind}", 0), np.float64) for kind in ("kernel", "bias")]
+    parts = ("kernel", "bias")
+    part = lambda name: [np.asarray(parameters.get(f"cell.{name}.{kind}", 0), np.float64) for kind in parts]
     for x_TD, out_TD in zip(np.asarray(x_BTD, np.float64), out_BTD):
         expected = list(equations(x_TD, [part("dense_i"), part("dense_h")], np.zeros(7)))
         np.testing.assert_allclose(out_TD, expected, atol=1e-6)

@@ -41,14 +41,19 @@ def run(seed: int, train: Trainer, *, attention: str = "additive") -> dict:
     batch = trained["fixed"].run.dataset.evaluation.examples(np.arange(2 * EACH))
     lengths = batch["inputs"]["source_mask"].sum(1)
     results: dict = {"lengths": np.unique(lengths)}
+    splits = {"test": slice(0, EACH), "combinations": slice(EACH, None)}
     logits = nnx.jit(lambda model, inputs: model(**inputs))
     for name, part in trained.items():
         # Greedy decoding reads the same tokens as long as it makes no error, see `objectives.seq2seq`.
         right = (logits(part.model, batch["inputs"]).argmax(-1) == batch["targets"]) | (batch["weights"] == 0)
         exact = np.array(right.all(1))
-        by_length = lambda rows: np.array([exact[rows][lengths[rows] == length].mean() for length in np.unique(lengths)])
-        results[name] = {"test": by_length(slice(0, EACH)), "combinations": by_length(slice(EACH, None))}
+        results[name] = {split: by_length(exact[rows], lengths[rows]) for split, rows in splits.items()}
     return results
+
+
+def by_length(exact: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Returns the share of sentences without any error for each length."""
+    return np.array([exact[lengths == length].mean() for length in np.unique(lengths)])
 
 
 def check(results: dict) -> list[Criterion]:
@@ -62,11 +67,9 @@ def check(results: dict) -> list[Criterion]:
 def plot(figure: Figure, results: dict) -> None:
     axes = figure.subplots()
     for colour, (name, label) in enumerate({"attention": "with attention", "fixed": "one fixed vector"}.items()):
-        shares = {split: 100 * values for split, values in results[name].items()}
-        axes.plot(results["lengths"], shares["test"], "o-", color=f"C{colour}", label=f"{label}: new sentences")
-        axes.plot(
-            results["lengths"], shares["combinations"], "x--", color=f"C{colour}", mew=2.5, label=f"{label}: new neighbours"
-        )
+        for split, words, style in (("test", "new sentences", "o-"), ("combinations", "new neighbours", "x--")):
+            line = {"color": f"C{colour}", "mew": 2.5, "label": f"{label}: {words}"}
+            axes.plot(results["lengths"], 100 * results[name][split], style, **line)
     axes.set(xlabel="words of the sentence", ylabel="translated without error, %", ylim=(-3, 103))
     axes.set_xticks(results["lengths"])
     axes.legend(loc="lower left")

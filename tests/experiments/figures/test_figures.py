@@ -15,6 +15,7 @@ BREAKS = {
     "bert_corruption": {"vocab_size": 1},  # a random word is always [MASK]
     "elbo_gap": {"kl_weight": 0.5},
     "elbo_tight": {"posterior_variance": False},  # the approximate posterior cannot equal the true one
+    "grad_shortcut": {"bidirectional": True},  # the first word is read last, too
     "hard_soft": {"sign": -1},  # the sign of beta reversed
     "k1_conv": {"size": 3},  # sees neighbours
     "krr": {"strength": 0.4},  # another lambda than scikit-learn
