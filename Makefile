@@ -42,7 +42,9 @@ test-slurm: .venv/installed
 test-reference: .venv/installed .venv-reference/installed
 	@set -e; folder=$$(mktemp -d); trap 'rm -rf '$$folder EXIT; \
 	  .venv-reference/bin/python tests/models/reference.py write $$folder --sizes=all; \
-	  LECTERN_REFERENCE=$$folder .venv/bin/python -m pytest -p no:xdist tests/models/test_pretrained_same.py; \
+	  .venv-reference/bin/python tests/models/reference_recurrent.py $$folder; \
+	  LECTERN_REFERENCE=$$folder .venv/bin/python -m pytest -p no:xdist tests/models/test_pretrained_same.py \
+	    tests/models/test_recurrent_cells.py; \
 	  .venv-reference/bin/python tests/models/reference.py check $$folder
 
 claims: .venv/installed

@@ -8,6 +8,7 @@ a `data.dataset.Dataset`, whose sources `data.pipeline` turns into batches.
 from data.binary_mnist import binary_mnist
 from data.digits import digits
 from data.images import fashion_mnist, mnist
+from data.lexical_reversal import lexical_reversal
 from data.linear_functions import linear_functions
 from data.listops import listops
 from data.markov import markov
@@ -21,6 +22,7 @@ from data.recall import recall
 from data.repeats import repeats
 from data.reversal import reversal
 from data.sentence_pairs import sentence_pairs
+from data.shapes import shapes
 from data.text import text_file, tiny_shakespeare
 from data.textures import textures
 from data.topics import topics
@@ -36,6 +38,7 @@ DATASETS = {
     "gaussian_pair": gaussian_pair,
     "image_folder": image_folder,
     "labelled_text": labelled_text,
+    "lexical_reversal": lexical_reversal,
     "linear_functions": linear_functions,
     "listops": listops,
     "markov": markov,
@@ -49,6 +52,7 @@ DATASETS = {
     "repeats": repeats,
     "reversal": reversal,
     "sentence_pairs": sentence_pairs,
+    "shapes": shapes,
     "text_file": text_file,
     "textures": textures,
     "tiny_shakespeare": tiny_shakespeare,

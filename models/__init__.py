@@ -18,10 +18,13 @@ T and S stay distinct even in self-attention. Arguments that a batch provides ke
 
 from models.bert import Bert
 from models.bottleneck import Variational
+from models.captioner import Captioner
 from models.encoder_decoder import EncoderDecoder
 from models.gpt import GPT
 from models.in_context import InContextRegressor
 from models.perceiver import Perceiver
+from models.recurrent import RecurrentLanguageModel
+from models.recurrent_encoder_decoder import RecurrentEncoderDecoder
 from models.resnet import ResNet
 from models.swin import SwinTransformer
 from models.unet import UNet
@@ -30,18 +33,22 @@ from models.vit import VisionTransformer
 from models.yardsticks import ConvolutionalNetwork, Perceptron
 
 __all__ = [
-    "GPT", "MODELS", "Bert", "ConvolutionalNetwork", "EncoderDecoder", "InContextRegressor", "Perceiver", "Perceptron",
-    "ResNet", "SwinTransformer", "UNet", "Variational", "VariationalAutoencoder", "VisionTransformer",
+    "GPT", "MODELS", "Bert", "Captioner", "ConvolutionalNetwork", "EncoderDecoder", "InContextRegressor", "Perceiver",
+    "Perceptron", "RecurrentEncoderDecoder", "RecurrentLanguageModel", "ResNet", "SwinTransformer", "UNet",
+    "Variational", "VariationalAutoencoder", "VisionTransformer",
 ]  # fmt: skip
 
 MODELS = {
     "bert": Bert,
+    "captioner": Captioner,
     "convolutional": ConvolutionalNetwork,
     "encoder_decoder": EncoderDecoder,
     "gpt": GPT,
     "in_context": InContextRegressor,
     "perceiver": Perceiver,
     "perceptron": Perceptron,
+    "recurrent": RecurrentLanguageModel,
+    "recurrent_encoder_decoder": RecurrentEncoderDecoder,
     "resnet": ResNet,
     "swin": SwinTransformer,
     "unet": UNet,

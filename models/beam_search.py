@@ -1,6 +1,6 @@
 """Beam search: the most likely target for a source, or continuation of a text.
 
-For any `models.protocols.Translator` or `LanguageModel`. The whole search is one compiled program.
+For any `models.protocols.Translator`, `Describer` or `LanguageModel`. The whole search is one compiled program.
 
 In every step the `beams` most likely continuations that have not ended go on. Those that end, with `eos` or at the last
 step, enter a list of the `beams` best finished ones, ranked by log p / tokens^length_penalty, provided that they are
@@ -14,19 +14,19 @@ from functools import partial
 from flax import nnx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
 import numpy as np
 
 from core.errors import UserError
 from models.masks import Padding, padding_mask
-from models.protocols import LanguageModel, Translator
+from models.protocols import Describer, LanguageModel, Translator
 
 Ends = int | Sequence[int] | None
 Beams = tuple[Int[Array, "batch beams length"], Float[Array, "batch beams"]]
 
 
 def beam_search(
-    model: Translator, source_BS: Int[Array | np.ndarray, "batch source"],
+    model: Translator | Describer, source_BS: Shaped[Array | np.ndarray, "*source"],
     source_mask_BS: Padding | np.ndarray | None = None, *,
     bos: int, eos: Ends, length: int, beams: int = 1, length_penalty: float = 0.0,
 ) -> Beams:  # fmt: skip
@@ -36,7 +36,7 @@ def beam_search(
     empty scores -inf.
 
     Args:
-      source_BS: token numbers. source_mask_BS: False or 0 at padding.
+      source_BS: token numbers, or images. source_mask_BS: False or 0 at padding.
       bos: the token before the first.
       eos: the token that ends a target and counts towards its length, or several, each of which does; None if there is
         no such token.

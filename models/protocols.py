@@ -69,6 +69,28 @@ class Translator(Protocol):
 
 
 @runtime_checkable
+class Describer(Protocol):
+    """Writes a text about an image token by token: `models.beam_search.beam_search`."""
+
+    context: int
+    image_shape: tuple[int, int, int]
+    embedding: Any
+
+    def encode(self, images: Float[Array, "batch rows columns channels"]) -> Float[Array, "batch parts width"]: ...
+
+    def new_cache(
+        self, images: Float[Array, "batch rows columns channels"], *, source_mask: None = None,
+        length: int | None = None,
+    ) -> Cache: ...  # fmt: skip
+
+    def decode(
+        self, tokens: Int[Array, "batch time"], cache: Cache
+    ) -> tuple[Float[Array, "batch time vocabulary"], Cache]: ...
+
+    def reorder(self, cache: Cache, rows_B: Int[Array, " batch"]) -> Cache: ...
+
+
+@runtime_checkable
 class Features(Protocol):
     """Shows its hidden states: the embeddings (or latents) and the output of each block in turn."""
 

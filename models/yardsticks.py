@@ -12,7 +12,7 @@ from einops import rearrange, reduce
 from flax import nnx
 from jaxtyping import Array, Float
 
-from core.errors import UserError
+from core.errors import UserError, shown
 from core.ranges import Depth, Dtype, ImageShape, ShareBelowAll, Size, Vocabulary
 from models.convolution import Images, neighbourhoods
 from models.layers import Dropout, DropoutKey, linear, read_out, split_key
@@ -54,30 +54,41 @@ class ConvolutionalNetwork(nnx.Module):
     as many as the one before; the head is a linear map of the last, smallest image.
 
     Args:
-      image_shape: (rows, columns, channels), rows and columns divisible by 2^depth. classes: C.
+      image_shape: (rows, columns, channels), rows and columns divisible by 2^depth.
+      head: "classes" returns logits `BC`; "none" the places of the last image, row by row, as `BSD`.
+      classes: C, for the head "classes".
       width: channels of the first convolution. depth: number of them.
-      dropout: before the head.
+      dropout: on the last image.
       dtype: of the computation; parameters and logits are float32.
     """
 
     def __init__(
-        self, *, image_shape: ImageShape, classes: Vocabulary, width: Size, depth: Depth,
-        dropout: ShareBelowAll = 0.0, dtype: Dtype = "float32", rngs: nnx.Rngs,
+        self, *, image_shape: ImageShape, head: str = "classes", classes: Vocabulary | None = None, width: Size,
+        depth: Depth, dropout: ShareBelowAll = 0.0, dtype: Dtype = "float32", rngs: nnx.Rngs,
     ):  # fmt: skip
         rows, columns, channels = image_shape
+        if head not in ("classes", "none"):
+            raise UserError(f"head={shown(head)}: expected 'classes' or 'none'")
+        if head == "classes" and classes is None:
+            raise UserError("head='classes' needs classes, the number of classes")
         if rows % 2**depth or columns % 2**depth:
             raise UserError(f"depth={depth}: an image of {rows} x {columns} cannot be halved that often")
         sizes = [channels] + [width * 2**i for i in range(depth)]
         self.hidden = nnx.List([linear(9 * a, b, dtype=dtype, rngs=rngs) for a, b in pairwise(sizes)])
         self.dropout = Dropout(dropout)
-        pixels = (rows >> depth) * (columns >> depth) * sizes[-1]
-        self.head = read_out(pixels, classes, dtype=dtype, rngs=rngs)
-        self.classes = classes
+        self.grid, self.outputs = (rows >> depth, columns >> depth), sizes[-1]
+        inputs = math.prod(self.grid) * self.outputs
+        reads = head == "classes" and classes is not None
+        self.head = read_out(inputs, classes, dtype=dtype, rngs=rngs) if reads else None
+        if reads:
+            self.classes = classes
 
-    def __call__(self, images: Images, *, key: DropoutKey = None) -> Logits:
-        """Returns the logits of `images`."""
+    def __call__(self, images: Images, *, key: DropoutKey = None) -> Float[Array, "batch ..."]:
+        """Returns what the head makes of `images`."""
         x = images
         for layer in self.hidden:
             x = nnx.relu(layer(neighbourhoods(x)))
             x = reduce(x, "b (r i) (c j) d -> b r c d", "max", i=2, j=2)
+        if self.head is None:
+            return self.dropout(rearrange(x, "b r c d -> b (r c) d"), key)
         return self.head(self.dropout(rearrange(x, "b r c d -> b (r c d)"), key))

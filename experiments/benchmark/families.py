@@ -26,6 +26,9 @@ ENCODER = {"name": "bert", "head": "classification", "norm_order": "pre"}
 DECODER = {"name": "gpt"}
 # Embeddings are not scaled up to order 1: learned positions start small and would have no effect beside them.
 ENCODER_DECODER = {"name": "encoder_decoder", "shared": False, "positions": "learned", "embedding_scale": "none"}
+GRU = {"name": "recurrent"}
+LSTM = {"name": "recurrent", "cell": "lstm"}
+RECURRENT = {"name": "recurrent_encoder_decoder", "shared": False}  # GRUs with additive attention
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +59,9 @@ FAMILIES = {
     "encoder": Entry(model=ENCODER, images=AS_CLASS, tokens=AS_CLASS),
     "decoder": Entry(model=DECODER, objective=NEXT_TOKEN, images=AS_NEXT_TOKEN, tokens=AS_NEXT_TOKEN),
     "encoder_decoder": Entry(model=ENCODER_DECODER, objective=SEQUENCE, images=AS_ANSWER, tokens=AS_ANSWER),
+    "gru": Entry(model=GRU, objective=NEXT_TOKEN, images=AS_NEXT_TOKEN, tokens=AS_NEXT_TOKEN),
+    "lstm": Entry(model=LSTM, objective=NEXT_TOKEN, images=AS_NEXT_TOKEN, tokens=AS_NEXT_TOKEN),
+    "recurrent": Entry(model=RECURRENT, objective=SEQUENCE, images=AS_ANSWER, tokens=AS_ANSWER),
     "vit": Entry(model={"name": "vit"}, tokens=NO_IMAGE),
     "hybrid": Entry(model={"name": "vit", "stem": "resnet"}, tokens=NO_IMAGE),
     "swin": Entry(model={"name": "swin"}, tokens=NO_IMAGE),

@@ -5,7 +5,7 @@ Pixels are black or white, so that sequence models and the VAE assign probabilit
 
 import math
 
-from experiments.benchmark.families import DECAY, DECODER, ENCODER_DECODER, others
+from experiments.benchmark.families import DECAY, DECODER, ENCODER_DECODER, GRU, LSTM, RECURRENT, others
 from experiments.benchmark.suite import Family, Suite
 
 BLOCKS = {"width": 32, "depth": 2, "heads": 4}
@@ -37,6 +37,14 @@ SUITE = Suite(
             model=DECODER | BLOCKS, objective={"name": "language_modeling"}, data={"form": "density"}, own=DECAY,
             sizes=NARROW, factor=BITS, note="exact", among=WHOLE,
         ),
+        "gru": Family(
+            model=GRU | {"width": 66}, objective={"name": "language_modeling"}, data={"form": "density"}, own=DECAY,
+            sizes={"quarter": {"model.width": 33}, "half": {"model.width": 46}}, factor=BITS, note="exact", among=WHOLE,
+        ),
+        "lstm": Family(
+            model=LSTM | {"width": 58}, objective={"name": "language_modeling"}, data={"form": "density"}, own=DECAY,
+            sizes={"quarter": {"model.width": 29}, "half": {"model.width": 41}}, factor=BITS, note="exact", among=WHOLE,
+        ),
         "vae": Family(
             model={"name": "variational", "latents": 16, "width": 80, "depth": 2},
             objective={"name": "variational", "evaluation_samples": 64}, data={"targets": "images"},
@@ -53,6 +61,10 @@ SUITE = Suite(
             data={"form": "halves"}, own=DECAY,
             sizes={"quarter": {"model.width": 16, "model.mlp_width": 40}, "half": {"model.width": 24}},
             factor=BITS, note="exact", among=HALF,
+        ),
+        "recurrent": Family(
+            model=RECURRENT | {"width": 36}, objective={"name": "seq2seq"}, data={"form": "halves"}, own=DECAY,
+            sizes={"quarter": {"model.width": 18}, "half": {"model.width": 26}}, factor=BITS, note="exact", among=HALF,
         ),
         "encoder": "sees all pixels at once, including those to be predicted",
     }, NO_DENSITY),

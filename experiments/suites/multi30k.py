@@ -8,7 +8,7 @@ With a folder of another name:
 
 import math
 
-from experiments.benchmark.families import DECODER, NO_IMAGE, others
+from experiments.benchmark.families import DECODER, GRU, LSTM, NO_IMAGE, others
 from experiments.benchmark.suite import Family, Suite
 from experiments.suites.translation import NO_TEXT, NO_WRITING
 
@@ -54,6 +54,18 @@ SUITE = Suite(
                 "half": {"model.width": 80, "model.mlp_width": 280},
             },
             factor=BITS,
+        ),
+        "gru": Family(
+            model=GRU | {"width": 260, "dropout": 0.1}, objective={"name": "seq2seq"}, data={"form": "prompt"},
+            own=DROPOUT, sizes={"quarter": {"model.width": 82}, "half": {"model.width": 150}}, factor=BITS,
+        ),
+        "lstm": Family(
+            model=LSTM | {"width": 243, "dropout": 0.1}, objective={"name": "seq2seq"}, data={"form": "prompt"},
+            own=DROPOUT, sizes={"quarter": {"model.width": 79}, "half": {"model.width": 141}}, factor=BITS,
+        ),
+        "recurrent": Family(
+            model={"name": "recurrent_encoder_decoder", "width": 188, "dropout": 0.1}, objective={"name": "seq2seq"},
+            own=DROPOUT, sizes={"quarter": {"model.width": 68}, "half": {"model.width": 116}}, factor=BITS,
         ),
         "encoder": NO_WRITING,
     }, NO_TEXT, images=NO_IMAGE),

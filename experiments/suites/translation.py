@@ -1,6 +1,6 @@
 """Translation of embedded number words, English to German: the share that greedy decoding gets exactly right."""
 
-from experiments.benchmark.families import DECAY, DECODER, NO_IMAGE, others
+from experiments.benchmark.families import DECAY, DECODER, GRU, LSTM, NO_IMAGE, others
 from experiments.benchmark.suite import Family, Suite
 
 BLOCKS = {"width": 64, "heads": 4}
@@ -33,6 +33,18 @@ SUITE = Suite(
         "decoder": Family(
             model=DECODER | BLOCKS | {"depth": 3}, objective={"name": "seq2seq"}, data={"form": "prompt"}, own=DECAY,
             sizes={"quarter": {"model.width": 32}, "half": {"model.width": 44}},
+        ),
+        "gru": Family(
+            model=GRU | {"width": 142}, objective={"name": "seq2seq"}, data={"form": "prompt"}, own=DECAY,
+            sizes={"quarter": {"model.width": 59}, "half": {"model.width": 93}},
+        ),
+        "lstm": Family(
+            model=LSTM | {"width": 126}, objective={"name": "seq2seq"}, data={"form": "prompt"}, own=DECAY,
+            sizes={"quarter": {"model.width": 54}, "half": {"model.width": 84}},
+        ),
+        "recurrent": Family(
+            model={"name": "recurrent_encoder_decoder", "width": 86}, objective={"name": "seq2seq"}, own=DECAY,
+            sizes={"quarter": {"model.width": 38}, "half": {"model.width": 58}},
         ),
         "encoder": NO_WRITING,
     }, NO_TEXT, images=NO_IMAGE),

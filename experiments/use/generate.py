@@ -21,7 +21,7 @@ from data.vocabulary import Vocabulary
 from experiments.use import published
 from models.decoding import sample
 from models.pretrained import is_published
-from models.protocols import LanguageModel, Translator
+from models.protocols import Describer, LanguageModel, Translator
 import train
 
 TopK = Annotated[int, Range(0, 2**20)]
@@ -102,6 +102,8 @@ def _load(workdir: str) -> tuple[LanguageModel, Vocabulary]:
 
 
 def _refuse_translator(folder: str, model: LanguageModel | Translator) -> LanguageModel:
+    if isinstance(model, Describer):
+        raise UserError(f"{folder} holds a model that writes about images, and continues no prompt")
     if isinstance(model, Translator):
         raise UserError(f"{folder} holds an encoder-decoder, which continues no prompt: use experiments.translate")
     return model

@@ -23,6 +23,12 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, Any], int]] = {
         ("language_modeling", jnp.roll(TOKENS, -1, axis=1)),
         5058,
     ),
+    "captioner": (
+        dict(image_shape=(15, 10, 3), patch=5, vocab_size=23, context=13, width=14, depth=3, heads=7, mlp_width=17),
+        {"images": IMAGES, "tokens": TOKENS},
+        ("seq2seq", jnp.roll(TOKENS, -1, axis=1)),
+        12_730,
+    ),
     "convolutional": (
         dict(image_shape=(14, 10, 3), classes=19, width=11, depth=1),
         {"images": IMAGES[:, :14]},
@@ -69,6 +75,28 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, Any], int]] = {
         {"images": IMAGES},
         ("classification", jnp.arange(8)),
         7019,
+    ),
+    "recurrent": (
+        dict(vocab_size=23, context=13, width=14, depth=3),
+        {"tokens": TOKENS},
+        ("language_modeling", jnp.roll(TOKENS, -1, axis=1)),
+        3976,
+    ),
+    "recurrent_encoder_decoder": (
+        dict(
+            source_vocab_size=19,
+            vocab_size=23,
+            source_context=5,
+            context=13,
+            width=14,
+            depth=2,
+            decoder_depth=1,
+            cell="lstm",
+            shared=False,
+        ),  # fmt: skip
+        {"source": SOURCE, "source_mask": SOURCE_MASK, "tokens": TOKENS},
+        ("seq2seq", jnp.roll(TOKENS, -1, axis=1)),
+        6902,
     ),
     "resnet": (
         dict(image_shape=(7, 5, 3), classes=19, width=14, depths=(1, 2)),

@@ -24,6 +24,8 @@ MASKED = {
     "encoder_decoder": ({}, "source_mask", SOURCE_MASK),
     "gpt": ({}, "mask", PADDING),
     "perceiver": (OF_TOKENS, "mask", PADDING),
+    "recurrent": ({}, "mask", PADDING),
+    "recurrent_encoder_decoder": ({}, "source_mask", SOURCE_MASK),
     "variational": (OF_TOKENS | dict(encoder="bert", patch=None), "mask", PADDING),
 }
 KINDS = [np.int32, np.uint8, np.float32, jnp.bfloat16]
@@ -32,7 +34,7 @@ KINDS = [np.int32, np.uint8, np.float32, jnp.bfloat16]
 def model_and_inputs(name):
     fields, inputs, *_ = ROWS[name]
     more, argument, mask = MASKED[name]
-    inputs = dict(inputs if name == "encoder_decoder" else {"tokens": TOKENS})
+    inputs = dict(inputs if "source" in inputs else {"tokens": TOKENS})
     inputs.pop(argument, None)
     return MODELS[name](**fields | more, rngs=nnx.Rngs(0)), inputs, argument, mask
 

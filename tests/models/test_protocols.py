@@ -6,6 +6,7 @@ import pytest
 from models import MODELS
 from models.protocols import (
     Classifier,
+    Describer,
     Features,
     LanguageModel,
     LatentVariable,
@@ -17,12 +18,16 @@ from tests.models.rows import ROWS
 
 ABILITIES = {
     "bert": {Features, TokenPredictor},
+    # It has all methods of a language model, with another `new_cache`.
+    "captioner": {Describer, LanguageModel, TokenPredictor},
     "convolutional": {Classifier},
     # It has all methods of a language model, with another `new_cache`.
     "encoder_decoder": {LanguageModel, TokenPredictor, Translator},
     "gpt": {LanguageModel, TokenPredictor},
     "perceiver": {Classifier, Features},
     "perceptron": {Classifier},
+    "recurrent": {LanguageModel, TokenPredictor},
+    "recurrent_encoder_decoder": {LanguageModel, TokenPredictor, Translator},
     "variational": {Classifier, LatentVariable},
     "vit": {Classifier, Features, Resizable},
 }
@@ -31,5 +36,5 @@ ABILITIES = {
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_a_model_can_do_what_its_methods_say(name):
     model = nnx.eval_shape(lambda: MODELS[name](**ROWS[name][0], rngs=nnx.Rngs(0)))
-    protocols = [Classifier, Features, LanguageModel, LatentVariable, Resizable, TokenPredictor, Translator]
+    protocols = [Classifier, Describer, Features, LanguageModel, LatentVariable, Resizable, TokenPredictor, Translator]
     assert {protocol for protocol in protocols if isinstance(model, protocol)} == ABILITIES.get(name, set())

@@ -37,6 +37,9 @@ CLASSES = np.arange(COUNT, dtype=np.int32) % 3
 CASES = {
     "classes": ("classification", {}, "perceptron", dict(image_shape=(2, 3, 1), classes=3, width=5, depth=1),
                 examples({"images": IMAGES}, CLASSES)),
+    "pixels": ("segmentation", {}, "unet", dict(image_shape=(2, 4, 1), classes=3, width=5, depth=1),
+               examples({"images": DRAW.random((COUNT, 2, 4, 1), np.float32)},
+                        DRAW.integers(3, size=(COUNT, 2, 4)).astype(np.int32), np.ones((COUNT, 2, 4), np.float32))),
     "text": ("language_modeling", {}, "gpt", dict(vocab_size=23, context=7, **SMALL),
              examples({"tokens": TOKENS}, TOKENS, EACH_TOKEN)),
     "translation": ("seq2seq", {}, "encoder_decoder",

@@ -20,8 +20,19 @@ _DATA = {
 _CURVE = np.array([gaussian_bottleneck((0.9, 0.5), beta) for beta in (1.5, 2.0, 3.0, 5.0, 10.0, 20.0)])
 _BACKWARDS = np.vstack([np.eye(8)[::-1], np.eye(8)[:1]])[None]
 
+_EXACT = {"test": np.ones(10), "combinations": np.ones(10)}
+_LOST = {"test": np.linspace(1, 0.1, 10), "combinations": np.linspace(1, 0, 10)}
+
 # id: (results that pass, changes each of which makes the check fail)
 RECORDED = {
+    "alignment": (
+        {"lengths": np.array([8]), "weights": _BACKWARDS},
+        [
+            {"weights": np.roll(_BACKWARDS, 4, axis=-1)},
+            {"weights": 0.99 * _BACKWARDS},
+            {"lengths": np.array([7])},
+        ],
+    ),
     "attn_distance": ({"heads": np.array([0.9, 2.4]), "uniform": 2.55}, [{"heads": np.array([2.4, 2.5])}]),
     "bert_features": ({"embeddings": 0.5, "last four": 0.6}, [{"last four": 0.5}]),
     "bert_nsp": ({"follows": np.array([0, 1]), "margin": np.array([-3.0, 3.0])}, [{"margin": np.array([1.0, 3.0])}]),
@@ -29,6 +40,11 @@ RECORDED = {
         {"BERT": np.ones(6), "GPT": _GUESSED},
         [{"BERT": _GUESSED}, {"GPT": np.ones(6)}, {"GPT": np.full(6, 1 / 17)}],
     ),
+    "bottleneck": (
+        {"attention": _EXACT, "fixed": _LOST},
+        [{"attention": _EXACT | {"test": np.array([*np.ones(9), 0.96])}}, {"fixed": _EXACT}, {"attention": _LOST}],
+    ),
+    "captioning": ({"exact": np.arange(100) < 95}, [{"exact": np.arange(100) < 94}]),
     "cheating_mask": (
         {"entropy": 1.85, "masked": _HONEST, "unmasked": _CHEATING},
         [
@@ -107,10 +123,13 @@ RECORDED = {
 
 # id: the switches that take away what the claim depends on
 BREAKS = {
+    "alignment": {"steps": 110},  # hardly trained
     "attn_distance": {"scale": 0.01},  # independent pixels
     "bert_features": {"last": 0},  # the embeddings instead of the layers
     "bert_nsp": {"share": 0.0},  # texts without a topic
     "bert_vs_gpt": {"two_sided": False},
+    "bottleneck": {"attention": "fixed"},
+    "captioning": {"own_image": False},
     "cheating_mask": {"masked": "bert"},  # without the mask
     "dib_curve": {"beta_weighs": "kl"},  # the usual beta
     "icl_regression": {"own_examples": False},  # values of another function

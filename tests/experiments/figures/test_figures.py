@@ -13,8 +13,11 @@ BREAKS = {
     "attn_is_smoother": {"equal_norms": False},
     "attn_lookup": {"scale": 1 / 80},  # scores too close to tell apart
     "bert_corruption": {"vocab_size": 1},  # a random word is always [MASK]
+    "cnn_receptive_field": {"kernel": 5},
+    "conv_equivariance": {"positions": "none"},
     "elbo_gap": {"kl_weight": 0.5},
     "elbo_tight": {"posterior_variance": False},  # the approximate posterior cannot equal the true one
+    "grad_shortcut": {"bidirectional": True},  # the first word is read last, too
     "hard_soft": {"sign": -1},  # the sign of beta reversed
     "k1_conv": {"size": 3},  # sees neighbours
     "krr": {"strength": 0.4},  # another lambda than scikit-learn
@@ -30,6 +33,7 @@ BREAKS = {
     "reparameterisation": {"through_the_draw": False},  # no gradient through the draw
     "set_equivariance": {"without": "learned"},  # with positions
     "sinusoid_positions": {"table": "random"},
+    "swin": {"shift": False},
     "vit_patchify": {"swap_axes": True},  # patches read column by column
     "weight_sharing": {"padding": "SAME"},
 }

@@ -1,0 +1,21 @@
+"""A recurrent encoder-decoder with attention that translates English image captions into German: Multi30k.
+
+Command: python train.py --config=configs/multi30k_recurrent.py --workdir=runs/multi30k_recurrent --config.data.path=multi30k --config.data.tokenizer=multi30k/tokenizer.json
+Time:    not measured yet
+Needs:   multi30k/tokenizer.json
+Reaches: not measured yet
+
+Data, vocabulary and optimizer are those of configs/multi30k.py, which describes where they come from and how to measure
+BLEU. This is additive attention (Bahdanau et al. 2015); --config.model.attention=dot has the form of Luong et al. 2015,
+and with --config.model.attention=fixed the decoder gets a single vector (Cho et al. 2014).
+"""  # noqa: E501
+
+from ml_collections import ConfigDict
+
+from configs.multi30k import get_config as transformer
+
+
+def get_config() -> ConfigDict:
+    config = transformer()
+    config.model = ConfigDict({"name": "recurrent_encoder_decoder", "width": 188, "dropout": 0.3})
+    return config

@@ -1,0 +1,164 @@
+"""Coloured shapes with captions: what is seen in an image, said in words, with combinations that are held out.
+
+A model that has seen red circles and blue squares, but never a red square, has to have learned what "red" and what
+"square" is, to say so when it sees one.
+"""
+
+from functools import lru_cache
+from typing import Annotated, Any
+
+import numpy as np
+from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers.models import WordLevel
+
+from core.errors import UserError, shown
+from core.ranges import Range
+from data.dataset import Batch, Dataset
+from data.in_memory import ArraySource
+from data.storage import split_rows
+from data.subwords import BOS, EOS, PAD, SPECIALS, Subwords
+
+COLOURS = {
+    "red": (0.9, 0.2, 0.2), "green": (0.2, 0.75, 0.3), "blue": (0.25, 0.4, 0.95), "yellow": (0.95, 0.85, 0.2),
+    "purple": (0.65, 0.3, 0.8),
+}  # fmt: skip
+SHAPES = ("circle", "square", "triangle", "cross", "ring")
+WORDS = (*SPECIALS, "a", "and", *COLOURS, *SHAPES)
+# One for each colour and each shape: red triangle, green cross, blue ring, yellow circle, purple square.
+HELD_OUT = np.array([[(shape - colour) % 5 == 2 for shape in range(5)] for colour in range(5)])
+
+_SIZES = {"train": 8_000, "test": 1_000, "combinations": 1_000}
+
+
+def shapes(
+    *, train: str = "train", evaluation: str = "test", form: str = "caption", side: Annotated[int, Range(16, 64)] = 24,
+    objects: Annotated[int, Range(1, 3)] = 2, noise: Annotated[float, Range(0, 1)] = 0.05,
+) -> Dataset:  # fmt: skip
+    """Returns images (side, side, 3) in [0, 1] of one to `objects` shapes, each in one of five colours.
+
+    The splits train (8,000) and test (1,000) have 20 of the 25 combinations of colour and shape. Each image of the
+    split combinations (1,000) has at least one of the other five. Sizes, places and the grey of the background are
+    random, and no two shapes overlap. The images are generated at each start, always the same ones.
+
+    Args:
+      form: what the inputs and targets are:
+        "caption": the image and its caption shifted right, as "tokens"; the targets are the next tokens, up to [EOS].
+          A caption names the shapes from left to right, as in "a red circle and a blue square".
+        "class": the image; the number of its combination, colour by colour. Needs objects=1.
+        "mask": the image; for each pixel 0, or 1 + the number of the shape that it belongs to.
+      noise: the standard deviation of what is added to each pixel, before the image is cut to [0, 1].
+
+    Raises UserError for an unknown form, and for a split that does not exist.
+    """
+    if form not in ("caption", "class", "mask"):
+        raise UserError(f"form = {shown(form)}: expected 'caption', 'class' or 'mask'.")
+    if form == "class" and objects > 1:
+        raise UserError(f"objects = {objects}: form = 'class' needs objects = 1.")
+    images, masks, colours, kinds = _scenes(side, objects, noise)
+    examples: Batch = {"inputs": {"images": images}, "targets": masks, "weights": np.ones(masks.shape, np.float32)}
+    facts: dict[str, Any] = {"image_shape": (side, side, 3), "classes": 1 + len(SHAPES)}
+    if form == "class":
+        examples |= {"targets": colours[:, 0] * len(SHAPES) + kinds[:, 0], "weights": np.ones(len(images), np.float32)}
+        facts["classes"] = HELD_OUT.size
+    if form == "caption":
+        tokens, examples["targets"], examples["weights"] = _captions(colours, kinds)
+        examples["inputs"]["tokens"] = tokens
+        facts = {"image_shape": (side, side, 3), "vocab_size": len(WORDS), "context": tokens.shape[1]}
+    classes = {
+        "class": tuple(f"{colour} {kind}" for colour in COLOURS for kind in SHAPES), "mask": ("background", *SHAPES)
+    }  # fmt: skip
+    source = lambda spec: _Images(examples, split_rows("shapes", _SIZES, spec))
+    return Dataset(
+        facts=facts, train=source(train), evaluation=source(evaluation), evaluation_name=evaluation,
+        vocabulary=vocabulary() if form == "caption" else None, classes=classes.get(form),
+    )  # fmt: skip
+
+
+def vocabulary() -> Subwords:
+    """Returns the words of captions as tokens, behind the special tokens."""
+    tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # pyright: ignore[reportAttributeAccessIssue] # as documented
+    return Subwords(tokenizer)
+
+
+class _Images(ArraySource):
+    """A source whose images are kept as bytes."""
+
+    def examples(self, indices: np.ndarray, draws: np.ndarray | None = None) -> Batch:
+        batch = super().examples(indices)
+        batch["inputs"]["images"] = batch["inputs"]["images"] / np.float32(255)
+        return batch
+
+
+@lru_cache(maxsize=1)  # takes seconds; the members of a population share the result
+def _scenes(side: int, objects: int, noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Returns images uint8 (N, side, side, 3), masks int32 (N, side, side), and colours and shapes int32 (N, objects).
+
+    Shapes stand in strips beside each other, and their numbers from left to right; -1 stands for no shape. Callers
+    share the arrays and must not write to them.
+    """
+    generator, N = np.random.default_rng(0), sum(_SIZES.values())
+    counts = generator.integers(1, objects + 1, size=N)
+    colours, kinds = _combinations(generator, counts, objects)
+    absent = np.arange(objects) >= counts[:, None]
+    colours[absent] = kinds[absent] = -1
+    rows, columns = np.indices((side, side), np.float32) + 0.5
+    background = generator.uniform(0, 0.25, size=(N, 1, 1, 1)).astype(np.float32)
+    images, masks = np.broadcast_to(background, (N, side, side, 3)).copy(), np.zeros((N, side, side), np.int32)
+    strip = side / counts
+    for number in range(objects):
+        radius = generator.uniform(0.34, 0.44, size=N) * side / np.maximum(counts, 2)
+        top = generator.uniform(radius, side - radius)
+        left = generator.uniform(number * strip + radius, np.maximum((number + 1) * strip - radius, radius))
+        down, right, radius = ((x[:, None, None]).astype(np.float32) for x in (top, left, radius))
+        covers = _covers((rows - down) / radius, (columns - right) / radius, kinds[:, number])
+        covers &= ~absent[:, number, None, None]
+        masks[covers] = np.broadcast_to(1 + kinds[:, number, None, None], covers.shape)[covers]
+        table = np.array(list(COLOURS.values()), np.float32) * 0.9
+        images[covers] = np.broadcast_to(table[colours[:, number], None, None], images.shape)[covers]
+    images += noise * generator.standard_normal(images.shape, np.float32)
+    return np.rint(255 * images.clip(0, 1)).astype(np.uint8), masks, colours, kinds
+
+
+def _combinations(
+    generator: np.random.Generator, counts: np.ndarray, objects: int
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Returns colours and shapes (N, objects). In the last split one of the first `counts` in each row is held out."""
+    seen, held_out = np.argwhere(~HELD_OUT), np.argwhere(HELD_OUT)
+    pairs = seen[generator.integers(len(seen), size=(len(counts), objects))]
+    last = np.arange(len(counts) - _SIZES["combinations"], len(counts))
+    pairs[last, generator.integers(counts[last])] = held_out[generator.integers(len(held_out), size=len(last))]
+    return pairs[..., 0].astype(np.int32), pairs[..., 1].astype(np.int32)
+
+
+def _covers(down: np.ndarray, right: np.ndarray, kinds: np.ndarray) -> np.ndarray:
+    """Returns which pixels belong to a shape, for distances from its middle in units of its radius."""
+    far, tall, wide = np.hypot(down, right), np.abs(down), np.abs(right)
+    covered = {
+        "circle": far <= 1,
+        "square": np.maximum(tall, wide) <= 0.85,
+        "triangle": (tall <= 0.9) & (wide <= (down + 0.9) / 1.8),
+        "cross": (np.minimum(tall, wide) <= 0.3) & (np.maximum(tall, wide) <= 1),
+        "ring": (far <= 1) & (far >= 0.55),
+    }
+    return np.select([kinds[:, None, None] == SHAPES.index(name) for name in covered], list(covered.values()), False)
+
+
+def _captions(colours: np.ndarray, kinds: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns captions shifted right, the tokens that come next, and the weights of these, (N, T) each."""
+    number = {word: token for token, word in enumerate(WORDS)}
+    first_colour, first_shape = number[next(iter(COLOURS))], number[SHAPES[0]]
+    parts = []
+    for place in range(colours.shape[1]):
+        begin = [number["and"]] if place else []
+        words = [*begin, number["a"], first_colour, first_shape]
+        part = np.tile(np.array(words, np.int32), (len(colours), 1))
+        part[:, -2] += colours[:, place]
+        part[:, -1] += kinds[:, place]
+        parts.append(np.where(colours[:, place, None] >= 0, part, PAD))
+    targets = np.concatenate([*parts, np.full((len(colours), 1), PAD, np.int32)], axis=1)
+    lengths = (targets != PAD).sum(1)
+    targets[np.arange(len(targets)), lengths] = EOS
+    tokens = np.concatenate([np.full((len(targets), 1), BOS, np.int32), targets[:, :-1]], axis=1)
+    tokens[tokens == EOS] = PAD
+    return tokens, targets, (targets != PAD).astype(np.float32)

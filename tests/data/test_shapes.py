@@ -1,0 +1,96 @@
+"""Coloured shapes: captions say what is in the image, masks where, and some combinations are in one split only."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.errors import UserError
+from data import DATASETS
+from data.shapes import COLOURS, HELD_OUT, SHAPES
+from data.subwords import BOS
+
+SPLITS = ("train", "test", "combinations")
+
+
+def examples(split: str, **fields) -> dict[str, Any]:
+    source = DATASETS["shapes"](train=split, **fields).train
+    return source.examples(np.arange(min(1000, len(source))))
+
+
+def sentences(batch) -> list[str]:
+    vocabulary: Any = DATASETS["shapes"]().vocabulary
+    lengths = batch["weights"].sum(1).astype(int) - 1  # without [EOS]
+    return [vocabulary.decode(row[:length]) for row, length in zip(batch["targets"], lengths)]
+
+
+@pytest.fixture(scope="module")
+def captions() -> dict[str, list[str]]:
+    return {split: sentences(examples(split)) for split in SPLITS}
+
+
+def test_a_caption_names_one_or_two_shapes(captions):
+    known = {f"a {colour} {shape}" for colour in COLOURS for shape in SHAPES}
+    for split in SPLITS:
+        counts = Counter(len(caption.split(" and ")) for caption in captions[split])
+        assert set(counts) == {1, 2} and min(counts.values()) > 400
+        assert {part for caption in captions[split] for part in caption.split(" and ")} <= known
+
+
+def test_held_out_combinations_are_in_every_image_of_their_split_and_in_no_other(captions):
+    held_out = {
+        f"a {colour} {shape}" for i, colour in enumerate(COLOURS) for j, shape in enumerate(SHAPES) if HELD_OUT[i, j]
+    }
+    assert HELD_OUT.sum(0).tolist() == HELD_OUT.sum(1).tolist() == [1] * 5
+    parts = {split: [set(caption.split(" and ")) for caption in captions[split]] for split in SPLITS}
+    assert all(part & held_out for part in parts["combinations"])
+    for split in ("train", "test"):
+        assert set.union(*parts[split]) == {f"a {c} {s}" for c in COLOURS for s in SHAPES} - held_out
+
+
+def test_colours_and_masks_are_where_the_caption_says(captions):
+    """From left to right, each object has the shape and the colour of its part of the caption."""
+    batch, pictures = examples("test", form="mask"), examples("test")["inputs"]["images"]
+    np.testing.assert_array_equal(batch["inputs"]["images"], pictures)
+    table = np.array(list(COLOURS.values()))
+    for caption, image, mask in zip(captions["test"][:200], pictures, batch["targets"]):
+        parts = caption.split(" and ")
+        strips = zip(parts, np.array_split(image, len(parts), axis=1), np.array_split(mask, len(parts), axis=1))
+        for part, strip, places in strips:
+            _, colour, shape = part.split()
+            assert set(np.unique(places)) == {0, 1 + SHAPES.index(shape)}
+            mean = strip[places > 0].mean(0)
+            assert list(COLOURS)[np.abs(table * 0.9 - mean).sum(1).argmin()] == colour
+
+
+def test_classes_are_combinations_by_number():
+    dataset = DATASETS["shapes"](form="class", objects=1)
+    batch = dataset.evaluation.examples(np.arange(50))
+    assert dataset.classes is not None
+    names = [f"a {dataset.classes[label]}" for label in batch["targets"]]
+    assert names == sentences(examples("test", objects=1))[:50]
+
+
+def test_inputs_are_the_caption_shifted_right():
+    batch = examples("test")
+    assert (batch["inputs"]["tokens"][:, 0] == BOS).all()
+    inside = batch["weights"][:, 1:] > 0
+    np.testing.assert_array_equal(batch["inputs"]["tokens"][:, 1:][inside], batch["targets"][:, :-1][inside])
+
+
+def test_the_caller_may_change_a_batch():
+    source = DATASETS["shapes"]().evaluation
+    first = source.examples(np.arange(3))
+    first["inputs"]["images"][:] = 7
+    first["inputs"]["tokens"][:] = 7
+    again = source.examples(np.arange(3))["inputs"]
+    assert again["images"].max() <= 1 and again["images"].dtype == np.float32 and (again["tokens"][:, 0] == BOS).all()
+
+
+@pytest.mark.parametrize(
+    "fields, words", [({"form": "boxes"}, "expected 'caption', 'class' or 'mask'"), ({"form": "class"}, "objects = 1")]
+)
+def test_fields_that_do_not_fit_are_named(fields, words):
+    with pytest.raises(UserError, match=words):
+        DATASETS["shapes"](**fields)
