@@ -1,4 +1,4 @@
-"""Attention aligns words with their translations, although nobody has told it which belong together.
+"""Attention aligns words with their translations, although nobody told it how.
 
 A recurrent network with additive attention has learned to translate word by word and to reverse the order, from pairs
 of sentences alone. Its weights show which word it read to write the next one. They may lie one place beside it: each

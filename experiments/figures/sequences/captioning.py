@@ -6,7 +6,7 @@ split, such as a red triangle: the network has learned colours and shapes, and n
 
 Formula: a_ti = softargmax_i(v . tanh(W s_(t-1) + U h_i)); h_i: place i of the last map
 Source: Vinyals et al. 2015; Xu et al. 2015, figure 3.
-Look at: the places that are left bright, which have most weight. They change from one shape to the other with the words.
+Look at: the places that are left bright, which have most weight. They move from one shape to the other.
 """
 
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Attention shortens the path of the gradient from a word of the target to a word of the source.
+"""Attention shortens the path of the gradient from the target to the source.
 
 Without attention what the loss says about the first word has to go back through every state of the encoder, and each
 step multiplies it by a Jacobian whose norm is below 1. Attention connects each state with the output directly. The
