@@ -79,8 +79,8 @@ class ConvolutionalNetwork(nnx.Module):
         self.dropout = Dropout(dropout)
         self.grid, self.outputs = (rows >> depth, columns >> depth), sizes[-1]
         inputs = math.prod(self.grid) * self.outputs
-        without = head == "none" or classes is None
-        self.head = None if without else read_out(inputs, classes, dtype=dtype, rngs=rngs)
+        outputs = classes if head == "classes" else None
+        self.head = None if outputs is None else read_out(inputs, outputs, dtype=dtype, rngs=rngs)
         if head == "classes":
             self.classes = classes
 
