@@ -73,5 +73,6 @@ def plot(figure: Figure, results: dict) -> None:
     left.set(title="one new sentence; t7 translates s7", xlabel="word of the source", ylabel="word that is written")
     figure.colorbar(left.images[0], ax=left, label="weight", shrink=0.8)
     right.bar(np.arange(-FARTHEST, FARTHEST + 1), mean_weights(results, FARTHEST))
-    right.set(title=f"mean, {COUNT} sentences", xlabel="distance from the translated word", ylabel="weight", ylim=(0, 1))
+    right.set(title=f"mean, {COUNT} sentences", xlabel="distance from the translated word", ylabel="weight")
+    right.set_ylim(0, 1)
     grid(right, "y")
