@@ -78,9 +78,9 @@ class ConvolutionalNetwork(nnx.Module):
         self.dropout = Dropout(dropout)
         self.grid, self.outputs = (rows >> depth, columns >> depth), sizes[-1]
         inputs = math.prod(self.grid) * self.outputs
-        reads = head == "classes" and classes is not None
-        self.head = read_out(inputs, classes, dtype=dtype, rngs=rngs) if reads else None
-        if reads:
+        outputs = classes if head == "classes" else None
+        self.head = None if outputs is None else read_out(inputs, outputs, dtype=dtype, rngs=rngs)
+        if head == "classes":
             self.classes = classes
 
     def __call__(self, images: Images, *, key: DropoutKey = None) -> Float[Array, "batch ..."]:

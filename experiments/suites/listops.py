@@ -9,8 +9,8 @@ NARROW = {"quarter": {"model.width": 24}, "half": {"model.width": 32}}
 SUITE = Suite(
     title="ListOps, short: 7 to 32 tokens, ten classes",
     about="Expressions such as [MAX 2 9 [MIN 4 7 ] 0 ], whose value is a digit, nested up to 4 deep. Encoder and "
-    "bottleneck read them after a [CLS] token; the decoder answers with the value as the next token, the "
-    "encoder-decoder with a sequence of one value.",
+    "bottleneck read them after a [CLS] token; decoder, GRU and LSTM answer with the value as the next token, the "
+    "encoder-decoders with a sequence of one value.",
     data={"name": "listops", "max_depth": 4, "max_args": 4, "longer_than": 6, "shorter_than": 33, "examples": 50_000,
           "evaluation": "validation", "train": "train"},
     test="test",

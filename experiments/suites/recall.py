@@ -17,8 +17,9 @@ NARROW = {"quarter": {"model.width": 16}, "half": {"model.width": 24}}
 SUITE = Suite(
     title="Associative recall",
     about="Twelve of 24 keys, each with one of 7 values and each pair as one token, and then one of these keys: which "
-    "value belongs to it? Encoder and bottleneck read this after a [CLS] token; the decoder answers with the value as "
-    "the next token, the encoder-decoder with a sequence of one value. The flag --by varies the number of pairs.",
+    "value belongs to it? Encoder and bottleneck read this after a [CLS] token; decoder, GRU and LSTM answer with "
+    "the value as the next token, the encoder-decoders with a sequence of one value. The flag --by varies the number "
+    "of pairs.",
     data={
         "name": "recall", "pairs": 12, "distinct_keys": 24, "joined": True,
         "train": "train[:90%]", "evaluation": "train[90%:]",

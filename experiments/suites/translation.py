@@ -10,7 +10,7 @@ NO_WRITING = "reads text but cannot generate it"
 SUITE = Suite(
     title="Translation of number words, English to German",
     about="forty-two is zweiundvierzig: units come before tens. The share of held-out numbers below 100,000 that are "
-    "translated without any error. The decoder reads source, [BOS] and target as one sequence and is trained on the "
+    "translated without any error. Decoder, GRU and LSTM read source, [BOS] and target as one sequence, trained on the "
     "target only.",
     data={"name": "number_words", "train": "train[:90%]", "evaluation": "train[99%:]"},
     test="test",

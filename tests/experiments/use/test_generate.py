@@ -17,8 +17,8 @@ from tokenizers.trainers import BpeTrainer
 
 from core.errors import UserError
 from data.published_tokenizer import PublishedTokenizer
-from experiments.use.generate import generate, main
-from models import GPT, Bert
+from experiments.use.generate import generate, main, refuse_others
+from models import GPT, Bert, Captioner
 from models.decoding import sample
 from models.pretrained import load, save
 import train
@@ -45,6 +45,29 @@ def text_run(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("runs") / "text"
     train.run(config, workdir)
     return workdir
+
+
+def test_a_recurrent_network_writes_beyond_its_context(tmp_path):
+    config = SHARED | {
+        "model": {"name": "recurrent", "context": 13, "width": 8, "cell": "lstm"},
+        "objective": {"name": "language_modeling"},
+        "data": {"name": "python_docs", "context": 13, "evaluation": "validation[:60]"},
+    }
+    train.run(config, tmp_path)
+    model: Any
+    model, run = train.load(tmp_path)
+    vocabulary: Any = run.dataset.vocabulary
+    prompt = vocabulary.encode("def ")
+    tokens = sample(model, prompt[None], jax.random.key(0), length=17, temperature=0.8)
+    assert generate(str(tmp_path), "def ", tokens=17) == [vocabulary.decode(np.append(prompt, tokens[0]))]
+
+
+def test_a_captioner_continues_no_prompt():
+    shape: Any = dict(image_shape=(8, 8, 3), vocab_size=23, context=13, width=8, depth=1)
+    kinds: Any = dict(encoder="convolutional", decoder="recurrent")
+    model: Any = nnx.eval_shape(lambda: Captioner(**shape, **kinds, rngs=nnx.Rngs(0)))
+    with pytest.raises(UserError, match="^folder holds a model that writes about images, and continues no prompt$"):
+        refuse_others("folder", model)
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,18 @@
 """Translations from the folder of a run or of a published model, their scores, and errors in one line."""
 
+import json
+from typing import Any
+
 from flax import nnx
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 
-from data.subwords import Subwords
+from data.subwords import BOS, EOS, Subwords
 from experiments.use.translate import main, scores, translate
 from models import EncoderDecoder
 from models.beam_search import beam_search
@@ -61,6 +65,23 @@ def test_a_file_is_translated_and_scored(workdir, tmp_path, capsys):
     output = capsys.readouterr()
     assert output.out.splitlines() == list(PAIRS.values())
     assert "exact 0.7500" in output.err and "tok:13a" in output.err
+
+
+def test_a_recurrent_network_translates_by_the_same_search(workdir, tmp_path):
+    config = json.loads((workdir / "config.json").read_text())
+    config |= {
+        "steps": 2, "eval_every": 2, "checkpoint_every": 2,
+        "model": {"name": "recurrent_encoder_decoder", "width": 8, "attention": "dot"},
+    }  # fmt: skip
+    train.run(config, tmp_path / "recurrent")
+    model: Any
+    model, run = train.load(tmp_path / "recurrent")
+    vocabulary: Any = run.dataset.vocabulary
+    batch = run.dataset.train.examples(np.arange(4))["inputs"]
+    settings = {"bos": BOS, "eos": EOS, "length": 11, "length_penalty": 0.6}
+    tokens, _ = beam_search(model, batch["source"], batch["source_mask"], **settings)
+    expected = [vocabulary.decode(row) for row in np.asarray(tokens)[:, 0]]
+    assert translate(tmp_path / "recurrent", list(PAIRS)) == expected
 
 
 def test_scores_by_hand():
