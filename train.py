@@ -53,6 +53,7 @@ from training.report import start_report, summary_table
 from training.settings import check_settings, check_values, complete, inherit, named, resolve
 from training.state import Parameters, TrainState, begin_with, initialise, merge, split
 from training.step import Batch, Metrics, Objective
+from training.together import with_the_others
 
 if __name__ == "__main__":
     gc.freeze()  # ... and would take as long again in training and at exit.
@@ -241,10 +242,8 @@ def load(workdir: str | Path, *, same_data: bool = True) -> tuple[nnx.Module, Ru
     """
     use_compilation_cache()
     config, checkpoints = workdirs.read_config(workdir), Checkpoints(Path(workdir) / "checkpoints", read_only=True)
-    about = checkpoints.about()
-    if about is None:
+    if (about := checkpoints.about()) is None:
         raise UserError(f"{workdir} has no checkpoint yet")
-
     parts = () if same_data else workdirs.MEANING
 
     def check_data(dataset: Dataset) -> None:
@@ -266,7 +265,8 @@ def main(arguments: list[str]) -> None:
     options = read_command_line(arguments)
     silence_failed_writes()
     join_processes(options)
-    run(options.config, options.workdir)
+    with with_the_others():
+        run(options.config, options.workdir)
 
 
 def _with_images_of(fields: Fields) -> Mapping:

@@ -6,10 +6,10 @@ import re
 from typing import Any
 
 from absl import flags
-import jax
 from ml_collections import ConfigDict, config_flags
 
 from core.errors import UserError, cut, shown
+from training import together
 from training.fields import Fields
 
 SECTIONS = tuple(field.name for field in fields(Fields) if field.type is Mapping)
@@ -68,10 +68,7 @@ def join_processes(options: flags.FlagValues) -> None:
     if not options.coordinator:
         return
     try:
-        if options.coordinator == "auto":
-            jax.distributed.initialize()
-        else:
-            jax.distributed.initialize(options.coordinator, options.processes, options.process)
+        together.join(options.coordinator, options.processes, options.process)
     except (ValueError, RuntimeError) as error:  # what JAX raises for arguments that are missing or wrong
         names = ("coordinator", "processes", "process")
         raise UserError(f"{', '.join(f'--{name}={options[name].value}' for name in names)}: {error}") from error

@@ -133,7 +133,7 @@ def _final_run(trial: Trial, rules: Suite, family: str) -> FinalRun:
 def _validation_records(trial: Trial) -> tuple[list[dict], dict]:
     """The records of a run on validation data, and its config."""
     config = _read(trial.folder / "config.json")
-    records = log.read(trial.folder / "metrics.jsonl")
+    records = log.records(trial.folder / "metrics.jsonl")
     return [record for record in records if record["split"] == config["data"]["evaluation"]], config
 
 

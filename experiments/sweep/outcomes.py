@@ -139,11 +139,7 @@ def _sweep_json(workdir: str | Path) -> dict:
 def _outcome(trial: Trial, metric: str) -> Outcome:
     progress = Progress(trial.folder / "metrics.jsonl", 1)
     progress.read()
-    metrics, seconds = {}, 0.0
-    for record in progress.records:
-        seconds = record["time"]
-        values = {name: value for name, value in record.items() if name not in ("step", "split", "time")}
-        metrics |= {f"{record['split']}/{name}": value for name, value in values.items()}
+    metrics, seconds = progress.last, progress.seconds
     state, step = trial.state(), progress.step
     reason = trial.reason().splitlines() if state in (states.FAILED, states.PRUNED) else []
     if state == states.DONE:  # the summary is written last and at once, so it is right where the log is incomplete

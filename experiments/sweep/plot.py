@@ -15,16 +15,18 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
+import numpy as np
 
 from core.command import command
 from core.errors import UserError
 from core.files import save_figure
 from core.metrics import refuse_unknown
-from training.log import read
+from training.log import records
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "os^Dv"
 GREY = "#5A5A5A"
+POINTS = 4000  # of a curve; the picture is 1,280 pixels wide
 NOT_METRICS = ("step", "split", "time")
 AS_WRITTEN: Any = {"text.parse_math": False}  # names hold what users call things, and $ in them begins no formula
 
@@ -81,19 +83,34 @@ def _names(workdirs: list[str]) -> dict[str, str]:
 
 def _curves(workdir: str, metric: str) -> dict[str, tuple[list, list]]:
     """Steps and values for each split that has the metric, "train" first."""
-    records = read(Path(workdir) / "metrics.jsonl")
     curves: dict[str, tuple[list, list]] = {}
-    for record in records:
-        if metric in record:
+    others: set[str] = set()
+    for record in records(Path(workdir) / "metrics.jsonl"):
+        if metric not in record:
+            others |= record.keys()
+        elif isinstance(value := record[metric], (int, float)) and isinstance(record.get("split"), str):
             steps, values = curves.setdefault(record["split"], ([], []))
             steps.append(record["step"])
-            values.append(record[metric])
+            values.append(value)
     if not curves:
-        metrics = sorted(set().union(*records) - set(NOT_METRICS))
+        metrics = sorted(others - set(NOT_METRICS))
         if not metrics:
             raise UserError(f"{workdir} has no records yet")
         refuse_unknown(f"{workdir} has no metric", metric, metrics)
-    return dict(sorted(curves.items(), key=lambda item: item[0] != "train"))
+    return {split: _thin(*curves[split]) for split in sorted(curves, key=lambda split: split != "train")}
+
+
+def _thin(steps: list, values: list) -> tuple[list, list]:
+    """A curve of at most `POINTS` points that looks the same: the lowest and the highest of each of as many parts."""
+    if len(steps) <= POINTS:
+        return steps, values
+    kept, numbers = [0, len(steps) - 1], np.array(values, float)
+    for part in np.array_split(np.arange(len(steps)), POINTS // 2 - 1):
+        of_part = numbers[part]
+        if not np.isnan(of_part).all():
+            kept += [int(part[np.nanargmin(of_part)]), int(part[np.nanargmax(of_part)])]
+    kept = sorted(set(kept))
+    return [steps[i] for i in kept], [values[i] for i in kept]
 
 
 def _style(axes: Axes, metric: str, runs: dict) -> None:

@@ -19,6 +19,7 @@ from core.files import save_figure
 from experiments.sweep.outcomes import Outcome, Setting, over_seeds, swept_fields
 from experiments.sweep.plot import AS_WRITTEN, COLOURS, GREY, MARKERS
 
+MAP = 40  # values of a field that a map can show
 LINES = len(COLOURS)  # the largest number of settings of the other fields that are drawn as lines; more are points
 
 
@@ -36,7 +37,8 @@ def draw(workdir: str | Path, outcomes: Sequence[Outcome], metric: str, better: 
         figures["fields"] = _fields(settings, fields, metric, better)
     if any(outcome.curve for outcome in outcomes):
         figures["curves"] = _curves(outcomes, fields, metric, better)
-    if len(fields) == 2 and len(settings) >= 3:
+    cells = [len(_values(settings, name)) for name in fields]
+    if len(fields) == 2 and len(settings) >= 3 and max(cells) <= MAP:
         figures["map"] = _map(settings, fields, metric, better)
     paths = []
     for name, figure in figures.items():
@@ -54,13 +56,15 @@ def _fields(settings: Sequence[Setting], fields: Sequence[str], metric: str, bet
         for setting in settings:
             others = {other: setting.overrides.get(other) for other in fields if other != name}
             lines.setdefault(json.dumps(others), []).append((setting.overrides.get(name), setting.values))
+        few = len(lines) <= LINES
+        if not few:
+            lines = {"{}": [point for points in lines.values() for point in points]}
         scale = _Scale([setting.overrides.get(name) for setting in settings])
         for i, (others, points) in enumerate(sorted(lines.items(), key=lambda item: _order(item[0]))):
             points.sort(key=lambda point: scale.at(point[0]))
             xs = [scale.at(x) for x, _ in points]
             means = [mean(values) for _, values in points]
             spread = [stdev(values) if len(values) > 1 else 0.0 for _, values in points]
-            few = len(lines) <= LINES
             colour, marker = (COLOURS[i % LINES], MARKERS[i % len(MARKERS)]) if few else (COLOURS[0], "o")
             label = _label(others) if few and len(fields) > 1 else None
             axes.errorbar(
@@ -70,7 +74,7 @@ def _fields(settings: Sequence[Setting], fields: Sequence[str], metric: str, bet
             )  # fmt: skip
         scale.apply(axes)
         _style(axes, name, metric if number == 0 else "")
-        if len(fields) > 1 and len(lines) <= LINES:
+        if len(fields) > 1 and few:
             axes.legend(frameon=False, fontsize=8, labelcolor=GREY)
     counts = sorted({len(setting.values) for setting in settings})
     if counts[-1] > 1:
