@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 import jax
-from jax._src.lib import _jax
+from jax._src.lib import _jax, utils
 
 from core.errors import Stopped, UserError, printable
 
@@ -38,6 +38,7 @@ def join(coordinator: str, processes: int | None = None, process: int | None = N
     """
     where = {} if coordinator == "auto" else {"coordinator_address": coordinator}
     numbers = {} if coordinator == "auto" else {"num_processes": processes, "process_id": process}
+    utils.absl_set_min_log_level(3)  # the runtime's own words about an ended process, which `MESSAGE` says in one line
     with _ending_by(_end):
         jax.distributed.initialize(
             **where, **numbers, heartbeat_timeout_seconds=SILENT, shutdown_timeout_seconds=ENDING

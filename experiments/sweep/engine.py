@@ -11,7 +11,7 @@ from statistics import mean
 from typing import Any
 
 from core.errors import Stopped, UserError
-from core.files import read_json, write_json
+from core.files import write_json
 from experiments.sweep import population, results, runner
 from experiments.sweep import trials as states
 from experiments.sweep.display import SweepDisplay
@@ -126,7 +126,7 @@ def _dry_run(trials: list[Trial]) -> str:
     done = [trial for trial in trials if trial.settled() == states.DONE]
     cost = f"{len(trials)} trials, {steps:,} steps, {examples:,} examples"
     if done:
-        seconds = mean(read_json(trial.folder / "summary.json")["seconds"] for trial in done)
+        seconds = mean(trial.read_summary()["seconds"] for trial in done)
         cost += f"; {clock(seconds * len(trials))} one after the other, at the pace of the {len(done)} that are done"
     return f"{table}\n{cost}"
 

@@ -26,11 +26,10 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from core.errors import UserError
-from core.files import read_json
 from experiments.sweep import trials as states
 from experiments.sweep.runner import LOOK_AGAIN, Job
 from experiments.sweep.sweep_file import Sweep, check, refuse_other
-from experiments.sweep.trials import Trial, claim_folder
+from experiments.sweep.trials import Trial, claim_folder, read_trial
 
 
 class Search:
@@ -153,8 +152,8 @@ class Search:
     def _refuse_other(self, trial: Trial) -> None:
         """Raises UserError if the folder of a trial holds one with other fields than the study suggests for it."""
         refuse_other(trial, trial.read_config())
-        path = trial.folder / "trial.json"
-        there = read_json(path)["overrides"] if path.exists() else trial.overrides
+        begun = (trial.folder / "trial.json").exists()
+        there = read_trial(trial.folder)["overrides"] if begun else trial.overrides
         if there != json.loads(json.dumps(trial.overrides)):
             raise UserError(
                 f"{trial.folder} holds a trial with {there}, but the study suggests {trial.overrides} for it. Was the "
@@ -165,7 +164,7 @@ class Search:
         """Tells the study how a trial has ended. Returns whether it has."""
         state = trial.settled()
         if state == states.DONE:
-            value = read_json(trial.folder / "summary.json")["metrics"].get(self._sweep.metric)
+            value = trial.read_summary().get("metrics", {}).get(self._sweep.metric)
             self._study.tell(suggestion, value, state=TrialState.FAIL if value is None else None)
         elif state:
             self._study.tell(suggestion, state=TrialState.PRUNED if state == states.PRUNED else TrialState.FAIL)

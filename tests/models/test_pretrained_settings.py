@@ -322,6 +322,18 @@ def test_preprocessing_that_is_not_done_here_is_refused_by_name(settings, copy):
         processor(copy("vit_body"), **settings)
 
 
+def test_a_mean_for_each_of_other_channels_than_the_model_reads_is_refused(copy):
+    with pytest.raises(UserError, match="preprocessor_config.json: image_mean = .* and config.json has num_channels = 3"):
+        processor(copy("vit_body"), image_mean=[0.5] * 5, image_std=[0.5] * 5)
+
+
+def test_a_byte_order_mark_does_not_keep_a_config_from_being_read(copy):
+    folder = copy("vit_body")
+    config = folder / "config.json"
+    config.write_bytes(b"\xef\xbb\xbf" + config.read_bytes())
+    assert load(folder)
+
+
 def test_preprocessing_is_saved_with_a_model_of_images(tmp_path):
     model = load(FOLDER / "vit_gray")
     save(model, tmp_path / "plain")
