@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 import re
 from typing import Any
 
@@ -9,6 +10,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from core.errors import UserError, cut, shown
+from core.reading import refuse_special_file
 from training import together
 from training.fields import Fields
 
@@ -81,6 +83,8 @@ class _ConfigFile(flags.ArgumentParser):
         self._parser, self._arguments = parser, arguments
 
     def parse(self, argument: str) -> Any:
+        if (path := Path(argument.partition(":")[0])).exists():  # a device or a pipe would be read for ever
+            refuse_special_file(path)
         config = self._parser.parse(argument)
         if isinstance(config, ConfigDict):
             for section in SECTIONS:

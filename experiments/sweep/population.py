@@ -123,8 +123,6 @@ def run(trials: Sequence[Mapping]) -> list[dict | None]:
         ]
         summaries = {i: account.summary for i, account in enumerate(accounts) if account.summary}
         active = [i for i, workdir in enumerate(workdirs) if i not in summaries and not (workdir / FAILED).exists()]
-        for i in active:
-            train.check_source(runs[i], accounts[i].checkpoints)
         if active:
             summaries |= _train_in_parts(runs, accounts, active, started)
     return [summaries.get(i) for i in range(len(trials))]
@@ -328,7 +326,8 @@ def _begin(
     states, about = {}, {}
     for i in active:
         runs[i].dataset.keep_vocabulary(accounts[i].workdir / "vocabulary.json")
-        states[i], about[i] = begin(runs[i], create, shapes, accounts[i].checkpoints, print)
+        source = train.read_source(runs[i], accounts[i].checkpoints, print)
+        states[i], about[i] = begin(runs[i], create, shapes, accounts[i].checkpoints, source, print)
     start = {i: int(state.step) for i, state in states.items()}
     first = min(active, key=lambda i: start[i])
     state = stack_members([states.get(i, states[first]) for i in range(places)], mesh)

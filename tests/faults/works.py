@@ -54,11 +54,15 @@ class Work:
     def start(self, folder: Path) -> list[subprocess.Popen]:
         """Starts the work in a folder, or goes on with it."""
         folder.mkdir(parents=True, exist_ok=True)
+        return self.run(self.commands(folder))
+
+    def run(self, lines: list[list]) -> list[subprocess.Popen]:
+        """Starts the processes of these command lines."""
         environment = os.environ | {"PYTHONPATH": str(tiny.ROOT), "COLUMNS": "200"}
         piped: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         return [
             subprocess.Popen([sys.executable, *map(str, line)], cwd=tiny.ROOT, env=environment, **piped)
-            for line in self.commands(folder)
+            for line in lines
         ]
 
     def finish(self, folder: Path) -> Any:

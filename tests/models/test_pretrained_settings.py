@@ -323,7 +323,7 @@ def test_preprocessing_that_is_not_done_here_is_refused_by_name(settings, copy):
 
 
 def test_a_mean_for_each_of_other_channels_than_the_model_reads_is_refused(copy):
-    with pytest.raises(UserError, match="preprocessor_config.json: image_mean = .* and config.json has num_channels = 3"):
+    with pytest.raises(UserError, match="image_mean = .* and config.json has num_channels = 3"):
         processor(copy("vit_body"), image_mean=[0.5] * 5, image_std=[0.5] * 5)
 
 
