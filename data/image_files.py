@@ -69,7 +69,7 @@ def stored_pixels(content: bytes, shape: tuple[int | None, ...]) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(content), formats=STORED) as image:
             pixels = np.asarray(image, np.uint8)
-    except (SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises besides OSError and ValueError
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises besides ValueError
         raise ValueError(f"an image cannot be read: {error}") from error
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
     if any(expected not in (None, actual) for expected, actual in zip(shape, pixels.shape, strict=True)):

@@ -1,5 +1,6 @@
 """Several processes that train one model: they find each other, and none waits for ever for one that has ended."""
 
+import atexit
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 import ctypes
@@ -15,8 +16,7 @@ from jax._src.lib import _jax, utils
 
 from core.errors import Stopped, UserError, printable
 
-SILENT = 20  # seconds without a sign of life after which a process counts as ended
-ENDING = 30  # seconds that a process waits for the others when it ends
+SILENT = 30  # seconds without a sign of life after which a process counts as ended
 MESSAGE = (
     "another process of this run has ended, or cannot be reached, so this one ends too. What was saved before is kept. "
     "To go on, start all processes again."
@@ -36,13 +36,10 @@ def join(coordinator: str, processes: int | None = None, process: int | None = N
     Raises:
       ValueError, RuntimeError: from JAX; an argument is missing or wrong, or the others cannot be reached.
     """
-    where = {} if coordinator == "auto" else {"coordinator_address": coordinator}
-    numbers = {} if coordinator == "auto" else {"num_processes": processes, "process_id": process}
     utils.absl_set_min_log_level(3)  # the runtime's own words about an ended process, which `MESSAGE` says in one line
+    numbers = (None, None, None) if coordinator == "auto" else (coordinator, processes, process)
     with _ending_by(_end):
-        jax.distributed.initialize(
-            **where, **numbers, heartbeat_timeout_seconds=SILENT, shutdown_timeout_seconds=ENDING
-        )
+        jax.distributed.initialize(*numbers, heartbeat_timeout_seconds=SILENT)
 
 
 @contextmanager
@@ -54,11 +51,13 @@ def with_the_others() -> Iterator[None]:
     """
     try:
         yield
-    except (UserError, Stopped):
+    except Stopped:  # all processes stop after the same step
         raise
-    except Exception:
+    except Exception as error:
         if jax.distributed.is_initialized() and jax.process_count() > 1:
-            time.sleep(2 * SILENT)
+            atexit.register(_leave)
+            if not (isinstance(error, UserError) or getattr(error, "errno", None)):
+                time.sleep(2 * SILENT)
         raise
 
 
@@ -86,6 +85,15 @@ def _end(*_: Any) -> None:
             sys.stdout.flush()
             print(printable(f"error: {MESSAGE}"), file=sys.stderr, flush=True)
         os._exit(1)
+
+
+def _leave() -> None:
+    """Ends the process at its exit: JAX would wait for the others, which may wait for this one in an operation."""
+    time.sleep(2)  # they may be about to end with the same error
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(1)
 
 
 _end_in_c = ctypes.CFUNCTYPE(None)(_end)
