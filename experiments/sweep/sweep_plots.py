@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -19,6 +20,7 @@ from core.files import save_figure
 from experiments.sweep.outcomes import Outcome, Setting, over_seeds, swept_fields
 from experiments.sweep.plot import AS_WRITTEN, COLOURS, GREY, MARKERS
 
+MANY = 200  # curves; more are drawn without points, which takes a hundredth of the time
 MAP = 40  # values of a field that a map can show
 LINES = len(COLOURS)  # the largest number of settings of the other fields that are drawn as lines; more are points
 
@@ -105,7 +107,12 @@ def _curves(outcomes: Sequence[Outcome], fields: Sequence[str], metric: str, bet
             figure.colorbar(ScalarMappable(norm, colours), ax=axes, label=numbers[0])
     sign = 1 if better == "min" else -1
     best, _ = min(scores, key=lambda pair: sign * pair[1])
-    for outcome, _ in scores:
+    if len(scores) > MANY:
+        lines = [outcome.curve for outcome, _ in scores]
+        colours_of = [colour_of(outcome) for outcome, _ in scores]
+        axes.add_collection(LineCollection(lines, colors=colours_of, linewidths=0.8, alpha=0.4))
+        axes.autoscale_view()
+    for outcome in [outcome for outcome, _ in scores if outcome is best or len(scores) <= MANY]:
         steps, values = zip(*outcome.curve)
         top = outcome is best
         style = {"linewidth": 2.6 if top else 1.0, "alpha": 1.0 if top else 0.6, "zorder": 3 if top else 2}
