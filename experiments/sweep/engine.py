@@ -76,13 +76,14 @@ def _run_search(sweep: Sweep, options: Options, show: Show) -> bool:
         print(_dry_run(list(begun(options.workdir))), f"of {search.total} that the search may try")
         return True
     _write_record(sweep, options.workdir, [])
-    search.open()
-    if options.launcher == "slurm":
-        left = search.total - search.settled()
-        trials = lambda: list(begun(options.workdir))
-        _run_on_slurm(sweep, options, show, trials, total=search.total, left=left)
-    else:
-        _run_here(search, sweep, options, show, total=search.total, before=search.settled())
+    with search.storing():
+        search.open()
+        if options.launcher == "slurm":
+            left = search.total - search.settled()
+            trials = lambda: list(begun(options.workdir))
+            _run_on_slurm(sweep, options, show, trials, total=search.total, left=left)
+        else:
+            _run_here(search, sweep, options, show, total=search.total, before=search.settled())
     ended = [trial.settled() for trial in begun(options.workdir)]
     return len(ended) >= search.total and set(ended) <= {states.DONE, states.PRUNED}
 
