@@ -130,8 +130,8 @@ def _two_processes(folder: Path) -> list[list]:
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    line = ["train.py", "--config=tests/tiny.py:vit", f"--workdir={folder / 'run'}", "--config.steps=400"]
-    line += ["--config.log_every=10", "--config.checkpoint_every=50", "--config.eval_every=100"]
+    line = ["train.py", "--config=tests/tiny.py:vit", f"--workdir={folder / 'run'}", "--config.steps=40"]
+    line += ["--config.checkpoint_every=4", "--config.eval_every=20"]
     return [[*line, f"--coordinator=localhost:{port}", "--processes=2", f"--process={i}"] for i in range(2)]
 
 

@@ -175,7 +175,7 @@ def test_a_folder_is_used_only_for_the_parameters_that_stand_in_it(file, capsys)
     ],
 )
 def test_a_damaged_study_is_named_in_one_line(file, storage, name, damage, capsys):
-    path = file('"steps": 10', '"steps": 1')
+    path = file()
     place = path.parent / "runs" / name
     place.parent.mkdir()
     study(path, storage).ask()
