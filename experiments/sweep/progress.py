@@ -1,15 +1,14 @@
 """How far a run is, read from the files that it writes."""
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Sequence
+from itertools import islice
 import math
 import os
 from pathlib import Path
 
 from core.errors import UserError
-from core.files import parse_json
-
-_PART = 2**24  # bytes of a log that are in memory at a time
+from training.log import AT_ONCE, parse_lines
 
 
 class Progress:
@@ -43,7 +42,7 @@ class Progress:
                     self._inode = inode
                     self._forget()
                 file.seek(self._offset)
-                while complete_lines := [line for line in file.readlines(_PART) if line.endswith(b"\n")]:
+                while complete_lines := [line for line in islice(file, AT_ONCE) if line.endswith(b"\n")]:
                     self._add(complete_lines)
         except FileNotFoundError:
             return
@@ -57,31 +56,33 @@ class Progress:
         return [(step, value) for step, value in points if math.isfinite(value) or not finite]
 
     def _forget(self) -> None:
-        self._offset, self.step, self.seconds = 0, 0, 0.0
+        self._offset, self._lines, self.step, self.seconds = 0, 0, 0, 0.0
         self.last: dict[str, float] = {}
         self._curves: dict[str, tuple[array, array]] = {}  # steps and values: a list of records would need ten times it
 
-    def _add(self, lines: Iterable[bytes]) -> None:
+    def _add(self, lines: Sequence[bytes]) -> None:
         names: dict[tuple[str, str], tuple[str, array, array]] = {}
-        for line in lines:
-            try:
-                record = parse_json(line)
-                step, split, seconds = record["step"], record["split"], record["time"]
+        try:
+            for record in parse_lines(self._path, self._lines + 1, lines):
+                step, split = record["step"], record["split"]
                 for name, value in record.items():
                     if name in _NOT_METRICS:
                         continue
                     if (split, name) not in names:
                         curve = self._curves.setdefault(f"{split}/{name}", (array("q"), array("d")))
                         names[split, name] = (f"{split}/{name}", *curve)
-                    full_name, at, values = names[split, name]
+                    full_name, steps, values = names[split, name]
                     number = math.nan if value is None else float(value)
-                    at.append(step)
+                    steps.append(step)
                     values.append(number)
                     self.last[full_name] = number
-            except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-                raise UserError(f"{self._path} is damaged: a line is not a record of a run ({error})") from error
-            self.step, self.seconds = step, seconds
-            self._offset += len(line)
+                self.step, self.seconds = step, record["time"]
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
+            if isinstance(error, UserError):
+                raise
+            raise UserError(f"{self._path} is damaged: a line is not a record of a run ({error})") from error
+        self._lines += len(lines)
+        self._offset += sum(map(len, lines))
 
 
 _NOT_METRICS = ("step", "split", "time")

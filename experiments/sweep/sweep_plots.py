@@ -92,13 +92,13 @@ def _curves(outcomes: Sequence[Outcome], fields: Sequence[str], metric: str, bet
     axes = figure.add_subplot()
     scores = [(outcome, best) for outcome in outcomes if (best := outcome.best(better)) is not None]
     numbers = [name for name in fields if all(_is_number(outcome.overrides.get(name)) for outcome, _ in scores)]
-    colour_of = lambda outcome: COLOURS[0]
+    line_colours: Any = [COLOURS[0]] * len(scores)
     if numbers:
         values = [outcome.overrides[numbers[0]] for outcome, _ in scores]
         norm = (LogNorm if _spans(values) else Normalize)(min(values), max(values))
         # The yellow end is left out, because it cannot be seen on white.
         colours = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0, 0.88, 256)))
-        colour_of = lambda outcome: colours(norm(outcome.overrides[numbers[0]]))
+        line_colours = colours(norm(values))
         if len(set(values)) <= LINES:
             for value in sorted(set(values)):
                 axes.plot([], [], color=colours(norm(value)), marker="o", markersize=4, label=f"{value:g}")
@@ -109,14 +109,15 @@ def _curves(outcomes: Sequence[Outcome], fields: Sequence[str], metric: str, bet
     best, _ = min(scores, key=lambda pair: sign * pair[1])
     if len(scores) > MANY:
         lines = [outcome.curve for outcome, _ in scores]
-        colours_of = [colour_of(outcome) for outcome, _ in scores]
-        axes.add_collection(LineCollection(lines, colors=colours_of, linewidths=0.8, alpha=0.4))
+        axes.add_collection(LineCollection(lines, colors=line_colours, linewidths=0.8, alpha=0.4))
         axes.autoscale_view()
-    for outcome in [outcome for outcome, _ in scores if outcome is best or len(scores) <= MANY]:
+    for (outcome, _), colour in zip(scores, line_colours):
+        if outcome is not best and len(scores) > MANY:
+            continue
         steps, values = zip(*outcome.curve)
         top = outcome is best
         style = {"linewidth": 2.6 if top else 1.0, "alpha": 1.0 if top else 0.6, "zorder": 3 if top else 2}
-        axes.plot(steps, values, color=colour_of(outcome), marker="o", markersize=5 if top else 2.5, **style)
+        axes.plot(steps, values, color=colour, marker="o", markersize=5 if top else 2.5, **style)
     axes.set_title(f"thick: {best.name}", loc="left", fontsize=9, color=GREY, wrap=True)
     _style(axes, "optimizer steps", metric)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
