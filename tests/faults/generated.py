@@ -88,6 +88,8 @@ def rejection(command: Callable[[list[str]], Any], *arguments: object) -> str | 
         except SystemExit as end:
             if not end.code:
                 return None
+        else:
+            return None
     message = errors.getvalue()
     assert message.startswith("error: ") and len(message) < 1500, message
     first, *more = message.rstrip("\n").split("\n")
