@@ -6,6 +6,9 @@
 # make lint                                                                       style and types
 # make test                                                                       the fast tests
 # make test-slow                                                                  the long ones
+# make test-kill [KILLS=20]                                                       work of every kind, killed and continued
+# make test-damage [DAMAGES=100]                                                  files of every kind of work, damaged
+# make test-generated [EXAMPLES=1000]                                             files that a user writes, made up
 # make test-slurm                                                                 sweeps on a real Slurm, see slurm.sh beside its tests
 # make test-reference                                                             published models against the reference
 #
@@ -16,7 +19,7 @@ CONFIG ?= configs/vit.py
 SUITE ?= digits
 WORKDIR ?= runs/$(basename $(notdir $(CONFIG)))
 
-.PHONY: train compare figures claims docs lint test test-slow test-slurm test-reference
+.PHONY: train compare figures claims docs lint test test-slow test-kill test-damage test-generated test-slurm test-reference
 
 train: .venv/installed
 	.venv/bin/python train.py --config=$(CONFIG) --workdir=$(WORKDIR) $(ARGS)
@@ -34,6 +37,15 @@ test: .venv/installed
 
 test-slow: .venv/installed
 	.venv/bin/python -m pytest -m slow
+
+test-kill: .venv/installed
+	KILLS=$(or $(KILLS),20) .venv/bin/python -m pytest -m slow -s tests/faults/test_kills.py
+
+test-damage: .venv/installed
+	DAMAGES=$(or $(DAMAGES),100) .venv/bin/python -m pytest -m slow -s tests/faults/test_damage.py
+
+test-generated: .venv/installed
+	EXAMPLES=$(or $(EXAMPLES),1000) .venv/bin/python -m pytest tests/faults/test_generated.py
 
 test-slurm: .venv/installed
 	@set -e; folder=$$(mktemp -d); trap 'tests/experiments/sweep/slurm.sh stop '$$folder EXIT; tests/experiments/sweep/slurm.sh start $$folder; \

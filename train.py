@@ -54,6 +54,7 @@ from training.report import start_report, summary_table
 from training.settings import check_settings, check_values, complete, inherit, named, resolve
 from training.state import Parameters, TrainState, begin_with, initialise, merge, split
 from training.step import Batch, Metrics, Objective
+from training.together import with_the_others
 
 if __name__ == "__main__":
     gc.freeze()  # ... and would take as long again in training and at exit.
@@ -160,14 +161,13 @@ def run(config: Mapping | ConfigDict, workdir: str | Path) -> dict:
             return account.summary
         if main:
             this.dataset.keep_vocabulary(workdir / "vocabulary.json")
-        check_source(this, account.checkpoints)
-        structure, create = this.initialise()
+        say = print if main else str
+        source = read_source(this, account.checkpoints, say)
         example = this.dataset.train.examples(np.arange(1))
         programs = compile_programs(
-            structure, create, this.objective, this.optimizer, example, fields, mesh, check_fit=this.check_fit
+            *this.initialise(), this.objective, this.optimizer, example, fields, mesh, check_fit=this.check_fit
         )
-        say = print if main else str
-        state, about = begin(this, programs.create, programs.shapes, account.checkpoints, say)
+        state, about = begin(this, programs.create, programs.shapes, account.checkpoints, source, say)
         if "data" in about:
             batches.set_state(about["data"])
         put = lambda batch: meshes.put(mesh, batch, fields.batch_size)
@@ -191,7 +191,7 @@ def run(config: Mapping | ConfigDict, workdir: str | Path) -> dict:
 
 def begin(
     this: Run, create: Callable[[jax.Array], TrainState], shapes: TrainState, checkpoints: Checkpoints,
-    say: Callable[[str], Any],
+    source: Parameters | None, say: Callable[[str], Any],
 ) -> tuple[TrainState, dict]:  # fmt: skip
     """Returns the state that a run starts from, and what its checkpoint says about itself.
 
@@ -200,35 +200,35 @@ def begin(
     Args:
       create: the function from a random key to the first state.
       shapes: the shapes of the state, with their shardings.
+      source: what `read_source` returned.
       say: is called with a line of text about the parameters of `init_from`.
     """
     if restored := checkpoints.restore(shapes):
         _, state, about = restored
         return state, about
     state = create(jax.random.key(this.fields.seed))
-    if source := this.fields.init_from:
-        model = _initial_model(this, source, say)
-        state, reused, new = begin_with(state, split(model)[1])
-        if not reused:
-            raise UserError(f"init_from = {source}: no parameter there has the path and shape of one of this model")
-        say(f"begins with {source}: {len(reused)} arrays; new: {', '.join(new) or 'none'}")
+    if source is not None:
+        state, reused, new = begin_with(state, source)
+        say(f"begins with {this.fields.init_from}: {len(reused)} arrays; new: {', '.join(new) or 'none'}")
     return state, {"best": None, "best_step": None, "results": {}}
 
 
-def check_source(this: Run, checkpoints: Checkpoints) -> None:
-    """Checks, before anything is compiled, that there is what the run will begin with.
+def read_source(this: Run, checkpoints: Checkpoints, say: Callable[[str], Any]) -> Parameters | None:
+    """Returns the parameters of `init_from`, before anything is compiled; None if the run does not begin with any.
 
-    Raises:
-      UserError: the workdir has no checkpoint, and `init_from` is neither a published model nor a run with one.
+    Raises UserError: `init_from` is neither a published model nor a run with a checkpoint, or nothing there fits.
     """
     source = this.fields.init_from
-    if not source or checkpoints.steps() or pretrained.is_published(source):
-        return
-    if not Checkpoints(Path(source) / "checkpoints", read_only=True).steps():
-        raise UserError(
-            f"init_from = {shown(source)}: expected the folder of a published model, or the workdir of a run that "
-            "has a checkpoint"
-        )
+    if not source or checkpoints.steps():
+        return None
+    if not pretrained.is_published(source) and not Checkpoints(Path(source) / "checkpoints", read_only=True).steps():
+        expected = "the folder of a published model, or the workdir of a run that has a checkpoint"
+        raise UserError(f"init_from = {shown(source)}: expected {expected}")
+    theirs = split(_initial_model(this, source, say))[1]
+    ours = jax.eval_shape(this.initialise()[1], jax.random.key(0)).parameters
+    if not any(path in theirs and theirs[path].shape == x.shape for path, x in ours.items()):
+        raise UserError(f"init_from = {source}: no parameter there has the path and shape of one of this model")
+    return theirs
 
 
 def load(workdir: str | Path, *, same_data: bool = True) -> tuple[nnx.Module, Run]:
@@ -243,10 +243,8 @@ def load(workdir: str | Path, *, same_data: bool = True) -> tuple[nnx.Module, Ru
     """
     use_compilation_cache()
     config, checkpoints = workdirs.read_config(workdir), Checkpoints(Path(workdir) / "checkpoints", read_only=True)
-    about = checkpoints.about()
-    if about is None:
+    if (about := checkpoints.about()) is None:
         raise UserError(f"{workdir} has no checkpoint yet")
-
     parts = () if same_data else workdirs.MEANING
     check_data = lambda dataset: workdirs.refuse_other_data(workdir, about["identity"], dataset.identity, parts)
     this = Run.of(config, check_data)
@@ -265,7 +263,8 @@ def main(arguments: list[str]) -> None:
     options = read_command_line(arguments)
     silence_failed_writes()
     join_processes(options)
-    run(options.config, options.workdir)
+    with with_the_others():
+        run(options.config, options.workdir)
 
 
 def _with_images_of(fields: Fields) -> Mapping:

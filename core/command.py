@@ -47,6 +47,11 @@ def command(main: Callable[[list[str]], int | None]) -> Callable[..., None]:
     return run
 
 
+def print_foreign(text: str) -> None:
+    """Prints text that a model or a file made up. A terminal gets none of what it would act on; a file gets all."""
+    print(printable(text) if sys.stdout.isatty() else text)
+
+
 @contextmanager
 def _traceback(enabled: bool) -> Iterator[None]:
     """Sets LECTERN_TRACEBACK for a block."""

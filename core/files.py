@@ -10,6 +10,7 @@ import threading
 from typing import Any
 
 from core.errors import UserError
+from core.reading import read_text
 
 ROOT = Path(__file__).resolve().parents[1]  # of the project
 DEEPEST = 100  # levels of a JSON text
@@ -99,18 +100,23 @@ def _children(value: Any) -> list:
     return [x for x in inner if isinstance(x, (dict, list))]
 
 
-def read_json(path: str | Path) -> Any:
-    """Returns what a JSON file holds.
+def read_json(path: str | Path, *keys: str) -> Any:
+    """Returns what a JSON file holds. With `keys`, this is an object that has at least these.
 
     Raises:
-      UserError: there is no such file, or it is not JSON.
+      UserError: there is no such file, it is not JSON, or it holds something else.
     """
+    if not Path(path).exists():
+        raise UserError(f"{path} does not exist")
     try:
-        return parse_json(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist") from None
+        content = parse_json(read_text(path))
+    except UserError:
+        raise
     except ValueError as error:
         raise UserError(f"{path} is damaged: it is not JSON ({error})") from error
+    if keys and not (isinstance(content, dict) and content.keys() >= set(keys)):
+        raise UserError(f"{path} is damaged: expected a JSON object with {', '.join(keys)}")
+    return content
 
 
 def refuse_unknown_keys(place: str | Path, content: Mapping, keys: Iterable[str]) -> None:

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+import io
 from pathlib import Path
+import struct
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -12,6 +14,7 @@ from core.reading import refuse_special_file
 
 # Pillow reads many more, and some start programs: Encapsulated PostScript runs Ghostscript, whatever the file's name.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
+STORED = ("PNG", "JPEG")  # what the sets that TFDS publishes are stored in
 MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")  # Pillow's names
 BACKGROUND = (255, 255, 255, 255)  # shows through where a picture is transparent
 
@@ -24,9 +27,8 @@ def image_size(file: Path) -> tuple[int, int]:
     Raises UserError, which names the file, where it is no image of the `FORMATS`.
     """
     with _opened(file) as image:
-        # Pillow gives the upright size of a TIFF. It would decode a whole PNG to look for EXIF data at its end, where
-        # hardly any program writes it.
-        told = image.format != "TIFF" and (image.format != "PNG" or "exif" in image.info)
+        # Pillow gives the upright size of a TIFF. It would decode a whole PNG to look for an orientation at its end.
+        told = image.format != "TIFF" and (image.format != "PNG" or _png_may_be_turned(file))
         turned = told and image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
         return (image.width, image.height) if turned else (image.height, image.width)
 
@@ -59,9 +61,38 @@ def image_pixels(file: Path, shape: tuple[int, int, int], *, stretch: bool) -> n
         return np.asarray(image).reshape(shape)
 
 
+def stored_pixels(content: bytes, shape: tuple[int | None, ...]) -> np.ndarray:
+    """Returns the pixels of an image in a record of a prepared set, uint8 of `shape`; None stands for any size.
+
+    Raises ValueError where it is no image of the formats `STORED`, or has another shape.
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=STORED) as image:
+            pixels = np.asarray(image, np.uint8)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises besides ValueError
+        raise ValueError(f"an image cannot be read: {error}") from error
+    pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
+    if any(expected not in (None, actual) for expected, actual in zip(shape, pixels.shape, strict=True)):
+        raise ValueError(f"an image has the shape {pixels.shape}, expected {shape}")
+    return pixels
+
+
 def words(size: tuple[int, int]) -> str:
     """Returns (rows, columns) in words."""
     return f"{size[0]} rows and {size[1]} columns"
+
+
+def _png_may_be_turned(file: Path) -> bool:
+    """Whether a PNG file has a chunk, before or behind its pixels, in which Pillow looks for an orientation."""
+    with file.open("rb") as stream:
+        stream.seek(8)
+        while len(header := stream.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", header)
+            start = stream.read(min(length, 30)).lower()
+            if kind == b"eXIf" or (kind in (b"tEXt", b"zTXt", b"iTXt") and (b"exif" in start or b"xmp" in start)):
+                return True
+            stream.seek(length - len(start) + 4, 1)
+    return False
 
 
 @contextmanager
@@ -83,10 +114,17 @@ def _opened(file: Path) -> Iterator[Image.Image]:
         raise UserError(f"{file} cannot be read as an image: {reason}. Replace it, or move it away.") from error
 
 
+def _largest_of_ppm(image: Image.Image, arguments: object) -> int:
+    """The number that stands for full intensity in a PPM file, which is an argument of Pillow's decoder; else 0."""
+    is_named = image.format == "PPM" and isinstance(arguments, tuple) and isinstance(arguments[-1], int)
+    return arguments[-1] if is_named else 0
+
+
 def _refuse_unfit(file: Path, image: Image.Image) -> None:
     """Raises UserError for an image whose numbers would be changed beyond recognition, or that fills the memory."""
     # Pillow cuts colours of 16 bits to 8, and clips grey ones.
-    if image.mode[0] in "IF" or any(";16" in str(tile[3]) for tile in getattr(image, "tile", [])):
+    deep = (";16" in str(tile[3]) or _largest_of_ppm(image, tile[3]) > 255 for tile in getattr(image, "tile", []))
+    if image.mode[0] in "IF" or any(deep):
         raise UserError(f"{file} has more than 8 bits a channel (mode {image.mode}). Convert it to 8 bits.")
     if image.mode not in MODES:
         raise UserError(f"{file} has colours in the mode {image.mode}, which are not read here. Convert it to RGB.")

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 import contextlib
-import logging
 import os
 from pathlib import Path
 import shutil
@@ -14,6 +13,7 @@ import tensorflow_datasets as tfds
 
 from core.errors import UserError, shown
 from core.files import parse_json
+from data.image_files import stored_pixels
 
 
 class MissingData(UserError):
@@ -76,15 +76,19 @@ def open_embedded(builder_class: type[tfds.core.GeneratorBasedBuilder]) -> tfds.
 
 
 def records(builder: tfds.core.DatasetBuilder, split: str) -> Iterator[dict]:
-    """Yields the records of an entire split in their order. Raises UserError, with the folder, where it is damaged."""
+    """Yields the records of an entire split in their order. Raises UserError, with the folder, where it is damaged.
+
+    TFDS would have Pillow open images of any format; here they are those of `data.image_files.STORED`.
+    """
     chunk = 1_000
+    features: Any = builder.info.features
+    images = [name for name, feature in features.items() if isinstance(feature, tfds.features.Image)]
     try:
         open_split: Any = builder.as_data_source  # TFDS's decorator hides its arguments from a type checker
-        source = open_split(split)
+        source = open_split(split, decoders={name: tfds.decode.SkipDecoding() for name in images})
         for start in range(0, len(source), chunk):
-            with _without_advice():
-                rows = source.__getitems__(range(start, min(start + chunk, len(source))))
-            yield from rows
+            for row in source.__getitems__(range(start, min(start + chunk, len(source)))):
+                yield row | {name: stored_pixels(row[name], features[name].shape) for name in images}
     except (RuntimeError, OSError, ValueError) as error:  # what array_record, Pillow and TFDS raise
         raise UserError(
             f"{builder.data_dir} is damaged: {split} of {builder.info.name} cannot be read ({error}). Move that folder "
@@ -166,15 +170,3 @@ def _prepare(builder_class: type[tfds.core.GeneratorBasedBuilder], root: Path, f
     # TFDS would announce a download, and there is none.
     with contextlib.redirect_stdout(None):
         builder_class(data_dir=root).download_and_prepare(file_format="array_record")
-
-
-@contextlib.contextmanager
-def _without_advice() -> Iterator[None]:
-    """Hides the advice of TFDS to install OpenCV: Pillow decodes these small images as well."""
-    logger = logging.getLogger("absl")
-    no_advice = lambda record: "OpenCV is not installed" not in record.getMessage()
-    logger.addFilter(no_advice)
-    try:
-        yield
-    finally:
-        logger.removeFilter(no_advice)

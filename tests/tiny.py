@@ -1,6 +1,6 @@
 """The smallest complete runs, with everything that a continued run could get wrong; and how tests start them.
 
-As a config file: --config=tests/tiny.py:gpt, or :vit.
+As a config file: --config=tests/tiny.py:gpt, or another name of `get_config`.
 """
 
 from collections.abc import Callable
@@ -27,6 +27,16 @@ def get_config(model: str = "vit") -> ConfigDict:
             "model": {"name": "gpt", "context": 7} | sizes,
             "objective": {"name": "language_modeling"},
             "data": {"name": "python_docs", "context": 7, "evaluation": "validation[:1%]"},
+        },
+        "encoder_decoder": {
+            "model": {"name": "encoder_decoder"} | sizes,
+            "objective": {"name": "seq2seq"},
+            "data": {"name": "reversal", "evaluation": "test[:5%]"},
+        },
+        "vae": {
+            "model": {"name": "variational", "latents": 3, "width": 8, "depth": 1},
+            "objective": {"name": "variational"},
+            "data": {"name": "digits", "targets": "images", "evaluation": "test[:25%]"},
         },
     }[model]
     common = {

@@ -107,8 +107,8 @@ class Account:
         path = self.workdir / "summary.json"
         if max(self.checkpoints.steps(), default=0) != step or not path.exists():
             return None
-        summary = files.read_json(path)
-        return summary if summary.get("steps") == step else None
+        summary = files.read_json(path, "metrics", "best", "steps", "parameters", "seconds", "state_digest")
+        return summary if summary["steps"] == step else None
 
 
 _environment = functools.cache(workdirs.environment)  # the same for all runs of a process; calling git takes time

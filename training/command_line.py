@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 import re
 from typing import Any
 
 from absl import flags
-import jax
 from ml_collections import ConfigDict, config_flags
 
 from core.errors import UserError, cut, shown
+from core.reading import refuse_special_file
+from training import together
 from training.fields import Fields
 
 SECTIONS = tuple(field.name for field in fields(Fields) if field.type is Mapping)
@@ -68,10 +70,7 @@ def join_processes(options: flags.FlagValues) -> None:
     if not options.coordinator:
         return
     try:
-        if options.coordinator == "auto":
-            jax.distributed.initialize()
-        else:
-            jax.distributed.initialize(options.coordinator, options.processes, options.process)
+        together.join(options.coordinator, options.processes, options.process)
     except (ValueError, RuntimeError) as error:  # what JAX raises for arguments that are missing or wrong
         names = ("coordinator", "processes", "process")
         raise UserError(f"{', '.join(f'--{name}={options[name].value}' for name in names)}: {error}") from error
@@ -84,6 +83,8 @@ class _ConfigFile(flags.ArgumentParser):
         self._parser, self._arguments = parser, arguments
 
     def parse(self, argument: str) -> Any:
+        if (path := Path(argument.partition(":")[0])).exists():  # a device or a pipe would be read for ever
+            refuse_special_file(path)
         config = self._parser.parse(argument)
         if isinstance(config, ConfigDict):
             for section in SECTIONS:

@@ -4,9 +4,9 @@ A line of `metrics.jsonl` is one JSON object: `step`, `split`, `time` in seconds
 continued counts on), and one number for each metric. JSON has no NaN and no infinity: both become null.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import count
+from itertools import count, islice
 import json
 import math
 from pathlib import Path
@@ -19,6 +19,8 @@ from tensorboardX import SummaryWriter
 from core import files
 from core.errors import UserError
 from core.metrics import HIGHER, measures
+
+AT_ONCE = 90  # lines that are parsed at once; so few brackets need no search for deep nesting, see `files.parse_json`
 
 
 class Display:
@@ -105,12 +107,15 @@ class Log:
         workdir = Path(workdir)
         workdir.mkdir(parents=True, exist_ok=True)
         path = workdir / "metrics.jsonl"
-        lines = _complete_lines(path)
-        earlier_records = [(line, record) for line, record in lines if start_step and record["step"] <= start_step]
-        if lines and not start_step:
+        earlier_lines, earlier_seconds, has_records = [], 0.0, False
+        for line, record in _complete_lines(path):
+            has_records = True
+            if start_step and record["step"] <= start_step:
+                earlier_lines.append(line)
+                earlier_seconds = record.get("time", 0.0)
+        if has_records and not start_step:
             path.rename(next(aside for n in count(1) if not (aside := workdir / f"metrics-{n}.jsonl").exists()))
-        files.write_text(path, "".join(line for line, _ in earlier_records))
-        earlier_seconds = earlier_records[-1][1].get("time", 0.0) if earlier_records else 0.0
+        files.write_text(path, b"".join(earlier_lines).decode())
         self._began = time.monotonic() - earlier_seconds
         self._file = path.open("a")
         events = workdir.absolute() / "tensorboard"  # absolute, because tensorboardX takes "gs:..." for a bucket's name
@@ -183,16 +188,22 @@ class Log:
 
 
 def read(path: str | Path) -> list[dict]:
-    """Returns the records of a `metrics.jsonl`, in order. null becomes NaN; an incomplete last line is left out.
+    """Returns the `records` of a `metrics.jsonl` as a list."""
+    return list(records(path))
+
+
+def records(path: str | Path) -> Iterator[dict]:
+    """Yields the records of a `metrics.jsonl`, in order. null becomes NaN; an incomplete last line is left out.
 
     Raises:
-      UserError: there is no such file, or another line is not JSON.
+      UserError: there is no such file, or another line is not a record.
     """
     path = Path(path)
     if not path.exists():
         raise UserError(f"{path} does not exist: is this the workdir of a run?")
-    records = [record for _, record in _complete_lines(path)]
-    return [{name: math.nan if value is None else value for name, value in record.items()} for record in records]
+    for _, record in _complete_lines(path):
+        lacks = [name for name, value in record.items() if value is None]
+        yield record | dict.fromkeys(lacks, math.nan) if lacks else record
 
 
 def _bar(console: Console) -> Progress:
@@ -200,20 +211,36 @@ def _bar(console: Console) -> Progress:
     return Progress(*columns, console=console, refresh_per_second=4)
 
 
-def _complete_lines(path: Path) -> list[tuple[str, dict]]:
+def parse_lines(path: Path, first: int, lines: Sequence[bytes]) -> list[dict]:
+    """Returns the records in lines of a log, of which the first is line number `first`.
+
+    Raises:
+      UserError: names the first line that is not a record.
+    """
+    try:
+        parsed = files.parse_json(b"[" + b",".join(lines) + b"]")  # at once, because a call takes as long as a line
+        if len(parsed) == len(lines) and all(isinstance(record["step"], int) for record in parsed):
+            return parsed
+    except (ValueError, TypeError, KeyError):
+        pass
+    for number, line in enumerate(lines, first):
+        try:
+            if not isinstance(files.parse_json(line)["step"], int):
+                raise ValueError("its step is no whole number")
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{path}, line {number}, is not a record of a run: {error}") from None
+    raise UserError(f"{path}, line {first}, is not a record of a run")
+
+
+def _complete_lines(path: Path) -> Iterator[tuple[bytes, dict]]:
     """The lines of a JSON-lines file, each with its record; none if there is no file.
 
     A last line without a line break was cut off by a crash, and is left out.
     """
     if not path.exists():
-        return []
-    lines = []
-    for number, line in enumerate(path.read_text().splitlines(keepends=True), start=1):
-        try:
-            if line.endswith("\n"):
-                lines.append((line, files.parse_json(line)))
-                if not isinstance(lines[-1][1]["step"], int):
-                    raise ValueError("its step is no whole number")
-        except (ValueError, TypeError, KeyError) as error:
-            raise UserError(f"{path}, line {number}, is not a record of a run: {error}") from None
-    return lines
+        return
+    first = 1
+    with path.open("rb") as file:
+        while lines := [line for line in islice(file, AT_ONCE) if line.endswith(b"\n")]:
+            yield from zip(lines, parse_lines(path, first, lines))
+            first += len(lines)

@@ -88,7 +88,7 @@ def read_config(workdir: str | Path) -> dict:
     path = Path(workdir) / "config.json"
     if not path.exists():
         raise UserError(f"{workdir} is not the workdir of a run: it has no config.json")
-    return files.read_json(path)
+    return files.read_json(path, "model", "objective", "data", "steps")
 
 
 def config_difference(old: dict, new: dict) -> list[str]:

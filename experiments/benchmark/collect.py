@@ -1,6 +1,7 @@
 """Collects the scores of a benchmark from the folders of its runs."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 import math
 from pathlib import Path
 import shlex
@@ -14,6 +15,7 @@ from experiments.benchmark.suite import Suite, config_digest
 from experiments.sweep import trials as states
 from experiments.sweep.trials import Trial, begun
 from training import log
+from training.workdir import read_config
 
 
 def collect(workdir: str | Path) -> Scores:
@@ -99,7 +101,7 @@ def _tuning_run(trial: Trial, rules: Suite, family: str) -> TuningRun:
     state = trial.settled() or states.STOPPED
     if state != states.DONE:
         return TuningRun(setting, state, None, None)
-    config, summary = _read(trial.folder / "config.json"), _read(trial.folder / "summary.json")
+    config, summary = read_config(trial.folder), read_json(trial.folder / "summary.json", *_SUMMARY)
     value = summary["metrics"][f"{config['data']['evaluation']}/{rules.metric_of(family)}"]
     score = None if value is None or not math.isfinite(value) else value * part.factor
     return TuningRun(setting, state, score, config_digest(config))
@@ -107,7 +109,9 @@ def _tuning_run(trial: Trial, rules: Suite, family: str) -> TuningRun:
 
 def _final_run(trial: Trial, rules: Suite, family: str) -> FinalRun:
     metric, factor = rules.metric_of(family), rules.family(family).factor
-    environment, summary, test = (_read(trial.folder / f"{name}.json") for name in ("environment", "summary", "test"))
+    environment = read_json(trial.folder / "environment.json", "git", "devices")
+    summary = read_json(trial.folder / "summary.json", *_SUMMARY)
+    test = read_json(trial.folder / "test.json", "metrics")
     records, config = _validation_records(trial)
     if not records or records[-1]["step"] != summary["steps"]:
         raise UserError(
@@ -132,14 +136,13 @@ def _final_run(trial: Trial, rules: Suite, family: str) -> FinalRun:
 
 def _validation_records(trial: Trial) -> tuple[list[dict], dict]:
     """The records of a run on validation data, and its config."""
-    config = _read(trial.folder / "config.json")
-    records = log.read(trial.folder / "metrics.jsonl")
+    config = read_config(trial.folder)
+    records = log.records(trial.folder / "metrics.jsonl")
     return [record for record in records if record["split"] == config["data"]["evaluation"]], config
 
 
 def _cost(path: Path) -> Cost | None:
-    return Cost(**_read(path)) if path.exists() else None
+    return Cost(**read_json(path, *(field.name for field in fields(Cost)))) if path.exists() else None
 
 
-def _read(path: Path) -> dict:
-    return read_json(path)
+_SUMMARY = ("metrics", "parameters", "seconds", "state_digest", "steps")

@@ -54,7 +54,7 @@ def examine(workdir: str | Path) -> None:
         complete = [trial for trial in trials if trial.settled() == states.DONE]
         if untested := [trial for trial in complete if not _tested(trial)]:
             print(f"{family}: testing {len(untested)} runs", flush=True)
-            _test(suite, untested)
+            _test(suite, untested, complete)
         cost = workdir / "cost" / f"{family}.json"
         usual = [trial for trial in complete if trial.labels["kind"] == "final"]
         if usual and not cost.exists():
@@ -83,20 +83,22 @@ def main(arguments: list[str]) -> None:
     examine(args.workdir)
 
 
-def _test(suite: Suite, trials: list[Trial]) -> None:
-    """Writes `test.json` of runs of one family; runs of the same structure share one compiled program."""
+def _test(suite: Suite, trials: list[Trial], family: list[Trial]) -> None:
+    """Writes `test.json` of runs of one `family`; runs of the same structure share one compiled program."""
     compiled: dict[nnx.GraphDef, Callable] = {}
     for trial in trials:
         config = read_config(trial.folder)
         same_data = partial(_refuse_other_data, trial.folder)
         run = Run.of(config | {"data": config["data"] | {"evaluation": suite.test}}, same_data)
+        tested_on = {"evaluation": run.dataset.identity["evaluation"]}
+        _refuse_other_test(config["data"], tested_on, family)
         structure, create = run.initialise()
         shapes = jax.eval_shape(create, jax.random.key(0))
         checkpoint = Checkpoints(trial.folder / "checkpoints", read_only=True).restore(shapes)
         if checkpoint is None:
             raise UserError(f"{trial.folder} has no checkpoint to test. Remove the folder to run it again")
         at, state, _ = checkpoint
-        summary = read_json(trial.folder / "summary.json")
+        summary = read_json(trial.folder / "summary.json", "steps", "state_digest")
         restored = digest({"parameters": state.parameters, "optimizer": state.optimizer})
         if (at, restored) != (summary["steps"], summary["state_digest"]):
             raise UserError(
@@ -106,7 +108,7 @@ def _test(suite: Suite, trials: list[Trial]) -> None:
         step = compiled.setdefault(structure, jax.jit(make_evaluation_step(structure, run.objective)))
         batches = evaluation_batches(run.dataset.evaluation, batch_size=run.fields.batch_size)
         metrics = evaluate(step, jax.device_put, batches, state.evaluated)
-        test = {"metrics": metrics, "split": suite.test, "state_digest": restored}
+        test = {"metrics": metrics, "split": suite.test, "state_digest": restored, "data": tested_on}
         write_json(trial.folder / "test.json", test)
 
 
@@ -115,13 +117,22 @@ def _refuse_other_data(folder: Path, dataset: Dataset) -> None:
     refuse_other_data(folder, read_json(folder / "data.json"), dataset.identity, (*MEANING, "train"))
 
 
+def _refuse_other_test(data: dict, tested_on: dict, family: list[Trial]) -> None:
+    """Raises UserError if a run on the same `data` was tested when the test split was another one."""
+    for trial in family:
+        path = trial.folder / "test.json"
+        if path.exists() and read_config(trial.folder)["data"] == data:
+            refuse_other_data(path, read_json(path, "data")["data"], tested_on)
+
+
 def _tested(trial: Trial) -> bool:
     """Whether the test was taken before. Raises UserError if the run continued training afterwards."""
     path = trial.folder / "test.json"
     if not path.exists():
         return False
-    digest = read_json(trial.folder / "summary.json")["state_digest"]
-    if read_json(path)["state_digest"] != digest:
+    digest = read_json(trial.folder / "summary.json", "state_digest")["state_digest"]
+    test = read_json(path, "metrics", "state_digest", "data")
+    if test["state_digest"] != digest:
         raise UserError(
             f"{trial.folder} continued training after it was tested, so a second test would no longer be blind. Remove "
             "the folder to run it again"

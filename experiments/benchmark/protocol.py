@@ -8,6 +8,7 @@ from pathlib import Path
 
 from core import files, provenance
 from core.errors import UserError
+from core.reading import read_text
 from experiments.benchmark.suite import Suite
 
 # Everything that decides a score: how runs are made, chosen, trained and tested. Together with the file of the suite
@@ -92,7 +93,7 @@ def read(workdir: Path) -> Identity:
     if not path.exists():
         raise UserError(f"{path} does not exist: expected the workdir of a benchmark")
     try:
-        return Identity.from_json(files.parse_json(path.read_text()))
+        return Identity.from_json(files.parse_json(read_text(path)))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is damaged or from another version: use another workdir ({error})") from error
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from core.errors import UserError
 from core.files import parse_json, write_json
+from core.reading import read_text
 from experiments.benchmark.cost import Cost
 from experiments.benchmark.protocol import Identity, refuse_difference
 from experiments.benchmark.statistics import Comparison, Pair, Standing, compare
@@ -184,7 +185,7 @@ def read(workdir: str | Path) -> Scores:
     if not path.exists():
         raise UserError(f"{path} does not exist: expected the workdir of a benchmark that has ended")
     try:
-        return Scores.from_json(parse_json(path.read_text()))
+        return Scores.from_json(parse_json(read_text(path)))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path} does not hold the results of a benchmark, or is damaged ({type(error).__name__}: {error}). The "

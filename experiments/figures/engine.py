@@ -229,7 +229,10 @@ def state(name: str, folder: str | Path, seed: int | None = None) -> tuple[str, 
     path = Path(folder) / f"{name}.json"
     if not path.exists():
         return "not made", {}
-    record = files.read_json(path)
+    try:
+        record = files.read_json(path, "digest", "seed", "passed")
+    except UserError:  # damaged: the figure can be made again
+        return "out of date", {}
     if record["digest"] != digest(name, record["seed"] if seed is None else seed):
         return "out of date", record
     return ("passed" if record["passed"] else "failed"), record

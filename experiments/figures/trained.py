@@ -109,4 +109,4 @@ def _train(group: list) -> None:
 
 def _load(workdir: str) -> Trained:
     model, run = train.load(workdir)
-    return Trained(model, run, files.read_json(Path(workdir) / "summary.json")["metrics"])
+    return Trained(model, run, files.read_json(Path(workdir) / "summary.json", "metrics")["metrics"])

@@ -11,7 +11,7 @@ from statistics import mean
 from typing import Any
 
 from core.errors import Stopped, UserError
-from core.files import read_json, write_json
+from core.files import write_json
 from experiments.sweep import population, results, runner
 from experiments.sweep import trials as states
 from experiments.sweep.display import SweepDisplay
@@ -76,13 +76,14 @@ def _run_search(sweep: Sweep, options: Options, show: Show) -> bool:
         print(_dry_run(list(begun(options.workdir))), f"of {search.total} that the search may try")
         return True
     _write_record(sweep, options.workdir, [])
-    search.open()
-    if options.launcher == "slurm":
-        left = search.total - search.settled()
-        trials = lambda: list(begun(options.workdir))
-        _run_on_slurm(sweep, options, show, trials, total=search.total, left=left)
-    else:
-        _run_here(search, sweep, options, show, total=search.total, before=search.settled())
+    with search.storing():
+        search.open()
+        if options.launcher == "slurm":
+            left = search.total - search.settled()
+            trials = lambda: list(begun(options.workdir))
+            _run_on_slurm(sweep, options, show, trials, total=search.total, left=left)
+        else:
+            _run_here(search, sweep, options, show, total=search.total, before=search.settled())
     ended = [trial.settled() for trial in begun(options.workdir)]
     return len(ended) >= search.total and set(ended) <= {states.DONE, states.PRUNED}
 
@@ -126,7 +127,7 @@ def _dry_run(trials: list[Trial]) -> str:
     done = [trial for trial in trials if trial.settled() == states.DONE]
     cost = f"{len(trials)} trials, {steps:,} steps, {examples:,} examples"
     if done:
-        seconds = mean(read_json(trial.folder / "summary.json")["seconds"] for trial in done)
+        seconds = mean(trial.read_summary()["seconds"] for trial in done)
         cost += f"; {clock(seconds * len(trials))} one after the other, at the pace of the {len(done)} that are done"
     return f"{table}\n{cost}"
 

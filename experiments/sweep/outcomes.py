@@ -70,7 +70,7 @@ class SweepRecord:
         Raises:
           UserError: the workdir is not that of a sweep.
         """
-        content = _sweep_json(workdir)
+        content = _sweep_json(workdir, "file", "metric", "better", "trials")
         return cls(content["file"], content["metric"], content["better"], content["trials"])
 
 
@@ -82,7 +82,7 @@ def read_outcomes(workdir: str | Path, metric: str) -> list[Outcome]:
     Raises:
       UserError: the workdir is not that of a sweep.
     """
-    listed = _sweep_json(workdir)["trials"]
+    listed = _sweep_json(workdir, "trials")["trials"]
     trials = {trial.name: trial for trial in begun(workdir)}
     return [
         _outcome(trials[name], metric) if name in trials else Outcome(name, states.WAITING, listed[name])
@@ -129,25 +129,21 @@ def best_of(curve: Iterable[tuple[int, float]], better: str) -> float | None:
     return (min if better == "min" else max)(values) if values else None
 
 
-def _sweep_json(workdir: str | Path) -> dict:
+def _sweep_json(workdir: str | Path, *keys: str) -> dict:
     path = Path(workdir) / "sweep.json"
     if not path.exists():
         raise UserError(f"{workdir} is not the workdir of a sweep: it has no sweep.json")
-    return read_json(path)
+    return read_json(path, *keys)
 
 
 def _outcome(trial: Trial, metric: str) -> Outcome:
     progress = Progress(trial.folder / "metrics.jsonl", 1)
     progress.read()
-    metrics, seconds = {}, 0.0
-    for record in progress.records:
-        seconds = record["time"]
-        values = {name: value for name, value in record.items() if name not in ("step", "split", "time")}
-        metrics |= {f"{record['split']}/{name}": value for name, value in values.items()}
+    metrics, seconds = progress.last, progress.seconds
     state, step = trial.state(), progress.step
     reason = trial.reason().splitlines() if state in (states.FAILED, states.PRUNED) else []
     if state == states.DONE:  # the summary is written last and at once, so it is right where the log is incomplete
-        summary = read_json(trial.folder / "summary.json")
+        summary = trial.read_summary()
         seconds, metrics = summary["seconds"], metrics | summary.get("metrics", {})
         if step != summary["steps"]:
             reason = [f"metrics.jsonl ends at step {step:,} of {summary['steps']:,}: its curve is incomplete"]

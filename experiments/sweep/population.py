@@ -31,8 +31,9 @@ from rich.console import Console
 from rich.table import Table
 
 from core.command import command
-from core.errors import UserError
+from core.errors import UserError, shown
 from core.files import parse_json, refuse_unknown_keys, write_text
+from core.reading import read_text
 from core.traced import traced_arguments
 from data.pipeline import evaluation_batches, population_batches
 from models import MODELS
@@ -122,8 +123,6 @@ def run(trials: Sequence[Mapping]) -> list[dict | None]:
         ]
         summaries = {i: account.summary for i, account in enumerate(accounts) if account.summary}
         active = [i for i, workdir in enumerate(workdirs) if i not in summaries and not (workdir / FAILED).exists()]
-        for i in active:
-            train.check_source(runs[i], accounts[i].checkpoints)
         if active:
             summaries |= _train_in_parts(runs, accounts, active, started)
     return [summaries.get(i) for i in range(len(trials))]
@@ -144,10 +143,10 @@ def main(arguments: list[str]) -> None:
 
 def _read_file(path: str) -> list[Mapping]:
     try:
-        content = parse_json(Path(path).read_text())
+        content = parse_json(read_text(path))
         trials = content["trials"]
-    except FileNotFoundError:
-        raise UserError(f"there is no file {path}") from None
+    except UserError:
+        raise
     except (ValueError, KeyError, TypeError):
         content, trials = {}, None
     if not (isinstance(trials, list) and trials and all(isinstance(trial, dict) for trial in trials)):
@@ -155,6 +154,9 @@ def _read_file(path: str) -> list[Mapping]:
     refuse_unknown_keys(path, content, ("trials",))
     for number, trial in enumerate(trials, start=1):
         refuse_unknown_keys(f"{path}: trial {number}", trial, ("config", "overrides", "workdir"))
+        for key in ("config", "workdir"):
+            if not isinstance(trial.get(key), str) or not trial[key].strip():
+                raise UserError(f"{path}: trial {number}: {key} = {shown(trial.get(key))}: expected the name of a path")
     return trials
 
 
@@ -324,7 +326,8 @@ def _begin(
     states, about = {}, {}
     for i in active:
         runs[i].dataset.keep_vocabulary(accounts[i].workdir / "vocabulary.json")
-        states[i], about[i] = begin(runs[i], create, shapes, accounts[i].checkpoints, print)
+        source = train.read_source(runs[i], accounts[i].checkpoints, print)
+        states[i], about[i] = begin(runs[i], create, shapes, accounts[i].checkpoints, source, print)
     start = {i: int(state.step) for i, state in states.items()}
     first = min(active, key=lambda i: start[i])
     state = stack_members([states.get(i, states[first]) for i in range(places)], mesh)

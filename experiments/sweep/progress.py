@@ -1,11 +1,14 @@
 """How far a run is, read from the files that it writes."""
 
+from array import array
+from collections.abc import Sequence
+from itertools import islice
 import math
 import os
 from pathlib import Path
 
 from core.errors import UserError
-from core.files import parse_json
+from training.log import AT_ONCE, parse_lines
 
 
 class Progress:
@@ -14,13 +17,13 @@ class Progress:
     Attributes:
       step: the last step that was logged.
       steps: the number of steps of the run.
-      records: the lines of the log.
+      seconds: from the beginning of the run to its last record.
+      last: the last value of each metric, by "split/name"; NaN where it was not finite.
     """
 
     def __init__(self, path: Path, steps: int):
-        self._path, self._offset, self._inode = path, 0, None
-        self.step, self.steps = 0, steps
-        self.records: list[dict] = []
+        self._path, self._inode, self.steps = path, None, steps
+        self._forget()
 
     @property
     def share(self) -> float:
@@ -28,33 +31,61 @@ class Progress:
         return self.step / self.steps
 
     def read(self) -> None:
-        """Reads the lines that were added since the last call."""
+        """Reads the lines that were added since the last call.
+
+        Raises:
+          UserError: a line is not a record of a run.
+        """
         try:
             with self._path.open("rb") as file:
                 if (inode := os.fstat(file.fileno()).st_ino) != self._inode:  # a resumed run writes a new file
-                    self._inode, self._offset, self.records = inode, 0, []
+                    self._inode = inode
+                    self._forget()
                 file.seek(self._offset)
-                new = file.read()
+                while complete_lines := [line for line in islice(file, AT_ONCE) if line.endswith(b"\n")]:
+                    self._add(complete_lines)
         except FileNotFoundError:
             return
-        complete_lines = new[: new.rfind(b"\n") + 1]
-        self._offset += len(complete_lines)
-        try:
-            self.records += [parse_json(line) for line in complete_lines.splitlines()]
-        except ValueError as error:
-            raise UserError(f"{self._path} is damaged: a line is not JSON ({error})") from error
-        if self.records:
-            self.step = self.records[-1]["step"]
 
     def values(self, metric: str, *, finite: bool = True) -> list[tuple[int, float]]:
         """Returns the values of a metric, "split/name", with their steps: those that are `finite`, or all.
 
         The log has null for NaN and infinity. They are returned as NaN.
         """
-        split, _, name = metric.rpartition("/")
-        points = [(r["step"], r[name]) for r in self.records if r["split"] == split and name in r]
-        numbers = [(step, math.nan if value is None else value) for step, value in points]
-        return [(step, value) for step, value in numbers if math.isfinite(value) or not finite]
+        points = zip(*self._curves.get(metric, ((), ())))
+        return [(step, value) for step, value in points if math.isfinite(value) or not finite]
+
+    def _forget(self) -> None:
+        self._offset, self._lines, self.step, self.seconds = 0, 0, 0, 0.0
+        self.last: dict[str, float] = {}
+        self._curves: dict[str, tuple[array, array]] = {}  # steps and values: a list of records would need ten times it
+
+    def _add(self, lines: Sequence[bytes]) -> None:
+        names: dict[tuple[str, str], tuple[str, array, array]] = {}
+        try:
+            for record in parse_lines(self._path, self._lines + 1, lines):
+                step, split = record["step"], record["split"]
+                for name, value in record.items():
+                    if name in _NOT_METRICS:
+                        continue
+                    if (split, name) not in names:
+                        curve = self._curves.setdefault(f"{split}/{name}", (array("q"), array("d")))
+                        names[split, name] = (f"{split}/{name}", *curve)
+                    full_name, steps, values = names[split, name]
+                    number = math.nan if value is None else float(value)
+                    steps.append(step)
+                    values.append(number)
+                    self.last[full_name] = number
+                self.step, self.seconds = step, record["time"]
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
+            if isinstance(error, UserError):
+                raise
+            raise UserError(f"{self._path} is damaged: a line is not a record of a run ({error})") from error
+        self._lines += len(lines)
+        self._offset += sum(map(len, lines))
+
+
+_NOT_METRICS = ("step", "split", "time")
 
 
 def clock(seconds: float) -> str:

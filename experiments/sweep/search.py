@@ -12,7 +12,8 @@ the workdir, in SQLite or in Optuna's journal file. Any number of runners can wo
 according to the study, but whose folder no process has claimed, was interrupted: the next runner that looks resumes it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 import json
 import os
 from pathlib import Path
@@ -24,13 +25,15 @@ import optuna
 from optuna.storages import JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
-from core.errors import UserError
-from core.files import read_json
+from core.errors import UserError, cut
 from experiments.sweep import trials as states
 from experiments.sweep.runner import LOOK_AGAIN, Job
 from experiments.sweep.sweep_file import Sweep, check, refuse_other
-from experiments.sweep.trials import Trial, claim_folder
+from experiments.sweep.trials import Trial, claim_folder, read_trial
+
+_ADVICE = "bring the study back as it was, or take another workdir"
 
 
 class Search:
@@ -67,20 +70,35 @@ class Search:
         """Opens the study in the workdir, or creates it.
 
         Raises:
-          UserError: the study there is in the other direction, or `storage` is unknown.
+          UserError: the study there is damaged or in the other direction, or `storage` is unknown.
         """
         directions: dict[str, Literal["minimize", "maximize"]] = {"min": "minimize", "max": "maximize"}
         direction, names = directions[self._sweep.better], self._sweep.names
-        self._study = optuna.create_study(
-            storage=_storage(self._storage, self._workdir), study_name="sweep", load_if_exists=True,
-            direction=direction, sampler=names.get("SAMPLER", optuna.samplers.TPESampler()),
-            pruner=names.get("PRUNER", optuna.pruners.NopPruner()),
-        )  # fmt: skip
+        try:
+            self._study = optuna.create_study(
+                storage=_storage(self._storage, self._workdir), study_name="sweep", load_if_exists=True,
+                direction=direction, sampler=names.get("SAMPLER", optuna.samplers.TPESampler()),
+                pruner=names.get("PRUNER", optuna.pruners.NopPruner()),
+            )  # fmt: skip
+        except (ValueError, KeyError, TypeError, AssertionError) as error:  # what a damaged journal leads to
+            if self._storage != "journal" or isinstance(error, UserError):
+                raise
+            raise UserError(f"{self._workdir / 'study.journal'} is damaged: {_ADVICE}") from error
         if (stored := self._study.direction.name.lower()) != direction:
             raise UserError(
                 f"the study in {self._workdir} has the direction {stored}, but the sweep file now says {direction}: "
                 "take another workdir, or set BETTER as it was"
             )
+
+    @contextmanager
+    def storing(self) -> Iterator[None]:
+        """In a `with` block, what the database of the study raises becomes a UserError that names it."""
+        try:
+            yield
+        except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
+            place = self._workdir / "study.db" if self._storage == "sqlite" else self._storage
+            reason = str(error.__cause__ or error).splitlines()[0]
+            raise UserError(f"{place} is damaged, or cannot be written ({cut(reason, 200)}): {_ADVICE}") from error
 
     def settled(self) -> int:
         """Returns how many trials of the study have ended."""
@@ -153,8 +171,8 @@ class Search:
     def _refuse_other(self, trial: Trial) -> None:
         """Raises UserError if the folder of a trial holds one with other fields than the study suggests for it."""
         refuse_other(trial, trial.read_config())
-        path = trial.folder / "trial.json"
-        there = read_json(path)["overrides"] if path.exists() else trial.overrides
+        begun = (trial.folder / "trial.json").exists()
+        there = read_trial(trial.folder)["overrides"] if begun else trial.overrides
         if there != json.loads(json.dumps(trial.overrides)):
             raise UserError(
                 f"{trial.folder} holds a trial with {there}, but the study suggests {trial.overrides} for it. Was the "
@@ -165,7 +183,7 @@ class Search:
         """Tells the study how a trial has ended. Returns whether it has."""
         state = trial.settled()
         if state == states.DONE:
-            value = read_json(trial.folder / "summary.json")["metrics"].get(self._sweep.metric)
+            value = trial.read_summary().get("metrics", {}).get(self._sweep.metric)
             self._study.tell(suggestion, value, state=TrialState.FAIL if value is None else None)
         elif state:
             self._study.tell(suggestion, state=TrialState.PRUNED if state == states.PRUNED else TrialState.FAIL)

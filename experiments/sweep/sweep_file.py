@@ -26,7 +26,7 @@ import numpy as np
 from core.errors import UserError
 from core.files import read_json, refuse_unknown_keys
 from experiments.sweep.metrics import better_of, refuse_not_computed
-from experiments.sweep.trials import Trial
+from experiments.sweep.trials import Trial, read_trial
 from train import Run
 from training.workdir import config_difference, read_config, refuse_other_data
 
@@ -164,13 +164,13 @@ def refuse_other(trial: Trial, config: Mapping) -> None:
     path, summary = trial.folder / "trial.json", trial.folder / "summary.json"
     if not path.exists() or not ((trial.folder / "config.json").exists() or summary.exists()):
         return
-    old = read_json(path)["config"] | {"steps": config["steps"]}
+    old = read_trial(trial.folder)["config"] | {"steps": config["steps"]}
     if differences := config_difference(old, dict(config)):
         raise UserError(
             f"{trial.folder} was begun with another config; take another workdir, or set these as they "
             "were:\n  " + "\n  ".join(differences)
         )
-    if summary.exists() and (steps := read_json(summary)["steps"]) > config["steps"]:
+    if summary.exists() and (steps := trial.read_summary()["steps"]) > config["steps"]:
         raise UserError(
             f"{trial.folder} was trained for {steps:,} steps, and now steps = {config['steps']:,}; take another "
             "workdir, or set steps as they were"

@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -19,6 +20,8 @@ from core.files import save_figure
 from experiments.sweep.outcomes import Outcome, Setting, over_seeds, swept_fields
 from experiments.sweep.plot import AS_WRITTEN, COLOURS, GREY, MARKERS
 
+MANY = 200  # curves; more are drawn without points, which takes a hundredth of the time
+MAP = 40  # values of a field that a map can show
 LINES = len(COLOURS)  # the largest number of settings of the other fields that are drawn as lines; more are points
 
 
@@ -36,7 +39,8 @@ def draw(workdir: str | Path, outcomes: Sequence[Outcome], metric: str, better: 
         figures["fields"] = _fields(settings, fields, metric, better)
     if any(outcome.curve for outcome in outcomes):
         figures["curves"] = _curves(outcomes, fields, metric, better)
-    if len(fields) == 2 and len(settings) >= 3:
+    cells = [len(_values(settings, name)) for name in fields]
+    if len(fields) == 2 and len(settings) >= 3 and max(cells) <= MAP:
         figures["map"] = _map(settings, fields, metric, better)
     paths = []
     for name, figure in figures.items():
@@ -54,13 +58,15 @@ def _fields(settings: Sequence[Setting], fields: Sequence[str], metric: str, bet
         for setting in settings:
             others = {other: setting.overrides.get(other) for other in fields if other != name}
             lines.setdefault(json.dumps(others), []).append((setting.overrides.get(name), setting.values))
+        few = len(lines) <= LINES
+        if not few:
+            lines = {"{}": [point for points in lines.values() for point in points]}
         scale = _Scale([setting.overrides.get(name) for setting in settings])
         for i, (others, points) in enumerate(sorted(lines.items(), key=lambda item: _order(item[0]))):
             points.sort(key=lambda point: scale.at(point[0]))
             xs = [scale.at(x) for x, _ in points]
             means = [mean(values) for _, values in points]
             spread = [stdev(values) if len(values) > 1 else 0.0 for _, values in points]
-            few = len(lines) <= LINES
             colour, marker = (COLOURS[i % LINES], MARKERS[i % len(MARKERS)]) if few else (COLOURS[0], "o")
             label = _label(others) if few and len(fields) > 1 else None
             axes.errorbar(
@@ -70,7 +76,7 @@ def _fields(settings: Sequence[Setting], fields: Sequence[str], metric: str, bet
             )  # fmt: skip
         scale.apply(axes)
         _style(axes, name, metric if number == 0 else "")
-        if len(fields) > 1 and len(lines) <= LINES:
+        if len(fields) > 1 and few:
             axes.legend(frameon=False, fontsize=8, labelcolor=GREY)
     counts = sorted({len(setting.values) for setting in settings})
     if counts[-1] > 1:
@@ -86,13 +92,13 @@ def _curves(outcomes: Sequence[Outcome], fields: Sequence[str], metric: str, bet
     axes = figure.add_subplot()
     scores = [(outcome, best) for outcome in outcomes if (best := outcome.best(better)) is not None]
     numbers = [name for name in fields if all(_is_number(outcome.overrides.get(name)) for outcome, _ in scores)]
-    colour_of = lambda outcome: COLOURS[0]
+    line_colours: Any = [COLOURS[0]] * len(scores)
     if numbers:
         values = [outcome.overrides[numbers[0]] for outcome, _ in scores]
         norm = (LogNorm if _spans(values) else Normalize)(min(values), max(values))
         # The yellow end is left out, because it cannot be seen on white.
         colours = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0, 0.88, 256)))
-        colour_of = lambda outcome: colours(norm(outcome.overrides[numbers[0]]))
+        line_colours = colours(norm(values))
         if len(set(values)) <= LINES:
             for value in sorted(set(values)):
                 axes.plot([], [], color=colours(norm(value)), marker="o", markersize=4, label=f"{value:g}")
@@ -101,11 +107,17 @@ def _curves(outcomes: Sequence[Outcome], fields: Sequence[str], metric: str, bet
             figure.colorbar(ScalarMappable(norm, colours), ax=axes, label=numbers[0])
     sign = 1 if better == "min" else -1
     best, _ = min(scores, key=lambda pair: sign * pair[1])
-    for outcome, _ in scores:
+    if len(scores) > MANY:
+        lines = [outcome.curve for outcome, _ in scores]
+        axes.add_collection(LineCollection(lines, colors=line_colours, linewidths=0.8, alpha=0.4))
+        axes.autoscale_view()
+    for (outcome, _), colour in zip(scores, line_colours):
+        if outcome is not best and len(scores) > MANY:
+            continue
         steps, values = zip(*outcome.curve)
         top = outcome is best
         style = {"linewidth": 2.6 if top else 1.0, "alpha": 1.0 if top else 0.6, "zorder": 3 if top else 2}
-        axes.plot(steps, values, color=colour_of(outcome), marker="o", markersize=5 if top else 2.5, **style)
+        axes.plot(steps, values, color=colour, marker="o", markersize=5 if top else 2.5, **style)
     axes.set_title(f"thick: {best.name}", loc="left", fontsize=9, color=GREY, wrap=True)
     _style(axes, "optimizer steps", metric)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))

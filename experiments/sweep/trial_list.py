@@ -9,6 +9,7 @@ from pathlib import Path
 
 from core.errors import UserError
 from core.files import parse_json, refuse_unknown_keys, write_json
+from core.reading import read_text
 from experiments.sweep.trials import Trial
 
 
@@ -35,15 +36,13 @@ class TrialList:
           UserError: there is no such file, or it holds no list of trials.
         """
         try:
-            content = parse_json(Path(path).read_text())
+            content = parse_json(read_text(path))
             refuse_unknown_keys(path, content, [field.name for field in fields(cls)])
             for name, entry in content["listed"].items():
                 refuse_unknown_keys(f"{path}: trial {name}", entry, ("config", "overrides", "labels"))
                 if not isinstance(entry["config"], str) or not isinstance(entry["overrides"], dict):
                     raise UserError(f"{path}: trial {name}: expected a config file and a dict of overrides")
             return cls(str(path), content["metric"], content["better"], content["listed"])
-        except FileNotFoundError:
-            raise UserError(f"there is no list of trials {path}") from None
         except UserError:
             raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -111,19 +111,29 @@ class Trial:
 
     def _is_complete(self) -> bool:
         """Whether there is a summary of the last step. If the sweep now asks for more, `train.py` continues it."""
-        files = self.folder / "summary.json", self.folder / "trial.json"
-        if not all(file.exists() for file in files):
+        if not all((self.folder / name).exists() for name in ("summary.json", "trial.json")):
             return False
-        summary, trial = map(read_json, files)
-        return summary["steps"] == trial["config"]["steps"]
+        return self.read_summary()["steps"] == read_trial(self.folder)["config"].get("steps")
+
+    def read_summary(self) -> dict:
+        """Returns the content of `summary.json`. Raises UserError if there is none, or it is damaged."""
+        return read_json(self.folder / "summary.json", "steps", "seconds")
 
 
 def begun(workdir: str | Path) -> Iterator[Trial]:
     """Yields the trials that have a folder, in the order of their names."""
     for path in sorted(Path(workdir).glob("trials/*/trial.json")):
-        content = read_json(path)
+        content = read_trial(path.parent)
         labels = content.get("labels", {})
         yield Trial(path.parent, content["file"], content["base"], content["overrides"], labels)
+
+
+def read_trial(folder: Path) -> dict:
+    """Returns the content of `trial.json`. Raises UserError if there is none, or it is damaged."""
+    content = read_json(folder / "trial.json", "file", "base", "overrides", "config")
+    if not all(isinstance(content[name], dict) for name in ("base", "overrides", "config")):
+        raise UserError(f"{folder / 'trial.json'} is damaged: base, overrides and config are no objects")
+    return content
 
 
 def claim_folder(folder: Path) -> int | None:

@@ -13,7 +13,7 @@ from typing import Annotated
 import jax
 import numpy as np
 
-from core.command import command
+from core.command import command, print_foreign
 from core.errors import UserError
 from core.ranges import Length, Nonnegative, Range, Seed, Size, refuse_outside
 from data.published_tokenizer import PublishedTokenizer
@@ -78,7 +78,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same text (default %(default)s)")
     parser.add_argument("--samples", type=int, default=1, help="how many texts (default %(default)s)")
     texts = generate(**vars(parser.parse_args(arguments)))
-    print(f"\n{'-' * 80}\n".join(texts))
+    print_foreign(f"\n{'-' * 80}\n".join(texts))
 
 
 def _published(folder: str) -> tuple[LanguageModel, PublishedTokenizer]:

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from sacrebleu import BLEU
 
-from core.command import command
+from core.command import command, print_foreign
 from core.errors import UserError
 from core.ranges import Nonnegative, Range, Size, refuse_outside
 from data.lines import read_lines
@@ -110,7 +110,7 @@ def main(arguments: list[str]) -> None:
     references = read_lines(args.references) if args.references else None
     settings = {"beams": args.beams, "length_penalty": args.length_penalty, "batch_size": args.batch_size}
     translations = translate(args.folder, texts, **settings)
-    print("\n".join(translations))
+    print_foreign("\n".join(translations))
     if references is not None:
         print(scores(translations, references), file=sys.stderr)
 

@@ -10,6 +10,7 @@ from safetensors.numpy import save_file
 
 from core.errors import UserError
 from core.files import parse_json, replacing, write_json
+from core.reading import read_text
 
 WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".msgpack", ".h5")
@@ -27,7 +28,9 @@ def read_config(folder: Path) -> dict:
 def read_object(path: Path) -> dict:
     """Returns the contents of a JSON file. Raises UserError if it is damaged or holds something else than an object."""
     try:
-        contents = parse_json(path.read_text(encoding="utf-8"))
+        contents = parse_json(read_text(path))
+    except UserError:
+        raise
     except ValueError as error:
         raise UserError(f"{path} is not JSON ({error}): copy or download it again") from error
     if not isinstance(contents, dict):

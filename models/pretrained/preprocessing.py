@@ -52,7 +52,8 @@ def preprocessing(folder: str | Path) -> dict:
     path = Path(folder) / FILE
     if not path.is_file():
         return {}
-    model_type = read_object(Path(folder) / "config.json").get("model_type")
+    config = read_object(Path(folder) / "config.json")
+    model_type = config.get("model_type")
     if model_type not in PROCESSORS:
         return {}
     name, defaults = PROCESSORS[model_type]
@@ -82,6 +83,12 @@ def preprocessing(folder: str | Path) -> dict:
         mean, std = (0.0,), (1.0,)
     if len(mean) != len(std) or min(std) <= 0:
         raise UserError(f"{path}: image_mean = {mean}, image_std = {std}: expected as many numbers, std above 0")
+    channels = config.get("num_channels", 3)
+    if len(mean) not in (1, channels):
+        raise UserError(
+            f"{path}: image_mean = {mean}: expected a number for each channel, and config.json has num_channels = "
+            f"{channels!r:.60}"
+        )
     scaled = lambda values: tuple(value / factor for value in values)  # image * factor - mean, divided by std
     fields: dict[str, Any] = {"mean": scaled(mean), "std": scaled(std)}
     if not any(mean) and set(fields["std"]) == {1.0}:

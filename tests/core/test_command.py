@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from core.command import TRACEBACK, command
+from core.command import TRACEBACK, command, print_foreign
 from core.errors import Stopped, UserError
 
 ROOT = Path(__file__).parents[2]
@@ -167,6 +167,14 @@ def run(body: str, stdout=subprocess.PIPE) -> tuple[int, str, str]:
     arguments = [sys.executable, "-c", program]
     process = subprocess.run(arguments, cwd=ROOT, stdout=stdout, stderr=subprocess.PIPE, text=True)
     return process.returncode, process.stdout, process.stderr
+
+
+def test_what_a_model_writes_cannot_act_on_a_terminal_but_reaches_a_file_whole(monkeypatch, capsys):
+    text = "a\x1b[2Jb\n木"
+    print_foreign(text)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    print_foreign(text)
+    assert capsys.readouterr().out == f"{text}\na\\x1b[2Jb\n木\n"
 
 
 @pytest.mark.parametrize("text", ["\x1b]0;title\x07", "\x1b[2J", "a\rb", "\x9b31m", "\u202ereversed", "\udc80"])

@@ -101,7 +101,16 @@ def test_reading_json_names_a_file_that_is_missing_or_damaged(tmp_path):
     with pytest.raises(UserError, match="a.json is damaged: it is not JSON"):
         files.read_json(path)
     files.write_json(path, {"a": 3})
+    assert files.read_json(path) == files.read_json(path, "a") == {"a": 3}
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     assert files.read_json(path) == {"a": 3}
+
+
+@pytest.mark.parametrize("text", ['{"a": 3}', "[]", "3", '"ab"', "null"])
+def test_a_json_file_must_hold_the_keys_that_are_asked_for(text, tmp_path):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(UserError, match="a.json is damaged: expected a JSON object with a, b"):
+        files.read_json(tmp_path / "a.json", "a", "b")
 
 
 DEEP = {

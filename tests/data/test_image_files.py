@@ -34,6 +34,46 @@ def _lossless(name):
     return {"WEBP": {"lossless": True}, "JPEG": {"quality": 100, "subsampling": 0}}.get(name, {})
 
 
+@pytest.mark.parametrize("chunk", ["exif", "profile"])
+def test_an_orientation_behind_the_pixels_of_a_png_turns_its_size_as_well(tmp_path, chunk):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = io.BytesIO()
+    Image.fromarray(np.rot90(CORNERS).copy()).save(content, format="PNG")
+    data = exif.tobytes().removeprefix(b"Exif\x00\x00")
+    kind = b"eXIf"
+    if chunk == "profile":
+        profile = f"\nexif\n{len(data) + 6:8}\n{(b'Exif' + bytes(2) + data).hex()}\n".encode()
+        kind, data = b"zTXt", b"Raw profile type exif\x00\x00" + zlib.compress(profile)
+    late = struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    end = content.getvalue().index(b"IEND") - 4
+    (tmp_path / "x.png").write_bytes(content.getvalue()[:end] + late + content.getvalue()[end:])
+    assert image_size(tmp_path / "x.png") == (2, 3)
+    np.testing.assert_array_equal(image_pixels(tmp_path / "x.png", (2, 3, 3), stretch=False), CORNERS)
+
+
+@pytest.mark.parametrize("header, numbers", [("P6", None), ("P3", " 0 65535 256 1 2 3")])
+def test_colours_of_16_bits_are_refused_in_a_ppm_too(tmp_path, header, numbers):
+    body = numbers.encode() if numbers else bytes(12)
+    (tmp_path / "x.ppm").write_bytes(f"{header} 2 1 65535\n".encode() + body)
+    for use in (image_size, lambda file: image_pixels(file, (1, 2, 3), stretch=False)):
+        with pytest.raises(UserError, match="x.ppm has more than 8 bits a channel"):
+            use(tmp_path / "x.ppm")
+
+
+def test_a_stored_image_is_png_or_jpeg_of_the_shape_that_the_set_states():
+    for name in FORMATS:
+        content = io.BytesIO()
+        Image.fromarray(CORNERS).save(content, format=name, **_lossless(name))
+        if name in image_files.STORED:
+            assert image_files.stored_pixels(content.getvalue(), (None, 3, 3)).shape == (2, 3, 3)
+            with pytest.raises(ValueError, match=r"shape \(2, 3, 3\), expected \(7, 3, 3\)"):
+                image_files.stored_pixels(content.getvalue(), (7, 3, 3))
+        else:
+            with pytest.raises(ValueError):
+                image_files.stored_pixels(content.getvalue(), (2, 3, 3))
+
+
 def test_no_other_format_is_read_and_no_program_started(tmp_path, monkeypatch):
     program = tmp_path / "bin" / "gs"
     program.parent.mkdir()

@@ -294,7 +294,7 @@ def processor(folder: Path, **settings) -> dict:
 
 
 def test_what_is_done_to_images_by_hand(copy):
-    folder = copy("vit_body")
+    folder = copy("vit")
     assert preprocessing(folder) == {}
     assert processor(folder) == {"mean": (0.5,) * 3, "std": (0.5,) * 3, "size": 224}
     gray = processor(folder, image_mean=0.25, image_std=[0.5], size={"height": 8, "width": 8})
@@ -319,7 +319,19 @@ def test_what_is_done_to_images_by_hand(copy):
 )  # fmt: skip
 def test_preprocessing_that_is_not_done_here_is_refused_by_name(settings, copy):
     with pytest.raises(UserError, match=f"preprocessor_config.json: .*{next(iter(settings))} = "):
-        processor(copy("vit_body"), **settings)
+        processor(copy("vit"), **settings)
+
+
+def test_a_mean_for_each_of_other_channels_than_the_model_reads_is_refused(copy):
+    with pytest.raises(UserError, match="image_mean = .* and config.json has num_channels = 3"):
+        processor(copy("vit"), image_mean=[0.5] * 5, image_std=[0.5] * 5)
+
+
+def test_a_byte_order_mark_does_not_keep_a_config_from_being_read(copy):
+    folder = copy("vit")
+    config = folder / "config.json"
+    config.write_bytes(b"\xef\xbb\xbf" + config.read_bytes())
+    assert load(folder)
 
 
 def test_preprocessing_is_saved_with_a_model_of_images(tmp_path):

@@ -69,7 +69,7 @@ def test_a_mutated_command_line_is_accepted_or_refused_in_one_line(seed, capsys,
     def accept(*_, **__):
         raise Accepted
 
-    monkeypatch.setattr(train, "make_train_step", accept)
+    monkeypatch.setattr(train, "compile_programs", accept)
     path = tmp_path / "config.py"
     for number, (config, field, value) in enumerate(mutations(seed, COUNT)):
         path.write_text(f"from ml_collections import ConfigDict\ndef get_config():\n    return ConfigDict({config})\n")

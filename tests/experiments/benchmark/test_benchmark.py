@@ -162,8 +162,20 @@ def test_only_the_checkpoint_that_a_run_ended_with_is_tested(step, other, tmp_pa
     monkeypatch.setattr(examine, "Checkpoints", lambda *_, **__: stored())
     trial = Trial(tmp_path, "x", {}, {})
     with pytest.raises(UserError, match=f"can be read is of step {step}, and not the parameters of step 5"):
-        examine._test(DIGITS, [trial])
+        examine._test(DIGITS, [trial], [trial])
     assert not (tmp_path / "test.json").exists()
+
+
+def test_all_runs_of_a_family_are_tested_on_the_same_examples(tmp_path):
+    data = {"name": "digits"}
+    (tmp_path / "config.json").write_text(json.dumps({"model": {}, "objective": {}, "data": data, "steps": 5}))
+    tested_on = {"evaluation": {"examples": 7, "digest": "a"}}
+    (tmp_path / "test.json").write_text(json.dumps({"data": tested_on}))
+    family = [Trial(tmp_path, "x", {}, {})]
+    examine._refuse_other_test(data, tested_on, family)
+    examine._refuse_other_test({"name": "topics"}, {"evaluation": {"examples": 5, "digest": "b"}}, family)
+    with pytest.raises(UserError, match=r"test\.json .*other data.*\n  evaluation.examples: 7 .*, 5 now"):
+        examine._refuse_other_test(data, {"evaluation": {"examples": 5, "digest": "b"}}, family)
 
 
 def test_the_test_split_stays_closed_while_the_tuning_is_open(tmp_path):

@@ -73,6 +73,12 @@ def test_when_a_figure_is_out_of_date(tmp_path, monkeypatch):
     assert state(QUICK, tmp_path)[0] == "out of date"
 
 
+@pytest.mark.parametrize("text", ["", '{"digest": ', "[]", "{}"])
+def test_a_figure_with_a_damaged_record_is_made_again(text, tmp_path):
+    (tmp_path / f"{QUICK}.json").write_text(text)
+    assert state(QUICK, tmp_path) == ("out of date", {})
+
+
 def test_a_criterion_that_fails_is_named(broken, tmp_path, capsys):
     assert run(QUICK, f"--folder={tmp_path}") == 1
     out, err = capsys.readouterr()

@@ -164,3 +164,22 @@ def test_a_folder_is_used_only_for_the_parameters_that_stand_in_it(file, capsys)
     assert "runs/trials/0000 " in error and "seed" in error
     assert [trial.value for trial in study(path).trials] == [None]
     assert (path.parent / "runs/trials/0000/trial.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "storage, name, damage",
+    [
+        ("sqlite", "study.db", lambda content: content[:1000]),
+        ("sqlite", "study.db", lambda content: b"\xff" + content[1:]),
+        ("journal", "study.journal", lambda content: b"\xff" + content[1:]),
+    ],
+)
+def test_a_damaged_study_is_named_in_one_line(file, storage, name, damage, capsys):
+    path = file()
+    place = path.parent / "runs" / name
+    place.parent.mkdir()
+    study(path, storage).ask()
+    place.write_bytes(damage(place.read_bytes()))
+    assert run(path, f"--storage={storage}") == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {place} is damaged") and error.count("\n") == 1

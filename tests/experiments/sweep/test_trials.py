@@ -124,7 +124,7 @@ def test_the_state_of_a_trial_follows_from_its_folder(checked):
     trial.mark("failed", "exit code 1\nwhy")
     assert trial.state() == "failed" and trial.reason() == "exit code 1\nwhy"
     trial.forget("failed")
-    (trial.folder / "summary.json").write_text('{"steps": 9}')
+    (trial.folder / "summary.json").write_text('{"steps": 9, "seconds": 1.0}')
     assert trial.state() == "stopped"  # the sweep wants ten steps
-    (trial.folder / "summary.json").write_text('{"steps": 10}')
+    (trial.folder / "summary.json").write_text('{"steps": 10, "seconds": 1.0}')
     assert trial.state() == "done"
