@@ -16,6 +16,7 @@ T and S stay distinct even in self-attention. Arguments that a batch provides ke
 `images`, `mask`). On public functions jaxtyping gives the shapes in words: `Float[Array, "batch time width"]`.
 """
 
+from models.autoencoder import Autoencoder
 from models.bert import Bert
 from models.bottleneck import Variational
 from models.encoder_decoder import EncoderDecoder
@@ -27,11 +28,12 @@ from models.vit import VisionTransformer
 from models.yardsticks import ConvolutionalNetwork, Perceptron
 
 __all__ = [
-    "GPT", "MODELS", "Bert", "ConvolutionalNetwork", "EncoderDecoder", "InContextRegressor", "Perceiver", "Perceptron",
-    "Variational", "VariationalAutoencoder", "VisionTransformer",
+    "GPT", "MODELS", "Autoencoder", "Bert", "ConvolutionalNetwork", "EncoderDecoder", "InContextRegressor",
+    "Perceiver", "Perceptron", "Variational", "VariationalAutoencoder", "VisionTransformer",
 ]  # fmt: skip
 
 MODELS = {
+    "autoencoder": Autoencoder,
     "bert": Bert,
     "convolutional": ConvolutionalNetwork,
     "encoder_decoder": EncoderDecoder,

@@ -15,6 +15,7 @@ from core.metrics import measured_by
 from objectives.classification import classification
 from objectives.language_modeling import language_modeling
 from objectives.masked_language_modeling import masked_language_modeling
+from objectives.reconstruction import reconstruction
 from objectives.regression import regression
 from objectives.seq2seq import seq2seq
 from objectives.variational import variational
@@ -24,6 +25,7 @@ OBJECTIVES = {
     "language_modeling": language_modeling,
     "variational": variational,
     "masked_language_modeling": masked_language_modeling,
+    "reconstruction": reconstruction,
     "regression": regression,
     "seq2seq": seq2seq,
 }

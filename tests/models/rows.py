@@ -15,6 +15,23 @@ IMAGES = jax.random.uniform(jax.random.key(2), (8, 15, 10, 3))
 
 # name: (fields, inputs, (objective, targets), parameters)
 ROWS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, Any], int]] = {
+    "autoencoder": (
+        dict(
+            image_shape=(15, 10, 3),
+            patch=5,
+            code=13,
+            encoder="transformer",
+            width=14,
+            depth=3,
+            heads=7,
+            mlp_width=17,
+            decoder_width=11,
+            decoder_depth=1,
+        ),  # fmt: skip
+        {"images": IMAGES},
+        ("reconstruction", jnp.broadcast_to(jnp.arange(8.0)[:, None, None, None], IMAGES.shape)),
+        11_134,
+    ),
     "bert": (
         dict(
             vocab_size=23, context=13, width=14, depth=3, heads=7, mlp_width=17, head="masked", norm_order="pre"

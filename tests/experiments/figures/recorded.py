@@ -20,8 +20,24 @@ _DATA = {
 _CURVE = np.array([gaussian_bottleneck((0.9, 0.5), beta) for beta in (1.5, 2.0, 3.0, 5.0, 10.0, 20.0)])
 _BACKWARDS = np.vstack([np.eye(8)[::-1], np.eye(8)[:1]])[None]
 
+_LOSSES = {"causal": np.full((2, 2), 2.0), "causal, held out": 1.9, "without the mask, held out": 0.12}
+_ERRORS = {
+    (kind, code, split): error
+    for kind, error in {"PCA": 1.0, "linear": 1.01, "hidden layers": 0.7}.items()
+    for code in (2, 8, 30)
+    for split in ("train", "test")
+}
+
 # id: (results that pass, changes each of which makes the check fail)
 RECORDED = {
+    "ae_vs_pca": (
+        {"error": _ERRORS},
+        [
+            {"error": _ERRORS | {("linear", 8, "train"): 0.99}},
+            {"error": _ERRORS | {("linear", 30, "test"): 1.05}},
+            {"error": _ERRORS | {("hidden layers", 2, "test"): 0.9}},
+        ],
+    ),
     "attn_distance": ({"heads": np.array([0.9, 2.4]), "uniform": 2.55}, [{"heads": np.array([2.4, 2.5])}]),
     "bert_features": ({"embeddings": 0.5, "last four": 0.6}, [{"last four": 0.5}]),
     "bert_nsp": ({"follows": np.array([0, 1]), "margin": np.array([-3.0, 3.0])}, [{"margin": np.array([1.0, 3.0])}]),
@@ -36,6 +52,13 @@ RECORDED = {
             {"unmasked": _HONEST},
             {"masked": _HONEST | {"influence": np.ones((_T, _T))}},
             {"unmasked": _CHEATING | {"prefix": np.full(_T, 1.85)}},
+        ],
+    ),
+    "dae": (
+        {"error": {"mean image": 0.074, "plain": 0.17, "denoising": 0.025}},
+        [
+            {"error": {"mean image": 0.074, "plain": 0.17, "denoising": 0.04}},
+            {"error": {"mean image": 0.074, "plain": 0.08, "denoising": 0.025}},
         ],
     ),
     "dib_curve": ({"points": _CURVE}, [{"points": _CURVE[::-1]}, {"points": _CURVE * [1, 0.5]}]),
@@ -59,6 +82,14 @@ RECORDED = {
             {"accuracy": {"one layer": 0.2, "two layers": 0.2}},
             {"previous": np.array([0.1, 0.2])},
             {"behind": np.array([0.3, 0.2])},
+        ],
+    ),
+    "lm_is_dae": (
+        {"losses": _LOSSES},
+        [
+            {"losses": _LOSSES | {"causal": np.array([[2.0, 1.9], [2.0, 1.91]])}},
+            {"losses": _LOSSES | {"causal, held out": 2.38}},
+            {"losses": _LOSSES | {"without the mask, held out": 1.9}},
         ],
     ),
     "texture_bag": (
@@ -107,14 +138,17 @@ RECORDED = {
 
 # id: the switches that take away what the claim depends on
 BREAKS = {
+    "ae_vs_pca": {"hidden_layers": 0},  # linear too
     "attn_distance": {"scale": 0.01},  # independent pixels
     "bert_features": {"last": 0},  # the embeddings instead of the layers
     "bert_nsp": {"share": 0.0},  # texts without a topic
     "bert_vs_gpt": {"two_sided": False},
     "cheating_mask": {"masked": "bert"},  # without the mask
+    "dae": {"corrupt": False},
     "dib_curve": {"beta_weighs": "kl"},  # the usual beta
     "icl_regression": {"own_examples": False},  # values of another function
     "induction": {"layers": 1},
+    "lm_is_dae": {"delay": 2},  # the word before is missing too
     "texture_bag": {"positions": "learned"},
     "transformer_reverse": {"positions": "none"},
     "vae_beta": {"beta_weighs": "kl"},  # the usual beta

@@ -1,0 +1,22 @@
+"""Autoencoder with a code of eight numbers on scikit-learn's 8x8 digits; needs no download.
+
+Command: python train.py --config=configs/autoencoder.py --workdir=runs/autoencoder
+Time:    not measured yet
+Reaches: not measured yet
+
+The loss is the mean squared error of a pixel. Eight principal components have 0.0253 on the same held-out images.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    return ConfigDict(
+        {
+            "seed": 0, "steps": 1000, "batch_size": 128, "eval_every": 500, "checkpoint_every": 1000,
+            "model": {"name": "autoencoder", "code": 8, "width": 256, "depth": 2},
+            "objective": {"name": "reconstruction"},
+            "data": {"name": "digits", "targets": "images"},
+            "optimizer": {"learning_rate": 0.002, "warmup": 100},
+        }
+    )  # fmt: skip
