@@ -86,7 +86,7 @@ class Variational(VariationalAutoencoder):
 # ---- what fits together ---------------------------------------------------------------------------------------------
 
 
-def _encoded(encoder: str, image_shape, vocab_size, context):
+def _encoded(encoder: str, image_shape, vocab_size, context) -> tuple[int, ...]:
     """What the encoder must know of what it reads. Raises UserError if it is missing."""
     if encoder != "bert" and image_shape is None:
         raise UserError(f"encoder={encoder!r} reads images and needs image_shape: set encoder='bert' for tokens")

@@ -63,8 +63,8 @@ def reconstruction(
 
 
 def corrupted(
-    clean: Shaped[Array, "batch *shape"], keys_B: Keys, *, masked: float = 0.0, noise: float = 0.0, delay: int = 0
-) -> Shaped[Array, "batch *shape"]:
+    clean: Shaped[Array, "*batch_and_shape"], keys_B: Keys, *, masked: float = 0.0, noise: float = 0.0, delay: int = 0
+) -> Shaped[Array, "*batch_and_shape"]:
     """Returns examples, each corrupted with its own key; see `reconstruction`."""
     x = clean
     if delay:

@@ -25,7 +25,8 @@ SHOWN = 2
 def run(seed: int, train: Trainer, *, hidden_layers: int = 2) -> dict:
     kinds = {"linear": {"model.depth": 0}, "hidden layers": {"model.depth": hidden_layers}}
     runs = {(kind, code): fields | {"model.code": code} for kind, fields in kinds.items() for code in CODES}
-    trained = dict(zip(runs, train(CONFIG, {f"{kind} {code}": fields for (kind, code), fields in runs.items()}).values()))
+    named = {f"{kind} {code}": fields for (kind, code), fields in runs.items()}
+    trained = dict(zip(runs, train(CONFIG, named).values()))
     data = next(iter(trained.values())).run.dataset
     splits = {"train": data.train, "test": data.evaluation}
     images = {name: source.examples(np.arange(len(source)))["targets"] for name, source in splits.items()}
@@ -39,10 +40,9 @@ def run(seed: int, train: Trainer, *, hidden_layers: int = 2) -> dict:
             for kind in kinds:
                 output = np.array(trained[kind, code].model(images[name])).reshape(x.shape)
                 error[kind, code, name] = float(((output - x) ** 2).mean())
-        if code == SHOWN:
-            shown = images["test"][:6]
-            rows = {"image": shown, "PCA": components.inverse_transform(components.transform(flat["test"][:6]))}
-            rows |= {kind: np.array(trained[kind, code].model(shown)) for kind in kinds}
+    components, shown = PCA(SHOWN).fit(flat["train"]), images["test"][:6]
+    rows = {"image": shown, "PCA": components.inverse_transform(components.transform(flat["test"][:6]))}
+    rows |= {kind: np.array(trained[kind, SHOWN].model(shown)) for kind in kinds}
     return {"error": error, "rows": {name: np.reshape(x, (6, 8, 8)) for name, x in rows.items()}}
 
 

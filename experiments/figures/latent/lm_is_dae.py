@@ -97,7 +97,7 @@ def check(results: dict) -> list[Criterion]:
 def plot(figure: Figure, results: dict) -> None:
     above, axes = figure.subplots(2, 1, height_ratios=[1, 3.2])
     letters = lambda tokens: ["-" if token == START else chr(96 + token) for token in tokens]
-    for row, (name, tokens) in enumerate({"clean": results["example"], "delayed": results["delayed"]}.items()):
+    for row, tokens in enumerate((results["example"], results["delayed"])):
         for place, letter in enumerate(letters(tokens)):
             above.text(place, -row, letter, ha="center", va="center", fontsize=17, family="monospace",
                        color="C0" if row else ink())  # fmt: skip
