@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     return ConfigDict(
         {
-            "seed": 0, "steps": 1000, "batch_size": 128, "eval_every": 500, "checkpoint_every": 1000,
+            "seed": 0, "steps": 2000, "batch_size": 128, "eval_every": 1000, "checkpoint_every": 2000,
             "model": {"name": "autoencoder", "code": 8, "width": 256, "depth": 2},
             "objective": {"name": "reconstruction"},
             "data": {"name": "digits", "targets": "images"},

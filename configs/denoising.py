@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     return ConfigDict(
         {
-            "seed": 0, "steps": 1500, "batch_size": 128, "eval_every": 500, "checkpoint_every": 1500,
+            "seed": 0, "steps": 2500, "batch_size": 128, "eval_every": 1250, "checkpoint_every": 2500,
             "model": {"name": "autoencoder", "code": 500, "width": 500, "depth": 1, "decoder_depth": 0},
             "objective": {"name": "reconstruction", "masked": 0.5},
             "data": {"name": "digits", "targets": "images"},

@@ -10,6 +10,7 @@ Inside a computation the letters at the end of a name are the axes of the array:
     D width         H heads         G key heads         K size of a head, or beams of a search
     M MLP width     V vocabulary    L layers            C classes, or candidates of a beam search
     Z latents       F features      N = B K rows        U buckets of distances
+    N nodes         E edges (of graphs)
     X any width     1 an axis of length 1
 
 T and S stay distinct even in self-attention. Arguments that a batch provides keep their plain names (`tokens`,
@@ -21,6 +22,7 @@ from models.bert import Bert
 from models.bottleneck import Variational
 from models.encoder_decoder import EncoderDecoder
 from models.gpt import GPT
+from models.graph import GraphNetwork
 from models.in_context import InContextRegressor
 from models.perceiver import Perceiver
 from models.vae import VariationalAutoencoder
@@ -28,8 +30,8 @@ from models.vit import VisionTransformer
 from models.yardsticks import ConvolutionalNetwork, Perceptron
 
 __all__ = [
-    "GPT", "MODELS", "Autoencoder", "Bert", "ConvolutionalNetwork", "EncoderDecoder", "InContextRegressor",
-    "Perceiver", "Perceptron", "Variational", "VariationalAutoencoder", "VisionTransformer",
+    "GPT", "MODELS", "Autoencoder", "Bert", "ConvolutionalNetwork", "EncoderDecoder", "GraphNetwork",
+    "InContextRegressor", "Perceiver", "Perceptron", "Variational", "VariationalAutoencoder", "VisionTransformer",
 ]  # fmt: skip
 
 MODELS = {
@@ -38,6 +40,7 @@ MODELS = {
     "convolutional": ConvolutionalNetwork,
     "encoder_decoder": EncoderDecoder,
     "gpt": GPT,
+    "graph": GraphNetwork,
     "in_context": InContextRegressor,
     "perceiver": Perceiver,
     "perceptron": Perceptron,

@@ -12,6 +12,9 @@ SOURCE_MASK = jnp.arange(5) < jnp.array([5, 4, 3, 2, 1, 5, 4, 3])[:, None]
 POINTS = jax.random.normal(jax.random.key(5), (8, 11, 5))
 VALUES = jax.random.normal(jax.random.key(6), (8, 11))
 IMAGES = jax.random.uniform(jax.random.key(2), (8, 15, 10, 3))
+NODES = jax.random.normal(jax.random.key(7), (8, 11, 5))
+EDGES = jax.random.randint(jax.random.key(8), (8, 29, 2), 0, 11)
+EDGE_MASK = jnp.arange(29) < jnp.array([29, 23, 19, 17, 13, 11, 7, 5])[:, None]
 
 # name: (fields, inputs, (objective, targets), parameters)
 ROWS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, Any], int]] = {
@@ -68,6 +71,12 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, Any], int]] = {
         {"tokens": TOKENS},
         ("language_modeling", jnp.roll(TOKENS, -1, axis=1)),
         4741,
+    ),
+    "graph": (
+        dict(features=5, classes=19, predicts="graphs", layer="gated", edge_features=3, width=14, depth=3),
+        {"nodes": NODES, "edges": EDGES, "edge_mask": EDGE_MASK, "edge_features": EDGES @ jnp.ones((2, 3))},
+        ("classification", jnp.arange(8)),
+        3743,
     ),
     "in_context": (
         dict(dimensions=5, context=13, width=14, depth=3, heads=7, mlp_width=17),

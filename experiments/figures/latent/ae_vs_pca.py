@@ -20,10 +20,11 @@ from experiments.figures.trained import Trainer
 CONFIG = "configs/autoencoder.py"
 CODES = (2, 8, 30)
 SHOWN = 2
+LINEAR = {"model.depth": 0, "steps": 4000, "optimizer.learning_rate": 0.01}  # the last components are learned slowly
 
 
 def run(seed: int, train: Trainer, *, hidden_layers: int = 2) -> dict:
-    kinds = {"linear": {"model.depth": 0}, "hidden layers": {"model.depth": hidden_layers}}
+    kinds = {"linear": LINEAR, "hidden layers": {"model.depth": hidden_layers}}
     runs = {(kind, code): fields | {"model.code": code} for kind, fields in kinds.items() for code in CODES}
     named = {f"{kind} {code}": fields for (kind, code), fields in runs.items()}
     trained = dict(zip(runs, train(CONFIG, named).values()))
