@@ -1,8 +1,8 @@
-"""Attention over the edges of graphs: the same score, weigh and mix as in `models/attention.py`, without the T x S matrix.
+"""Attention over the edges of graphs: score, weigh and mix as in `models/attention.py`, without the T x S matrix.
 
 A node attends to those that have an edge to it. Scores and weights exist only for edges, and a node's sum over its
 edges is a segment sum, so memory and time grow with the edges and not with the square of the nodes. A mask of the
-adjacency, with dense attention, gives the same numbers (`tests/models/test_edges.py`).
+adjacency, with dense attention, gives the same numbers (`tests/models/test_graph.py`).
 
     B batch     N nodes     E edges     H heads     K size of a head
 
