@@ -20,7 +20,7 @@ from experiments.figures.trained import Trainer
 CONFIG = "configs/autoencoder.py"
 CODES = (2, 8, 30)
 SHOWN = 2
-LINEAR = {"model.depth": 0, "steps": 4000, "optimizer.learning_rate": 0.01}  # the last components are learned slowly
+LINEAR = {"model.depth": 0, "steps": 4000, "optimizer.learning_rate": 0.03}  # the last components are learned slowly
 
 
 def run(seed: int, train: Trainer, *, hidden_layers: int = 2) -> dict:

@@ -62,6 +62,15 @@ RECORDED = {
         ],
     ),
     "dib_curve": ({"points": _CURVE}, [{"points": _CURVE[::-1]}, {"points": _CURVE * [1, 0.5]}]),
+    "gat_attention": (
+        {"weights": np.full((5, 8), 0.97), "accuracy": {"gat": 1.0, "gcn": 0.5}},
+        [
+            {"weights": np.full((5, 8), 1 / 8)},
+            {"accuracy": {"gat": 0.5, "gcn": 0.5}},
+            {"accuracy": {"gat": 1.0, "gcn": 1.0}},
+        ],
+    ),
+    "gated_gcn": ({"accuracy": 1.0}, [{"accuracy": 0.9}]),
     "icl_regression": (
         _LEARNED,
         [
@@ -146,6 +155,8 @@ BREAKS = {
     "cheating_mask": {"masked": "bert"},  # without the mask
     "dae": {"corrupt": False},
     "dib_curve": {"beta_weighs": "kl"},  # the usual beta
+    "gat_attention": {"marked": False},
+    "gated_gcn": {"edges": False},
     "icl_regression": {"own_examples": False},  # values of another function
     "induction": {"layers": 1},
     "lm_is_dae": {"delay": 2},  # the word before is missing too

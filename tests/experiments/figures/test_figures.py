@@ -15,6 +15,7 @@ BREAKS = {
     "bert_corruption": {"vocab_size": 1},  # a random word is always [MASK]
     "elbo_gap": {"kl_weight": 0.5},
     "elbo_tight": {"posterior_variance": False},  # the approximate posterior cannot equal the true one
+    "gcn_from_attention": {"weigh": "scored"},
     "hard_soft": {"sign": -1},  # the sign of beta reversed
     "k1_conv": {"size": 3},  # sees neighbours
     "krr": {"strength": 0.4},  # another lambda than scikit-learn
@@ -23,6 +24,7 @@ BREAKS = {
     "mha_parity": {"heads": 2},
     "nmt_chain": {"shift": False},  # each word sees itself
     "norm_scale": {"normalise": False},
+    "oversmoothing": {"kept": 0.2},  # nodes keep a part of their first features
     "perceiver_cost": {"latents": None},  # as many latents as pixels
     "perceiver_permutation": {"positions_too": False},
     "qk_variance": {"scale": 1.0},  # not divided
