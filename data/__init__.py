@@ -7,6 +7,7 @@ a `data.dataset.Dataset`, whose sources `data.pipeline` turns into batches.
 
 from data.binary_mnist import binary_mnist
 from data.digits import digits
+from data.ellipses import ellipse, horn
 from data.graph_classes import graph_classes
 from data.graph_files import graph_files
 from data.images import fashion_mnist, mnist
@@ -36,9 +37,11 @@ DATASETS = {
     "digits": digits,
     "mnist": mnist,
     "fashion_mnist": fashion_mnist,
+    "ellipse": ellipse,
     "gaussian_pair": gaussian_pair,
     "graph_classes": graph_classes,
     "graph_files": graph_files,
+    "horn": horn,
     "image_folder": image_folder,
     "labelled_text": labelled_text,
     "linear_functions": linear_functions,

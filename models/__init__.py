@@ -21,6 +21,7 @@ from models.autoencoder import Autoencoder
 from models.bert import Bert
 from models.bottleneck import Variational
 from models.encoder_decoder import EncoderDecoder
+from models.energy import LatentEnergy
 from models.gpt import GPT
 from models.graph import GraphNetwork
 from models.in_context import InContextRegressor
@@ -31,7 +32,8 @@ from models.yardsticks import ConvolutionalNetwork, Perceptron
 
 __all__ = [
     "GPT", "MODELS", "Autoencoder", "Bert", "ConvolutionalNetwork", "EncoderDecoder", "GraphNetwork",
-    "InContextRegressor", "Perceiver", "Perceptron", "Variational", "VariationalAutoencoder", "VisionTransformer",
+    "InContextRegressor", "LatentEnergy", "Perceiver", "Perceptron", "Variational", "VariationalAutoencoder",
+    "VisionTransformer",
 ]  # fmt: skip
 
 MODELS = {
@@ -42,6 +44,7 @@ MODELS = {
     "gpt": GPT,
     "graph": GraphNetwork,
     "in_context": InContextRegressor,
+    "latent_energy": LatentEnergy,
     "perceiver": Perceiver,
     "perceptron": Perceptron,
     "variational": Variational,

@@ -84,6 +84,12 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, Any], int]] = {
         ("regression", 3 * POINTS[..., 0]),
         4602,
     ),
+    "latent_energy": (
+        dict(inputs=5, latents=47, width=14, depth=3),
+        {"y": 4 * POINTS[:, 0, :2], "x": POINTS[:, 1]},
+        ("energy", jnp.zeros(8)),
+        534,
+    ),
     "perceiver": (
         dict(image_shape=(15, 10, 3), classes=19, latents=5, repeats=2, width=14, depth=3, heads=7, mlp_width=17),
         {"images": IMAGES},

@@ -62,6 +62,15 @@ RECORDED = {
         ],
     ),
     "dib_curve": ({"points": _CURVE}, [{"points": _CURVE[::-1]}, {"points": _CURVE * [1, 0.5]}]),
+    "ebm_horn": ({"error": 0.016, "ratio": 0.05}, [{"error": 0.06}, {"ratio": 0.5}]),
+    "ebm_train": (
+        {"cold": np.array([2.0, 1.49]), "warm": np.array([[1.9, 1.3], [1.0, 0.5], [0.0, 0.0]])},
+        [
+            {"cold": np.array([2.0, 1.4])},
+            {"warm": np.array([[1.9, 1.3], [1.0, 0.5], [0.3, 0.0]])},
+            {"warm": np.array([[1.0, 1.3], [1.9, 0.5], [0.0, 0.0]])},
+        ],
+    ),
     "gat_attention": (
         {"weights": np.full((5, 8), 0.97), "accuracy": {"gat": 1.0, "gcn": 0.5}},
         [
@@ -155,6 +164,8 @@ BREAKS = {
     "cheating_mask": {"masked": "bert"},  # without the mask
     "dae": {"corrupt": False},
     "dib_curve": {"beta_weighs": "kl"},  # the usual beta
+    "ebm_horn": {"temperature": 10.0},
+    "ebm_train": {"coldest": 10.0},
     "gat_attention": {"marked": False},
     "gated_gcn": {"edges": False},
     "icl_regression": {"own_examples": False},  # values of another function

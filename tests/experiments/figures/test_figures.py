@@ -13,6 +13,9 @@ BREAKS = {
     "attn_is_smoother": {"equal_norms": False},
     "attn_lookup": {"scale": 1 / 80},  # scores too close to tell apart
     "bert_corruption": {"vocab_size": 1},  # a random word is always [MASK]
+    "ebm_beta": {"mean": False},  # without the 1/N inside the logarithm
+    "ebm_contributions": {"radii": (1.0, 1.0)},  # a circle: every latent is as far from the middle
+    "ebm_energies": {"radii": (1.5, 2.0)},
     "elbo_gap": {"kl_weight": 0.5},
     "elbo_tight": {"posterior_variance": False},  # the approximate posterior cannot equal the true one
     "gcn_from_attention": {"weigh": "scored"},
