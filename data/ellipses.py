@@ -47,6 +47,8 @@ def _points(generator: np.random.Generator, radii: np.ndarray, noise: float) -> 
     return (y + noise * generator.standard_normal(y.shape)).astype(np.float32)
 
 
-def _dataset(name: str, inputs: dict[str, np.ndarray], sizes: dict[str, int], train: str, evaluation: str, **facts):
-    examples = {"inputs": inputs, "targets": inputs["y"], "weights": np.ones(len(inputs["y"]), np.float32)}
+def _dataset(
+    name: str, points: dict[str, np.ndarray], sizes: dict[str, int], train: str, evaluation: str, **facts
+) -> Dataset:
+    examples = {"inputs": points, "targets": points["y"], "weights": np.ones(len(points["y"]), np.float32)}
     return array_dataset(name, examples, sizes, train, evaluation, **facts)

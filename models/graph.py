@@ -90,7 +90,9 @@ class GraphNetwork(nnx.Module):
         x = nodes
         if self.start is not None:
             x = self.start(nodes)
-        state = None if self.edge_start is None else self.edge_start(edge_features)
+        state = None
+        if self.edge_start is not None and edge_features is not None:
+            state = self.edge_start(edge_features)
         for number, (block, block_key) in enumerate(zip(self.blocks, keys)):
             x, state = block(x, state, graph, key=block_key)
             if self.head is not None or number < len(self.blocks) - 1:

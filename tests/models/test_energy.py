@@ -12,6 +12,7 @@ from models import LatentEnergy
 
 def ellipse() -> LatentEnergy:
     model = LatentEnergy(latents=47, rngs=nnx.Rngs(0))
+    assert model.radii is not None
     model.radii.set_value(jnp.array([2.0, 1.5]))
     return model
 

@@ -175,7 +175,7 @@ KINDS = [(kind, predicts) for kind in ("gcn", "gat", "gated") for predicts in ("
 
 def network(kind: str, predicts: str, **fields: Any) -> GraphNetwork:
     sizes: dict[str, Any] = dict(features=F, classes=3, width=D, depth=2, heads=2 if kind == "gat" else 1)
-    return GraphNetwork(**sizes | {"layer": kind, "predicts": predicts} | fields, rngs=nnx.Rngs(1))
+    return GraphNetwork(layer=kind, predicts=predicts, **sizes | fields, rngs=nnx.Rngs(1))
 
 
 @pytest.mark.parametrize("kind, predicts", KINDS)

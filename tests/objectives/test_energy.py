@@ -17,6 +17,7 @@ RADII = jnp.array([2.0, 1.5])
 
 def ellipse(latents: int = 48) -> LatentEnergy:
     model = LatentEnergy(latents=latents, rngs=nnx.Rngs(0))
+    assert model.radii is not None
     model.radii.set_value(RADII)
     return model
 

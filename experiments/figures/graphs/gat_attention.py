@@ -29,19 +29,18 @@ ASKERS, SOURCES, NEIGHBOURS, COLOURS, STEPS = 200, 120, 8, 4, 400
 
 def run(seed: int, *, marked: bool = True) -> dict:
     batches = [_graph(np.random.default_rng((seed, part)), marked) for part in range(2)]
-    results: dict = {"accuracy": {}}
-    for layer in ("gat", "gcn"):
-        model = GraphNetwork(
-            features=COLOURS + 1, classes=COLOURS, layer=layer, width=8, depth=1, rngs=nnx.Rngs(seed)
-        )
-        model = _fit(model, batches[0])
-        results["accuracy"][layer] = float(_accuracy(classification(model, batches[1], None)[1]))
-        if layer == "gat":
-            weights_NN = attention_maps(model, batches[1]["inputs"])["blocks.0"][0, 0]
+    make = lambda layer: GraphNetwork(
+        features=COLOURS + 1, classes=COLOURS, layer=layer, width=8, depth=1, rngs=nnx.Rngs(seed)
+    )
+    models = {layer: _fit(make(layer), batches[0]) for layer in ("gat", "gcn")}
+    accuracy = {
+        layer: float(_accuracy(classification(model, batches[1], None)[1])) for layer, model in models.items()
+    }
+    weights_NN = attention_maps(models["gat"], batches[1]["inputs"])["blocks.0"][0, 0]
     edges = batches[1]["inputs"]["edges"][0]
     # Edges are listed by asker, the one from the marked neighbour first.
     on_edges = weights_NN[edges[:, 1], edges[:, 0]].reshape(ASKERS, NEIGHBOURS)
-    return results | {"weights": on_edges}
+    return {"accuracy": accuracy, "weights": on_edges}
 
 
 def _graph(generator: np.random.Generator, marked: bool) -> dict:

@@ -59,7 +59,7 @@ def plot(figure: Figure, results: dict) -> None:
     for axes, (axis, name) in zip(figure.subplots(1, 2, sharey=True), {"y1": "long", "y2": "short"}.items()):
         for number, beta in enumerate(BETAS):
             axes.plot(results["along"], results["profiles"][axis, beta], f"C{number}", label=f"beta = {beta}")
-        axes.set(xlabel=axis, title=f"The {name} axis", ylim=(-0.2, 9))
+        axes.set(xlabel=axis, title=f"The {name} axis", ylim=(-1, 10.5))
         axes.text(0.03, 0.03, f"one well below beta = {results['merge'][axis]:.3f}", transform=axes.transAxes,
                   fontsize=13, color=ink())  # fmt: skip
         grid(axes)

@@ -39,11 +39,11 @@ def check(results: dict) -> list[Criterion]:
 def plot(figure: Figure, results: dict) -> None:
     for axes, (beta, shares) in zip(figure.subplots(1, 3), results["shares"].items()):
         points = results["points"]
-        ends = points * (1 + 14 * shares[:, None])
+        ends = points * (1 + 9 * shares[:, None])
         axes.plot(*np.stack([points, ends]).transpose(2, 0, 1), "C1", linewidth=3)
         axes.plot(*points.T, "C0o", markersize=4)
         axes.plot(0, 0, "+", color=ink(), markersize=14, markeredgewidth=2)
-        axes.set_title(f"beta = {beta:g}")
-        axes.text(0, -3.7, f"{results['count'][beta]:.1f} of 48 contribute", ha="center", fontsize=15)
-        axes.set(xlim=(-4.2, 4.2), ylim=(-4.2, 4.2), aspect="equal")
+        axes.set_title(f"beta = {beta:g}", loc="center")
+        axes.text(0, -3.6, f"{results['count'][beta]:.1f} of 48 contribute", ha="center", fontsize=15)
+        axes.set(xlim=(-3, 3), ylim=(-4, 3.4), aspect="equal")
         axes.axis("off")

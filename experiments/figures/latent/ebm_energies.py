@@ -66,7 +66,7 @@ def plot(figure: Figure, results: dict) -> None:
     for number, (name, energies) in enumerate(results["energies"].items()):
         left.plot(results["latents"], energies, f"C{number}o-", markersize=4, label=name)
     left.plot(results["best"], [results["least"]] * 2, "o", markersize=14, fillstyle="none", color=ink())
-    left.set(xlabel="latent z (an angle)", ylabel="energy E(y, z)", title="Energy over the latent")
+    left.set(xlabel="latent z (an angle)", ylabel="energy E(y, z)", title="Energy over the latent", ylim=(-1, 31))
     left.set_xticks(np.arange(5) * np.pi / 2, ["0", "pi/2", "pi", "3 pi/2", "2 pi"])
     left.legend(fontsize=13)
     grid(left)

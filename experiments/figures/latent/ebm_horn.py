@@ -1,13 +1,15 @@
 """For one x there are many right y: a latent chooses among them, a plain network answers with their mean.
 
 For each x the right answers lie on an ellipse, which grows with x. A network trained with the squared error can give
-one answer only, and the best one is the middle, which is never right. The energy model decodes one answer for each latent,
-and training pulls the nearest one towards each y.
+one answer only, and the best one is the middle, which is never right. The energy model decodes one answer for each
+latent, and training pulls the nearest one towards each y.
 
 Formula: min 1/N sum min_z |y - (r_1(x) cos z, r_2(x) sin z)|^2, with r(x) a network with two hidden layers
 Source: A. Canziani, conditional latent variable energy based models.
 Look at: the decoded ellipses lie on the data for each x, and the plain network is a line through the middle.
 """
+
+from typing import Any
 
 from flax import nnx
 import jax
@@ -25,7 +27,7 @@ from objectives import energy
 from training.state import merge, split
 
 STARTS, STEPS = 3, 1000
-SIZES = {"width": 16, "depth": 2}
+SIZES: dict[str, Any] = {"width": 16, "depth": 2}
 
 
 def run(seed: int, *, temperature: float = 0.0) -> dict:

@@ -1,14 +1,16 @@
 """Trained cold, the model finds the ellipse; trained warm, it averages its latents away.
 
 Twenty-four points of an ellipse are all there is. Trained at temperature 0, each point pulls the one decoded point
-that is nearest, and both axes are learned. The warmer, the more latents each point pulls at once. At last every latent has to
-be close to every point, and the best that can be done is to shrink the ellipse to the mean of the data: the answer of
-the squared error.
+that is nearest, and both axes are learned. The warmer, the more latents each point pulls at once. At last every latent
+has to be close to every point, and the best that can be done is to shrink the ellipse to the mean of the data: the
+answer of the squared error.
 
 Formula: min_w 1/24 sum_y F_beta(y), with E(y, z) = |y - (w_1 cos z, w_2 sin z)|^2
 Source: A. Canziani, latent variable energy based models: training.
 Look at: the learned ellipses shrink to a point as beta falls.
 """
+
+from typing import cast
 
 from flax import nnx
 import jax
@@ -49,7 +51,7 @@ def _fit(seed: int, batch: dict, temperature):
         return (optax.apply_updates(parameters, updates), state), None
 
     (parameters, _), _ = jax.lax.scan(step, (parameters, optimizer.init(parameters)), length=STEPS)
-    return parameters["radii"]
+    return cast(dict, parameters)["radii"]
 
 
 def check(results: dict) -> list[Criterion]:
