@@ -1,10 +1,10 @@
 """Autoencoder with a code of eight numbers on scikit-learn's 8x8 digits; needs no download.
 
 Command: python train.py --config=configs/autoencoder.py --workdir=runs/autoencoder
-Time:    not measured yet
-Reaches: not measured yet
+Time:    73 s on a machine of 2 CPU cores with 30 other processes
+Reaches: test/loss <= 0.0125
 
-The loss is the mean squared error of a pixel. Eight principal components have 0.0253 on the same held-out images.
+The loss is the mean squared error of a pixel. Eight principal components have 0.0246 on the same held-out images.
 """
 
 from ml_collections import ConfigDict

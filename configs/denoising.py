@@ -1,8 +1,8 @@
 """Denoising autoencoder on scikit-learn's 8x8 digits: half of the pixels are hidden; needs no download.
 
 Command: python train.py --config=configs/denoising.py --workdir=runs/denoising
-Time:    not measured yet
-Reaches: not measured yet
+Time:    321 s on a machine of 2 CPU cores with 30 other processes
+Reaches: test/loss <= 0.026
 
 The code is larger than the image, so without the corruption it could keep a copy. The loss is the mean squared error of
 a pixel, for inputs with hidden pixels. 500 hidden units, as in A. Canziani's lecture.
