@@ -1,4 +1,4 @@
-"""Graph attention finds the neighbour that matters; a graph convolution has to take the mean.
+"""Graph attention finds the neighbour that matters; a convolution has to take the mean.
 
 Each node has eight neighbours with a colour, one of which is marked, and has to name the colour of the marked one. The
 weights of a graph convolution are given by the degrees, so the marked neighbour counts as much as the others, and the

@@ -1,4 +1,4 @@
-"""A graph convolution is attention with given weights: the normalised adjacency in place of the softargmax.
+"""A graph convolution is attention with given weights: the normalised adjacency.
 
 Attention computes its weights from the nodes; a graph convolution is given them. Everything else stays: the values are
 a linear map of the nodes, and each node takes the weighted sum. A node therefore depends on its neighbours and on

@@ -1,4 +1,4 @@
-"""The energy of a point depends on the latent; the least energy is how far the point is from the model.
+"""A point has an energy for each latent; the least is its distance from the model.
 
 The model knows an ellipse. For each angle z it decodes one point of it, and the energy is the squared distance to what
 was observed. In the middle of the ellipse two angles are equally good, up and down, where the ellipse is flattest. The

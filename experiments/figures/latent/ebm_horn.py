@@ -1,4 +1,4 @@
-"""For one x there are many right y: a latent chooses among them, a plain network answers with their mean.
+"""Many right y for one x: a latent chooses among them, a plain network takes the mean.
 
 For each x the right answers lie on an ellipse, which grows with x. A network trained with the squared error can give
 one answer only, and the best one is the middle, which is never right. The energy model decodes one answer for each
@@ -31,11 +31,11 @@ SIZES: dict[str, Any] = {"width": 16, "depth": 2}
 
 
 def run(seed: int, *, temperature: float = 0.0) -> dict:
-    data = horn(samples=300)
-    batch = data.train.examples(np.arange(300))
+    data = horn(samples=1000)
+    batch = data.train.examples(np.arange(1000))
     test = data.evaluation.examples(np.arange(1000))["inputs"]
     inputs = {name: jnp.asarray(value) for name, value in batch["inputs"].items()}
-    batch = {"inputs": inputs, "weights": jnp.ones(300), "targets": inputs["y"]}
+    batch = {"inputs": inputs, "weights": jnp.ones(1000), "targets": inputs["y"]}
     models = [LatentEnergy(inputs=1, **SIZES, rngs=nnx.Rngs(3 * seed + start)) for start in range(STARTS)]
     ends = _fit(models, lambda model: energy(model, batch, None, temperature=temperature)[0])
     plain = Dense((1,), (2,), **SIZES, dtype="float32", rngs=nnx.Rngs(seed))
