@@ -7,6 +7,9 @@ a `data.dataset.Dataset`, whose sources `data.pipeline` turns into batches.
 
 from data.binary_mnist import binary_mnist
 from data.digits import digits
+from data.ellipses import ellipse, horn
+from data.graph_classes import graph_classes
+from data.graph_files import graph_files
 from data.images import fashion_mnist, mnist
 from data.lexical_reversal import lexical_reversal
 from data.linear_functions import linear_functions
@@ -14,6 +17,7 @@ from data.listops import listops
 from data.markov import markov
 from data.number_languages import number_languages
 from data.number_words import number_words
+from data.planetoid import planetoid
 from data.progressions import progressions
 from data.python_docs import python_docs
 from data.quotes import python_docs_quotes
@@ -35,7 +39,11 @@ DATASETS = {
     "digits": digits,
     "mnist": mnist,
     "fashion_mnist": fashion_mnist,
+    "ellipse": ellipse,
     "gaussian_pair": gaussian_pair,
+    "graph_classes": graph_classes,
+    "graph_files": graph_files,
+    "horn": horn,
     "image_folder": image_folder,
     "labelled_text": labelled_text,
     "lexical_reversal": lexical_reversal,
@@ -44,6 +52,7 @@ DATASETS = {
     "markov": markov,
     "number_languages": number_languages,
     "number_words": number_words,
+    "planetoid": planetoid,
     "progressions": progressions,
     "python_docs": python_docs,
     "python_docs_quotes": python_docs_quotes,

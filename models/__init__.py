@@ -10,17 +10,21 @@ Inside a computation the letters at the end of a name are the axes of the array:
     D width         H heads         G key heads         K size of a head, or beams of a search
     M MLP width     V vocabulary    L layers            C classes, or candidates of a beam search
     Z latents       F features      N = B K rows        U buckets of distances
+    N nodes         E edges (of graphs)
     X any width     1 an axis of length 1
 
 T and S stay distinct even in self-attention. Arguments that a batch provides keep their plain names (`tokens`,
 `images`, `mask`). On public functions jaxtyping gives the shapes in words: `Float[Array, "batch time width"]`.
 """
 
+from models.autoencoder import Autoencoder
 from models.bert import Bert
 from models.bottleneck import Variational
 from models.captioner import Captioner
 from models.encoder_decoder import EncoderDecoder
+from models.energy import LatentEnergy
 from models.gpt import GPT
+from models.graph import GraphNetwork
 from models.in_context import InContextRegressor
 from models.perceiver import Perceiver
 from models.recurrent import RecurrentLanguageModel
@@ -33,18 +37,22 @@ from models.vit import VisionTransformer
 from models.yardsticks import ConvolutionalNetwork, Perceptron
 
 __all__ = [
-    "GPT", "MODELS", "Bert", "Captioner", "ConvolutionalNetwork", "EncoderDecoder", "InContextRegressor", "Perceiver",
-    "Perceptron", "RecurrentEncoderDecoder", "RecurrentLanguageModel", "ResNet", "SwinTransformer", "UNet",
-    "Variational", "VariationalAutoencoder", "VisionTransformer",
+    "GPT", "MODELS", "Autoencoder", "Bert", "Captioner", "ConvolutionalNetwork", "EncoderDecoder", "GraphNetwork",
+    "InContextRegressor", "LatentEnergy", "Perceiver", "Perceptron", "RecurrentEncoderDecoder",
+    "RecurrentLanguageModel", "ResNet", "SwinTransformer", "UNet", "Variational", "VariationalAutoencoder",
+    "VisionTransformer",
 ]  # fmt: skip
 
 MODELS = {
+    "autoencoder": Autoencoder,
     "bert": Bert,
     "captioner": Captioner,
     "convolutional": ConvolutionalNetwork,
     "encoder_decoder": EncoderDecoder,
     "gpt": GPT,
+    "graph": GraphNetwork,
     "in_context": InContextRegressor,
+    "latent_energy": LatentEnergy,
     "perceiver": Perceiver,
     "perceptron": Perceptron,
     "recurrent": RecurrentLanguageModel,

@@ -12,30 +12,19 @@ Unlike the autoencoder, the encoder may be a Vision Transformer or, for tokens, 
 objective to say (`objectives/variational.py`).
 """
 
-from collections.abc import Mapping
-from typing import Any, Unpack
+from typing import Unpack
 
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from core.errors import UserError, shown
 from core.ranges import Dtype, ImageShape, Length, Side, Size, Vocabulary
-from core.signatures import keywords
-from models.bert import Bert
-from models.fields import StackFields, forwards
+from models.encoders import TransformerFields, make_encoder
+from models.fields import forwards
 from models.layers import DropoutKey, split_key
 from models.masks import Padding
-from models.vae import ENCODERS, LIKELIHOODS, HiddenLayers, Images, Latents, Variance, VariationalAutoencoder, choose
+from models.vae import LIKELIHOODS, HiddenLayers, Images, Latents, Variance, VariationalAutoencoder
 from models.vit import VisionTransformer
-
-
-class TransformerFields(StackFields, total=False):
-    """The fields that only a transformer as encoder has, see `models.vit.VisionTransformer` and `models.bert.Bert`."""
-
-    stem: str
-    pooling: str
-    positions: str
-    dropout: float
 
 
 class Variational(VariationalAutoencoder):
@@ -65,16 +54,9 @@ class Variational(VariationalAutoencoder):
         **transformer: Unpack[TransformerFields],
     ):  # fmt: skip
         shape = _decoded_shape(likelihood, target_shape, classes)
-        sizes = {name: size for name, size in (("patch", patch), ("heads", heads)) if size is not None}
-        more = {**transformer, **sizes}
-        transformers = {"transformer": _transformer_encoder, "bert": _bert_encoder}
-        make_encoder = choose("encoder", encoder, ENCODERS | transformers)
-        if encoder not in transformers:
-            _refuse(encoder, more)
-            more = {}
         self.encoder = make_encoder(
-            _encoded(encoder, image_shape, vocab_size, context), 2 * latents, width=width, depth=depth, dtype=dtype,
-            rngs=rngs, **more,
+            encoder, _encoded(encoder, image_shape, vocab_size, context), 2 * latents, width=width, depth=depth,
+            patch=patch, heads=heads, dtype=dtype, rngs=rngs, **transformer,
         )  # fmt: skip
         self._add_decoder(
             decoder, latents, shape, likelihood, variance, width if decoder_width is None else decoder_width,
@@ -101,40 +83,16 @@ class Variational(VariationalAutoencoder):
         return self._decode_draw(self.encode(images, tokens=tokens, mask=mask, key=encode_key), draw_key)
 
 
-# ---- transformers as encoders, whose "classes" are the 2 Z numbers of the posterior ---------------------------------
-
-
-def _transformer_encoder(image_shape: ImageShape, outputs: int, **fields: Any) -> VisionTransformer:
-    if missing := [name for name in ("patch", "heads") if name not in fields]:
-        raise UserError(f"encoder='transformer' needs {' and '.join(missing)}")
-    return VisionTransformer(image_shape=image_shape, classes=outputs, **fields)
-
-
-def _bert_encoder(vocabulary: tuple[int, int], outputs: int, **fields: Any) -> Bert:
-    vocab_size, context = vocabulary
-    _refuse("bert", {name: fields.pop(name) for name in ("patch", "stem", "pooling") if name in fields})
-    if "heads" not in fields:
-        raise UserError("encoder='bert' needs heads")
-    return Bert(vocab_size=vocab_size, context=context, head="classification", classes=outputs, **fields)
-
-
 # ---- what fits together ---------------------------------------------------------------------------------------------
 
 
-def _encoded(encoder: str, image_shape, vocab_size, context):
+def _encoded(encoder: str, image_shape, vocab_size, context) -> tuple[int, ...]:
     """What the encoder must know of what it reads. Raises UserError if it is missing."""
     if encoder != "bert" and image_shape is None:
         raise UserError(f"encoder={encoder!r} reads images and needs image_shape: set encoder='bert' for tokens")
     if encoder == "bert" and None in (vocab_size, context):
         raise UserError("encoder='bert' reads tokens and needs vocab_size and context")
     return (vocab_size, context) if encoder == "bert" else image_shape
-
-
-def _refuse(encoder: str, fields: Mapping[str, Any]) -> None:
-    """Raises UserError for fields that only another encoder has, unless they have their defaults."""
-    parameters = keywords(VisionTransformer)
-    if wrong := [name for name, value in fields.items() if name not in parameters or value != parameters[name].default]:
-        raise UserError(f"encoder={encoder!r} has no {', '.join(wrong)}: leave it out, or set encoder='transformer'")
 
 
 def _decoded_shape(likelihood: str, target_shape, classes) -> tuple[int, ...]:

@@ -13,8 +13,10 @@ Arguments whose numbers may be traced are marked as such (`core.traced`), so tha
 
 from core.metrics import measured_by
 from objectives.classification import classification
+from objectives.energy import energy
 from objectives.language_modeling import language_modeling
 from objectives.masked_language_modeling import masked_language_modeling
+from objectives.reconstruction import reconstruction
 from objectives.regression import regression
 from objectives.segmentation import segmentation
 from objectives.seq2seq import seq2seq
@@ -22,9 +24,11 @@ from objectives.variational import variational
 
 OBJECTIVES = {
     "classification": classification,
+    "energy": energy,
     "language_modeling": language_modeling,
     "variational": variational,
     "masked_language_modeling": masked_language_modeling,
+    "reconstruction": reconstruction,
     "regression": regression,
     "segmentation": segmentation,
     "seq2seq": seq2seq,

@@ -12,9 +12,29 @@ SOURCE_MASK = jnp.arange(5) < jnp.array([5, 4, 3, 2, 1, 5, 4, 3])[:, None]
 POINTS = jax.random.normal(jax.random.key(5), (8, 11, 5))
 VALUES = jax.random.normal(jax.random.key(6), (8, 11))
 IMAGES = jax.random.uniform(jax.random.key(2), (8, 15, 10, 3))
+NODES = jax.random.normal(jax.random.key(7), (8, 11, 5))
+EDGES = jax.random.randint(jax.random.key(8), (8, 29, 2), 0, 11)
+EDGE_MASK = jnp.arange(29) < jnp.array([29, 23, 19, 17, 13, 11, 7, 5])[:, None]
 
 # name: (fields, inputs, (objective, targets), parameters)
 ROWS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, Any], int]] = {
+    "autoencoder": (
+        dict(
+            image_shape=(15, 10, 3),
+            patch=5,
+            code=13,
+            encoder="transformer",
+            width=14,
+            depth=3,
+            heads=7,
+            mlp_width=17,
+            decoder_width=11,
+            decoder_depth=1,
+        ),  # fmt: skip
+        {"images": IMAGES},
+        ("reconstruction", jnp.broadcast_to(jnp.arange(8.0)[:, None, None, None], IMAGES.shape)),
+        11_134,
+    ),
     "bert": (
         dict(
             vocab_size=23, context=13, width=14, depth=3, heads=7, mlp_width=17, head="masked", norm_order="pre"
@@ -58,11 +78,23 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, Any], int]] = {
         ("language_modeling", jnp.roll(TOKENS, -1, axis=1)),
         4741,
     ),
+    "graph": (
+        dict(features=5, classes=19, predicts="graphs", layer="gated", edge_features=3, width=14, depth=3),
+        {"nodes": NODES, "edges": EDGES, "edge_mask": EDGE_MASK, "edge_features": EDGES @ jnp.ones((2, 3))},
+        ("classification", jnp.arange(8)),
+        3743,
+    ),
     "in_context": (
         dict(dimensions=5, context=13, width=14, depth=3, heads=7, mlp_width=17),
         {"points": POINTS, "values": VALUES},
         ("regression", 3 * POINTS[..., 0]),
         4602,
+    ),
+    "latent_energy": (
+        dict(inputs=5, latents=47, width=14, depth=3),
+        {"y": 4 * POINTS[:, 0, :2], "x": POINTS[:, 1]},
+        ("energy", jnp.zeros(8)),
+        534,
     ),
     "perceiver": (
         dict(image_shape=(15, 10, 3), classes=19, latents=5, repeats=2, width=14, depth=3, heads=7, mlp_width=17),

@@ -22,9 +22,24 @@ _BACKWARDS = np.vstack([np.eye(8)[::-1], np.eye(8)[:1]])[None]
 
 _EXACT = {"test": np.ones(10), "combinations": np.ones(10)}
 _LOST = {"test": np.linspace(1, 0.1, 10), "combinations": np.linspace(1, 0, 10)}
+_LOSSES = {"causal": np.full((2, 2), 2.0), "causal, held out": 1.9, "without the mask, held out": 0.12}
+_ERRORS = {
+    (kind, code, split): error
+    for kind, error in {"PCA": 1.0, "linear": 1.01, "hidden layers": 0.7}.items()
+    for code in (2, 8, 30)
+    for split in ("train", "test")
+}
 
 # id: (results that pass, changes each of which makes the check fail)
 RECORDED = {
+    "ae_vs_pca": (
+        {"error": _ERRORS},
+        [
+            {"error": _ERRORS | {("linear", 8, "train"): 0.99}},
+            {"error": _ERRORS | {("linear", 30, "test"): 1.05}},
+            {"error": _ERRORS | {("hidden layers", 2, "test"): 0.9}},
+        ],
+    ),
     "alignment": (
         {"lengths": np.array([8]), "weights": _BACKWARDS},
         [
@@ -53,7 +68,32 @@ RECORDED = {
             {"unmasked": _CHEATING | {"prefix": np.full(_T, 1.85)}},
         ],
     ),
+    "dae": (
+        {"error": {"mean image": 0.074, "plain": 0.17, "denoising": 0.025}},
+        [
+            {"error": {"mean image": 0.074, "plain": 0.17, "denoising": 0.04}},
+            {"error": {"mean image": 0.074, "plain": 0.08, "denoising": 0.025}},
+        ],
+    ),
     "dib_curve": ({"points": _CURVE}, [{"points": _CURVE[::-1]}, {"points": _CURVE * [1, 0.5]}]),
+    "ebm_horn": ({"error": 0.016, "ratio": 0.05}, [{"error": 0.06}, {"ratio": 0.5}]),
+    "ebm_train": (
+        {"cold": np.array([2.0, 1.49]), "warm": np.array([[1.9, 1.3], [1.0, 0.5], [0.0, 0.0]])},
+        [
+            {"cold": np.array([2.0, 1.4])},
+            {"warm": np.array([[1.9, 1.3], [1.0, 0.5], [0.3, 0.0]])},
+            {"warm": np.array([[1.0, 1.3], [1.9, 0.5], [0.0, 0.0]])},
+        ],
+    ),
+    "gat_attention": (
+        {"weights": np.full((5, 8), 0.97), "accuracy": {"gat": 1.0, "gcn": 0.5}},
+        [
+            {"weights": np.full((5, 8), 1 / 8)},
+            {"accuracy": {"gat": 0.5, "gcn": 0.5}},
+            {"accuracy": {"gat": 1.0, "gcn": 1.0}},
+        ],
+    ),
+    "gated_gcn": ({"accuracy": 1.0}, [{"accuracy": 0.9}]),
     "icl_regression": (
         _LEARNED,
         [
@@ -74,6 +114,14 @@ RECORDED = {
             {"accuracy": {"one layer": 0.2, "two layers": 0.2}},
             {"previous": np.array([0.1, 0.2])},
             {"behind": np.array([0.3, 0.2])},
+        ],
+    ),
+    "lm_is_dae": (
+        {"losses": _LOSSES},
+        [
+            {"losses": _LOSSES | {"causal": np.array([[2.0, 1.9], [2.0, 1.91]])}},
+            {"losses": _LOSSES | {"causal, held out": 2.38}},
+            {"losses": _LOSSES | {"without the mask, held out": 1.9}},
         ],
     ),
     "texture_bag": (
@@ -122,6 +170,7 @@ RECORDED = {
 
 # id: the switches that take away what the claim depends on
 BREAKS = {
+    "ae_vs_pca": {"hidden_layers": 0},  # linear too
     "alignment": {"steps": 110},  # hardly trained
     "attn_distance": {"scale": 0.01},  # independent pixels
     "bert_features": {"last": 0},  # the embeddings instead of the layers
@@ -129,9 +178,15 @@ BREAKS = {
     "bert_vs_gpt": {"two_sided": False},
     "bottleneck": {"attention": "fixed"},
     "cheating_mask": {"masked": "bert"},  # without the mask
+    "dae": {"corrupt": False},
     "dib_curve": {"beta_weighs": "kl"},  # the usual beta
+    "ebm_horn": {"temperature": 10.0},
+    "ebm_train": {"coldest": 10.0},
+    "gat_attention": {"marked": False},
+    "gated_gcn": {"edges": False},
     "icl_regression": {"own_examples": False},  # values of another function
     "induction": {"layers": 1},
+    "lm_is_dae": {"delay": 2},  # the word before is missing too
     "texture_bag": {"positions": "learned"},
     "transformer_reverse": {"positions": "none"},
     "vae_beta": {"beta_weighs": "kl"},  # the usual beta

@@ -15,8 +15,12 @@ BREAKS = {
     "bert_corruption": {"vocab_size": 1},  # a random word is always [MASK]
     "cnn_receptive_field": {"kernel": 5},
     "conv_equivariance": {"positions": "none"},
+    "ebm_beta": {"mean": False},  # without the 1/N inside the logarithm
+    "ebm_contributions": {"radii": (1.0, 1.0)},  # a circle: every latent is as far from the middle
+    "ebm_energies": {"radii": (1.5, 2.0)},
     "elbo_gap": {"kl_weight": 0.5},
     "elbo_tight": {"posterior_variance": False},  # the approximate posterior cannot equal the true one
+    "gcn_from_attention": {"weigh": "scored"},
     "grad_shortcut": {"bidirectional": True},  # the first word is read last, too
     "hard_soft": {"sign": -1},  # the sign of beta reversed
     "k1_conv": {"size": 3},  # sees neighbours
@@ -26,6 +30,7 @@ BREAKS = {
     "mha_parity": {"heads": 2},
     "nmt_chain": {"shift": False},  # each word sees itself
     "norm_scale": {"normalise": False},
+    "oversmoothing": {"kept": 0.2},  # nodes keep a part of their first features
     "perceiver_cost": {"latents": None},  # as many latents as pixels
     "perceiver_permutation": {"positions_too": False},
     "qk_variance": {"scale": 1.0},  # not divided
