@@ -8,6 +8,7 @@ a `data.dataset.Dataset`, whose sources `data.pipeline` turns into batches.
 from data.binary_mnist import binary_mnist
 from data.digits import digits
 from data.images import fashion_mnist, mnist
+from data.imdb import imdb
 from data.linear_functions import linear_functions
 from data.listops import listops
 from data.markov import markov
@@ -35,6 +36,7 @@ DATASETS = {
     "fashion_mnist": fashion_mnist,
     "gaussian_pair": gaussian_pair,
     "image_folder": image_folder,
+    "imdb": imdb,
     "labelled_text": labelled_text,
     "linear_functions": linear_functions,
     "listops": listops,

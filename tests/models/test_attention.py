@@ -9,19 +9,9 @@ import numpy as np
 import pytest
 from sklearn.kernel_ridge import KernelRidge
 
-from models.attention import (
-    Attention,
-    AttentionWeights,
-    additive,
-    as_given,
-    attend,
-    dot_product,
-    gaussian,
-    hardargmax,
-    mix,
-    ridge,
-    softargmax,
-)  # fmt: skip
+from models.attention import Attention, AttentionWeights
+from models.fused import attend
+from models.scores import additive, as_given, dot_product, gaussian, hardargmax, mix, ridge, softargmax
 
 B, T, S, H, K, D = 2, 7, 11, 6, 5, 30
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from models import MODELS, VariationalAutoencoder
-from models.attention import attend
+from models.fused import attend
 from models.bert import HEADS
 from models.layers import Embedding, linear, read_out
 from models.positions import rotate

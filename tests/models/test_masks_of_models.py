@@ -11,7 +11,9 @@ import pytest
 
 from core.errors import UserError
 from models import MODELS
-from models.attention import Attention, as_given, attend, hardargmax, softargmax
+from models.attention import Attention
+from models.fused import attend
+from models.scores import as_given, hardargmax, softargmax
 from models.masks import boolean, padding_mask
 from models.protocols import Features
 from tests.models.rows import ROWS, SOURCE_MASK, TOKENS
