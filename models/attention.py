@@ -100,7 +100,8 @@ class Attention(nnx.Module):
         if weigh not in ("soft", "hard"):
             raise UserError(f"weigh={shown(weigh)}: expected 'soft' or 'hard'")
         if kind != "softmax" or window or stride:
-            _refuse(kind, feature_map, window or stride, rotary=rotary, scaled=scaled, score=score, weigh=weigh, beta=beta)
+            other = {"score": score, "weigh": weigh, "beta": beta}
+            _refuse(kind, feature_map, window or stride, rotary=rotary, scaled=scaled, **other)
         head_size = width // heads if head_size is None else head_size
         value_size = head_size if value_size is None else value_size
         if rotary and head_size % 2:

@@ -12,11 +12,11 @@ from jaxtyping import Array, Float, Int
 from core.errors import UserError, shown
 from core.ranges import Depth, Dtype, Epsilon, Length, Range, ShareBelowAll, Size
 from models.attention import Attention, FeatureMap, Kind
-from models.scores import Bias
 from models.fields import EveryBlockField, Semantic, forwards
 from models.layers import GATED, MLP, Dropout, DropoutKey, Norm, normalisation, split_key
 from models.masks import Mask
 from models.positions import RelativePositions
+from models.scores import Bias
 
 Hidden = Float[Array, "batch time width"]
 Source = Float[Array, "batch keys source_width"]

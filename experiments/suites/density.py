@@ -5,7 +5,7 @@ Pixels are black or white, so that sequence models and the VAE assign probabilit
 
 import math
 
-from experiments.benchmark.families import DECAY, DECODER, ENCODER_DECODER, others
+from experiments.benchmark.families import DECAY, DECODER, ENCODER_DECODER, LINEAR, WINDOW, others
 from experiments.benchmark.suite import Family, Suite
 
 BLOCKS = {"width": 32, "depth": 2, "heads": 4}
@@ -36,6 +36,14 @@ SUITE = Suite(
         "decoder": Family(
             model=DECODER | BLOCKS, objective={"name": "language_modeling"}, data={"form": "density"}, own=DECAY,
             sizes=NARROW, factor=BITS, note="exact", among=WHOLE,
+        ),
+        "linear": Family(
+            model=LINEAR | BLOCKS, objective={"name": "language_modeling"}, data={"form": "density"}, own=DECAY,
+            sizes=NARROW, factor=BITS, note="exact", among=WHOLE,
+        ),
+        "window": Family(
+            model=WINDOW | BLOCKS | {"window": 16}, objective={"name": "language_modeling"}, data={"form": "density"},
+            own=DECAY, sizes=NARROW, factor=BITS, note="exact, sees two rows", among=WHOLE,
         ),
         "vae": Family(
             model={"name": "variational", "latents": 16, "width": 80, "depth": 2},

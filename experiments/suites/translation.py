@@ -1,6 +1,6 @@
 """Translation of embedded number words, English to German: the share that greedy decoding gets exactly right."""
 
-from experiments.benchmark.families import DECAY, DECODER, NO_IMAGE, others
+from experiments.benchmark.families import DECAY, DECODER, LINEAR, NO_IMAGE, WINDOW, others
 from experiments.benchmark.suite import Family, Suite
 
 BLOCKS = {"width": 64, "heads": 4}
@@ -11,7 +11,7 @@ SUITE = Suite(
     title="Translation of number words, English to German",
     about="forty-two is zweiundvierzig: units come before tens. The share of held-out numbers below 100,000 that are "
     "translated without any error. The decoder reads source, [BOS] and target as one sequence and is trained on the "
-    "target only.",
+    "target only; so do linear and window, the latter with a window of 16 letters.",
     data={"name": "number_words", "train": "train[:90%]", "evaluation": "train[99%:]"},
     test="test",
     budget=180_000,
@@ -32,6 +32,15 @@ SUITE = Suite(
         ),
         "decoder": Family(
             model=DECODER | BLOCKS | {"depth": 3}, objective={"name": "seq2seq"}, data={"form": "prompt"}, own=DECAY,
+            sizes={"quarter": {"model.width": 32}, "half": {"model.width": 44}},
+        ),
+        "linear": Family(
+            model=LINEAR | BLOCKS | {"depth": 3}, objective={"name": "seq2seq"}, data={"form": "prompt"}, own=DECAY,
+            sizes={"quarter": {"model.width": 32}, "half": {"model.width": 44}},
+        ),
+        "window": Family(
+            model=WINDOW | BLOCKS | {"depth": 3, "window": 16}, objective={"name": "seq2seq"},
+            data={"form": "prompt"}, own=DECAY,
             sizes={"quarter": {"model.width": 32}, "half": {"model.width": 44}},
         ),
         "encoder": NO_WRITING,

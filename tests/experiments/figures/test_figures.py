@@ -30,6 +30,7 @@ BREAKS = {
     "reparameterisation": {"through_the_draw": False},  # no gradient through the draw
     "set_equivariance": {"without": "learned"},  # with positions
     "sinusoid_positions": {"table": "random"},
+    "sparse_attention": {"window_of_model": 7},  # another window than the masks
     "vit_patchify": {"swap_axes": True},  # patches read column by column
     "weight_sharing": {"padding": "SAME"},
 }

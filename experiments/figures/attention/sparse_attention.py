@@ -1,0 +1,125 @@
+"""Attention to a window, or to a window and every l-th key: it costs less, and layers together still reach far.
+
+A layer with a window of w looks w - 1 tokens back, so L layers look L (w - 1) back. With every l-th key besides, two
+layers connect every pair of tokens: one step of the window, then strides. Gradients through a whole model with random
+weights are 0 exactly where the product of the masks of its layers says so.
+
+Formula: FLOPs = c T^2 for all keys, c' T w for a window, c'' T sqrt(T) for a window and a stride of sqrt(T)
+Source: Lecture on transformers in computer vision, slide 32; Child et al. 2019, section 4.2.
+Look at: how far back each depth reaches, and the slopes. FLOPs are those of the products, loops counted in full.
+"""
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+import numpy as np
+
+from experiments.figures.engine import Criterion, at_most, near
+from experiments.figures.style import grid, matrix
+from models.masks import sees
+from models.scores import dot_product, mix, softargmax
+from models.sparse_attention import sparse_attention
+from models.transformer import Stack
+
+T, WINDOW, STRIDE, DEPTHS = 96, 6, 12, (1, 2, 3, 4)
+LENGTHS = (1024, 4096, 16_384)  # with whole square roots
+PATTERNS = {"window": (WINDOW, None), "window and stride": (STRIDE, STRIDE)}
+
+
+def run(seed: int, *, window_of_model: int | None = None, all_keys: bool = False) -> dict:
+    results: dict = {"field": {}, "predicted": {}, "flops": {}}
+    for name, (window, stride) in PATTERNS.items():
+        mask_TS = sees(jnp.arange(T)[:, None] - jnp.arange(T), causal=True, window=window, stride=stride)
+        results["field"][name] = [_field(seed, depth, window_of_model or window, stride) for depth in DEPTHS]
+        results["predicted"][name] = [
+            np.linalg.matrix_power(np.array(mask_TS, float), depth) > 0 for depth in DEPTHS
+        ]  # fmt: skip
+    dense = lambda q, k, v: mix(softargmax(dot_product(q, k)), v)
+    window = lambda q, k, v: sparse_attention(q, k, v, causal=True, window=64)
+    strided = lambda q, k, v: sparse_attention(
+        q, k, v, causal=True, window=round(q.shape[1] ** 0.5), stride=round(q.shape[1] ** 0.5)
+    )
+    functions = {"all keys": dense, "window": dense if all_keys else window, "window and stride": strided}
+    for name, function in functions.items():
+        arrays = lambda length: [jax.ShapeDtypeStruct((1, length, 1, 64), jnp.float32)] * 3
+        results["flops"][name] = [_products(jax.make_jaxpr(function)(*arrays(n)).jaxpr) for n in LENGTHS]
+    return results
+
+
+def _field(seed: int, depth: int, window: int, stride: int | None) -> np.ndarray:
+    """Which outputs `TT` of a stack of blocks depend on which inputs, by the gradient."""
+    stack = Stack(width=16, depth=depth, heads=2, causal=True, window=window, stride=stride, rngs=nnx.Rngs(seed))
+    x_BTD = jax.random.normal(jax.random.key(seed), (1, T, 16))
+    # Cubed: behind a norm, the sum over features alone has no gradient.
+    gradient = jax.grad(lambda x, t: (stack(x)[0][0, t] ** 3).sum())
+    felt_T1TD = jax.jit(jax.vmap(gradient, (None, 0)))(x_BTD, jnp.arange(T))
+    return np.asarray(jnp.abs(felt_T1TD).max(axis=(1, 3)) > 0)
+
+
+def _products(jaxpr) -> float:
+    """The FLOPs of all products of arrays in a program; those inside a loop as often as it runs."""
+    total = 0.0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            left = equation.invars[0].aval.shape
+            total += 2 * equation.outvars[0].aval.size * np.prod([left[axis] for axis in contracted])
+        times = equation.params["length"] if equation.primitive.name == "scan" else 1
+        for value in equation.params.values():
+            inner = getattr(value, "jaxpr", value)
+            total += times * _products(inner) if hasattr(inner, "eqns") else 0
+    return float(total)
+
+
+def _slope(flops: list[float]) -> float:
+    return float(np.polyfit(np.log(LENGTHS), np.log(flops), 1)[0])
+
+
+def _reach(field_TT: np.ndarray) -> int:
+    """How many tokens back the last token's field begins."""
+    return T - 1 - int(np.flatnonzero(field_TT[-1])[0])
+
+
+def check(results: dict) -> list[Criterion]:
+    differ = sum(
+        (np.array(results["field"][name]) != np.array(results["predicted"][name])).sum() for name in PATTERNS
+    )
+    connected = np.array(results["field"]["window and stride"][1])[np.tri(T, dtype=bool)].mean()
+    return [
+        at_most("pairs of tokens where gradient and masks disagree", float(differ), 0),
+        *(near(f"window: reach of {depth} layers", _reach(field), depth * (WINDOW - 1), 0)
+          for depth, field in zip(DEPTHS, results["field"]["window"])),
+        near("window and stride: pairs connected by two layers", float(connected), 1.0, 0),
+        near("slope with all keys", _slope(results["flops"]["all keys"]), 2.0, 0.02),
+        near("slope with a window", _slope(results["flops"]["window"]), 1.0, 0.02),
+        near("slope with a window and a stride", _slope(results["flops"]["window and stride"]), 1.5, 0.05),
+    ]  # fmt: skip
+
+
+def plot(figure: Figure, results: dict) -> None:
+    panels = figure.subplots(1, 3, width_ratios=[1, 1, 1.25])
+    for axes, (name, fields) in zip(panels, results["field"].items()):
+        layers = sum(np.array(field, int) for field in fields)  # 4 where one layer suffices, 0 where none does
+        needed = np.where(layers > 0, len(DEPTHS) + 1 - layers, np.nan)
+        matrix(axes, needed, cmap="cividis_r", vmin=1, vmax=len(DEPTHS))
+        axes.set(title=name.capitalize(), xlabel="input token", ylabel="output token")
+        axes.set_xticks([0, T // 2, T - 1], [1, T // 2 + 1, T])
+        axes.set_yticks([0, T // 2, T - 1], [1, T // 2 + 1, T])
+    colours = [_colour(depth) for depth in DEPTHS]
+    handles = [panels[0].plot([], [], "s", color=colour, markersize=12)[0] for colour in colours]
+    panels[0].legend(handles, [f"{depth} layer{'s' * (depth > 1)}" for depth in DEPTHS], fontsize=13, loc="upper right")
+    right = panels[2]
+    for number, (name, flops) in enumerate(results["flops"].items()):
+        right.loglog(LENGTHS, flops, f"C{number}" + "os^"[number] + "-", label=f"{name}: {_slope(flops):.2f}")
+    right.set_xticks(LENGTHS, [f"{n:,}" for n in LENGTHS])
+    right.set_xticks([], minor=True)
+    right.set(xlabel="length (tokens)", ylabel="FLOPs", title="Cost, slope")
+    right.legend(fontsize=14)
+    grid(right)
+
+
+def _colour(depth: int):
+    """The colour that the panels give to a depth."""
+    return colormaps["cividis_r"]((depth - 1) / (len(DEPTHS) - 1))
