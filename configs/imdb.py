@@ -1,10 +1,11 @@
 """A transformer encoder that tells positive film reviews from negative ones: IMDB, 25,000 reviews to learn from.
 
-Command: python train.py --config=configs/imdb.py --workdir=runs/imdb --config.data.tokenizer=imdb.json
-Needs:   imdb.json
+Command: python train.py --config=configs/imdb.py --workdir=runs/imdb --config.data.tokenizer=runs/imdb.json
+Time:    not measured yet
+Needs:   imdb_reviews/plain_text, runs/imdb.json
 Reaches: not measured yet
 
-To make the vocabulary first: python -m experiments.tokenizer --tfds=imdb_reviews/plain_text --out=imdb.json
+To make the vocabulary first: python -m experiments.tokenizer --tfds=imdb_reviews/plain_text --out=runs/imdb.json
 """
 
 from ml_collections import ConfigDict

@@ -4,7 +4,7 @@ from core.ranges import Length
 from data.dataset import Dataset
 from data.sequences import Sequences, sequence_dataset
 from data.storage import open_official, records
-from data.whole_texts import whole_texts
+from data.whole_texts import longest_text, whole_texts
 
 
 def imdb(*, context: Length, train: str = "train", evaluation: str = "test", tokenizer: str = "bytes") -> Dataset:
@@ -17,6 +17,7 @@ def imdb(*, context: Length, train: str = "train", evaluation: str = "test", tok
       tokenizer: see `data.whole_texts`. Bytes are the setting of the task Text of Long Range Arena (Tay et al. 2021).
       train, evaluation: splits, and slices of them, such as "train[:90%]". A split is not sorted by class.
     """
+    longest_text(tokenizer, context)  # raises an error before files are read
     builder = open_official("imdb_reviews/plain_text")
     reviews = {split: list(records(builder, split)) for split in ("train", "test")}
     every = [review for split in reviews.values() for review in split]

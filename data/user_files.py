@@ -20,7 +20,7 @@ from data.images import Crop, Mean, Shift, Std, labelled_images
 from data.lines import read_lines
 from data.sequences import Sequences, sequence_dataset
 from data.storage import split_parts
-from data.whole_texts import whole_texts
+from data.whole_texts import longest_text, whole_texts
 
 
 def labelled_text(
@@ -40,6 +40,7 @@ def labelled_text(
 
     Raises UserError where the folder does not exist or a file is malformed, with the file and the line.
     """
+    longest_text(tokenizer, context)  # raises an error before files are read
     items = {file.stem: _READERS[file.suffix](file) for file in _split_files(path)}
     classes = _classes(path, items, train, evaluation)
     all_items = [item for split in items.values() for item in split]

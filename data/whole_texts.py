@@ -7,6 +7,14 @@ from data.bytes import Bytes
 from data.subwords import CLS, SEP, Subwords
 
 
+def longest_text(tokenizer: str, context: int) -> int:
+    """Returns how many tokens of a text fit, see `whole_texts`. Raises UserError for a context without place for any."""
+    longest = context if tokenizer == "bytes" else context - 2
+    if longest < 1:
+        raise UserError(f"context = {context}: expected at least 1 token, or 3 with [CLS] and [SEP].")
+    return longest
+
+
 def whole_texts(
     name: str, texts: list[str], *, tokenizer: str, context: int
 ) -> tuple[Bytes | Subwords, list[np.ndarray]]:
@@ -17,11 +25,9 @@ def whole_texts(
       tokenizer: "bytes" for one token per byte; or a file of `data.subwords.Subwords`, in which case a text stands
         between [CLS] and [SEP], as for BERT.
 
-    Raises UserError for a context that has no place for a text, and where the file is none.
+    Raises UserError where the file is none, and as `longest_text`.
     """
-    longest = context if tokenizer == "bytes" else context - 2
-    if longest < 1:
-        raise UserError(f"context = {context}: expected at least 1 token, or 3 with [CLS] and [SEP].")
+    longest = longest_text(tokenizer, context)
     vocabulary = Bytes() if tokenizer == "bytes" else Subwords.load(tokenizer)
     tokens = vocabulary.encode_all(texts)
     if cut := sum(len(text) > longest for text in tokens):

@@ -1,6 +1,7 @@
 """Scaled dot-product attention in its fastest form, by the platform that a program is compiled for."""
 
 from functools import partial
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -56,7 +57,9 @@ def _on_cpu(query_BTHK, key_BSGK, value_BSGK, mask, bias, *, causal):
     return blockwise(causal, query_BTHK, *per_query_head, mask)
 
 
-def _stock(query_BTHK, key_BSGK, value_BSGK, mask, bias, *, causal, implementation="xla"):
+def _stock(
+    query_BTHK, key_BSGK, value_BSGK, mask, bias, *, causal, implementation: Literal["xla", "cudnn"] = "xla"
+):  # fmt: skip
     T, S = query_BTHK.shape[1], key_BSGK.shape[1]
     if value_BSGK.shape[-1] != key_BSGK.shape[-1]:  # the stock function expects one size
         key_BSHK, value_BSHK = (repeat_heads(x, query_BTHK.shape[2]) for x in (key_BSGK, value_BSGK))
@@ -71,5 +74,5 @@ def _stock(query_BTHK, key_BSGK, value_BSGK, mask, bias, *, causal, implementati
     if mask is None:
         return out_BTHK
     # The stock kernels give the mean of all values for a query without any allowed key, so padding would leak.
-    allowed = four_axes(with_causal(mask, causal, T, S))
+    allowed: jax.Array = four_axes(with_causal(mask, causal, T, S))
     return jnp.where(allowed.any(-1).swapaxes(1, 2)[..., None], out_BTHK, 0)

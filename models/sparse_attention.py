@@ -66,8 +66,11 @@ def _square(query, keys, values, causal, window, stride, mask, drop, key):
     blocks = (jnp.arange(N), query.reshape(query.shape[0], N, C, *query.shape[2:]).swapaxes(0, 1), *near)
     dropout_keys = None if key is None else jax.random.split(key, N)
     # With a stride, a block compares itself with a part of all keys: blocks one by one, and again when differentiated.
-    each = jax.vmap(one) if stride is None else lambda *x: jax.lax.map(lambda x: jax.checkpoint(one)(*x), x)
-    out = each(*blocks, dropout_keys).swapaxes(0, 1)  # B N C H V
+    if stride is None:
+        out = jax.vmap(one)(*blocks, dropout_keys)
+    else:
+        out = jax.lax.map(lambda block: jax.checkpoint(one)(*block), (*blocks, dropout_keys))
+    out = out.swapaxes(0, 1)  # B N C H V
     return out.reshape(out.shape[0], N * C, *out.shape[3:])[:, :T]
 
 

@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
 def _records(name: str) -> list[str]:
     """The texts of the training split of a set that TFDS publishes."""
     builder = open_official(name)
-    if "text" not in (builder.info.features or {}) or "train" not in builder.info.splits:
+    if "text" not in dict(builder.info.features or {}) or "train" not in builder.info.splits:
         raise UserError(f"--tfds={name}: expected a set with the feature text and the split train")
     return [record["text"].decode("utf-8") for record in records(builder, "train")]
 

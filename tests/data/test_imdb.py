@@ -1,5 +1,6 @@
 """IMDB: labels, tokens and splits of a small set in its form, what a missing one says, and the real one's sizes."""
 
+import importlib
 import json
 import os
 from pathlib import Path
@@ -8,7 +9,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from data import imdb as module
 from data.imdb import imdb
 from data.storage import MissingData
 from data.subwords import CLS, SEP, Subwords
@@ -23,6 +23,7 @@ REVIEWS = {
 def small(monkeypatch):
     """Five reviews in place of the real ones."""
     rows = {split: [{"text": t.encode(), "label": n} for t, n in reviews] for split, reviews in REVIEWS.items()}
+    module = importlib.import_module("data.imdb")  # data.imdb is also the function
     monkeypatch.setattr(module, "open_official", lambda name: SimpleNamespace(name=name))
     monkeypatch.setattr(module, "records", lambda builder, split: iter(rows[split]))
 

@@ -30,12 +30,12 @@ def by_hand(query, key, value, feature_map, allowed):
     }
     out = np.zeros((B, T, H, V))
     for b, t, h in np.ndindex(B, T, H):
-        q, keys = np.float64(query[b, t, h]), np.float64(key[b, :, h])
+        q, keys = np.asarray(query[b, t, h], np.float64), np.asarray(key[b, :, h], np.float64)
         if feature_map == "taylor":
-            s = keys @ q / np.sqrt(K)
+            s = np.dot(keys, q) / np.sqrt(K)
             weights = 1 + s + s**2 / 2
         else:
-            weights = phi[feature_map](keys) @ phi[feature_map](q)
+            weights = np.dot(phi[feature_map](keys), phi[feature_map](q))
         weights = weights * allowed[b, t]
         out[b, t, h] = weights @ np.float64(value[b, :, h]) / max(weights.sum(), 1e-300)
     return out

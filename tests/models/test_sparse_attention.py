@@ -42,8 +42,9 @@ def test_it_equals_dense_attention_with_the_same_mask_and_gradients(window, stri
     mask = np.random.default_rng(3).random((B, 1, 1, T)) < 0.7
     mask[1] = False  # a sequence without any key gives zeros
     probe = draw(B, T, H, V, seed=4)
-    blocks = lambda *x: (sparse_attention(*x, window=window, stride=stride, causal=causal, mask=mask) * probe).sum()
-    pairs = lambda *x: (dense(*x, window, stride, causal, mask) * probe).sum()
+    settings: dict[str, Any] = {"window": window, "stride": stride, "causal": causal, "mask": jnp.asarray(mask)}
+    blocks = lambda *x: (sparse_attention(*x, **settings) * probe).sum()
+    pairs = lambda q, k, v: (dense(q, k, v, window, stride, causal, mask) * probe).sum()
     ours, theirs = (jax.jit(jax.value_and_grad(f, (0, 1, 2)))(query, key, value) for f in (blocks, pairs))
     for mine, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs)):
         np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-5)
