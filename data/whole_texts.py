@@ -8,7 +8,7 @@ from data.subwords import CLS, SEP, Subwords
 
 
 def longest_text(tokenizer: str, context: int) -> int:
-    """Returns how many tokens of a text fit, see `whole_texts`. Raises UserError for a context without place for any."""
+    """Returns how many tokens of a text fit, see `whole_texts`. Raises UserError for a context that holds none."""
     longest = context if tokenizer == "bytes" else context - 2
     if longest < 1:
         raise UserError(f"context = {context}: expected at least 1 token, or 3 with [CLS] and [SEP].")

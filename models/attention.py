@@ -149,9 +149,10 @@ class Attention(nnx.Module):
         if self.rotary:
             query_BTHK = rotate(query_BTHK, start + jnp.arange(query_BTHK.shape[1]))
             key_BSGK = rotate(key_BSGK, start + jnp.arange(key_BSGK.shape[1]))
-        first, causal = start, self.causal  # the place of the first query among the keys
+        first = start  # the place of the first query among the keys
+        causal = self.causal or cache is not None
         if self.kind == "linear":
-            mixed_BTHK, cache = self._mix_linearly(query_BTHK, key_BSGK, value_BSGK, mask, cache)
+            mixed_BTHK, cache = self._mix_linearly(query_BTHK, key_BSGK, value_BSGK, mask, causal, cache)
         else:
             if cache is None:
                 first = 0
@@ -223,8 +224,8 @@ class Attention(nnx.Module):
             self.sow(AttentionWeights, "weights", weights_BHTS)
         return mix(self.dropout(weights_BHTS, key), value_BSHK)
 
-    def _mix_linearly(self, query_BTHK, key_BSGK, value_BSGK, mask, cache):
-        settings = {"feature_map": self.feature_map, "causal": self.causal, "mask": mask}
+    def _mix_linearly(self, query_BTHK, key_BSGK, value_BSGK, mask, causal, cache):
+        settings = {"feature_map": self.feature_map, "causal": causal, "mask": mask}
         key_BSHK, value_BSHK = (repeat_heads(x, self.heads) for x in (key_BSGK, value_BSGK))
         if self._watched and cache is None:  # of what is in a cache only the sums are left
             self.sow(AttentionWeights, "weights", linear_weights(query_BTHK, key_BSHK, **settings))

@@ -30,7 +30,7 @@ H, K, PAIRS = 4, 64, 12
 def get_config() -> ConfigDict:
     return ConfigDict(
         {
-            "seed": 0, "steps": 2000, "batch_size": 64, "eval_every": 2000, "checkpoint_every": 2000,
+            "seed": 0, "steps": 1200, "batch_size": 64, "eval_every": 1200, "checkpoint_every": 1200,
             "model": {"name": "gpt", "width": 32, "depth": 2, "heads": 4},
             "objective": {"name": "language_modeling"},
             "data": {"name": "recall", "pairs": PAIRS, "distinct_keys": 24, "joined": True, "form": "next_token"},

@@ -1,7 +1,7 @@
 """Attention to a window, or to a window and every l-th key: it costs less, and layers together still reach far.
 
 A layer with a window of w looks w - 1 tokens back, so L layers look L (w - 1) back. With every l-th key besides, two
-layers connect every pair of tokens: one step of the window, then strides. Gradients through a whole model with random
+layers connect every pair of tokens: one step of the window, then strides. Derivatives through a model with random
 weights are 0 exactly where the product of the masks of its layers says so.
 
 Formula: FLOPs = c T^2 for all keys, c' T w for a window, c'' T sqrt(T) for a window and a stride of sqrt(T)
@@ -23,7 +23,7 @@ from models.scores import dot_product, mix, softargmax
 from models.sparse_attention import sparse_attention
 from models.transformer import Stack
 
-T, WINDOW, STRIDE, DEPTHS = 96, 6, 12, (1, 2, 3, 4)
+T, WINDOW, STRIDE, DEPTHS = 96, 6, 12, (1, 2, 3)
 LENGTHS = (1024, 4096, 16_384)  # with whole square roots
 PATTERNS = {"window": (WINDOW, None), "window and stride": (STRIDE, STRIDE)}
 
@@ -32,12 +32,12 @@ def run(seed: int, *, window_of_model: int | None = None, all_keys: bool = False
     results: dict = {"field": {}, "predicted": {}, "flops": {}}
     for name, (window, stride) in PATTERNS.items():
         mask_TS = sees(jnp.arange(T)[:, None] - jnp.arange(T), causal=True, window=window, stride=stride)
-        results["field"][name] = [_field(seed, depth, window_of_model or window, stride) for depth in DEPTHS]
+        results["field"][name] = _fields(seed, window_of_model or window, stride)
         results["predicted"][name] = [
             np.linalg.matrix_power(np.array(mask_TS, float), depth) > 0 for depth in DEPTHS
         ]  # fmt: skip
     dense = lambda q, k, v: mix(softargmax(dot_product(q, k)), v)
-    window = lambda q, k, v: sparse_attention(q, k, v, causal=True, window=64)
+    window = lambda q, k, v: sparse_attention(q, k, v, causal=True, window=65)  # blocks of 64
     strided = lambda q, k, v: sparse_attention(
         q, k, v, causal=True, window=round(q.shape[1] ** 0.5), stride=round(q.shape[1] ** 0.5)
     )
@@ -48,14 +48,21 @@ def run(seed: int, *, window_of_model: int | None = None, all_keys: bool = False
     return results
 
 
-def _field(seed: int, depth: int, window: int, stride: int | None) -> np.ndarray:
-    """Which outputs `TT` of a stack of blocks depend on which inputs, by the gradient."""
-    stack = Stack(width=16, depth=depth, heads=2, causal=True, window=window, stride=stride, rngs=nnx.Rngs(seed))
-    x_BTD = jax.random.normal(jax.random.key(seed), (1, T, 16))
-    # Cubed: behind a norm, the sum over features alone has no gradient.
-    gradient = jax.grad(lambda x, t: (stack(x)[0][0, t] ** 3).sum())
-    felt_T1TD = jax.jit(jax.vmap(gradient, (None, 0)))(x_BTD, jnp.arange(T))
-    return np.asarray(jnp.abs(felt_T1TD).max(axis=(1, 3)) > 0)
+def _fields(seed: int, window: int, stride: int | None) -> list[np.ndarray]:
+    """For each depth, which hidden states depend on which inputs `TT`: where their derivative is not 0."""
+    fields = {"width": 8, "depth": max(DEPTHS), "heads": 1, "causal": True, "final_norm": False}
+
+    @jax.jit
+    def changes(key):
+        """Of the hidden states `BTSD` of each depth with every token in turn, in a random direction."""
+        stack = Stack(**fields, window=window, stride=stride, rngs=nnx.Rngs(key))
+        x_key, change_key = jax.random.split(key)
+        x_BTD, change_D = jax.random.normal(x_key, (1, T, 8)), jax.random.normal(change_key, (8,))
+        outputs = lambda x: stack.outputs(x)[1:]
+        derivative = lambda at: jax.jvp(outputs, (x_BTD,), (jnp.zeros_like(x_BTD).at[0, at].set(change_D),))[1]
+        return jax.vmap(derivative, out_axes=2)(jnp.arange(T))
+
+    return [np.asarray(np.abs(change).max(axis=(0, 3)) > 0) for change in changes(jax.random.key(seed))]
 
 
 def _products(jaxpr) -> float:
@@ -88,12 +95,12 @@ def check(results: dict) -> list[Criterion]:
     )
     connected = np.array(results["field"]["window and stride"][1])[np.tri(T, dtype=bool)].mean()
     return [
-        at_most("pairs of tokens where gradient and masks disagree", float(differ), 0),
+        at_most("pairs of tokens where derivatives and masks disagree", float(differ), 0),
         *(near(f"window: reach of {depth} layers", _reach(field), depth * (WINDOW - 1), 0)
           for depth, field in zip(DEPTHS, results["field"]["window"])),
         near("window and stride: pairs connected by two layers", float(connected), 1.0, 0),
         near("slope with all keys", _slope(results["flops"]["all keys"]), 2.0, 0.02),
-        near("slope with a window", _slope(results["flops"]["window"]), 1.0, 0.02),
+        near("slope with a window", _slope(results["flops"]["window"]), 1.0, 0.005),
         near("slope with a window and a stride", _slope(results["flops"]["window and stride"]), 1.5, 0.05),
     ]  # fmt: skip
 
