@@ -54,6 +54,10 @@ def linear_attention(
     state_BHFV = jnp.zeros((B, H, F, V), key_BSHF.dtype) if state is None else state
     if causal:
         sums_BTHV, state_BHFV = _running_sums(query_BTHF, key_BSHF, value_BSHV, state_BHFV, min(chunk, T))
+    elif state is None and T * (F + V) < F * V:  # few queries: comparing them with all keys is cheaper
+        products_BHTS = jnp.einsum("bthf,bshf->bhts", query_BTHF, key_BSHF)
+        sums_BTHV = jnp.einsum("bhts,bshv->bthv", products_BHTS, value_BSHV)
+        state_BHFV = jnp.einsum("bshf,bshv->bhfv", key_BSHF, value_BSHV)
     else:
         state_BHFV = state_BHFV + jnp.einsum("bshf,bshv->bhfv", key_BSHF, value_BSHV)
         sums_BTHV = jnp.einsum("bthf,bhfv->bthv", query_BTHF, state_BHFV)

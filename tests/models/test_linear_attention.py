@@ -57,6 +57,9 @@ def test_it_averages_with_the_weights_of_the_feature_map(feature_map, causal):
     for chunk in (4, 64):
         out, _ = compiled(query, key, value, **settings, chunk=chunk)
         np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5)
+    if not causal:  # one query is compared with all keys directly
+        first, _ = compiled(query[:, :1], key, value, **settings)
+        np.testing.assert_allclose(first, expected[:, :1], rtol=1e-5, atol=1e-5)
     weights = jax.jit(partial(linear_weights, **settings))(query, key)
     np.testing.assert_allclose(jnp.einsum("bhts,bshv->bthv", weights, value), expected, rtol=1e-5, atol=1e-5)
     assert (weights * ~allowed[:, None] == 0).all()
