@@ -1,13 +1,15 @@
 """Attention to a window, or to a window and every l-th key: it costs less, and layers together still reach far.
 
 A layer with a window of w looks w - 1 tokens back, so L layers look L (w - 1) back. With every l-th key besides, two
-layers connect every pair of tokens: one step of the window, then strides. Derivatives through a model with random
+layers connect every pair of tokens: one step of the window, then strides. Derivatives through layers with random
 weights are 0 exactly where the product of the masks of its layers says so.
 
 Formula: FLOPs = c T^2 for all keys, c' T w for a window, c'' T sqrt(T) for a window and a stride of sqrt(T)
 Source: Lecture on transformers in computer vision, slide 32; Child et al. 2019, section 4.2.
 Look at: how far back each depth reaches, and the slopes. FLOPs are those of the products, loops counted in full.
 """
+
+from functools import partial
 
 from flax import nnx
 import jax
@@ -18,10 +20,10 @@ import numpy as np
 
 from experiments.figures.engine import Criterion, at_most, near
 from experiments.figures.style import grid, matrix
+from models.attention import Attention
 from models.masks import sees
 from models.scores import dot_product, mix, softargmax
 from models.sparse_attention import sparse_attention
-from models.transformer import Stack
 
 T, WINDOW, STRIDE, DEPTHS = 96, 6, 12, (1, 2, 3)
 LENGTHS = (1024, 4096, 16_384)  # with whole square roots
@@ -50,19 +52,21 @@ def run(seed: int, *, window_of_model: int | None = None, all_keys: bool = False
 
 def _fields(seed: int, window: int, stride: int | None) -> list[np.ndarray]:
     """For each depth, which hidden states depend on which inputs `TT`: where their derivative is not 0."""
-    fields = {"width": 8, "depth": max(DEPTHS), "heads": 1, "causal": True, "final_norm": False}
+    rngs = nnx.Rngs(seed)
+    make = partial(Attention, width=8, heads=1, causal=True, window=window, stride=stride, rngs=rngs)
+    x_BTD, change_D = jax.random.normal(rngs.params(), (1, T, 8)), jax.random.normal(rngs.params(), (8,))
 
     @jax.jit
-    def changes(key):
-        """Of the hidden states `BTSD` of each depth with every token in turn, in a random direction."""
-        stack = Stack(**fields, window=window, stride=stride, rngs=nnx.Rngs(key))
-        x_key, change_key = jax.random.split(key)
-        x_BTD, change_D = jax.random.normal(x_key, (1, T, 8)), jax.random.normal(change_key, (8,))
-        outputs = lambda x: stack.outputs(x)[1:]
-        derivative = lambda at: jax.jvp(outputs, (x_BTD,), (jnp.zeros_like(x_BTD).at[0, at].set(change_D),))[1]
-        return jax.vmap(derivative, out_axes=2)(jnp.arange(T))
+    def derivatives(layer, x_BTD, changes_STD):
+        """The output of a layer with its residual, and its derivatives in many directions."""
+        each = lambda change_TD: jax.jvp(lambda x: x + layer(x)[0], (x_BTD,), (change_TD[None],))[1][0]
+        return x_BTD + layer(x_BTD)[0], jax.vmap(each)(changes_STD)
 
-    return [np.asarray(np.abs(change).max(axis=(0, 3)) > 0) for change in changes(jax.random.key(seed))]
+    changes_STD, fields = jnp.eye(T)[:, :, None] * change_D, []  # of one token each
+    for _ in DEPTHS:
+        x_BTD, changes_STD = derivatives(make(), x_BTD, changes_STD)
+        fields.append(np.asarray(jnp.abs(changes_STD).max(axis=-1) > 0).T)
+    return fields
 
 
 def _products(jaxpr) -> float:
@@ -108,7 +112,7 @@ def check(results: dict) -> list[Criterion]:
 def plot(figure: Figure, results: dict) -> None:
     panels = figure.subplots(1, 3, width_ratios=[1, 1, 1.25])
     for axes, (name, fields) in zip(panels, results["field"].items()):
-        layers = sum(np.array(field, int) for field in fields)  # 4 where one layer suffices, 0 where none does
+        layers = sum(np.array(field, int) for field in fields)  # all where one layer suffices, 0 where none does
         needed = np.where(layers > 0, len(DEPTHS) + 1 - layers, np.nan)
         matrix(axes, needed, cmap="cividis_r", vmin=1, vmax=len(DEPTHS))
         axes.set(title=name.capitalize(), xlabel="input token", ylabel="output token")
@@ -120,10 +124,10 @@ def plot(figure: Figure, results: dict) -> None:
     right = panels[2]
     for number, (name, flops) in enumerate(results["flops"].items()):
         right.loglog(LENGTHS, flops, f"C{number}" + "os^"[number] + "-", label=f"{name}: {_slope(flops):.2f}")
-    right.set_xticks(LENGTHS, [f"{n:,}" for n in LENGTHS])
+    right.set_xticks(LENGTHS, [f"{n // 1024}k" for n in LENGTHS])
     right.set_xticks([], minor=True)
-    right.set(xlabel="length (tokens)", ylabel="FLOPs", title="Cost, slope")
-    right.legend(fontsize=14)
+    right.set(xlabel="length (tokens)", ylabel="FLOPs", ylim=(1e7, 2e13), title="Cost, and its slope")
+    right.legend(fontsize=13, loc="upper left")
     grid(right)
 
 
