@@ -18,9 +18,9 @@ NO_DENSITY = "predicts classes, not the probability of an image"
 SUITE = Suite(
     title="Density of binary digits, in bits per pixel",
     about="Density models of the digits, whose 64 pixels are black or white: bits per pixel on held-out images, lower "
-    "is better. The decoders give the exact likelihood; linear is one with linear attention, and window one whose layers "
-    "see 16 pixels, two rows. The VAE gives an upper bound of its bits, from 64 importance "
-    "samples: if it is ahead of another family, it is better; if it is behind, its true bits may still be fewer. The "
+    "is better. The decoders give the exact likelihood; linear is one with linear attention, and window one whose "
+    "layers see 16 pixels, two rows. The VAE gives an upper bound of its bits, from 64 importance samples: if it is "
+    "ahead of another family, it is better; if it is behind, its true bits may still be fewer. The "
     "encoder-decoder predicts the lower half of the image given the upper one, and so does a second decoder.",
     data={"name": "digits", "levels": 2, "train": "train[:80%]", "evaluation": "train[80%:]"},
     test="test",

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from models import GPT
 from models.attention import Attention, AttentionWeights
 from models.linear_attention import FEATURE_MAPS, empty_state, linear_attention, linear_weights
 
@@ -173,3 +174,12 @@ def test_a_mask_by_query_and_a_bias_are_refused():
         module(x, mask=jnp.tril(jnp.ones((T, T), bool)))
     with pytest.raises(ValueError, match="a bias is for all scores"):
         module(x, bias=jnp.zeros((1, 5, T, T)))
+
+
+@pytest.mark.parametrize("more", [{"attention": "linear"}, {"window": 3}, {"stride": 3}], ids=str)
+def test_relative_positions_are_refused_with_every_kind_but_the_ordinary_one(more):
+    fields: Any = {"vocab_size": 5, "context": 7, "width": 6, "depth": 1, "heads": 1, "relative_buckets": 6}
+    with pytest.raises(ValueError, match="relative_buckets=6: a bias for every distance needs"):
+        GPT(**fields, **more, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="no inner products for rotary positions"):
+        GPT(**fields | {"relative_buckets": 0, "positions": "rotary", "attention": "linear"}, rngs=nnx.Rngs(0))

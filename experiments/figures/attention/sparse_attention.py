@@ -127,7 +127,7 @@ def plot(figure: Figure, results: dict) -> None:
     right.set_xticks(LENGTHS, [f"{n // 1024}k" for n in LENGTHS])
     right.set_xticks([], minor=True)
     right.set(xlabel="length (tokens)", ylabel="FLOPs", ylim=(1e7, 2e13), title="Cost, and its slope")
-    right.legend(fontsize=13, loc="upper left")
+    right.legend(fontsize=12, loc="upper left")
     grid(right)
 
 
