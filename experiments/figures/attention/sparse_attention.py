@@ -1,4 +1,4 @@
-"""Attention to a window, or to a window and every l-th key: it costs less, and layers together still reach far.
+"""Attention to a window, with or without every l-th key, costs less and still reaches far.
 
 A layer with a window of w looks w - 1 tokens back, so L layers look L (w - 1) back. With every l-th key besides, two
 layers connect every pair of tokens: one step of the window, then strides. Derivatives through layers with random

@@ -61,19 +61,6 @@ RECORDED = {
             {"behind": np.array([0.3, 0.2])},
         ],
     ),
-    "linear_attention": (
-        {
-            "recall": {"softmax": 0.98, "linear, elu": 0.6, "linear, taylor": 0.9},
-            "flops": {"softmax": [4.0**n for n in range(5)], "linear": [2.0**n for n in range(5)]},
-            "difference": 1e-7,
-        },
-        [
-            {"recall": {"softmax": 0.98, "linear, elu": 0.97, "linear, taylor": 0.98}},
-            {"recall": {"softmax": 0.5, "linear, elu": 0.3, "linear, taylor": 0.45}},
-            {"flops": {"softmax": [4.0**n for n in range(5)], "linear": [4.0**n for n in range(5)]}},
-            {"difference": 1e-3},
-        ],
-    ),
     "texture_bag": (
         {"accuracy": 0.99, "logits": {"image": np.eye(6), "shuffled": np.eye(6)}},
         [{"accuracy": 0.2}, {"logits": {"image": np.eye(6), "shuffled": np.eye(6)[::-1]}}],
@@ -128,7 +115,6 @@ BREAKS = {
     "dib_curve": {"beta_weighs": "kl"},  # the usual beta
     "icl_regression": {"own_examples": False},  # values of another function
     "induction": {"layers": 1},
-    "linear_attention": {"attention": "softmax"},  # nothing is linear
     "texture_bag": {"positions": "learned"},
     "transformer_reverse": {"positions": "none"},
     "vae_beta": {"beta_weighs": "kl"},  # the usual beta

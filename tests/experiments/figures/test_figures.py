@@ -18,6 +18,7 @@ BREAKS = {
     "hard_soft": {"sign": -1},  # the sign of beta reversed
     "k1_conv": {"size": 3},  # sees neighbours
     "krr": {"strength": 0.4},  # another lambda than scikit-learn
+    "linear_attention": {"attention": "softmax"},  # nothing is linear
     "linear_views": {"right_order": False},  # inputs scale the wrong columns
     "man_woman": {"without": "learned"},  # with positions
     "mha_parity": {"heads": 2},
