@@ -102,9 +102,9 @@ def plot(figure: Figure, results: dict) -> None:
     names = {"softmax": "softmax", "elu": "linear, elu(x) + 1", "taylor": "linear, second power"}
     for number, (name, label) in enumerate(names.items()):
         shares = [100 * share for share in results["recall"][name]]
-        right.semilogx(PAIRS, shares, f"C{number}" + "os^"[number] + "-", label=label)
+        right.semilogx(PAIRS, shares, f"C{number}" + "os^"[number] + ("--" if name == "taylor" else "-"), label=label)
     right.set_xticks(PAIRS, map(str, PAIRS))
     right.set_xticks([], minor=True)
     right.set(xlabel="pairs of key and value", ylabel="recalled (%)", ylim=(0, 105), title="Recall, random keys")
-    right.legend(fontsize=14, loc="lower left")
+    right.legend(fontsize=14, loc="center right")
     grid(right)
