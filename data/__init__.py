@@ -11,6 +11,7 @@ from data.ellipses import ellipse, horn
 from data.graph_classes import graph_classes
 from data.graph_files import graph_files
 from data.images import fashion_mnist, mnist
+from data.imdb import imdb
 from data.lexical_reversal import lexical_reversal
 from data.linear_functions import linear_functions
 from data.listops import listops
@@ -45,6 +46,7 @@ DATASETS = {
     "graph_files": graph_files,
     "horn": horn,
     "image_folder": image_folder,
+    "imdb": imdb,
     "labelled_text": labelled_text,
     "lexical_reversal": lexical_reversal,
     "linear_functions": linear_functions,

@@ -12,7 +12,6 @@ from core.errors import UserError
 from core.files import parse_json
 from core.ranges import Length, Range
 from core.reading import refuse_special_file
-from data.bytes import Bytes
 from data.dataset import Dataset
 from data.identity import file_digest, identity_of
 from data.image_cache import row_type
@@ -21,7 +20,7 @@ from data.images import Crop, Mean, Shift, Std, labelled_images
 from data.lines import read_lines
 from data.sequences import Sequences, sequence_dataset
 from data.storage import split_parts
-from data.subwords import CLS, SEP, Subwords
+from data.whole_texts import longest_text, whole_texts
 
 
 def labelled_text(
@@ -36,27 +35,20 @@ def labelled_text(
     Args:
       path: the folder.
       context: tokens per text.
-      tokenizer: "bytes" for one token per byte; or a file of `data.subwords.Subwords`, in which case a text stands
-        between [CLS] and [SEP], as for BERT.
+      tokenizer: "bytes", or a file of `data.subwords.Subwords`; see `data.whole_texts`.
       train, evaluation: splits, and slices of them counted in texts, such as "train[:90%]".
 
     Raises UserError where the folder does not exist or a file is malformed, with the file and the line.
     """
-    longest = context if tokenizer == "bytes" else context - 2
-    if longest < 1:
-        raise UserError(f"context = {context}: expected at least 1 token, or 3 with [CLS] and [SEP].")
+    longest_text(tokenizer, context)  # raises an error before files are read
     items = {file.stem: _READERS[file.suffix](file) for file in _split_files(path)}
     classes = _classes(path, items, train, evaluation)
     all_items = [item for split in items.values() for item in split]
-    vocabulary = Bytes() if tokenizer == "bytes" else Subwords.load(tokenizer)
-    texts = vocabulary.encode_all([item.content for item in all_items])
-    if cut := sum(len(text) > longest for text in texts):
-        print(f"{path}: {cut:,} of {len(texts):,} texts are longer than {longest:,} tokens and were cut", flush=True)
-    if tokenizer != "bytes":
-        texts = [np.concatenate([[CLS], text[:longest], [SEP]]) for text in texts]
+    texts = [item.content for item in all_items]
+    vocabulary, tokens = whole_texts(path, texts, tokenizer=tokenizer, context=context)
     targets = [classes.get(item.label, -1) for item in all_items]  # -1: in a split that is not used
     return sequence_dataset(
-        path, Sequences.of(texts, targets), {split: len(items[split]) for split in items}, train, evaluation,
+        path, Sequences.of(tokens, targets), {split: len(items[split]) for split in items}, train, evaluation,
         vocabulary=vocabulary, names=list(classes), classes=len(classes), vocab_size=len(vocabulary), context=context,
     )  # fmt: skip
 

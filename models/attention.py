@@ -16,13 +16,18 @@ and how scores become weights:
 | graph convolution           | the scores are the weights, the mask is the adjacency: `as_given`               |
 | kernel smoother             | `gaussian` scores and `softargmax`                                              |
 | kernel ridge regression     | `ridge`: the weights are K(x, X) (K + lambda I)^-1                              |
+| linear                      | `kind="linear"`: weights phi(q) . phi(k), summed over keys first                |
+| sliding window, strided     | `window`, `stride`: a mask by distance, computed block by block                 |
+
+The functions that score, weigh and mix are in `models.scores`; the last two rows, whose cost does not grow with the
+square of the length, are in `models.linear_attention` and `models.sparse_attention`.
 
 Sources: Bahdanau et al. 2015 (additive); Vaswani et al. 2017, eq. 1 (scaled dot product, heads).
 """
 
 from functools import partial
 import math
-from typing import Protocol
+from typing import Annotated
 
 from flax import nnx
 import jax
@@ -30,134 +35,23 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from core.errors import UserError, shown
-from core.ranges import Dtype, Nonnegative, ShareBelowAll, Size
-from models.blockwise import blockwise
+from core.ranges import Dtype, Length, Nonnegative, OneOf, ShareBelowAll, Size
 from models.fields import Semantic
+from models.fused import attend, repeat_heads
 from models.layers import Dropout, DropoutKey, linear
-from models.masks import Mask, boolean, four_axes, up_to, with_causal
+from models.linear_attention import FEATURE_MAPS, empty_state, linear_attention, linear_weights
+from models.masks import Mask, boolean, four_axes, sees, up_to, with_causal
 from models.positions import rotate
+from models.scores import Bias, additive, dot_product, hardargmax, mix, softargmax
+from models.sparse_attention import block_size, sparse_attention
 
-Queries = Float[Array, "batch queries heads size"]
-Keys = Float[Array, "batch keys heads size"]
-Values = Float[Array, "batch keys heads value_size"]
-Scores = Float[Array, "*batch_heads queries keys"]
-Bias = Float[Array, "#batch #heads #queries #keys"]
 Cache = dict[str, jax.Array]
-_wide = partial(jnp.promote_types, jnp.float32)  # sums of bfloat16 are float32
-
-
-class Weigh(Protocol):
-    """A way to make weights from scores."""
-
-    def __call__(self, scores_BHTS: Scores, mask: Mask | None = None) -> Scores: ...
+Kind = Annotated[str, OneOf(("softmax", "linear"))]
+FeatureMap = Annotated[str, OneOf(tuple(FEATURE_MAPS))]
 
 
 class AttentionWeights(nnx.Intermediate):
     """The weights `BHTS` of every attention in a model, collected by `nnx.capture(model, AttentionWeights)`."""
-
-
-# ---- score: how well each query meets each key ----------------------------------------------------------------------
-
-
-def dot_product(query_BTHK: Queries, key_BSHK: Keys, *, scale: float | None = None) -> Scores:
-    """Returns the scaled inner products. The scale 1 / sqrt(K) keeps their variance at 1 for random inputs."""
-    factor = query_BTHK.shape[-1] ** -0.5 if scale is None else scale
-    return jnp.einsum("bthk,bshk->bhts", query_BTHK * factor, key_BSHK, preferred_element_type=_wide(query_BTHK.dtype))
-
-
-def additive(query_BTHK: Queries, key_BSHK: Keys, *, vector_HK: Float[Array, "heads size"]) -> Scores:
-    """Returns v . tanh(q + k) for every pair (Bahdanau et al. 2015, appendix A.1.2)."""
-    pair_BTSHK = jnp.tanh(query_BTHK[:, :, None] + key_BSHK[:, None, :])
-    return jnp.einsum("btshk,hk->bhts", pair_BTSHK, vector_HK, preferred_element_type=_wide(pair_BTSHK.dtype))
-
-
-def gaussian(query_BTHK: Queries, key_BSHK: Keys, *, bandwidth: float) -> Scores:
-    """Returns -|q - k|^2 / (2 h^2): the softargmax is the Nadaraya-Watson kernel smoother, the exp the kernel."""
-    difference_BTSHK = query_BTHK[:, :, None] - key_BSHK[:, None, :]
-    wide = _wide(difference_BTSHK.dtype)
-    squared_BHTS = jnp.einsum("btshk,btshk->bhts", difference_BTSHK, difference_BTSHK, preferred_element_type=wide)
-    return -squared_BHTS / (2 * bandwidth**2)
-
-
-# ---- weigh: from a row of scores to a row of weights ----------------------------------------------------------------
-
-
-def softargmax(scores_BHTS: Scores, mask: Mask | None = None, *, beta=1.0) -> Scores:
-    """Returns exp(beta s) / sum exp(beta s) over the keys that the mask allows; zeros, not NaN, if it allows none."""
-    where = None if mask is None else jnp.broadcast_to(boolean(mask), scores_BHTS.shape)
-    return jax.nn.softmax(beta * scores_BHTS, axis=-1, where=where)
-
-
-def hardargmax(scores_BHTS: Scores, mask: Mask | None = None, *, beta=1.0) -> Scores:
-    """Returns a one-hot weight on the best key, with the gradient of `softargmax` (straight-through)."""
-    mask = boolean(mask)
-    soft = softargmax(scores_BHTS, mask, beta=beta)
-    best = jnp.argmax(soft if mask is None else jnp.where(mask, scores_BHTS, -jnp.inf), axis=-1)
-    hard = jax.nn.one_hot(best, scores_BHTS.shape[-1], dtype=soft.dtype)
-    hard = hard if mask is None else hard * mask
-    return soft + jax.lax.stop_gradient(hard - soft)
-
-
-def as_given(scores_BHTS: Scores, mask: Mask | None = None) -> Scores:
-    """Returns the scores as weights, zero where the mask forbids: graph convolution with a fixed adjacency."""
-    return scores_BHTS if mask is None else jnp.where(boolean(mask), scores_BHTS, 0.0)
-
-
-def ridge(gram_SS: Float[Array, "keys keys"], strength) -> Weigh:
-    """Returns kernel ridge regression as a way to weigh: k(x, X) (K + lambda I)^-1, lambda being `strength`.
-
-    The weights may be negative and need not sum to 1.
-    """
-
-    def weigh(scores_BHTS, mask=None):
-        if mask is not None:
-            raise ValueError("kernel ridge regression solves for all keys at once and takes no mask")
-        return jnp.linalg.solve(gram_SS + strength * jnp.eye(gram_SS.shape[-1]), scores_BHTS.mT).mT
-
-    return weigh
-
-
-# ---- mix: weighted averages of the values ---------------------------------------------------------------------------
-
-
-def mix(
-    weights_BHTS: Float[Array, "batch heads queries keys"], value_BSHK: Values
-) -> Float[Array, "batch queries heads value_size"]:
-    """Returns the values averaged with the weights."""
-    return jnp.einsum("bhts,bshk->bthk", weights_BHTS.astype(value_BSHK.dtype), value_BSHK)
-
-
-def attend(
-    query_BTHK: Queries, key_BSGK: Float[Array, "batch keys groups size"],
-    value_BSGK: Float[Array, "batch keys groups value_size"], *, mask: Mask | None = None, causal: bool = False,
-    bias: Bias | None = None,
-) -> Float[Array, "batch queries heads value_size"]:  # fmt: skip
-    """Returns scaled dot-product attention in its fastest form: mix(softargmax(dot_product(q, k) + bias), v).
-
-    G key heads serve H query heads, H / G each (grouped queries, Ainslie et al. 2023). A query that the mask allows no
-    key gives zeros. The T x S matrix is not kept in memory where a fused kernel exists.
-    """
-    T, S, mask = query_BTHK.shape[1], key_BSGK.shape[1], boolean(mask)
-    per_query_head = lambda: (_repeat_heads(x, query_BTHK.shape[2]) for x in (key_BSGK, value_BSGK))
-    if jax.default_backend() == "cpu" and bias is None and T * S > 256:  # below that the stock function is faster
-        return blockwise(causal, query_BTHK, *per_query_head(), mask)
-    if value_BSGK.shape[-1] != key_BSGK.shape[-1]:  # the stock function expects one size
-        key_BSHK, value_BSHK = per_query_head()
-        scores_BHTS = dot_product(query_BTHK, key_BSHK) + (0 if bias is None else bias)
-        return mix(softargmax(scores_BHTS, with_causal(mask, causal, T, S)), value_BSHK)
-    half = query_BTHK.dtype in (jnp.bfloat16, jnp.float16) and query_BTHK.shape[-1] % 8 == 0
-    cudnn = half and jax.default_backend() == "gpu" and query_BTHK.shape[-1] <= 128
-    if cudnn and bias is not None:
-        bias = bias.astype(query_BTHK.dtype)  # its kernel takes no other
-    out_BTHK = jax.nn.dot_product_attention(
-        query_BTHK, key_BSGK, value_BSGK, bias=bias, mask=four_axes(mask), is_causal=causal,
-        implementation="cudnn" if cudnn else "xla",
-    )  # fmt: skip
-    if mask is None:
-        return out_BTHK
-    # The stock kernels give the mean of all values for a query without any allowed key, so padding would leak.
-    allowed = four_axes(with_causal(mask, causal, T, S))
-    return jnp.where(allowed.any(-1).swapaxes(1, 2)[..., None], out_BTHK, 0)
 
 
 class Attention(nnx.Module):
@@ -170,6 +64,10 @@ class Attention(nnx.Module):
       kv_heads: G, heads of keys and values; H is a multiple of it (default H).
       source_width: width of what keys and values come from (default D).
       causal: position t sees positions up to t only.
+      kind: "softmax", or "linear" with the `feature_map` "elu", "relu" or "taylor", see `models.linear_attention`. It
+        has no scores, and so no `rotary` and no dropout, which would drop weights.
+      window: a query sees the keys less than this many positions away only. stride: and every stride-th key besides;
+        the window is then as long by default. See `models.sparse_attention`.
       rotary: rotates queries and keys by their positions (Su et al. 2021).
       qk_norm: an RMS norm on queries and keys (Henry et al. 2020).
       scaled: divides dot products by sqrt(K). Without it the initial query weights are that much smaller (Raffel et
@@ -185,7 +83,9 @@ class Attention(nnx.Module):
         self, *, width: Size, heads: Semantic[Size], head_size: Size | None = None, value_size: Size | None = None,
         kv_heads: Size | None = None, source_width: Size | None = None, causal: bool = False, rotary: bool = False,
         qk_norm: bool = False, scaled: Semantic[bool] = True, score: str = "dot", weigh: str = "soft",
-        beta: Nonnegative = 1.0, gated: bool = False, dropout: ShareBelowAll = 0.0, bias: bool = True,
+        beta: Nonnegative = 1.0, gated: bool = False, kind: Semantic[Kind] = "softmax",
+        feature_map: Semantic[FeatureMap] = "elu", window: Semantic[Length | None] = None,
+        stride: Semantic[Length | None] = None, dropout: ShareBelowAll = 0.0, bias: bool = True,
         qkv_bias: bool | None = None, dtype: Dtype = "float32", rngs: nnx.Rngs,
     ):  # fmt: skip
         kv_heads = heads if kv_heads is None else kv_heads
@@ -199,6 +99,9 @@ class Attention(nnx.Module):
             raise UserError("scaled=False is for dot products: additive scores have no scale")
         if weigh not in ("soft", "hard"):
             raise UserError(f"weigh={shown(weigh)}: expected 'soft' or 'hard'")
+        if kind != "softmax" or window or stride:
+            other = {"score": score, "weigh": weigh, "beta": beta}
+            _refuse(kind, feature_map, window or stride, rotary=rotary, scaled=scaled, **other)
         head_size = width // heads if head_size is None else head_size
         value_size = head_size if value_size is None else value_size
         if rotary and head_size % 2:
@@ -219,6 +122,7 @@ class Attention(nnx.Module):
         self.heads, self.kv_heads, self.head_size, self.value_size = heads, kv_heads, head_size, value_size
         self.causal, self.rotary, self.scaled, self.dtype = causal, rotary, scaled, dtype
         self.weigh, self.beta = weigh, beta
+        self.kind, self.feature_map, self.window, self.stride = kind, feature_map, window or stride, stride
 
     def __call__(
         self, x_BTD: Float[Array, "batch time width"],
@@ -232,6 +136,10 @@ class Attention(nnx.Module):
         and each query attends to all positions up to its own.
         """
         mask = boolean(mask)
+        if bias is not None and (self.kind == "linear" or self.window is not None):
+            raise UserError("a bias is for all scores, which attention='linear' and a window do not compute")
+        if source_BSD is not None and self.window is not None:
+            raise UserError("a window is for self-attention: positions of a source are not those of the queries")
         query_BTHK = self._split(self.query(x_BTD), self.heads, self.query_norm)
         if not self.scaled:
             query_BTHK = query_BTHK * math.sqrt(self.head_size)  # undoes the division in all kernels
@@ -241,15 +149,24 @@ class Attention(nnx.Module):
         if self.rotary:
             query_BTHK = rotate(query_BTHK, start + jnp.arange(query_BTHK.shape[1]))
             key_BSGK = rotate(key_BSGK, start + jnp.arange(key_BSGK.shape[1]))
-        causal = self.causal
-        if cache is not None:
-            write = lambda old, new: jax.lax.dynamic_update_slice(old, new.astype(old.dtype), (0, start, 0, 0))
-            cache = {"key": write(cache["key"], key_BSGK), "value": write(cache["value"], value_BSGK)}
-            key_BSGK, value_BSGK = cache["key"], cache["value"]
-            # Beyond a query's own position the cache is empty or holds the future: one mask hides both.
-            visible = up_to(start + jnp.arange(x_BTD.shape[1]), key_BSGK.shape[1])
-            mask, causal = visible if mask is None else mask & visible, False
-        mixed_BTHK = self._mix(query_BTHK, key_BSGK, value_BSGK, mask, causal, bias, key)
+        first = start  # the place of the first query among the keys
+        causal = self.causal or cache is not None
+        if self.kind == "linear":
+            mixed_BTHK, cache = self._mix_linearly(query_BTHK, key_BSGK, value_BSGK, mask, causal, cache)
+        else:
+            if cache is None:
+                first = 0
+            elif self.slides:
+                key_BSGK, value_BSGK, mask, cache = _slide(cache, key_BSGK, value_BSGK, mask, start)
+                first = key_BSGK.shape[1] - x_BTD.shape[1]
+            else:
+                write = lambda old, new: jax.lax.dynamic_update_slice(old, new.astype(old.dtype), (0, start, 0, 0))
+                cache = {"key": write(cache["key"], key_BSGK), "value": write(cache["value"], value_BSGK)}
+                key_BSGK, value_BSGK = cache["key"], cache["value"]
+                if self.window is None:  # the cache beyond a query's position is empty or holds the future
+                    visible = up_to(start + jnp.arange(x_BTD.shape[1]), key_BSGK.shape[1])
+                    mask, causal = visible if mask is None else mask & visible, False
+            mixed_BTHK = self._mix(query_BTHK, key_BSGK, value_BSGK, mask, causal, bias, first, key)
         y_BTD = self.out(mixed_BTHK.reshape(*x_BTD.shape[:-1], -1))
         return y_BTD if self.gate is None else jnp.tanh(self.gate[...]).astype(y_BTD.dtype) * y_BTD, cache
 
@@ -259,7 +176,12 @@ class Attention(nnx.Module):
         return {"key": key_BSGK, "value": self._split(self.value(source_BSD), self.kv_heads)}
 
     def new_cache(self, batch_size: int, length: int) -> Cache:
-        """Returns an empty cache for up to `length` positions."""
+        """Returns an empty cache for up to `length` positions: keys and values, or sums over them if linear."""
+        if self.kind == "linear":
+            sizes = self.heads, self.head_size, self.value_size
+            return {"state": empty_state(batch_size, *sizes, self.feature_map)}
+        if self.window is not None and self.slides:
+            length = min(length, self.window - 1)
         empty = lambda size: jnp.zeros((batch_size, length, self.kv_heads, size), self.dtype)
         return {"key": empty(self.head_size), "value": empty(self.value_size)}
 
@@ -267,24 +189,77 @@ class Attention(nnx.Module):
         x_BTHK = x_BTX.reshape(*x_BTX.shape[:-1], heads, -1)
         return x_BTHK if norm is None else norm(x_BTHK)
 
-    def _mix(self, query_BTHK, key_BSGK, value_BSGK, mask, causal, bias, key):
-        watched = hasattr(self, "__captures__")  # set by nnx.capture, so only then is the T x S matrix kept
+    @property
+    def slides(self) -> bool:
+        """Whether the cache holds the last positions only: all that a window without strides can see."""
+        return self.window is not None and self.stride is None
+
+    @property
+    def _watched(self) -> bool:
+        return hasattr(self, "__captures__")  # set by nnx.capture, so only then is the T x S matrix kept
+
+    def _mix(self, query_BTHK, key_BSGK, value_BSGK, mask, causal, bias, first, key):
+        T, S = query_BTHK.shape[1], key_BSGK.shape[1]
+        if self.window is not None:
+            block = block_size(self.window, self.stride)
+            per_query = mask is not None and four_axes(mask).shape[2] > 1  # a mask that is T x S itself
+            if T > block and S > 2 * block and not self._watched and not per_query:
+                return sparse_attention(
+                    query_BTHK, *(repeat_heads(x, self.heads) for x in (key_BSGK, value_BSGK)), causal=causal,
+                    window=self.window, stride=self.stride, mask=mask, start=first,
+                    drop=self.dropout if self.dropout.active(key) else None, key=key,
+                )  # fmt: skip
+            back_TS = first + jnp.arange(T)[:, None] - jnp.arange(S)
+            seen_TS = sees(back_TS, causal=causal, window=self.window, stride=self.stride)
+            mask, causal = seen_TS if mask is None else mask & seen_TS, False
         plain = self.vector is None and self.weigh == "soft" and isinstance(self.beta, float) and self.beta == 1.0
-        if plain and not watched and not self.dropout.active(key):
+        if plain and not self._watched and not self.dropout.active(key):
             return attend(query_BTHK, key_BSGK, value_BSGK, mask=mask, causal=causal, bias=bias)
-        key_BSHK, value_BSHK = (_repeat_heads(x, self.heads) for x in (key_BSGK, value_BSGK))
+        key_BSHK, value_BSHK = (repeat_heads(x, self.heads) for x in (key_BSGK, value_BSGK))
         score = dot_product if self.vector is None else partial(additive, vector_HK=self.vector[...])
         scores_BHTS = score(query_BTHK, key_BSHK) + (0 if bias is None else bias)
         weigh = {"soft": softargmax, "hard": hardargmax}[self.weigh]
-        weights_BHTS = weigh(scores_BHTS, with_causal(mask, causal, *scores_BHTS.shape[-2:]), beta=self.beta)
-        if watched:
+        weights_BHTS = weigh(scores_BHTS, with_causal(mask, causal, T, S), beta=self.beta)
+        if self._watched:
             self.sow(AttentionWeights, "weights", weights_BHTS)
         return mix(self.dropout(weights_BHTS, key), value_BSHK)
+
+    def _mix_linearly(self, query_BTHK, key_BSGK, value_BSGK, mask, causal, cache):
+        settings = {"feature_map": self.feature_map, "causal": causal, "mask": mask}
+        key_BSHK, value_BSHK = (repeat_heads(x, self.heads) for x in (key_BSGK, value_BSGK))
+        if self._watched and cache is None:  # of what is in a cache only the sums are left
+            self.sow(AttentionWeights, "weights", linear_weights(query_BTHK, key_BSHK, **settings))
+        past = None if cache is None else cache["state"]
+        mixed_BTHV, state = linear_attention(query_BTHK, key_BSHK, value_BSHK, **settings, state=past)
+        return mixed_BTHV, None if cache is None else {"state": state}
 
 
 # ---- private parts --------------------------------------------------------------------------------------------------
 
 
-def _repeat_heads(x_BSGK, heads: int):
-    groups = x_BSGK.shape[2]
-    return x_BSGK if groups == heads else jnp.repeat(x_BSGK, heads // groups, axis=2)
+def _refuse(kind: str, feature_map: str, window: int | None, *, rotary, scaled, **fields) -> None:
+    """Raises UserError if fields of `Attention` do not go together with linear attention or with a window."""
+    if kind not in ("softmax", "linear"):
+        raise UserError(f"attention={shown(kind)}: expected 'softmax' or 'linear'")
+    if feature_map not in FEATURE_MAPS:
+        raise UserError(f"feature_map={shown(feature_map)}: expected one of {', '.join(FEATURE_MAPS)}")
+    if kind == "linear" and window:
+        raise UserError("attention='linear' sums over all keys: it takes no window and no stride")
+    if kind == "linear" and rotary:
+        raise UserError("attention='linear' has no inner products for rotary positions to act on: choose other ones")
+    if kind == "linear" and not scaled:
+        raise UserError("scaled=False is for dot products: attention='linear' has no scale")
+    for name, value in {"score": "dot", "weigh": "soft", "beta": 1.0}.items():
+        if fields[name] is not value and fields[name] != value:
+            raise UserError(f"{name}={shown(fields[name])} needs attention='softmax' without window and stride")
+
+
+def _slide(cache: Cache, key_BTGK, value_BTGK, mask, start):
+    """The keys and values in a cache of the last N positions and behind it, which of them there are, the new cache."""
+    if mask is not None:
+        raise UserError("with a cache, attention with a window takes no mask: the cache holds the last positions only")
+    N = cache["key"].shape[1]
+    new = {"key": key_BTGK, "value": value_BTGK}
+    joined = {name: jnp.concatenate([cache[name], new[name].astype(cache[name].dtype)], axis=1) for name in new}
+    there_S = jnp.arange(N + key_BTGK.shape[1]) >= N - start
+    return *joined.values(), there_S[None, None, None], {name: x[:, x.shape[1] - N :] for name, x in joined.items()}

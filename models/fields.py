@@ -52,7 +52,16 @@ class BlockFields(LayerFields, total=False):
     epsilon: float
 
 
-class TowerFields(TypedDict, total=False):
+class AttentionFields(TypedDict, total=False):
+    """Which attention blocks have; see `models.attention.Attention`, whose `kind` is `attention` here."""
+
+    attention: str
+    feature_map: str
+    window: int | None
+    stride: int | None
+
+
+class TowerFields(AttentionFields, total=False):
     """How blocks are stacked; see `models.transformer.Stack`."""
 
     kv_heads: int | None
@@ -74,7 +83,7 @@ class SourceFields(TypedDict, total=False):
     cross_residual: bool
 
 
-class EveryBlockField(BlockFields, SourceFields, total=False):
+class EveryBlockField(BlockFields, SourceFields, AttentionFields, total=False):
     """All fields of a block but the three that `Stack` names itself."""
 
     kv_heads: int | None

@@ -107,3 +107,17 @@ def with_causal(mask, causal, T, S):
         return mask
     lower_TS = jnp.tril(jnp.ones((T, S), bool))
     return lower_TS if mask is None else mask & lower_TS
+
+
+def sees(
+    back: Int[Array, "*shape"], *, causal: bool, window: int, stride: int | None = None
+) -> Bool[Array, "*shape"]:
+    """Returns whether a query sees a key that lies `back` positions before it (negative: behind it).
+
+    It sees the keys that are less than `window` positions away, and with `stride` every stride-th one besides; if
+    `causal`, none behind it.
+    """
+    distance = jnp.abs(back)
+    seen = distance < window
+    seen = seen if stride is None else seen | (distance % stride == 0)
+    return seen & (back >= 0) if causal else seen

@@ -11,11 +11,12 @@ from jaxtyping import Array, Float, Int
 
 from core.errors import UserError, shown
 from core.ranges import Depth, Dtype, Epsilon, Length, Range, ShareBelowAll, Size
-from models.attention import Attention, Bias
+from models.attention import Attention, FeatureMap, Kind
 from models.fields import EveryBlockField, Semantic, forwards
 from models.layers import GATED, MLP, Dropout, DropoutKey, Norm, normalisation, split_key
 from models.masks import Mask
 from models.positions import RelativePositions
+from models.scores import Bias
 
 Hidden = Float[Array, "batch time width"]
 Source = Float[Array, "batch keys source_width"]
@@ -30,6 +31,8 @@ class Block(nnx.Module):
       width: D. mlp_width: M (default 4 D, and 8/3 D for "geglu" and "swiglu", which have three matrices).
       heads, head_size, value_size, kv_heads, rotary, qk_norm, scaled, qkv_bias: see `models.attention.Attention`.
       causal: self-attention sees the past only.
+      attention, feature_map: the `kind` of all attention and its feature map. window, stride: of self-attention. See
+        `models.attention.Attention`.
       cross: adds attention to a source that is `source_width` wide (default D).
       source_norm: normalises the source too. cross_residual: False leaves out the residual around that attention.
       self_attention: False leaves it out, as where a Perceiver reads its input.
@@ -47,21 +50,25 @@ class Block(nnx.Module):
         self_attention: bool = True, rotary: bool = False, qk_norm: bool = False, scaled: Semantic[bool] = True,
         norm: Semantic[str] = "layer", norm_order: Semantic[str] = "pre", epsilon: Semantic[Epsilon] = 1e-5,
         activation: Semantic[str] = "gelu", bias: bool = True, qkv_bias: bool | None = None,
+        attention: Semantic[Kind] = "softmax", feature_map: Semantic[FeatureMap] = "elu",
+        window: Semantic[Length | None] = None, stride: Semantic[Length | None] = None,
         dropout: ShareBelowAll = 0.0, dtype: Dtype = "float32", rngs: nnx.Rngs,
     ):  # fmt: skip
         if norm_order not in ("pre", "post"):
             raise UserError(f"norm_order={shown(norm_order)}: expected 'pre' or 'post'")
         if mlp_width is None:
             mlp_width = 8 * width // 3 if activation in GATED else 4 * width
-        attention = partial(
+        new_attention = partial(
             Attention, width=width, heads=heads, head_size=head_size, value_size=value_size, kv_heads=kv_heads,
-            qk_norm=qk_norm, scaled=scaled, bias=bias, qkv_bias=qkv_bias, dropout=dropout, dtype=dtype, rngs=rngs,
+            qk_norm=qk_norm, scaled=scaled, bias=bias, qkv_bias=qkv_bias, kind=attention, feature_map=feature_map,
+            dropout=dropout, dtype=dtype, rngs=rngs,
         )  # fmt: skip
         any_norm = partial(normalisation, norm, epsilon=epsilon, bias=bias, dtype=dtype)
         self.new_norm: Callable[[nnx.Rngs], Norm] = partial(any_norm, width)
-        self.attention = attention(causal=causal, rotary=rotary) if self_attention else None
+        towards_self = partial(new_attention, causal=causal, rotary=rotary, window=window, stride=stride)
+        self.attention = towards_self() if self_attention else None
         self.attention_norm = self.new_norm(rngs) if self_attention else None
-        self.cross = attention(source_width=source_width) if cross else None
+        self.cross = new_attention(source_width=source_width) if cross else None
         self.cross_norm = self.new_norm(rngs) if cross else None
         self.source_norm = any_norm(source_width or width, rngs) if cross and source_norm else None
         self.mlp = MLP(width=width, mlp_width=mlp_width, activation=activation, bias=bias, dtype=dtype, rngs=rngs)
@@ -136,6 +143,12 @@ class Stack(nnx.Module):
     ):  # fmt: skip
         if depth < 1:
             raise UserError(f"depth={depth}: expected at least 1 layer")
+        all_scores = block.get("attention", "softmax") == "softmax" and not (block.get("window") or block.get("stride"))
+        if relative_buckets and not all_scores:
+            raise UserError(
+                f"relative_buckets={relative_buckets}: a bias for every distance needs the scores of all queries with "
+                "all keys, which attention='linear', a window and a stride avoid"
+            )
         blocks = [Block(width=width, heads=heads, causal=causal, **block, rngs=rngs) for _ in range(depth)]
         self.norm = blocks[0].new_norm(rngs) if blocks[0].pre and final_norm else None
         relative = partial(RelativePositions, heads, relative_buckets, relative_farthest, causal=causal, rngs=rngs)

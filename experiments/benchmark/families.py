@@ -24,6 +24,8 @@ NO_SIZE = "has no size in this suite: add its fields to `models` in the file of 
 # What every size of an architecture has in common. A suite adds width, depth and whatever else it chooses.
 ENCODER = {"name": "bert", "head": "classification", "norm_order": "pre"}
 DECODER = {"name": "gpt"}
+# Decoders whose attention does not compare all tokens with one another.
+LINEAR, WINDOW = DECODER | {"attention": "linear"}, DECODER | {"window": 8}
 # Embeddings are not scaled up to order 1: learned positions start small and would have no effect beside them.
 ENCODER_DECODER = {"name": "encoder_decoder", "shared": False, "positions": "learned", "embedding_scale": "none"}
 GRU = {"name": "recurrent"}
@@ -62,6 +64,8 @@ FAMILIES = {
     "gru": Entry(model=GRU, objective=NEXT_TOKEN, images=AS_NEXT_TOKEN, tokens=AS_NEXT_TOKEN),
     "lstm": Entry(model=LSTM, objective=NEXT_TOKEN, images=AS_NEXT_TOKEN, tokens=AS_NEXT_TOKEN),
     "recurrent": Entry(model=RECURRENT, objective=SEQUENCE, images=AS_ANSWER, tokens=AS_ANSWER),
+    "linear": Entry(model=LINEAR, objective=NEXT_TOKEN, images=AS_NEXT_TOKEN, tokens=AS_NEXT_TOKEN),
+    "window": Entry(model=WINDOW, objective=NEXT_TOKEN, images=AS_NEXT_TOKEN, tokens=AS_NEXT_TOKEN),
     "vit": Entry(model={"name": "vit"}, tokens=NO_IMAGE),
     "hybrid": Entry(model={"name": "vit", "stem": "resnet"}, tokens=NO_IMAGE),
     "swin": Entry(model={"name": "swin"}, tokens=NO_IMAGE),

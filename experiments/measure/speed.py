@@ -41,7 +41,7 @@ from experiments.sweep import runner
 from experiments.sweep.display import SweepDisplay
 from experiments.sweep.sweep_file import Sweep
 from experiments.sweep.sweep_file import check as check_trials
-from models.attention import attend
+from models.fused import attend
 from train import Run
 from training.step import make_train_step
 

@@ -5,7 +5,17 @@ Pixels are black or white, so that sequence models and the VAE assign probabilit
 
 import math
 
-from experiments.benchmark.families import DECAY, DECODER, ENCODER_DECODER, GRU, LSTM, RECURRENT, others
+from experiments.benchmark.families import (
+    DECAY,
+    DECODER,
+    ENCODER_DECODER,
+    GRU,
+    LINEAR,
+    LSTM,
+    RECURRENT,
+    WINDOW,
+    others,
+)
 from experiments.benchmark.suite import Family, Suite
 
 BLOCKS = {"width": 32, "depth": 2, "heads": 4}
@@ -18,8 +28,9 @@ NO_DENSITY = "predicts classes, not the probability of an image"
 SUITE = Suite(
     title="Density of binary digits, in bits per pixel",
     about="Density models of the digits, whose 64 pixels are black or white: bits per pixel on held-out images, lower "
-    "is better. The decoder gives the exact likelihood. The VAE gives an upper bound of its bits, from 64 importance "
-    "samples: if it is ahead of another family, it is better; if it is behind, its true bits may still be fewer. The "
+    "is better. The decoders give the exact likelihood; linear is one with linear attention, and window one whose "
+    "layers see 16 pixels, two rows. The VAE gives an upper bound of its bits, from 64 importance samples: if it is "
+    "ahead of another family, it is better; if it is behind, its true bits may still be fewer. The "
     "encoder-decoder predicts the lower half of the image given the upper one, and so does a second decoder.",
     data={"name": "digits", "levels": 2, "train": "train[:80%]", "evaluation": "train[80%:]"},
     test="test",
@@ -44,6 +55,14 @@ SUITE = Suite(
         "lstm": Family(
             model=LSTM | {"width": 58}, objective={"name": "language_modeling"}, data={"form": "density"}, own=DECAY,
             sizes={"quarter": {"model.width": 29}, "half": {"model.width": 41}}, factor=BITS, note="exact", among=WHOLE,
+        ),
+        "linear": Family(
+            model=LINEAR | BLOCKS, objective={"name": "language_modeling"}, data={"form": "density"}, own=DECAY,
+            sizes=NARROW, factor=BITS, note="exact", among=WHOLE,
+        ),
+        "window": Family(
+            model=WINDOW | BLOCKS | {"window": 16}, objective={"name": "language_modeling"}, data={"form": "density"},
+            own=DECAY, sizes=NARROW, factor=BITS, note="exact, sees two rows", among=WHOLE,
         ),
         "vae": Family(
             model={"name": "variational", "latents": 16, "width": 80, "depth": 2},

@@ -10,7 +10,8 @@ SUITE = Suite(
     title="ListOps, short: 7 to 32 tokens, ten classes",
     about="Expressions such as [MAX 2 9 [MIN 4 7 ] 0 ], whose value is a digit, nested up to 4 deep. Encoder and "
     "bottleneck read them after a [CLS] token; decoder, GRU and LSTM answer with the value as the next token, the "
-    "encoder-decoders with a sequence of one value.",
+    "encoder-decoders with a sequence of one value. Linear and window are decoders, the latter with a window of 8 "
+    "tokens.",
     data={"name": "listops", "max_depth": 4, "max_args": 4, "longer_than": 6, "shorter_than": 33, "examples": 50_000,
           "evaluation": "validation", "train": "train"},
     test="test",
@@ -28,6 +29,8 @@ SUITE = Suite(
         models={
             "encoder": BLOCKS,
             "decoder": BLOCKS,
+            "linear": BLOCKS,
+            "window": BLOCKS,
             "encoder_decoder": BLOCKS | {"decoder_depth": 1, "mlp_width": 70},
             "gru": {"width": 96},
             "lstm": {"width": 84},
@@ -38,6 +41,8 @@ SUITE = Suite(
         sizes={
             "encoder": NARROW,
             "decoder": NARROW,
+            "linear": NARROW,
+            "window": NARROW,
             "encoder_decoder": {"quarter": {"model.width": 24, "model.mlp_width": 35}, "half": {"model.width": 32}},
             "gru": {"quarter": {"model.width": 48}, "half": {"model.width": 68}},
             "lstm": {"quarter": {"model.width": 42}, "half": {"model.width": 60}},

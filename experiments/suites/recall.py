@@ -18,8 +18,8 @@ SUITE = Suite(
     title="Associative recall",
     about="Twelve of 24 keys, each with one of 7 values and each pair as one token, and then one of these keys: which "
     "value belongs to it? Encoder and bottleneck read this after a [CLS] token; decoder, GRU and LSTM answer with "
-    "the value as the next token, the encoder-decoders with a sequence of one value. The flag --by varies the number "
-    "of pairs.",
+    "the value as the next token, the encoder-decoders with a sequence of one value. Linear and window are decoders, "
+    "the latter with a window of 8 tokens. The flag --by varies the number of pairs.",
     data={
         "name": "recall", "pairs": 12, "distinct_keys": 24, "joined": True,
         "train": "train[:90%]", "evaluation": "train[90%:]",
@@ -40,6 +40,8 @@ SUITE = Suite(
         models={
             "encoder": BLOCKS,
             "decoder": BLOCKS,
+            "linear": BLOCKS,
+            "window": BLOCKS,
             "encoder_decoder": BLOCKS | {"decoder_depth": 1, "mlp_width": 44},
             "gru": {"width": 60},
             "lstm": {"width": 52},
@@ -50,6 +52,8 @@ SUITE = Suite(
         sizes={
             "encoder": NARROW,
             "decoder": NARROW,
+            "linear": NARROW,
+            "window": NARROW,
             "encoder_decoder": {"quarter": {"model.width": 16, "model.mlp_width": 22}, "half": {"model.width": 24}},
             "gru": {"quarter": {"model.width": 24}, "half": {"model.width": 40}},
             "lstm": {"quarter": {"model.width": 20}, "half": {"model.width": 36}},

@@ -1,6 +1,6 @@
 """Translation of embedded number words, English to German: the share that greedy decoding gets exactly right."""
 
-from experiments.benchmark.families import DECAY, DECODER, GRU, LSTM, NO_IMAGE, others
+from experiments.benchmark.families import DECAY, DECODER, GRU, LINEAR, LSTM, NO_IMAGE, WINDOW, others
 from experiments.benchmark.suite import Family, Suite
 
 BLOCKS = {"width": 64, "heads": 4}
@@ -11,7 +11,7 @@ SUITE = Suite(
     title="Translation of number words, English to German",
     about="forty-two is zweiundvierzig: units come before tens. The share of held-out numbers below 100,000 that are "
     "translated without any error. Decoder, GRU and LSTM read source, [BOS] and target as one sequence, trained on the "
-    "target only.",
+    "target only; so do linear and window, the latter with a window of 16 letters.",
     data={"name": "number_words", "train": "train[:90%]", "evaluation": "train[99%:]"},
     test="test",
     budget=180_000,
@@ -45,6 +45,15 @@ SUITE = Suite(
         "recurrent": Family(
             model={"name": "recurrent_encoder_decoder", "width": 86}, objective={"name": "seq2seq"}, own=DECAY,
             sizes={"quarter": {"model.width": 38}, "half": {"model.width": 58}},
+        ),
+        "linear": Family(
+            model=LINEAR | BLOCKS | {"depth": 3}, objective={"name": "seq2seq"}, data={"form": "prompt"}, own=DECAY,
+            sizes={"quarter": {"model.width": 32}, "half": {"model.width": 44}},
+        ),
+        "window": Family(
+            model=WINDOW | BLOCKS | {"depth": 3, "window": 16}, objective={"name": "seq2seq"},
+            data={"form": "prompt"}, own=DECAY,
+            sizes={"quarter": {"model.width": 32}, "half": {"model.width": 44}},
         ),
         "encoder": NO_WRITING,
     }, NO_TEXT, images=NO_IMAGE),

@@ -1,6 +1,7 @@
-"""Learns a vocabulary of word pieces from text files.
+"""Learns a vocabulary of word pieces from text files, or from a set of TensorFlow Datasets.
 
 python -m experiments.tokenizer --files train.en train.de --kind=bpe --vocab_size=8000 --out=tokenizer.json
+python -m experiments.tokenizer --tfds=imdb_reviews/plain_text --out=imdb.json
 
 `data.subwords.Subwords` describes the kinds. A config names the file where it asks for a tokenizer.
 """
@@ -11,6 +12,7 @@ from pathlib import Path
 from core.command import command
 from core.errors import UserError
 from core.reading import read_text
+from data.storage import open_official, records
 from data.subwords import KINDS, Subwords
 
 
@@ -20,17 +22,27 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m experiments.tokenizer", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--files", required=True, nargs="+", help="UTF-8 text files to learn from")
+    texts_from = parser.add_mutually_exclusive_group(required=True)
+    texts_from.add_argument("--files", nargs="+", help="UTF-8 text files to learn from")
+    texts_from.add_argument("--tfds", help="a set with the feature text, whose split train is learned from")
     parser.add_argument("--kind", choices=KINDS, default="bpe", help="(default %(default)s)")
     parser.add_argument("--vocab_size", type=int, default=8000, help="tokens at most (default %(default)s)")
     parser.add_argument("--out", required=True, help="file to write, such as tokenizer.json")
     args = parser.parse_args(arguments)
     if not Path(args.out).parent.is_dir():
         raise UserError(f"--out={args.out}: there is no folder {Path(args.out).parent}")
-    texts = [line for path in args.files for line in _lines(path)]
+    texts = _records(args.tfds) if args.tfds else [line for path in args.files for line in _lines(path)]
     vocabulary = Subwords.train(texts, kind=args.kind, vocab_size=args.vocab_size)
     vocabulary.save(args.out)
-    print(f"{args.out}: {len(vocabulary):,} {args.kind} tokens from {len(texts):,} lines")
+    print(f"{args.out}: {len(vocabulary):,} {args.kind} tokens from {len(texts):,} {'texts' if args.tfds else 'lines'}")
+
+
+def _records(name: str) -> list[str]:
+    """The texts of the training split of a set that TFDS publishes."""
+    builder = open_official(name)
+    if "text" not in dict(builder.info.features or {}) or "train" not in builder.info.splits:
+        raise UserError(f"--tfds={name}: expected a set with the feature text and the split train")
+    return [record["text"].decode("utf-8") for record in records(builder, "train")]
 
 
 def _lines(path: str) -> list[str]:

@@ -9,19 +9,9 @@ import numpy as np
 import pytest
 from sklearn.kernel_ridge import KernelRidge
 
-from models.attention import (
-    Attention,
-    AttentionWeights,
-    additive,
-    as_given,
-    attend,
-    dot_product,
-    gaussian,
-    hardargmax,
-    mix,
-    ridge,
-    softargmax,
-)  # fmt: skip
+from models.attention import Attention, AttentionWeights
+from models.fused import attend
+from models.scores import additive, as_given, dot_product, gaussian, hardargmax, mix, ridge, softargmax
 
 B, T, S, H, K, D = 2, 7, 11, 6, 5, 30
 
@@ -75,9 +65,16 @@ def test_fast_form_equals_the_stock_function():
         np.testing.assert_allclose(attend(query, key, value, bias=bias, causal=causal), stock, atol=1e-5)
 
 
-@pytest.mark.parametrize("backend", ["cpu", "gpu"])
-def test_a_row_without_keys_gives_zeros_and_finite_gradients(monkeypatch, backend):
-    monkeypatch.setattr(jax, "default_backend", lambda: backend)  # float32, so the stock kernel on a GPU is XLA's
+@pytest.mark.parametrize("platform, products", [("cpu", 4), ("cuda", 2), ("rocm", 2), ("tpu", 2)])
+def test_the_platform_that_a_program_is_compiled_for_chooses_the_kernel(platform, products):
+    array = jax.ShapeDtypeStruct((1, 64, 2, 8), jnp.float32)
+    traced = jax.jit(lambda *x: attend(*x, causal=True)).trace(array, array, array)
+    program = traced.lower(lowering_platforms=(platform,)).as_text()
+    assert program.count("stablehlo.dot_general") == products  # ours divides the queries into two blocks
+
+
+@pytest.mark.parametrize("T, S", [(7, 11), (17, 31)])  # with the stock function, and on a CPU with our own
+def test_a_row_without_keys_gives_zeros_and_finite_gradients(T, S):
     query, key, value = draw(B, T, H, K), draw(B, S, H, K, seed=1), draw(B, S, H, K, seed=2)
     mask = jnp.ones((B, 1, T, S), bool).at[1, 0, 3].set(False)
     out = attend(query, key, value, mask=mask)

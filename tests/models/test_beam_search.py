@@ -16,7 +16,8 @@ BOS, EOS, V = 2, 3, 5
 SOURCE = jax.random.randint(jax.random.key(1), (3, 7), 0, 11)
 MASK = jnp.arange(7) < jnp.array([7, 4, 2])[:, None]
 RELATIVE = {"positions": "none", "relative_buckets": 6, "relative_farthest": 5, "scan": True}
-CHOICES = [{}, RELATIVE, {"positions": "rotary", "kv_heads": 1, "norm_order": "post"}]
+LINEAR = {"attention": "linear", "scan": True}
+CHOICES = [{}, RELATIVE, {"positions": "rotary", "kv_heads": 1, "norm_order": "post"}, LINEAR, {"window": 3}]
 FIELDS: dict[str, Any] = dict(
     source_vocab_size=11, vocab_size=V, source_context=7, context=13, width=28, depth=2, heads=7, shared=False
 )

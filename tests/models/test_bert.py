@@ -16,6 +16,7 @@ TOKENS = jax.random.randint(jax.random.key(1), (3, 11), 0, 23)
 SEGMENTS = (jnp.arange(11) > jnp.array([4, 6, 9])[:, None]).astype(int)
 MASK = jnp.arange(11) < jnp.array([11, 7, 2])[:, None]
 STACKS = [{}, {"scan": True}, {"norm_order": "pre"}, {"norm_order": "pre", "scan": True}]
+LONG = [{"attention": "linear", "scan": True}, {"window": 2}, {"window": 2, "stride": 4}]
 
 
 def bert(head: str = "masked", **more: Any) -> Any:
@@ -29,7 +30,7 @@ def test_every_position_sees_both_sides():
     assert (jnp.abs(gradient).max(axis=(0, 2)) > 0).all()
 
 
-@pytest.mark.parametrize("more", STACKS, ids=str)
+@pytest.mark.parametrize("more", STACKS + LONG, ids=str)
 def test_padding_has_no_influence_by_gradient(more):
     model = bert(**more)
     x = jax.random.normal(jax.random.key(2), (3, 11, 28))

@@ -23,7 +23,9 @@ CHOICES = [
     {"positions": "learned", "tied": False, "embedding_norm": True, "decoder_depth": 1, "embedding_scale": "none"},
     {"positions": "rotary", "kv_heads": 1, "norm": "rms", "activation": "swiglu", "qk_norm": True},
     {"norm_order": "post", "shared": False, "scan": True, "remat": True, "relative_buckets": 6, "logits_bias": True},
+    {"attention": "linear", "scan": True},
 ]
+SPARSE = [{"window": 3}, {"window": 2, "stride": 3, "positions": "rotary"}]
 
 
 def build(**more: Any) -> Any:
@@ -54,7 +56,7 @@ def test_what_has_influence_by_gradient(more):
         np.testing.assert_array_equal(jnp.abs(by_source).max(axis=2) > 0, MASK)
 
 
-@pytest.mark.parametrize("more", CHOICES, ids=str)
+@pytest.mark.parametrize("more", CHOICES + SPARSE, ids=str)
 def test_padding_changes_no_output(more):
     model = logits_of(build(**more))
     logits = model(SOURCE, TOKENS, MASK)
@@ -65,8 +67,9 @@ def test_padding_changes_no_output(more):
     np.testing.assert_array_equal(later[:, :6], logits[:, :6])
 
 
-def test_a_source_that_is_all_padding_gives_numbers():
-    model = build()
+@pytest.mark.parametrize("more", [{}, {"attention": "linear"}, SPARSE[1]], ids=str)
+def test_a_source_that_is_all_padding_gives_numbers(more):
+    model = build(**more)
     structure, parameters = split(model)
     nothing, logits_of_it = jnp.zeros_like(MASK), logits_of(model)
     logits = logits_of_it(SOURCE, TOKENS, nothing)
@@ -76,7 +79,7 @@ def test_a_source_that_is_all_padding_gives_numbers():
     assert all(jnp.isfinite(x).all() for x in [logits, *jax.tree.leaves(gradients)])
 
 
-@pytest.mark.parametrize("more", CHOICES, ids=str)
+@pytest.mark.parametrize("more", CHOICES + SPARSE, ids=str)
 def test_cached_equals_uncached(more):
     model = build(**more)
     cache, parts, decode = model.new_cache(SOURCE, source_mask=MASK), [], jax.jit(model.decode)

@@ -18,7 +18,9 @@ CHOICES = [
     {"positions": "rotary", "kv_heads": 1, "norm": "rms", "activation": "swiglu", "qk_norm": True},
     {"norm_order": "post", "scan": True},
     {"tied": False},
+    {"attention": "linear", "feature_map": "taylor", "kv_heads": 1},
 ]
+SPARSE = [{"window": 3, "positions": "rotary"}, {"window": 2, "stride": 3, "scan": True}]
 
 
 def build(**more: Any) -> Any:
@@ -36,14 +38,14 @@ def test_causal_by_gradient(more):
         assert (felt[t + 1 :] == 0).all() and (felt[: t + 1] > 0).all()
 
 
-@pytest.mark.parametrize("more", CHOICES, ids=str)
+@pytest.mark.parametrize("more", CHOICES + SPARSE, ids=str)
 def test_later_tokens_change_no_earlier_logits(more):
     model = jax.jit(build(**more))
     changed = model(TOKENS.at[:, 6].set(22 - TOKENS[:, 6])) != model(TOKENS)
     assert not changed[:, :6].any() and changed[:, 6:].any(axis=-1).all()
 
 
-@pytest.mark.parametrize("more", CHOICES, ids=str)
+@pytest.mark.parametrize("more", CHOICES + SPARSE, ids=str)
 def test_cached_equals_uncached(more):
     model = build(**more)
     cache, parts, decode = model.new_cache(3), [], jax.jit(model.decode)
@@ -54,8 +56,9 @@ def test_cached_equals_uncached(more):
     np.testing.assert_allclose(jnp.concatenate(parts, axis=1), jax.jit(model)(TOKENS), atol=1e-5)
 
 
-def test_padding_has_no_influence():
-    model = jax.jit(build())
+@pytest.mark.parametrize("more", [{}, {"attention": "linear"}, *SPARSE], ids=str)
+def test_padding_has_no_influence(more):
+    model = jax.jit(build(**more))
     mask = jnp.arange(11) < jnp.array([11, 7, 2])[:, None]
     other = jnp.where(mask, TOKENS, 22 - TOKENS)
     a, b = model(TOKENS, mask=mask), model(other, mask=mask)

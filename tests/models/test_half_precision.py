@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from models import MODELS, VariationalAutoencoder
-from models.attention import attend
 from models.bert import HEADS
+from models.fused import attend
 from models.layers import Embedding, linear, read_out
 from models.positions import rotate
 from tests.models.rows import ROWS, TOKENS

@@ -11,9 +11,11 @@ import pytest
 
 from core.errors import UserError
 from models import MODELS
-from models.attention import Attention, as_given, attend, hardargmax, softargmax
+from models.attention import Attention
+from models.fused import attend
 from models.masks import boolean, padding_mask
 from models.protocols import Features
+from models.scores import as_given, hardargmax, softargmax
 from tests.models.rows import ROWS, SOURCE_MASK, TOKENS
 
 PADDING = jnp.arange(11) < jnp.array([11, 10, 9, 8, 7, 6, 5, 1])[:, None]

@@ -314,6 +314,8 @@ def test_a_missing_size_is_named(folder):
             "cannot express .*rotary=True.*qk_norm=True.*positions='none'",
         ),
         (lambda: gpt(bias=False), "bias=False"),
+        (lambda: gpt(attention="linear"), r"attention='linear' \(only 'softmax'\)"),
+        (lambda: gpt(window=5), r"window=5 \(only None\)"),
         (lambda: gpt(activation="swiglu"), "activation_function = 'swiglu'"),
         (lambda: bert(norm_order="pre"), r"norm_order='pre' \(only 'post'\)"),
         (lambda: vit(pooling="mean"), r"pooling='mean' \(only 'cls'\)"),

@@ -16,7 +16,7 @@ import numpy as np
 
 from experiments.figures.engine import Criterion, at_least, at_most
 from experiments.figures.style import grid
-from models.attention import mix, softargmax
+from models.scores import mix, softargmax
 
 SIDE, IN, OUT, SHARP = 8, 3, 4, 46.0
 OFFSETS = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)]

@@ -16,7 +16,7 @@ import numpy as np
 
 from experiments.figures.engine import Criterion, at_least, at_most
 from experiments.figures.style import grid, ink
-from models.attention import dot_product, gaussian, softargmax
+from models.scores import dot_product, gaussian, softargmax
 
 T, S, D = 8, 12, 16
 

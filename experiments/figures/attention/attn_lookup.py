@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments.figures.engine import Criterion, near
 from experiments.figures.style import matrix
-from models.attention import dot_product, mix, softargmax
+from models.scores import dot_product, mix, softargmax
 
 KEYS = [[10, 0, 0], [0, 10, 0], [0, 0, 10], [0, 0, 10]]
 VALUES = [[1, 0, 0], [10, 0, 0], [100, 5, 0], [1000, 6, 0]]

@@ -15,7 +15,7 @@ import numpy as np
 
 from experiments.figures.engine import Criterion, at_most, near
 from experiments.figures.style import grid, ink
-from models.attention import hardargmax, softargmax
+from models.scores import hardargmax, softargmax
 
 N = 6
 

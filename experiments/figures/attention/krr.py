@@ -16,7 +16,7 @@ from sklearn.kernel_ridge import KernelRidge
 
 from experiments.figures.engine import Criterion, at_most, near
 from experiments.figures.style import grid, ink
-from models.attention import gaussian, mix, ridge, softargmax
+from models.scores import gaussian, mix, ridge, softargmax
 
 N, BANDWIDTH, STRENGTH = 50, 1.0, 0.5
 QUERY = np.linspace(0, 5, 200)

@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments.figures.engine import Criterion, near
 from experiments.figures.style import grid
-from models.attention import dot_product, softargmax
+from models.scores import dot_product, softargmax
 
 SIZES = (4, 16, 64, 256)
 PAIRS, KEYS = 20_000, 16

@@ -15,7 +15,7 @@ import numpy as np
 
 from experiments.figures.engine import Criterion, near
 from experiments.figures.style import grid
-from models.attention import dot_product, mix, softargmax
+from models.scores import dot_product, mix, softargmax
 
 LENGTHS = (256, 512, 1024, 2048, 4096)
 H, K = 4, 64

@@ -56,7 +56,7 @@ def test_a_closure_has_every_module_that_python_loads_for_the_figure():
           for name in ("induction", "attn_distance", "transformer_reverse", "vit_positions")),
         ("krr", "experiments/figures/style.py"),
         ("krr", "experiments/figures/trained.py"),
-        ("krr", "models/attention.py"),
+        ("krr", "models/scores.py"),
         ("induction", "experiments/sweep/population.py"),
     ],
 )  # fmt: skip

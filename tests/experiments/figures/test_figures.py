@@ -25,6 +25,7 @@ BREAKS = {
     "hard_soft": {"sign": -1},  # the sign of beta reversed
     "k1_conv": {"size": 3},  # sees neighbours
     "krr": {"strength": 0.4},  # another lambda than scikit-learn
+    "linear_attention": {"attention": "softmax"},  # nothing is linear
     "linear_views": {"right_order": False},  # inputs scale the wrong columns
     "man_woman": {"without": "learned"},  # with positions
     "mha_parity": {"heads": 2},
@@ -39,6 +40,7 @@ BREAKS = {
     "set_equivariance": {"without": "learned"},  # with positions
     "sinusoid_positions": {"table": "random"},
     "swin": {"shift": False},
+    "sparse_attention": {"window_of_model": 7},  # another window than the masks
     "vit_patchify": {"swap_axes": True},  # patches read column by column
     "weight_sharing": {"padding": "SAME"},
 }
