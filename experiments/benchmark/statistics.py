@@ -120,26 +120,29 @@ class Tests:
 
 
 def compare(
-    families: Mapping[str, Scores | Runs], better: str, *, bounds: tuple[float, float] = (-math.inf, math.inf)
-) -> Comparison:
+    families: Mapping[str, Scores | Runs], better: str, *, bounds: tuple[float, float] = (-math.inf, math.inf),
+    comparisons: int = 1,
+) -> Comparison:  # fmt: skip
     """Compares all families in pairs and ranks them.
 
     Args:
       families: their scores by seed, or what is known of their runs.
       better: "max" or "min".
       bounds: of possible scores, at which intervals end.
+      comparisons: how many are reported together with this one; p-values are corrected for them too.
     """
     runs = {name: family if isinstance(family, Runs) else Runs(family) for name, family in families.items()}
     order = sorted(runs, key=lambda name: runs[name].mean, reverse=better == "max")
     tests = all_pairs([runs[name] for name in order])
     units = min((len(runs[name].units) for name in order), default=0)
     pairs, ahead = [], set()
-    for (i, j), difference, spread, p in zip(tests.pairs, tests.differences, tests.spreads, tests.p):
+    corrected = [min(1.0, comparisons * p) for p in tests.p]
+    for (i, j), difference, spread, p in zip(tests.pairs, tests.differences, tests.spreads, corrected):
         sure = p < 1 - LEVEL and units >= MINIMUM
         if sure:
             ahead.add((i, j))
         low, high = _interval(float(difference), spread.whole)
-        alpha = (1 - LEVEL) / len(tests.pairs)
+        alpha = (1 - LEVEL) / (comparisons * len(tests.pairs))
         pairs.append(Pair(
             order[i], order[j], float(difference), low, high, p, sure,
             None if low is None else detectable(spread, alpha),

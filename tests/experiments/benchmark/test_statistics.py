@@ -8,7 +8,13 @@ from scipy import stats
 
 from experiments.benchmark.simulate import DRAWS, simulate
 from experiments.benchmark.statistics import (
-    MINIMUM, all_pairs, compare, detectable, holm, interval, shared_seeds,
+    MINIMUM,
+    all_pairs,
+    compare,
+    detectable,
+    holm,
+    interval,
+    shared_seeds,
 )  # fmt: skip
 from experiments.benchmark.variation import Estimate, Runs, Spread, rounding_step
 
@@ -140,7 +146,7 @@ SCORES = {
 @pytest.mark.parametrize("name", SCORES)
 def test_intervals_cover_94_to_96_percent(name, seeds):
     draw, mean = SCORES[name]
-    values = draw(np.random.default_rng(seeds), (5000, seeds))
+    values = draw(np.random.default_rng(seeds), (20_000, seeds))
     ends = np.array([interval(row) for row in values])
     assert 0.94 <= np.mean((ends[:, 0] <= mean) & (mean <= ends[:, 1])) <= 0.96
 
