@@ -48,10 +48,13 @@ def profile(scores: Scores, thresholds: np.ndarray) -> np.ndarray:
     return np.mean([(task[:, None] > thresholds).mean(0) for task in scores], axis=0)
 
 
-def interval(statistic: Callable, *families: Scores, draws: int = DRAWS) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the bootstrap interval of a statistic of the scores of one or two families. Deterministic."""
+def interval(statistic: Callable, *families: Scores, draws: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the bootstrap interval of a statistic of the scores of one or two families. Deterministic.
+
+    `draws`: how many, by default `DRAWS`.
+    """
     generator = np.random.default_rng(0)
     draw = lambda scores: [task[generator.integers(len(task), size=len(task))] for task in scores]
-    values = [statistic(*(draw(scores) for scores in families)) for _ in range(draws)]
+    values = [statistic(*(draw(scores) for scores in families)) for _ in range(draws or DRAWS)]
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return low, high

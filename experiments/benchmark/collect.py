@@ -21,7 +21,8 @@ def collect(workdir: str | Path) -> Scores:
     """Returns the scores of a benchmark that has ended or is still running. Raises UserError if there is none."""
     workdir = Path(workdir)
     identity = protocol.read(workdir)
-    chosen, rates = read_json(workdir / "chosen.json"), tuple(read_json(workdir / "rates.json"))
+    chosen, path = read_json(workdir / "chosen.json"), workdir / "rates.json"
+    rates = tuple(read_json(path)) if path.exists() else identity.rules.rates
     tuning, final = (_by_family(folders(workdir, phase)) for phase in ("tuning", "final"))
     families: dict[str, FamilyScores | str] = {}
     for name, part in identity.rules.families.items():
@@ -103,11 +104,11 @@ def _tuning_run(trial: Trial, rules: Suite, family: str) -> TuningRun:
     setting = {name: trial.overrides[name] for name in ("optimizer.learning_rate", part.own[0])}
     state = trial.settled() or states.STOPPED
     if state != states.DONE:
-        return TuningRun(setting, state, None, None, trial.labels["study"])
+        return TuningRun(setting, state, None, None, trial.labels.get("study", 0))
     config, summary = _read(trial.folder / "config.json"), _read(trial.folder / "summary.json")
     value = summary["metrics"][f"{config['data']['evaluation']}/{rules.metric_of(family)}"]
     score = None if value is None or not math.isfinite(value) else value * part.factor
-    return TuningRun(setting, state, score, config_digest(config), trial.labels["study"])
+    return TuningRun(setting, state, score, config_digest(config), trial.labels.get("study", 0))
 
 
 def _final_run(trial: Trial, rules: Suite, family: str) -> FinalRun:
@@ -122,7 +123,7 @@ def _final_run(trial: Trial, rules: Suite, family: str) -> FinalRun:
     score = test["metrics"][metric]
     return FinalRun(
         seed=config["seed"],
-        study=trial.labels["study"],
+        study=trial.labels.get("study", 0),
         examples=test["examples"],
         score=math.nan if score is None else score * factor,  # JSON has no NaN
         test=test["metrics"],

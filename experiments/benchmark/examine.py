@@ -56,7 +56,7 @@ def examine(workdir: str | Path) -> None:
         complete = [trial for trial in trials if trial.settled() == states.DONE]
         if untested := [trial for trial in complete if not _tested(trial)]:
             print(f"{family}: testing {len(untested)} runs", flush=True)
-            _test(suite, family, untested)
+            _test(suite, untested)
         cost = workdir / "cost" / f"{family}.json"
         usual = [trial for trial in complete if trial.labels["kind"] == "final"]
         if usual and not cost.exists():
@@ -85,10 +85,9 @@ def main(arguments: list[str]) -> None:
     examine(args.workdir)
 
 
-def _test(suite: Suite, family: str, trials: list[Trial]) -> None:
+def _test(suite: Suite, trials: list[Trial]) -> None:
     """Writes `test.json` of runs of one family; runs of the same structure share one compiled program."""
     compiled: dict[nnx.GraphDef, Callable] = {}
-    metric = suite.metric_of(family)
     for trial in trials:
         config = read_config(trial.folder)
         same_data = partial(_refuse_other_data, trial.folder)
@@ -106,6 +105,7 @@ def _test(suite: Suite, family: str, trials: list[Trial]) -> None:
                 f"{trial.folder}: the newest checkpoint that can be read is of step {at:,}, and not the parameters of "
                 f"step {summary['steps']:,} in summary.json. Remove the folder to run it again"
             )
+        metric = suite.metric_of(trial.labels["family"])
         evaluation = make_evaluation_step(structure, run.objective)
         step = compiled.setdefault(structure, jax.jit(predictions.of_each_example(evaluation, metric)))
         batches = evaluation_batches(run.dataset.evaluation, batch_size=run.fields.batch_size)

@@ -6,7 +6,7 @@ Each run is labelled in its `trial.json` with
 - `kind`: "tuning"; "final"; or of the final phase with --sizes and --by, "size" and "difficulty",
 - `variant`: the name of the size, or the field and value of the difficulty, such as "data.pairs=4"; else empty,
 - `seed`,
-- `study`: from 0 on, see `experiments.benchmark.studies`.
+- `study`: of the second study 1 and so on; the first has no such label, see `experiments.benchmark.studies`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -71,7 +71,7 @@ def tuning(plan: Plan, study: int = 0) -> dict[str, dict]:
         for setting in plan.suite.grid(family, plan.rates):
             words = ",".join(f"{name.split('.')[-1]}={value:g}" for name, value in setting.items())
             labels = {"family": family, "kind": "tuning", "variant": ""}
-            labels |= {"seed": tuning_seed(study), "study": study}
+            labels |= {"seed": tuning_seed(study)} | _of_study(study)
             examples = plan.suite.tuning_examples
             trials[f"{family},{words}"] = _trial(plan, labels, setting, examples=examples, evaluations=1)
     return trials
@@ -147,7 +147,7 @@ def final(plan: Plan, chosen: Mapping[str, Mapping], study: int = 0) -> dict[str
         for kind, variant, fields in variants:
             for seed in (final_seed(study, number) for number in range(1, plan.seeds + 1)):
                 name = ",".join([family, *([variant] if variant else []), f"seed={seed}"])
-                labels = {"family": family, "kind": kind, "variant": variant, "seed": seed, "study": study}
+                labels = {"family": family, "kind": kind, "variant": variant, "seed": seed, **_of_study(study)}
                 setting = {**chosen[family]["setting"], **fields}
                 trials[name] = _trial(
                     plan, labels, setting, examples=plan.suite.examples, evaluations=CURVE_POINTS
@@ -155,11 +155,15 @@ def final(plan: Plan, chosen: Mapping[str, Mapping], study: int = 0) -> dict[str
     return trials
 
 
+def _of_study(study: int) -> dict[str, int]:
+    return {"study": study} if study else {}
+
+
 def _trial(plan: Plan, labels: Mapping, setting: Mapping, *, examples: int, evaluations: int) -> dict:
     steps = schedule(examples // plan.suite.batch_size, evaluations=evaluations)
     overrides = {**steps, **plan.overrides, **setting, "seed": labels["seed"]}
-    if labels["study"]:
-        train, evaluation = plan.splits(labels["study"])
+    if study := labels.get("study", 0):
+        train, evaluation = plan.splits(study)
         overrides |= {"data.train": train, "data.evaluation": evaluation}
     data = {name.removeprefix("data."): value for name, value in overrides.items() if name.startswith("data.")}
     refuse_test(plan.suite, {**plan.suite.data, **plan.suite.family(labels["family"]).data, **data})

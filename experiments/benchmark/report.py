@@ -54,11 +54,13 @@ def _summary(scores: Scores) -> str:
             sentences.append(f"{prefix}{first[0]} is first, with significance.")
         elif first:
             ties = [pair.detectable for pair in group.pairs if {pair.a, pair.b} <= set(first) and pair.detectable]
-            finds = f", and find differences from {tables.difference(min(ties), rules, sign='')} on" if ties else ""
             sentences.append(
-                f"{prefix}{', '.join(first[:-1])} and {first[-1]} may each be first: {group.units} "
-                f"{_units(scores, group)} do not separate them{finds}."
+                f"{prefix}{', '.join(first[:-1])} and {first[-1]} share the first rank: {group.units} "
+                f"{_units(scores, group)} do not separate them."
             )
+            if ties:
+                smallest = tables.difference(min(ties), rules, sign="")
+                sentences.append(f"A difference of {smallest} or more would be found with 80 % power.")
     if rules.published:
         published = (f"{tables.number(score, rules)}, {source}" for source, score in rules.published.items())
         sentences.append(f"Published: {'; '.join(published)}.")
