@@ -108,7 +108,8 @@ def _plots(view: _View) -> list[_Plot]:
     plots = [
         _Plot(
             "seeds", "Every seed",
-            f"A point is a run on the test split, the bar the 95 % interval of the mean {rules.score}.", _seeds,
+            f"A point is a run on the test split, the bar the 95 % interval of the mean {rules.score}. Before the name are "
+            "the ranks that are possible.", _seeds,
         ),
         _Plot(
             "flops", f"{score} against training FLOPs",
@@ -117,8 +118,9 @@ def _plots(view: _View) -> list[_Plot]:
         ),
         _Plot(
             "inference", f"{score} against inference time",
-            f"Seconds for an example at the measured speed, in batches of {rules.batch_size}. {FRONT}",
-            lambda axes, view: _front(axes, view, lambda row: 1 / row.inference_speed), "inference time, s",
+            f"For an example at the measured speed, in batches of {rules.batch_size}. {FRONT}",
+            lambda axes, view: _front(axes, view, lambda row: 1e6 / row.inference_speed),
+            "inference time, microseconds an example",
         ),
         _Plot(
             "time", f"{score} against training time",
@@ -192,7 +194,7 @@ def _seeds(axes: Axes, view: _View) -> None:
     axes.set_yticks(range(len(view.rows)), [rank + row.family for rank, row in zip(ranks, view.rows)])
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel(f"{view.rules.score}, test split (before the name: the ranks that are possible)")
+    axes.set_xlabel(f"{view.rules.score}, test split")
     axes.xaxis.set_major_formatter(_score_format(view.rules))
     grid(axes, "x")
 

@@ -185,6 +185,8 @@ def warnings(scores: Scores) -> list[str]:
 
 def heading(column: Column, rules: Suite) -> str:
     """Returns the heading of a column; that of the score is chosen by the suite."""
+    if column.key == "detectable" and rules.percent:
+        return f"{column.title}, points"
     return rules.score if column.key == "score" else column.title
 
 
@@ -264,7 +266,7 @@ def _text(row: Row, column: Column, rules: Suite) -> str:
     if column.key == "rank":
         return rank_text(value)
     if column.key == "detectable":
-        return difference(value, rules, sign="")
+        return difference(value, rules, sign="").removesuffix(" points")
     if column.key == "rate":
         return f"{value:g} (edge)" if row.edge else f"{value:g}"
     if column.key == "score":

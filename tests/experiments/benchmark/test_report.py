@@ -70,7 +70,7 @@ def test_the_command_of_a_row_has_all_that_was_set(tmp_path):
 
 def test_the_protocol_names_the_split_that_was_set(tmp_path):
     outcome = scores({"vit": family(0.9)}, overrides={"data.evaluation": "train[95%:]"})
-    assert "tuned on train[95%:]; " in write(outcome, tmp_path)
+    assert "selected on train[95%:]; " in write(outcome, tmp_path)
 
 
 def test_speeds_of_two_machines_are_listed_apart(tmp_path):

@@ -35,7 +35,7 @@ def test_ranks_are_in_the_table_and_failures_below(capsys):
     ]  # fmt: skip
     tables.show(outcome)
     lines = capsys.readouterr().out.splitlines()
-    assert next(line for line in lines if "vit" in line).split()[:6] == ["1", "vit", "97.00", "%", "96.56", "to"]
+    assert next(line for line in lines if "vit" in line).split()[:6] == ["1", "vit", "97.00", "%", "96.52", "to"]
     assert lines[-2:] == ["mlp: failed: 1 of 5 runs: out of memory", "bottleneck: makes no sense"]
 
 
@@ -65,7 +65,7 @@ def test_the_terminal_shows_as_many_columns_as_fit(capsys, monkeypatch):
     tables.show(scores({"encoder_decoder": family(0.97), "vit": family(0.9)}))
     head, first, *_ = capsys.readouterr().out.splitlines()[1:]
     assert head.split() == ["rank", "family", "accuracy", "95", "%", "interval", "parameters"]
-    assert first.split() == ["1", "encoder_decoder", "97.00", "%", "96.56", "to", "97.44", "28,000"]
+    assert first.split() == ["1", "encoder_decoder", "97.00", "%", "96.52", "to", "97.48", "28,000"]
 
 
 def test_costs_by_hand():
@@ -157,7 +157,7 @@ def test_a_range_of_ranks_and_what_would_have_been_found_are_in_the_table():
     outcome = scores({"vit": family(0.9), "cnn": varied(0.9005), "mlp": family(0.7)})
     first, second, third = (tables.texts(row, RULES) for row in tables.rows(outcome))
     assert (first["rank"], second["rank"], third["rank"]) == ("1-2", "1-2", "3")
-    assert first["detectable"].endswith(" points") and (second["detectable"], third["detectable"]) == ("-", "-")
+    assert float(first["detectable"]) > 0 and (second["detectable"], third["detectable"]) == ("-", "-")
 
 
 def test_two_seeds_are_too_few_for_a_rank_and_the_table_says_so(capsys):
