@@ -108,8 +108,8 @@ def _plots(view: _View) -> list[_Plot]:
     plots = [
         _Plot(
             "seeds", "Every seed",
-            f"A point is a run on the test split, the bar the 95 % interval of the mean {rules.score}. Before the name are "
-            "the ranks that are possible.", _seeds,
+            f"A point is a run on the test split, the bar the 95 % interval of the mean {rules.score}. Before the "
+            "name are the ranks that are possible.", _seeds,
         ),
         _Plot(
             "flops", f"{score} against training FLOPs",
