@@ -56,8 +56,10 @@ class Plan:
 
     def splits(self, study: int) -> tuple[str, str]:
         """Returns the training and validation splits of a study."""
-        data = self.suite.data
-        return splits(*(self.overrides.get(f"data.{part}", data[part]) for part in ("train", "evaluation")), study)
+        train, evaluation = (
+            self.overrides.get(f"data.{part}", self.suite.data[part]) for part in ("train", "evaluation")
+        )
+        return splits(train, evaluation, study)
 
     def tuned_with(self, rates: Sequence[float]) -> "Plan":
         """Returns the same plan with other learning rates."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import combinations
 import math
+from typing import cast
 
 import numpy as np
 from scipy import optimize, stats
@@ -264,7 +265,7 @@ def _multiple(freedom: float, bound: float) -> float:
     shares = (np.arange(400) + 0.5) / 400
     scale = np.sqrt(stats.chi2.ppf(shares, freedom) / freedom)
     power = lambda shift: float(np.mean(stats.norm.sf(bound * scale - shift) + stats.norm.cdf(-bound * scale - shift)))
-    return float(optimize.brentq(lambda shift: power(shift) - POWER, 0, 10 + 4 * bound))
+    return cast(float, optimize.brentq(lambda shift: power(shift) - POWER, 0, 10 + 4 * bound))
 
 
 @lru_cache(maxsize=4096)
