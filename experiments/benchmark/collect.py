@@ -1,6 +1,6 @@
 """Collects the scores of a benchmark from the folders of its runs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 import math
 from pathlib import Path
@@ -10,7 +10,8 @@ from core.errors import UserError
 from core.files import read_json
 from experiments.benchmark import protocol
 from experiments.benchmark.cost import Cost
-from experiments.benchmark.scores import FamilyScores, FinalRun, Scores, Tuning, TuningRun
+from experiments.benchmark.scores import Choice, FamilyScores, FinalRun, Scores, Tuning, TuningRun
+from experiments.benchmark.studies import folders
 from experiments.benchmark.suite import Suite, config_digest
 from experiments.sweep import trials as states
 from experiments.sweep.trials import Trial, begun
@@ -22,29 +23,31 @@ def collect(workdir: str | Path) -> Scores:
     """Returns the scores of a benchmark that has ended or is still running. Raises UserError if there is none."""
     workdir = Path(workdir)
     identity = protocol.read(workdir)
-    chosen = read_json(workdir / "chosen.json")
-    tuning, final = _by_family(workdir / "tuning"), _by_family(workdir / "final")
+    chosen, path = read_json(workdir / "chosen.json"), workdir / "rates.json"
+    rates = tuple(read_json(path)) if path.exists() else identity.rules.rates
+    tuning, final = (_by_family(folders(workdir, phase)) for phase in ("tuning", "final"))
     families: dict[str, FamilyScores | str] = {}
     for name, part in identity.rules.families.items():
         if isinstance(part, str):
             families[name] = part
         elif name in chosen:
             families[name] = _family(
-                workdir, name, identity.rules, chosen[name], tuning.get(name, []), final.get(name, [])
+                workdir, name, identity.rules, chosen[name], tuning.get(name, []), final.get(name, []), rates
             )
-    return Scores(identity, families).compared()
+    return Scores(identity, families, rates=rates).compared()
 
 
-def _by_family(folder: Path) -> dict[str, list[Trial]]:
+def _by_family(paths: Sequence[Path]) -> dict[str, list[Trial]]:
     trials: dict[str, list[Trial]] = {}
-    for trial in begun(folder):
+    for trial in (trial for path in paths for trial in begun(path)):
         trials.setdefault(trial.labels["family"], []).append(trial)
     return trials
 
 
 def _family(
-    workdir: Path, name: str, rules: Suite, chosen: Mapping, tuning: list[Trial], final: list[Trial]
-) -> FamilyScores:
+    workdir: Path, name: str, rules: Suite, chosen: Mapping, tuning: list[Trial], final: list[Trial],
+    rates: tuple[float, ...],
+) -> FamilyScores:  # fmt: skip
     runs: list[FinalRun] = []
     sizes: dict[str, list[FinalRun]] = {}
     by: dict[str, list[FinalRun]] = {}
@@ -60,7 +63,9 @@ def _family(
         state, reason = _state(final, complete=bool(runs) and len(tested) == len(final))
         if bad := [run.seed for run in runs if not math.isfinite(run.score)]:
             state, reason = states.FAILED, f"the score of seed {bad[0]} is not finite"
+    edge = lambda setting: setting.get("optimizer.learning_rate") in (min(rates), max(rates))
     setting = chosen.get("setting", {})
+    studies = [Choice(other["setting"], other["score"], edge(other["setting"])) for other in chosen.get("studies", [])]
     return FamilyScores(
         state=state,
         reason=reason,
@@ -68,7 +73,8 @@ def _family(
         tuning=_tuning(tuning, rules, name),
         setting=setting,
         validation=chosen.get("score"),
-        edge=setting.get("optimizer.learning_rate") in (min(rules.rates), max(rules.rates)),
+        edge=edge(setting),
+        studies=studies,
         runs=sorted(runs, key=lambda run: run.seed),
         sizes=sizes,
         by=by,
@@ -100,18 +106,18 @@ def _tuning_run(trial: Trial, rules: Suite, family: str) -> TuningRun:
     setting = {name: trial.overrides[name] for name in ("optimizer.learning_rate", part.own[0])}
     state = trial.settled() or states.STOPPED
     if state != states.DONE:
-        return TuningRun(setting, state, None, None)
+        return TuningRun(setting, state, None, None, trial.labels.get("study", 0))
     config, summary = read_config(trial.folder), read_json(trial.folder / "summary.json", *_SUMMARY)
     value = summary["metrics"][f"{config['data']['evaluation']}/{rules.metric_of(family)}"]
     score = None if value is None or not math.isfinite(value) else value * part.factor
-    return TuningRun(setting, state, score, config_digest(config))
+    return TuningRun(setting, state, score, config_digest(config), trial.labels.get("study", 0))
 
 
 def _final_run(trial: Trial, rules: Suite, family: str) -> FinalRun:
     metric, factor = rules.metric_of(family), rules.family(family).factor
     environment = read_json(trial.folder / "environment.json", "git", "devices")
     summary = read_json(trial.folder / "summary.json", *_SUMMARY)
-    test = read_json(trial.folder / "test.json", "metrics")
+    test = read_json(trial.folder / "test.json", "metrics", "examples")
     records, config = _validation_records(trial)
     if not records or records[-1]["step"] != summary["steps"]:
         raise UserError(
@@ -121,6 +127,8 @@ def _final_run(trial: Trial, rules: Suite, family: str) -> FinalRun:
     score = test["metrics"][metric]
     return FinalRun(
         seed=config["seed"],
+        study=trial.labels.get("study", 0),
+        examples=test["examples"],
         score=math.nan if score is None else score * factor,  # JSON has no NaN
         test=test["metrics"],
         curve=[(record["step"] * config["batch_size"], record[metric] * factor) for record in records],

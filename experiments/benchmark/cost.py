@@ -11,7 +11,8 @@ import numpy as np
 from data.pipeline import train_batches
 from experiments.benchmark.suite import config_digest
 from train import Run
-from training.report import flops, memory
+from training.flops import of_jaxpr
+from training.report import memory
 from training.step import make_evaluation_step, make_train_step
 from training.workdir import environment
 
@@ -24,7 +25,9 @@ class Cost:
 
     Attributes:
       parameters: their number.
-      train_flops, forward_flops: per example, as XLA counts them in the compiled train step and evaluation.
+      train_flops, forward_flops: per example, of the matrix products and convolutions in the train step and in the
+        evaluation, see `training.flops`.
+      elementwise: all other arithmetic operations in the train step, per example.
       memory: bytes, peak of the train step as the compiler plans it.
       train_speed, inference_speed: examples per second.
       environment: on what it was measured, see `training.workdir.environment`.
@@ -33,6 +36,7 @@ class Cost:
     parameters: int
     train_flops: float
     forward_flops: float
+    elementwise: float
     memory: int
     inference_speed: float
     train_speed: float
@@ -49,8 +53,10 @@ def measure(config: Mapping) -> Cost:
     parameters = sum(x.size for x in state.parameters.values())
     batch = next(train_batches(run.dataset.train, batch_size=batch_size, seed=0))
     step = make_train_step(structure, run.objective, run.optimizer, **run.fields.step_options)
-    train = jax.jit(step, donate_argnums=0).lower(state, batch).compile()
-    forward = jax.jit(make_evaluation_step(structure, run.objective)).lower(state.parameters, batch).compile()
+    traced = jax.jit(step, donate_argnums=0).trace(state, batch)
+    evaluation = jax.jit(make_evaluation_step(structure, run.objective)).trace(state.parameters, batch)
+    train, forward = traced.lower().compile(), evaluation.lower().compile()
+    of_training, of_evaluation = of_jaxpr(traced.jaxpr), of_jaxpr(evaluation.jaxpr)
     batch = jax.device_put(batch)
 
     def train_once():
@@ -60,8 +66,9 @@ def measure(config: Mapping) -> Cost:
 
     return Cost(
         parameters=parameters,
-        train_flops=flops(train) / batch_size,
-        forward_flops=flops(forward) / batch_size,
+        train_flops=of_training.products / batch_size,
+        forward_flops=of_evaluation.products / batch_size,
+        elementwise=of_training.elementwise / batch_size,
         memory=memory(train),
         inference_speed=batch_size / _seconds(lambda: forward(state.parameters, batch)),
         train_speed=batch_size / _seconds(train_once),

@@ -4,8 +4,9 @@ The benchmark starts it in a process of its own:
 
 python -m experiments.benchmark.examine runs/compare
 
-The score of a run is written beside the run once and never again: it belongs to the parameters whose digest is stored
-with it. The cost of each family is measured while nothing else is running, one family after the other.
+The score of a run, with what each example contributes to it, is written beside the run once and never again: it
+belongs to the parameters whose digest is stored with it. The cost of each family is measured while nothing else is
+running, one family after the other.
 """
 
 import argparse
@@ -22,9 +23,10 @@ from core.errors import UserError
 from core.files import read_json, write_json
 from data.dataset import Dataset
 from data.pipeline import evaluation_batches
-from experiments.benchmark import protocol
+from experiments.benchmark import predictions, protocol
 from experiments.benchmark import suite as suites
 from experiments.benchmark.cost import measure
+from experiments.benchmark.studies import folders
 from experiments.benchmark.suite import Suite
 from experiments.sweep import trials as states
 from experiments.sweep.trials import Trial, begun
@@ -32,7 +34,6 @@ from train import Run
 from training.checkpoints import Checkpoints
 from training.compilation import use_compilation_cache
 from training.fingerprints import digest
-from training.loop import evaluate
 from training.noise import silence_failed_writes
 from training.step import make_evaluation_step
 from training.workdir import MEANING, read_config, refuse_other_data
@@ -45,7 +46,8 @@ def examine(workdir: str | Path) -> None:
     """
     workdir = Path(workdir)
     suite = suites.load(protocol.read(workdir).suite)
-    if unfinished := [trial.name for trial in begun(workdir / "tuning") if not trial.settled()]:
+    tuned = [trial for folder in folders(workdir, "tuning") for trial in begun(folder)]
+    if unfinished := [trial.name for trial in tuned if not trial.settled()]:
         raise UserError(
             f"the test split is read at the end, but {len(unfinished)} trials of the tuning have not ended: "
             f"{', '.join(unfinished[:5])}. The same benchmark command continues them"
@@ -66,7 +68,7 @@ def examine(workdir: str | Path) -> None:
 def final_trials(workdir: Path) -> dict[str, list[Trial]]:
     """Returns the trials of the final phase that have begun, by family."""
     trials: dict[str, list[Trial]] = {}
-    for trial in begun(workdir / "final"):
+    for trial in (trial for folder in folders(workdir, "final") for trial in begun(folder)):
         trials.setdefault(trial.labels["family"], []).append(trial)
     return trials
 
@@ -105,10 +107,13 @@ def _test(suite: Suite, trials: list[Trial], family: list[Trial]) -> None:
                 f"{trial.folder}: the newest checkpoint that can be read is of step {at:,}, and not the parameters of "
                 f"step {summary['steps']:,} in summary.json. Remove the folder to run it again"
             )
-        step = compiled.setdefault(structure, jax.jit(make_evaluation_step(structure, run.objective)))
+        metric = suite.metric_of(trial.labels["family"])
+        evaluation = make_evaluation_step(structure, run.objective)
+        step = compiled.setdefault(structure, jax.jit(predictions.of_each_example(evaluation, metric)))
         batches = evaluation_batches(run.dataset.evaluation, batch_size=run.fields.batch_size)
-        metrics = evaluate(step, jax.device_put, batches, state.evaluated)
+        metrics, values = predictions.test(step, jax.device_put, batches, state.evaluated, metric)
         test = {"metrics": metrics, "split": suite.test, "state_digest": restored, "data": tested_on}
+        test["examples"] = "" if values is None else predictions.encoded(values)
         write_json(trial.folder / "test.json", test)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+import math
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.markers import MarkerStyle
+from matplotlib.path import Path as Outline
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 import numpy as np
 
@@ -23,6 +26,7 @@ from experiments.sweep.plot import COLOURS, MARKERS
 
 SHADES = (*COLOURS, "#8C6D31", "#7F7F7F")
 SIZE = (7.5, 4.6)  # inches
+FRONT = "The dashed line is the Pareto front: no other family has a better mean for less."
 
 Style = Mapping[str, Any]  # colour and marker of a family
 
@@ -64,12 +68,39 @@ class _Plot:
 
 
 def draw(scores: Scores, workdir: Path) -> list[Picture]:
-    """Draws all figures for which there is data into a folder. Families that failed are in none of them."""
+    """Draws all figures for which there is data into a folder. Families that failed are in none of them.
+
+    The PNG of a figure has a legend; the SVG has none, because the page has one for all of them (`key`).
+    """
     rows = [row for row in tables.rows(scores) if row.score is not None]
-    styles = {name: {"color": SHADES[i % len(SHADES)], "marker": MARKERS[i % len(MARKERS)]}
-              for i, name in enumerate(scores.families)}  # fmt: skip
-    view = _View(scores, rows, styles)
+    view = _View(scores, rows, _styles(scores))
     return [_save(plot, view, workdir) for plot in _plots(view)] if rows else []
+
+
+def key(scores: Scores) -> list[tuple[str, str, str]]:
+    """Returns the families in the figures: name, colour, and marker as an SVG path that is two units wide."""
+    styles, rows = _styles(scores), tables.rows(scores)
+    names = [row.family for row in rows if row.score is not None]
+    return [(name, styles[name]["color"], _svg_path(styles[name]["marker"])) for name in names]
+
+
+def _styles(scores: Scores) -> dict[str, Style]:
+    return {name: {"color": SHADES[i % len(SHADES)], "marker": MARKERS[i % len(MARKERS)]}
+            for i, name in enumerate(scores.families)}  # fmt: skip
+
+
+def _svg_path(marker: str) -> str:
+    style = MarkerStyle(marker)
+    path = style.get_path().transformed(style.get_transform())
+    size = np.abs(path.vertices).max()
+    letters, words = {Outline.MOVETO: "M", Outline.LINETO: "L", Outline.CURVE3: "Q", Outline.CURVE4: "C"}, []
+    for points, code in path.iter_segments():
+        if code == Outline.CLOSEPOLY:
+            words.append("Z")
+            continue
+        ends = points.reshape(-1, 2) / size * [1, -1]  # the y axis of SVG points down
+        words.append(letters[code] + " ".join(f"{x:.3f},{y:.3f}" for x, y in ends))
+    return "".join(words)
 
 
 def _plots(view: _View) -> list[_Plot]:
@@ -77,12 +108,19 @@ def _plots(view: _View) -> list[_Plot]:
     plots = [
         _Plot(
             "seeds", "Every seed",
-            f"A point is a run on the test split, the bar the 95 % interval of the mean {rules.score}.", _seeds,
+            f"A point is a run on the test split, the bar the 95 % interval of the mean {rules.score}. Before the "
+            "name are the ranks that are possible.", _seeds,
         ),
         _Plot(
             "flops", f"{score} against training FLOPs",
-            "FLOPs of the final run: those of an example times the number of examples.",
-            lambda axes, view: _against(axes, view, lambda row: row.train_flops * rules.examples), "training FLOPs",
+            f"FLOPs of the final run: those of an example times the number of examples. {FRONT}",
+            lambda axes, view: _front(axes, view, lambda row: row.train_flops * rules.examples), "training FLOPs",
+        ),
+        _Plot(
+            "inference", f"{score} against inference time",
+            f"For an example at the measured speed, in batches of {rules.batch_size}. {FRONT}",
+            lambda axes, view: _front(axes, view, lambda row: 1e6 / row.inference_speed),
+            "inference time, microseconds an example",
         ),
         _Plot(
             "time", f"{score} against training time",
@@ -132,11 +170,12 @@ def _save(plot: _Plot, view: _View, workdir: Path) -> Picture:
         if plot.name != "seeds":
             axes.set_ylabel(view.rules.score)
             axes.yaxis.set_major_formatter(_score_format(view.rules))
-            figure.legend(loc="outside right upper", fontsize=11)
             grid(axes, "y")
         path = workdir / f"{plot.name}.svg"
-        for kind in ("svg", "png"):
-            save_figure(path.with_suffix(f".{kind}"), figure, metadata={"Date": None} if kind == "svg" else None)
+        save_figure(path, figure, metadata={"Date": None})
+        if plot.name != "seeds":
+            figure.legend(loc="outside right upper", fontsize=11)
+        save_figure(path.with_suffix(".png"), figure)
     return Picture(plot.title, plot.caption, path)
 
 
@@ -146,15 +185,16 @@ def _seeds(axes: Axes, view: _View) -> None:
         # Equal scores are drawn above one another, so that every seed is visible.
         heights = [0.15 * (scores[:at].count(score) - (scores.count(score) - 1) / 2) for at, score in enumerate(scores)]
         colour = view.styles[row.family]["color"]
-        axes.plot(_interval(row), [place, place], color=colour, linewidth=5, alpha=0.35)
+        if row.interval:
+            axes.plot(row.interval, [place, place], color=colour, linewidth=5, alpha=0.35)
         points = [place + height for height in heights]
         axes.plot(scores, points, "o", color=colour, markersize=7, markeredgecolor="white")
         axes.plot([_score(row)], [place], "|", color=ink(), markersize=18, markeredgewidth=2)
-    ranks = [f"{row.rank}  " if row.rank else "" for row in view.rows]
+    ranks = [f"{tables.rank_text(row.rank)}  " if row.rank else "" for row in view.rows]
     axes.set_yticks(range(len(view.rows)), [rank + row.family for rank, row in zip(ranks, view.rows)])
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel(f"{view.rules.score}, test split (number before the name: rank)")
+    axes.set_xlabel(f"{view.rules.score}, test split")
     axes.xaxis.set_major_formatter(_score_format(view.rules))
     grid(axes, "x")
 
@@ -162,12 +202,24 @@ def _seeds(axes: Axes, view: _View) -> None:
 def _against(axes: Axes, view: _View, cost: Callable[[Any], float]) -> None:
     """The score of each family against a cost that is computed from its row."""
     for row in view.rows:
-        score, (low, high) = _score(row), _interval(row)
-        style = view.styles[row.family]
-        errors = [[score - low], [high - score]]
-        axes.errorbar(cost(row), score, errors, fmt="none", ecolor=style["color"], capsize=3, linewidth=1.6)
+        score, style = _score(row), view.styles[row.family]
+        if row.interval:
+            errors = [[score - row.interval[0]], [row.interval[1] - score]]
+            axes.errorbar(cost(row), score, errors, fmt="none", ecolor=style["color"], capsize=3, linewidth=1.6)
         axes.plot(cost(row), score, **style, linestyle="none", markersize=9, label=row.family)
     _logarithmic(axes)
+
+
+def _front(axes: Axes, view: _View, cost: Callable[[Any], float]) -> None:
+    """`_against`, with the Pareto front of each task as steps: from the cheapest family to the best."""
+    _against(axes, view, cost)
+    for among in dict.fromkeys(row.among for row in view.rows):
+        best, points = -math.inf, []
+        for row in sorted((row for row in view.rows if row.among == among), key=cost):
+            if (value := view.rules.sign * _score(row)) > best:
+                best = value
+                points.append((cost(row), _score(row)))
+        axes.step(*zip(*points), where="post", color=ink(), linestyle="--", linewidth=1, alpha=0.6, zorder=1)
 
 
 def _parameters(axes: Axes, view: _View) -> None:
@@ -204,7 +256,7 @@ def _tuning(axes: Axes, view: _View) -> None:
         family, style = view.scores.participants[row.family], view.styles[row.family]
         scores_at: dict[float, list[float]] = {}
         for run in family.tuning.tried:
-            if run.score is not None:
+            if run.score is not None and run.study == 0:
                 scores_at.setdefault(run.setting["optimizer.learning_rate"], []).append(run.score)
         if not scores_at:
             continue
@@ -214,7 +266,8 @@ def _tuning(axes: Axes, view: _View) -> None:
         axes.plot(chosen, best[chosen], "o", color=style["color"], fillstyle="none", markersize=15)
         visible += sorted(best.values(), key=lambda score: -sign * score)[: -(-len(best) // 2)]  # the better half
     axes.set_xscale("log")
-    axes.set_xticks(view.rules.rates, [f"{rate:g}" for rate in view.rules.rates])
+    rates = view.scores.rates or view.rules.rates
+    axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
     axes.xaxis.set_minor_formatter(NullFormatter())
     _limit(axes, visible)
 
@@ -243,8 +296,10 @@ def _means(axes: Axes, runs: Mapping[float, Sequence[FinalRun]], family: str, st
     """A line through the mean over seeds at each place of the x axis, with its interval."""
     places = sorted(runs)
     scores = [[run.score for run in runs[place]] for place in places]
-    means, intervals = [mean(values) for values in scores], [interval(values) for values in scores]
-    errors = [[m - low for m, (low, _) in zip(means, intervals)], [high - m for m, (_, high) in zip(means, intervals)]]
+    means = [mean(values) for values in scores]
+    ends = [interval(values) for values in scores]  # None with one run
+    errors = [[m - (m if low is None else low) for m, (low, _) in zip(means, ends)],
+              [(m if high is None else high) - m for m, (_, high) in zip(means, ends)]]  # fmt: skip
     axes.errorbar(places, means, errors, fmt="none", ecolor=style["color"], capsize=3, linewidth=1.8)
     axes.plot(places, means, **style, markersize=7, linewidth=1.8, label=family)
 
@@ -252,11 +307,6 @@ def _means(axes: Axes, runs: Mapping[float, Sequence[FinalRun]], family: str, st
 def _score(row: Row) -> float:
     assert row.score is not None  # `draw` keeps only rows with a score
     return row.score
-
-
-def _interval(row: Row) -> tuple[float, float]:
-    assert row.interval is not None
-    return row.interval
 
 
 def _limit(axes: Axes, values: Sequence[float]) -> None:

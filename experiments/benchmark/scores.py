@@ -14,9 +14,11 @@ from core.errors import UserError
 from core.files import parse_json, write_json
 from core.reading import read_text
 from experiments.benchmark.cost import Cost
+from experiments.benchmark.predictions import decoded
 from experiments.benchmark.protocol import Identity, refuse_difference
 from experiments.benchmark.statistics import Comparison, Pair, Standing, compare
 from experiments.benchmark.suite import Suite
+from experiments.benchmark.variation import Runs, Sources
 from experiments.sweep import trials as states
 
 
@@ -32,6 +34,8 @@ class FinalRun:
       git: commit, and whether there were changes.
       devices: that it was trained on.
       command: that trains it on its own.
+      study: that it belongs to, from 0 on.
+      examples: what each test example contributes to the metric, as `experiments.benchmark.predictions` encodes it.
     """
 
     seed: int
@@ -45,6 +49,8 @@ class FinalRun:
     git: Mapping
     devices: Mapping
     command: str
+    study: int = 0
+    examples: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,16 @@ class TuningRun:
     state: str
     score: float | None
     config_digest: str | None
+    study: int = 0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the tuning of a further study chose: setting, its score on validation data, whether it is at the edge."""
+
+    setting: Mapping[str, float]
+    validation: float
+    edge: bool
 
 
 @dataclass(frozen=True)
@@ -82,9 +98,10 @@ class FamilyScores:
       state: done, failed or stopped; only families that are done are compared.
       reason: why it is not done.
       note: see `experiments.benchmark.suite.Family`.
-      setting: what the tuning chose.
+      setting: what the tuning chose, in the first study.
       validation: the score of that setting in the tuning.
       edge: whether its learning rate is the lowest or highest that was tried, so that a better one may lie beyond.
+      studies: what the tuning of further studies chose.
       runs: by seed.
       sizes, by: final runs at further sizes and difficulties, by the name of the variant.
     """
@@ -100,6 +117,12 @@ class FamilyScores:
     sizes: Mapping[str, list[FinalRun]] = field(default_factory=dict)
     by: Mapping[str, list[FinalRun]] = field(default_factory=dict)
     cost: Cost | None = None
+    studies: list[Choice] = field(default_factory=list)
+
+    @property
+    def at_edge(self) -> bool:
+        """Whether the choice of any study is at the edge of the grid."""
+        return self.edge or any(choice.edge for choice in self.studies)
 
     @property
     def done(self) -> bool:
@@ -121,11 +144,13 @@ class Scores:
     Attributes:
       families: what was measured, by family; for families that take no part the reason.
       comparison: families that are done, by the task that they share (`Family.among`).
+      rates: learning rates that the tuning tried.
     """
 
     protocol: Identity
     families: Mapping[str, FamilyScores | str]
     comparison: Mapping[str, Comparison] = field(default_factory=dict)
+    rates: tuple[float, ...] = ()
 
     @property
     def rules(self) -> Suite:
@@ -139,18 +164,15 @@ class Scores:
 
     def compared(self) -> "Scores":
         """Returns the same scores with `comparison` computed from them."""
-        groups: dict[str, dict[str, dict[int, float]]] = {
-            family.among: {} for family in self.rules.participants.values()
-        }
+        groups: dict[str, dict[str, Runs]] = {family.among: {} for family in self.rules.participants.values()}
         for name, family in self.participants.items():
-            if family.done:
-                groups[self.rules.family(name).among][name] = {run.seed: run.score for run in family.runs}
-        comparison = {}
-        for among, scores in groups.items():
-            if scores:
-                shared = set.intersection(*(set(by_seed) for by_seed in scores.values()))
-                scores = {name: {seed: by_seed[seed] for seed in shared} for name, by_seed in scores.items()}
-                comparison[among] = compare(scores, self.rules.better) if shared else Comparison([], [], [])
+            if family.done and family.runs:
+                rule = self.rules.family(name)
+                groups[rule.among][name] = _runs(family.runs, rule.factor)
+        bounds = (0.0, 1.0) if self.rules.percent else (-math.inf, math.inf)
+        comparison = {
+            among: compare(runs, self.rules.better, bounds=bounds) for among, runs in groups.items() if runs
+        }
         return replace(self, comparison=comparison)
 
     def to_json(self) -> dict:
@@ -161,7 +183,8 @@ class Scores:
             for name, family in self.families.items()
         }  # fmt: skip
         comparison = {among: asdict(group) for among, group in self.comparison.items()}
-        return {"protocol": self.protocol.to_json(), "families": families, "comparison": comparison}
+        protocol = self.protocol.to_json()
+        return {"protocol": protocol, "rates": list(self.rates), "families": families, "comparison": comparison}
 
     @classmethod
     def from_json(cls, fields: Mapping) -> "Scores":
@@ -171,12 +194,14 @@ class Scores:
             for name, family in fields["families"].items()
         }
         comparison = {
-            among: Comparison(
-                group["seeds"], [Standing(**s) for s in group["standings"]], [Pair(**p) for p in group["pairs"]]
-            )
+            among: Comparison(**{
+                **group,
+                "standings": [_standing(standing) for standing in group["standings"]],
+                "pairs": [Pair(**pair) for pair in group["pairs"]],
+            })
             for among, group in fields["comparison"].items()
         }
-        return cls(Identity.from_json(fields["protocol"]), families, comparison)
+        return cls(Identity.from_json(fields["protocol"]), families, comparison, tuple(fields["rates"]))
 
 
 def read(workdir: str | Path) -> Scores:
@@ -208,10 +233,15 @@ def merge(results: Sequence[Scores]) -> Scores:
     for other in others:
         message = "results by other rules or code cannot be merged. Merge only results of one version"
         refuse_difference(first.protocol, other.protocol, message, "in the first", "in another")
+        if sorted(other.rates) != sorted(first.rates):
+            raise UserError(
+                f"families were tuned with the learning rates {_numbers(first.rates)} in one of these results, with "
+                f"{_numbers(other.rates)} in another. Tune again with --rates, which states the rates to start with"
+            )
         for name, family in other.families.items():
             families[name] = _merged(name, families[name], family) if name in families else family
     order = [name for name in first.rules.families if name in families]
-    return Scores(first.protocol, {name: families[name] for name in order}).compared()
+    return Scores(first.protocol, {name: families[name] for name in order}, rates=first.rates).compared()
 
 
 def _family(fields: Mapping) -> FamilyScores:
@@ -220,11 +250,26 @@ def _family(fields: Mapping) -> FamilyScores:
     return FamilyScores(**{
         **fields,
         "tuning": Tuning(**tuning | {"tried": [TuningRun(**run) for run in tuning["tried"]]}),
+        "studies": [Choice(**choice) for choice in fields["studies"]],
         "runs": runs(fields["runs"]),
         "sizes": {name: runs(listed) for name, listed in fields["sizes"].items()},
         "by": {name: runs(listed) for name, listed in fields["by"].items()},
         "cost": Cost(**fields["cost"]) if fields.get("cost") else None,
     })  # fmt: skip
+
+
+def _runs(runs: Sequence[FinalRun], factor: float) -> Runs:
+    examples = {run.seed: factor * decoded(run.examples) for run in runs if run.examples}
+    return Runs({run.seed: run.score for run in runs}, {run.seed: run.study for run in runs}, examples)
+
+
+def _standing(fields: Mapping) -> Standing:
+    rank = None if fields["rank"] is None else tuple(fields["rank"])
+    return Standing(**{**fields, "rank": rank, "sources": Sources(**fields["sources"])})
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
 
 
 def _run(fields: Mapping) -> FinalRun:
@@ -236,7 +281,7 @@ def _run(fields: Mapping) -> FinalRun:
 def _merged(name: str, one: FamilyScores | str, other: FamilyScores | str) -> FamilyScores | str:
     if isinstance(one, str) or isinstance(other, str):
         return one
-    if one.setting != other.setting:
+    if (one.setting, one.studies) != (other.setting, other.studies):
         raise UserError(
             f"{name} was tuned to {one.setting} in one of these results, to {other.setting} in another: expected the "
             "same setting"

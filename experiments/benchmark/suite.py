@@ -8,7 +8,7 @@ too, with one config per family:
 Every run of the benchmark is such a command with a few more fields set.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 import hashlib
 import importlib
@@ -71,7 +71,7 @@ class Suite:
       examples: seen by each final run.
       tuning_examples: seen by each tuning run.
       batch_size: examples per step.
-      rates: learning rates to choose from.
+      rates: learning rates to choose from, at first; see `experiments.benchmark.phases.wider`.
       score: the heading of the score in tables.
       metric: what the score is computed from.
       better: "max" or "min".
@@ -143,10 +143,13 @@ class Suite:
         """Returns the metric from which the score of a family is computed."""
         return self.family(family).metric or self.metric
 
-    def grid(self, family: str) -> list[Overrides]:
-        """Returns the settings that the tuning of a family tries, the same number for each family."""
+    def grid(self, family: str, rates: Sequence[float] = ()) -> list[Overrides]:
+        """Returns the settings that the tuning of a family tries, the same number for each family.
+
+        `rates`: learning rates in place of those of the suite.
+        """
         name, values = self.family(family).own
-        return product({"optimizer.learning_rate": list(self.rates)}, {name: list(values)})
+        return product({"optimizer.learning_rate": list(rates or self.rates)}, {name: list(values)})
 
     def within_budget(self, parameters: int) -> bool:
         """Whether a number of parameters meets the budget, up to the tolerance."""

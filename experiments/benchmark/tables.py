@@ -11,7 +11,9 @@ from rich.table import Table
 
 from core.files import replacing, write_text
 from core.markdown import markdown
+from experiments.benchmark import suite as suites
 from experiments.benchmark.scores import FamilyScores, Scores
+from experiments.benchmark.statistics import MINIMUM
 from experiments.benchmark.suite import Suite
 
 PLAIN_WIDTH = 160  # of what is printed without a terminal
@@ -35,14 +37,18 @@ class Column:
 
 
 COLUMNS = (
-    Column("rank", "rank", "shared with the row above, unless the first of that rank is significantly better"),
+    Column("rank", "rank", "the range that the comparison allows: from one more than the families that are "
+           f"significantly better to the number of those that are not significantly worse. None below {MINIMUM} seeds"),
     Column("family", "family", ""),
     Column("among", "task", "families are ranked among those of the same task"),
-    Column("score", "score", "mean over seeds on the test split"),
-    Column("interval", "95 % interval", "of the mean over seeds, bootstrap"),
+    Column("score", "score", "mean over final runs on the test split"),
+    Column("interval", "95 % interval", "of the mean by Student's t, for other seeds and other test examples; with "
+           "--studies, for another tuning too"),
+    Column("detectable", "detectable", "the smallest difference to the next family, in the order of the table, that "
+           "this design finds with 80 % power, where that family is not significantly worse"),
     Column("parameters", "parameters", "* marks a number outside the budget", ",.0f"),
-    Column("train_flops", "FLOPs/example, training", "counted by XLA in the compiled train step"),
-    Column("forward_flops", "FLOPs/example, forward", "counted by XLA in the compiled evaluation"),
+    Column("train_flops", "FLOPs/example, training", "of matrix products and convolutions in the train step"),
+    Column("forward_flops", "FLOPs/example, forward", "of matrix products and convolutions in the evaluation"),
     Column("train_speed", "examples/s, training", "measured with nothing else running on the machine", ",.0f"),
     Column("inference_speed", "examples/s, inference", "measured with nothing else running on the machine", ",.0f"),
     Column("memory", "memory, MiB", "peak of the train step, as planned by the compiler", ",.1f"),
@@ -50,29 +56,35 @@ COLUMNS = (
     Column("seconds_to_target", "time to target, s", "the examples to target at the measured speed of training"),
     Column("tuning_examples", "tuning, examples", "seen by all tuning runs together", ",.0f"),
     Column("tuning_flops", "tuning, FLOPs", "training FLOPs of all tuning runs together"),
+    Column("rate", "learning rate", "that the tuning chose; (edge): the lowest or highest of the grid, so a better one "
+           "may lie beyond"),
 )
-LEFT_ALIGNED = ("family", "among", "score", "interval")
+LEFT_ALIGNED = ("rank", "family", "among", "score", "interval")
 PRINTED = (
-    "rank", "family", "among", "score", "interval", "parameters", "train_flops", "train_speed", "examples_to_target",
+    "rank", "family", "among", "score", "interval", "detectable", "parameters", "train_flops", "rate", "train_speed",
+    "examples_to_target",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A row of the table, with numbers as they are. The attributes up to `tuning_flops` are described in `COLUMNS`.
+    """A row of the table, with numbers as they are. The attributes up to `rate` are described in `COLUMNS`.
 
     Attributes:
+      edge: whether the learning rate is at the edge of the grid, in any study.
       seeds: number of final runs.
+      units: independent scores of the comparison that it is part of; 0 if there is nothing to compare with.
       reached: number of them that reach the target.
       outside: whether the number of parameters is outside the budget.
       reason: why the family has no score; empty if it has one.
     """
 
     family: str
-    rank: int | None = None
+    rank: tuple[int, int] | None = None
     among: str | None = None
     score: float | None = None
     interval: tuple[float, float] | None = None
+    detectable: float | None = None
     parameters: int | None = None
     train_flops: float | None = None
     forward_flops: float | None = None
@@ -83,8 +95,11 @@ class Row:
     seconds_to_target: float | None = None
     tuning_examples: int | None = None
     tuning_flops: float | None = None
+    rate: float | None = None
+    edge: bool = False
     note: str = ""
     seeds: int = 0
+    units: int = 0
     reached: int = 0
     outside: bool | None = None
     reason: str = ""
@@ -95,10 +110,15 @@ def rows(scores: Scores) -> list[Row]:
     by_family = {name: _row(name, family, scores.rules) for name, family in scores.families.items()}
     ranked = []
     for group in scores.comparison.values():
-        for standing in group.standings:
+        ties = {(pair.a, pair.b): pair.detectable for pair in group.pairs if not pair.sure}
+        following = [standing.family for standing in group.standings[1:]] + [""]
+        for standing, other in zip(group.standings, following):
             row = by_family.pop(standing.family)
-            interval = (standing.low, standing.high)
-            ranked.append(replace(row, rank=standing.rank, score=standing.mean, interval=interval))
+            interval = None if standing.low is None or standing.high is None else (standing.low, standing.high)
+            ranked.append(replace(
+                row, rank=standing.rank, score=standing.mean, interval=interval,
+                detectable=ties.get((standing.family, other)), units=group.units if group.pairs else 0,
+            ))  # fmt: skip
     return [*ranked, *by_family.values()]
 
 
@@ -139,16 +159,50 @@ def show(scores: Scores) -> None:
     for row in all_rows:
         if row.reason:
             console.print(f"{row.family}: {row.reason}")
+    for line in warnings(scores):
+        console.print(line)
+
+
+def warnings(scores: Scores) -> list[str]:
+    """Returns what a reader must know before the numbers: a shortened run, too few seeds, an edge of the grid."""
+    lines, rules = [], scores.rules
+    if rules.examples != (usual := suites.load(scores.protocol.suite).examples):
+        lines.append(
+            f"{'Shortened' if rules.examples < usual else 'Lengthened'}: {rules.examples:,} examples in each final run "
+            f"in place of {usual:,}. These are not the results of the suite."
+        )
+    for task, group in scores.comparison.items():
+        if group.pairs and group.units < MINIMUM:
+            lines.append(
+                f"No ranks{f' on {task}' if task else ''}: {group.units} independent scores of a family, and fewer "
+                f"than {MINIMUM} do not keep false differences below 5 %."
+            )
+    edge = [name for name, family in scores.participants.items() if family.at_edge]
+    if edge:
+        lines.append(f"At the edge of the learning rates, so that a better one may lie beyond: {', '.join(edge)}.")
+    return lines
 
 
 def heading(column: Column, rules: Suite) -> str:
     """Returns the heading of a column; that of the score is chosen by the suite."""
+    if column.key == "detectable" and rules.percent:
+        return f"{column.title}, points"
     return rules.score if column.key == "score" else column.title
 
 
 def number(score: float, rules: Suite) -> str:
     """Returns a score as text."""
     return f"{100 * score:.2f} %" if rules.percent else f"{score:.4f}"
+
+
+def difference(value: float, rules: Suite, *, sign: str = "+") -> str:
+    """Returns a difference of scores as text."""
+    return f"{100 * value:{sign}.2f} points" if rules.percent else f"{value:{sign}.4f}"
+
+
+def rank_text(rank: tuple[int, int]) -> str:
+    """Returns a range of ranks as text: "3", or "3-6"."""
+    return str(rank[0]) if rank[0] == rank[1] else f"{rank[0]}-{rank[1]}"
 
 
 def prefixed(value: float) -> str:
@@ -161,7 +215,10 @@ def prefixed(value: float) -> str:
 
 def used(table: Sequence[Row]) -> list[Column]:
     """Returns the columns that are not empty in every row."""
-    return [column for column in COLUMNS if any(getattr(row, column.key) is not None for row in table)]
+    return [
+        column for column in COLUMNS
+        if any(getattr(row, column.key) is not None or (column.key == "rank" and row.units) for row in table)
+    ]  # fmt: skip
 
 
 def _row(name: str, family: FamilyScores | str, rules: Suite) -> Row:
@@ -191,6 +248,8 @@ def _row(name: str, family: FamilyScores | str, rules: Suite) -> Row:
         seconds_to_target=to_target and to_target / cost.train_speed,
         tuning_examples=tuning.examples,
         tuning_flops=tuning.examples * cost.train_flops,
+        rate=family.setting.get("optimizer.learning_rate"),
+        edge=family.at_edge,
     )
 
 
@@ -200,8 +259,16 @@ def _first_at_target(curve: Sequence[tuple[int, float]], rules: Suite) -> int | 
 
 def _text(row: Row, column: Column, rules: Suite) -> str:
     value = getattr(row, column.key)
+    if column.key == "rank" and value is None and 0 < row.units < MINIMUM:
+        return f"none: {row.units} seed{'s' if row.units > 1 else ''}"
     if value is None:
         return "-"
+    if column.key == "rank":
+        return rank_text(value)
+    if column.key == "detectable":
+        return difference(value, rules, sign="").removesuffix(" points")
+    if column.key == "rate":
+        return f"{value:g} (edge)" if row.edge else f"{value:g}"
     if column.key == "score":
         return number(value, rules)
     if column.key == "interval":
@@ -217,13 +284,14 @@ def _text(row: Row, column: Column, rules: Suite) -> str:
 
 
 def _write_csv(table: Sequence[Row], path: Path) -> None:
-    keys = [column.key for column in COLUMNS if column.key != "interval"]
+    keys = [column.key for column in COLUMNS if column.key not in ("interval", "rank")]
     with replacing(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow([*keys, "low", "high", "outside_budget", "reason"])
+        writer.writerow(["best_rank", "worst_rank", *keys, "low", "high", "outside_budget", "at_edge", "reason"])
         for row in table:
             numbers = [getattr(row, key) for key in keys]
-            writer.writerow([*numbers, *(row.interval or ("", "")), row.outside, row.reason])  # None is an empty cell
+            ends = [*(row.interval or ("", "")), row.outside, row.edge, row.reason]
+            writer.writerow([*(row.rank or ("", "")), *numbers, *ends])  # None is an empty cell
 
 
 def _write_latex(table: Sequence[Row], head: list[str], left: list[bool], body: list[list[str]], path: Path) -> None:
@@ -249,7 +317,7 @@ _LATEX = str.maketrans({
 def _printed(columns: list[Column], rows: Sequence[Row], rules: Suite) -> Table:
     table = Table(title=rules.title, box=None, title_justify="left", pad_edge=False)
     for column in columns:
-        side = "left" if column.key in ("family", "among") else "right"
+        side = "left" if column.key in ("rank", "family", "among") else "right"
         table.add_column(heading(column, rules), justify=side, no_wrap=True)
     for row in rows:
         if not row.reason:

@@ -1,6 +1,7 @@
 """Writes and prints the results of a sweep: `results.csv`, a table and plots. It can be used while the sweep runs.
 
 python -m experiments.results runs/decoder_width [--metric=validation/accuracy --better=max]
+python -m experiments.results runs/decoder_width --compare=model.width
 
 `results.csv` has one row for each trial: overrides, state, best value of the metric, last metrics, and time. The table
 has means over seeds, the best first; `table.md` has all its rows, and the other metrics of the same split too. The
@@ -25,7 +26,7 @@ from core.command import command
 from core.files import replacing, write_text
 from core.markdown import markdown
 from core.metrics import refuse_unknown
-from experiments.sweep import sweep_plots
+from experiments.sweep import comparison, sweep_plots
 from experiments.sweep import trials as states
 from experiments.sweep.metrics import better_of
 from experiments.sweep.outcomes import Outcome, SweepRecord, over_seeds, read_outcomes, swept_fields
@@ -117,8 +118,12 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("workdir", help="folder of the sweep")
     parser.add_argument("--metric", help="what to compare trials by (default: METRIC of the sweep file)")
     parser.add_argument("--better", choices=["min", "max"], help="(default: what the objective says of the metric)")
+    parser.add_argument("--compare", metavar="FIELD", help="compare the values of a field over the seeds")
     args = parser.parse_args(arguments)
-    show(args.workdir, metric=args.metric, better=args.better)
+    if args.compare:
+        comparison.show(args.workdir, args.compare, metric=args.metric, better=args.better)
+    else:
+        show(args.workdir, metric=args.metric, better=args.better)
 
 
 def _print_table(console: Console, outcomes: Sequence[Outcome], metric: str, better: str) -> None:

@@ -62,7 +62,7 @@ def family(base: float, *, seeds=(1, 2, 3, 4, 5), parameters: int = 28_000, flop
         edge=False,
         runs=runs,
         cost=Cost(
-            parameters=parameters, train_flops=flops, forward_flops=flops / 3, memory=3 * 2**20,
+            parameters=parameters, train_flops=flops, forward_flops=flops / 3, elementwise=flops / 10, memory=3 * 2**20,
             train_speed=2e9 / flops, inference_speed=6e9 / flops, config_digest="0", environment=ENVIRONMENT,
         ),
     )  # fmt: skip

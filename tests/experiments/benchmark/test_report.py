@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 
+from matplotlib.figure import Figure
 import pytest
 
 from experiments.benchmark import plots, report, suite
@@ -39,7 +40,8 @@ def write(outcome: Scores, workdir: Path) -> str:
 def test_the_page_needs_nothing_else(page):
     text = page.read_text()
     assert not re.search(r"""(src|href)=["'](?!data:)""", text) and "http" not in re.sub('base64,[^"]*', "", text)
-    assert text.count("<figure>") == 7  # seeds, FLOPs, time, parameters, curves, tuning, scaling
+    assert text.count("<figure>") == 8  # seeds, FLOPs, inference, time, parameters, curves, tuning, scaling
+    assert text.count('<ul class="key"') == 1 and text.count("<path d=") == 3  # one legend: vit, cnn, perceiver
     assert "&lt;out of memory&gt;" in text and "makes no sense" in text
     assert "python -m experiments.benchmark digits --families=vit" in text
     assert "vit is first, with significance." in text
@@ -68,7 +70,7 @@ def test_the_command_of_a_row_has_all_that_was_set(tmp_path):
 
 def test_the_protocol_names_the_split_that_was_set(tmp_path):
     outcome = scores({"vit": family(0.9)}, overrides={"data.evaluation": "train[95%:]"})
-    assert "tuned on train[95%:]; " in write(outcome, tmp_path)
+    assert "selected on train[95%:]; " in write(outcome, tmp_path)
 
 
 def test_speeds_of_two_machines_are_listed_apart(tmp_path):
@@ -154,7 +156,7 @@ def test_a_click_sorts_and_another_reverses_the_order(browser):
 
 def test_figures_show_on_a_narrow_screen_and_the_page_is_no_wider(browser):
     seen, _ = browser
-    assert seen["figures"] == [True] * 7 and seen["width"] <= 360
+    assert seen["figures"] == [True] * 8 and seen["width"] <= 360
 
 
 def test_the_table_scrolls_sideways_and_the_names_stay(browser):
@@ -164,3 +166,28 @@ def test_the_table_scrolls_sideways_and_the_names_stay(browser):
 
 def test_the_console_is_silent(browser):
     assert browser[1] == []
+
+
+def test_a_comparison_is_a_statement_with_its_evidence(tmp_path):
+    runs = [replace(run, score=0.9 + x) for run, x in zip(family(0.9).runs, (0.002, -0.0041, 0.004, -0.002, 0.001))]
+    outcome = scores({"vit": family(0.9), "cnn": replace(family(0.9), runs=runs), "mlp": family(0.7)})
+    text = write(outcome, tmp_path)
+    assert "Pairwise comparisons (3 pairs)" in text and "with 80 % power" in text
+    assert "the correlation of two families" in text and "Sources of variation" in text
+    assert "selected on train[80%:]" in text and "<h2>Environment</h2>" in text
+
+
+def test_a_shortened_run_has_a_banner(tmp_path):
+    outcome = scores({"vit": family(0.9)}, rules=replace(planted.identity().rules, examples=640))
+    assert '<p class="banner">Shortened: 640 examples' in write(outcome, tmp_path)
+    assert 'class="banner"' not in write(scores({"vit": family(0.9)}), tmp_path)
+
+
+def test_the_front_goes_from_the_cheapest_family_to_the_best(tmp_path):
+    outcome = scores({"vit": family(0.9, flops=9e6), "cnn": family(0.8, flops=1e6), "mlp": family(0.7, flops=3e6)})
+    figure = Figure()
+    axes = figure.add_subplot()
+    view = plots._View(outcome, plots.tables.rows(outcome)[:3], plots._styles(outcome))
+    plots._front(axes, view, lambda row: row.train_flops)
+    steps = next(line for line in axes.lines if line.get_linestyle() == "--")
+    assert list(steps.get_xdata()) == [1e6, 9e6] and list(steps.get_ydata()) == pytest.approx([0.8, 0.9])

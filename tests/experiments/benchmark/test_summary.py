@@ -1,0 +1,80 @@
+"""Several suites together: interquartile means, profiles and probabilities, by hand and from the command."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.errors import UserError
+from experiments.benchmark import scores as scores_module
+from experiments.benchmark import suite, summary
+from experiments.benchmark.aggregates import (
+    improvement,
+    interquartile_mean,
+    interval,
+    mean,
+    median,
+    optimality_gap,
+    profile,
+)  # fmt: skip
+from tests.experiments.benchmark.planted import family, scores
+
+TASKS = [np.array([0.1, 0.5, 0.6]), np.array([0.2, 0.9, 1.3, 0.8, 0.4])]
+
+
+def test_aggregates_by_hand():
+    # Of eight scores the middle four: 0.4, 0.5, 0.6, 0.8.
+    assert interquartile_mean(TASKS) == pytest.approx(0.575)
+    assert mean(TASKS) == pytest.approx((0.4 + 0.72) / 2) and median(TASKS) == pytest.approx(0.56)
+    assert optimality_gap(TASKS) == pytest.approx(1 - (0.4 + (0.2 + 0.9 + 1 + 0.8 + 0.4) / 5) / 2)
+    assert profile(TASKS, np.array([0.5])) == pytest.approx((1 / 3 + 3 / 5) / 2)
+
+
+def test_the_probability_of_improvement_counts_ties_half():
+    other = [np.array([0.5]), np.array([0.2])]
+    assert improvement(TASKS, other) == pytest.approx((1.5 / 3 + 4.5 / 5) / 2)
+    assert improvement(other, TASKS) == pytest.approx(1 - improvement(TASKS, other))
+
+
+def test_the_interval_lies_around_the_statistic_and_is_the_same_each_time():
+    low, high = interval(interquartile_mean, TASKS, draws=300)
+    assert low < interquartile_mean(TASKS) < high
+    assert (low, high) == interval(interquartile_mean, TASKS, draws=300)
+
+
+def workdirs(tmp_path: Path) -> list[str]:
+    digits = scores({"decoder": family(0.9), "encoder": family(0.8), "cnn": family(0.7)})
+    recall = scores({"decoder": family(0.5), "encoder": family(0.6)}, rules=suite.load("recall"), suite="recall")
+    for name, outcome in (("digits", digits), ("recall", recall)):
+        (tmp_path / name).mkdir()
+        scores_module.write(outcome, tmp_path / name)
+    return [str(tmp_path / name) for name in ("digits", "recall")]
+
+
+def test_the_command_writes_tables_and_profiles(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(summary.aggregates, "DRAWS", 20)
+    summary.main([*workdirs(tmp_path), f"--workdir={tmp_path / 'out'}"])
+    assert "interquartile mean" in capsys.readouterr().out
+    text = (tmp_path / "out/summary.md").read_text()
+    assert "Suites: digits, recall." in text and "| decoder |" in text and "| cnn |" not in text
+    assert (tmp_path / "out/profiles.svg").exists() and (tmp_path / "out/profiles.png").exists()
+
+
+def test_scores_are_scaled_from_the_worst_to_the_best_mean_of_a_suite(tmp_path):
+    scaled = summary.normalised([scores_module.read(folder) for folder in workdirs(tmp_path)])
+    means = {name: [float(task.mean()) for task in tasks] for name, tasks in scaled.items()}
+    assert means == {"decoder": pytest.approx([1, 0]), "encoder": pytest.approx([0.5, 1])}  # cnn has 0 in digits
+
+
+def test_a_suite_in_which_less_is_better_is_turned_around():
+    lower = replace(suite.load("density"), families=suite.load("digits").families)
+    outcome = scores({"decoder": family(0.4), "encoder": family(0.6)}, rules=lower, suite="density")
+    scaled = summary.normalised([outcome])
+    assert scaled["decoder"][0].mean() == pytest.approx(1) and scaled["encoder"][0].mean() == pytest.approx(0)
+
+
+def test_suites_that_share_no_two_families_are_a_mistake():
+    one, other = scores({"cnn": family(0.9), "mlp": family(0.8)}), scores({"vit": family(0.9), "mlp": family(0.8)})
+    with pytest.raises(UserError, match="the tasks have cnn, mlp; vit, mlp"):
+        summary.normalised([one, other])
