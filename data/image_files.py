@@ -116,8 +116,9 @@ def _opened(file: Path) -> Iterator[Image.Image]:
 
 def _largest_of_ppm(image: Image.Image, arguments: object) -> int:
     """The number that stands for full intensity in a PPM file, which is an argument of Pillow's decoder; else 0."""
-    is_named = image.format == "PPM" and isinstance(arguments, tuple) and isinstance(arguments[-1], int)
-    return arguments[-1] if is_named else 0
+    if image.format == "PPM" and isinstance(arguments, tuple) and isinstance(arguments[-1], int):
+        return arguments[-1]
+    return 0
 
 
 def _refuse_unfit(file: Path, image: Image.Image) -> None:

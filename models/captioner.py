@@ -35,7 +35,8 @@ class Captioner(nnx.Module):
       encoder: "vit" or "convolutional". decoder: "transformer" or "recurrent".
       patch, heads, positions, stack: fields of `models.vit.VisionTransformer` and `models.transformer.Stack`; patch is
         for the encoder "vit", heads for that and for the decoder "transformer".
-      attention, cell: of the decoder "recurrent", see `models.recurrent_decoder`. Its first states, and its fixed
+      alignment, cell: of the decoder "recurrent": how it attends ("fixed", "additive" or "dot") and its kind of cell,
+        see `models.recurrent_decoder`. Its first states, and its fixed
         context, follow from the mean over the image.
       dropout: on the embeddings and in every block.
       dtype: of the computation; parameters and logits are float32.
@@ -45,7 +46,7 @@ class Captioner(nnx.Module):
     def __init__(
         self, *, image_shape: ImageShape, vocab_size: Vocabulary, context: Length, width: Size, depth: Depth,
         decoder_depth: Depth | None = None, encoder: str = "vit", decoder: str = "transformer",
-        patch: Side | None = None, heads: Size | None = None, positions: str = "learned", attention: str = "additive",
+        patch: Side | None = None, heads: Size | None = None, positions: str = "learned", alignment: str = "additive",
         cell: str = "gru", dropout: ShareBelowAll = 0.0, dtype: Dtype = "float32", rngs: nnx.Rngs,
         **stack: Unpack[StackFields],
     ):  # fmt: skip
@@ -78,7 +79,7 @@ class Captioner(nnx.Module):
             self.decoder = Stack(depth=layers, causal=True, cross=True, rngs=rngs, **blocks)
         else:
             self.decoder = RecurrentDecoder(
-                width=width, depth=layers, cell=cell, attention=attention, dropout=dropout, dtype=dtype, rngs=rngs
+                width=width, depth=layers, cell=cell, attention=alignment, dropout=dropout, dtype=dtype, rngs=rngs
             )
         self.dropout = Dropout(dropout)
         self.image_shape, self.vocab_size, self.context, self.dtype = image_shape, vocab_size, context, dtype

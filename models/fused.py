@@ -1,7 +1,7 @@
 """Scaled dot-product attention in its fastest form, by the platform that a program is compiled for."""
 
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -74,5 +74,5 @@ def _stock(
     if mask is None:
         return out_BTHK
     # The stock kernels give the mean of all values for a query without any allowed key, so padding would leak.
-    allowed: jax.Array = four_axes(with_causal(mask, causal, T, S))
+    allowed: Any = four_axes(with_causal(mask, causal, T, S))
     return jnp.where(allowed.any(-1).swapaxes(1, 2)[..., None], out_BTHK, 0)

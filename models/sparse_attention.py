@@ -8,6 +8,7 @@ neither the scores of all queries with all keys nor a mask of that size is ever 
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +62,7 @@ def _square(query, keys, values, causal, window, stride, mask, drop, key):
     rows = None if stride is None else tuple(
         x.reshape(x.shape[0], N * C // stride, stride, *x.shape[2:]) for x in (keys, values, allowed)
     )  # fmt: skip
-    one = partial(_block, rows, causal, window, stride, C, drop)
+    one: Any = partial(_block, rows, causal, window, stride, C, drop)
     near = (_with_neighbours(x, N, causal) for x in (keys, values, allowed))
     blocks = (jnp.arange(N), query.reshape(query.shape[0], N, C, *query.shape[2:]).swapaxes(0, 1), *near)
     dropout_keys = None if key is None else jax.random.split(key, N)

@@ -8,6 +8,7 @@ python -m experiments.tokenizer --tfds=imdb_reviews/plain_text --out=imdb.json
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from core.command import command
 from core.errors import UserError
@@ -40,7 +41,8 @@ def main(arguments: list[str]) -> None:
 def _records(name: str) -> list[str]:
     """The texts of the training split of a set that TFDS publishes."""
     builder = open_official(name)
-    if "text" not in dict(builder.info.features or {}) or "train" not in builder.info.splits:
+    features: Any = builder.info.features
+    if "text" not in (features or {}) or "train" not in builder.info.splits:
         raise UserError(f"--tfds={name}: expected a set with the feature text and the split train")
     return [record["text"].decode("utf-8") for record in records(builder, "train")]
 

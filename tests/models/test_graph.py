@@ -10,7 +10,8 @@ import pytest
 
 from core.errors import UserError
 from experiments.inside.attention_maps import attention_maps
-from models import GraphNetwork, attention
+from models import GraphNetwork
+from models import scores as dense_parts
 from models.edges import dense, edges_of, mix, normalised_adjacency, softargmax, with_self_loops
 from models.graph_layers import LAYERS
 from training.state import split
@@ -155,12 +156,12 @@ def test_weights_on_edges_are_dense_attention_with_the_adjacency_as_mask(case):
     scores = jnp.asarray(np.random.default_rng(6).normal(size=(1, 1, N, N)), jnp.float32)
     on_edges = scores[0, 0][graph.receiver_BE, graph.sender_BE][..., None]
     weights = softargmax(on_edges, graph)
-    expected = attention.softargmax(scores, allowed)
+    expected = dense_parts.softargmax(scores, allowed)
     np.testing.assert_allclose(dense(weights, graph), expected, atol=1e-6)
     value = jnp.asarray(x, jnp.float32)[None, :, None]
-    np.testing.assert_allclose(mix(weights, value, graph), attention.mix(expected, value), atol=1e-6)
+    np.testing.assert_allclose(mix(weights, value, graph), dense_parts.mix(expected, value), atol=1e-6)
     matrix = dense(normalised_adjacency(graph), graph)
-    np.testing.assert_array_equal(attention.as_given(matrix, allowed), matrix)
+    np.testing.assert_array_equal(dense_parts.as_given(matrix, allowed), matrix)
 
 
 def test_nodes_without_edges_get_zeros_and_finite_gradients():

@@ -17,9 +17,9 @@ import numpy as np
 
 from experiments.figures.engine import Criterion, at_most
 from experiments.figures.style import matrix
-from models.attention import as_given, mix, softargmax
 from models.edges import edges_of
 from models.graph_layers import GraphConvolution
+from models.scores import as_given, mix, softargmax
 
 N, F, D, SHARE = 12, 5, 7, 0.2
 

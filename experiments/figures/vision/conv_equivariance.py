@@ -61,7 +61,8 @@ def plot(figure: Figure, results: dict) -> None:
         ("transformer", "ViT, learned positions", {"vmin": 0, "vmax": 1}),
     )
     axes_of_all = figure.subplots(2, 2)
+    drawn = []
     for axes, (name, title, options) in zip(axes_of_all.flat, pictures):
-        picture = axes.imshow(results[name], **options)
+        drawn.append(axes.imshow(results[name], **options))
         axes.set(xticks=[], yticks=[], title=title)
-    figure.colorbar(picture, ax=axes_of_all[1], label="relative difference")
+    figure.colorbar(drawn[-1], ax=axes_of_all[1], label="relative difference")

@@ -88,6 +88,7 @@ def _block(stage: Stage, number: int, x: jax.Array, *, shift: bool) -> jax.Array
     grid, sides, shifts = (SIDE, SIDE), (WINDOW, WINDOW), stage.shift(1) if shift else (0, 0)
     mask = shifted_mask(grid, sides, shifts)
     windows = into_windows(x, grid, sides, shifts)
+    mask = None if mask is None else jnp.asarray(mask)
     windows, _ = stage.blocks[number](windows, mask=mask, bias=stage.positions[number]())
     return out_of_windows(windows, grid, sides, shifts)
 
