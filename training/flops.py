@@ -1,9 +1,9 @@
 """Counts the floating-point operations of a program from its jaxpr: what is written, whatever the compiler makes of it.
 
-XLA's own count takes the body of a loop once. Here a loop counts by its trip count, and of a condition the most
-expensive branch. A product of matrices counts two operations for each multiplication with its addition, a convolution
-likewise, and every other arithmetic operation one for each element of its largest operand or result. Moving, comparing
-and converting numbers counts nothing.
+XLA's own count takes the body of a loop once. Here a loop counts by its trip count, of a condition the most expensive
+branch, and of a choice by platform the branch for the default backend. A product of matrices counts two operations for
+each multiplication with its addition, a convolution likewise, and every other arithmetic operation one for each element
+of its largest operand or result. Moving, comparing and converting numbers counts nothing.
 """
 
 from collections.abc import Callable, Iterator
@@ -76,6 +76,10 @@ def _of_equation(equation: Any) -> Flops:
         rounds = _of(parameters["body_jaxpr"].jaxpr) + _of(parameters["cond_jaxpr"].jaxpr)
         return rounds.times(_trips(equation))
     if name == "cond":
+        if platforms := parameters.get("branches_platforms"):  # of `jax.lax.platform_dependent`; None is the default
+            here = jax.default_backend()
+            places = [place for place, names in enumerate(platforms) if names is None or here in names]
+            return _of(parameters["branches"][places[0]].jaxpr)
         return max((_of(branch.jaxpr) for branch in parameters["branches"]), key=lambda flops: flops.total)
     if inner := list(_inner(parameters)):
         return sum(map(_of, inner), Flops())

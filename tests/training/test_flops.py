@@ -70,3 +70,12 @@ def test_a_convolution():
 def test_elementwise_operations_count_once_for_each_element():
     assert count(lambda a, b: jnp.exp(a) + 1.0, A, B).elementwise == 2 * 7 * 11
     assert count(lambda a, b: b.sum() + a.T.reshape(7, 11).astype(jnp.int32), A, B).elementwise >= 121
+
+
+def test_of_a_choice_by_platform_the_branch_for_this_one_counts():
+    here, elsewhere = jax.default_backend(), "tpu" if jax.default_backend() != "tpu" else "cpu"
+    x = jax.ShapeDtypeStruct((5, 5), jnp.float32)
+    one, two = (lambda x: x @ x), (lambda x: x @ x @ x)
+    for kernels, products in (({here: one}, 1), ({elsewhere: one}, 2), ({elsewhere: two, here: one}, 1)):
+        chosen = lambda x, kernels=kernels: jax.lax.platform_dependent(x, **kernels, default=two)
+        assert count(chosen, x).products == products * 2 * 5**3
