@@ -32,7 +32,7 @@ SUITE = Suite(
             "vit": BLOCKS | {"patch": 2},
             "hybrid": BLOCKS | {"width": 24, "patch": 2},
             "swin": {"width": 14, "patch": 1, "window": 4, "heads": 2},
-            "resnet": {"width": 19, "depths": (1, 1)},
+            "resnet": {"width": 19, "depths": [1, 1]},
             "perceiver": BLOCKS | {"depth": 1, "latents": 32, "cross_heads": 4, "bands": 4},
             "bottleneck": {"latents": 16, "width": 120, "depth": 2},
             "cnn": {"width": 37, "depth": 2},

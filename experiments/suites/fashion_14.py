@@ -30,7 +30,7 @@ SUITE = Suite(
             "vit": BLOCKS | {"patch": 2},
             "hybrid": BLOCKS | {"width": 24, "patch": 2},
             "swin": {"width": 14, "patch": 1, "window": 7, "heads": 2},
-            "resnet": {"width": 19, "depths": (1, 1)},
+            "resnet": {"width": 19, "depths": [1, 1]},
             "perceiver": BLOCKS | {"depth": 1, "latents": 48, "cross_heads": 4, "bands": 7},
             "bottleneck": {"latents": 16, "width": 92, "depth": 2},
             "cnn": {"width": 58, "depth": 1},
