@@ -1,6 +1,11 @@
 """Every metric of every objective in evaluation: it is the same in any batches, and says which way is better."""
 
 from functools import partial
+import json
+import os
+from pathlib import Path
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -13,10 +18,12 @@ from models import MODELS
 from objectives import BETTER, OBJECTIVES
 from objectives.noise import keys_of_examples, noise_of_examples
 from training.loop import evaluate
+from training.mesh import make_mesh, put
 from training.optimizer import make_optimizer
 from training.state import initialise
 from training.step import make_evaluation_step, make_train_step
 
+ROOT = Path(__file__).parents[2]
 COUNT = 13
 DRAW = np.random.default_rng(0)
 IMAGES = DRAW.random((COUNT, 2, 3, 1), np.float32)
@@ -70,7 +77,12 @@ CASES = {
 
 @pytest.fixture(params=CASES)
 def case(request):
-    objective, settings, model, fields, batch = CASES[request.param]
+    return built(request.param)
+
+
+def built(name: str):
+    """(structure, function to the first state, objective, optimizer, examples) of a case."""
+    objective, settings, model, fields, batch = CASES[name]
     make_model = lambda rngs: MODELS[model](**fields, rngs=rngs)
     optimizer, _ = make_optimizer(steps=2, learning_rate=0.1)
     structure, create = initialise(make_model, optimizer, average=False)
@@ -95,6 +107,31 @@ def test_metrics_of_a_split_do_not_depend_on_its_batches(case):
     backwards = ArraySource(batch, np.arange(COUNT)[::-1])
     again = evaluate(step, jax.device_put, evaluation_batches(backwards, batch_size=4), state.parameters)
     assert again == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+def metrics_on(mesh) -> dict[str, dict[str, float]]:
+    """The metrics of all cases, with the examples of a batch divided over the devices of a mesh."""
+    results = {}
+    for name in CASES:
+        structure, create, objective, _, batch = built(name)
+        step, state = jax.jit(make_evaluation_step(structure, objective)), create(jax.random.key(0))
+        batches = evaluation_batches(ArraySource(batch, np.arange(COUNT)), batch_size=8)
+        results[name] = evaluate(step, lambda batch: put(mesh, batch, 8), batches, state.parameters)
+    return results
+
+
+@pytest.mark.slow
+def test_metrics_of_a_split_do_not_depend_on_the_devices():
+    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+    process = subprocess.run(
+        [sys.executable, "-m", "tests.objectives.test_evaluation"], cwd=ROOT, capture_output=True, text=True,
+        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    eight, one = json.loads(process.stdout), metrics_on(make_mesh(data=1))
+    assert eight.keys() == one.keys() == CASES.keys()
+    for name, metrics in one.items():
+        assert eight[name] == pytest.approx(metrics, rel=1e-5, abs=1e-6), name
 
 
 def test_every_metric_says_which_way_is_better(case):
@@ -124,3 +161,7 @@ def test_noise_follows_the_example_and_the_draw():
     moved = IMAGES[:1, ::-1]  # the same numbers at other places are another example
     assert keys_of_examples({"images": moved}) != keys[:1]
     assert keys_of_examples({"images": IMAGES, "mask": None})[0] == keys[0]
+
+
+if __name__ == "__main__":
+    print(json.dumps(metrics_on(make_mesh(data=8))))
