@@ -19,7 +19,7 @@ from core.ranges import Depth, Dtype, Range, ShareBelowAll, Size, Vocabulary
 from models.edges import edges_of
 from models.graph_layers import LAYERS, Nodes
 from models.layers import Dropout, DropoutKey, linear, read_out, split_key
-from models.masks import Padding, boolean
+from models.masks import Padding, padding_mask
 
 ACTIVATIONS = {"gcn": jax.nn.relu, "gat": jax.nn.elu, "gated": lambda x: x}
 PREDICTS = ("graphs", "nodes")
@@ -65,7 +65,7 @@ class GraphNetwork(nnx.Module):
         self.blocks = nnx.List([make(number) for number in range(depth)])
         self.head = None if last else read_out(width, classes, dtype=dtype, rngs=rngs)
         self.dropout = Dropout(dropout)
-        self.features, self.classes, self.predicts, self.layer = features, classes, predicts, layer
+        self.columns, self.classes, self.predicts, self.layer = features, classes, predicts, layer
 
     def __call__(
         self, nodes: Nodes, edges: Int[Array, "batch edges 2"], *, mask: Padding | None = None,
@@ -85,6 +85,7 @@ class GraphNetwork(nnx.Module):
           UserError: the features are not as many as the model was made for.
         """
         self._expect_features(nodes, edge_features)
+        mask, edge_mask = padding_mask(mask, nodes.shape), padding_mask(edge_mask, edges.shape, "edge_mask")
         graph = edges_of(edges, nodes.shape[1], mask=mask, edge_mask=edge_mask)
         *keys, head_key = split_key(key, len(self.blocks) + 1)
         x = nodes
@@ -103,8 +104,8 @@ class GraphNetwork(nnx.Module):
 
     def _expect_features(self, nodes, edge_features) -> None:
         real = not jnp.issubdtype(nodes.dtype, jnp.integer)
-        if real and nodes.shape[-1] != self.features:
-            raise UserError(f"nodes have {nodes.shape[-1]} features, but the model has features={self.features}")
+        if real and nodes.shape[-1] != self.columns:
+            raise UserError(f"nodes have {nodes.shape[-1]} features, but the model has features={self.columns}")
         if not real and self.layer == "gated":
             raise UserError("layer='gated' reads real features of nodes, not the numbers of those that they have")
         expected = 0 if self.edge_start is None else self.edge_start.in_features
@@ -117,5 +118,5 @@ def _mean(x_BND, mask):
     """The mean over the nodes that are no padding."""
     if mask is None:
         return x_BND.mean(1)
-    mask_BN1 = jnp.asarray(boolean(mask))[..., None]
+    mask_BN1 = mask[..., None]
     return jnp.where(mask_BN1, x_BND, 0).sum(1) / jnp.maximum(mask_BN1.sum(1), 1).astype(x_BND.dtype)

@@ -16,7 +16,7 @@ from models.fused import attend
 from models.masks import boolean, padding_mask
 from models.protocols import Features
 from models.scores import as_given, hardargmax, softargmax
-from tests.models.rows import ROWS, SOURCE_MASK, TOKENS
+from tests.models.rows import EDGE_MASK, ROWS, SOURCE_MASK, TOKENS
 
 PADDING = jnp.arange(11) < jnp.array([11, 10, 9, 8, 7, 6, 5, 1])[:, None]
 OF_TOKENS = dict(vocab_size=23, context=13, image_shape=None)
@@ -25,6 +25,7 @@ MASKED = {
     "bert": ({}, "mask", PADDING),
     "encoder_decoder": ({}, "source_mask", SOURCE_MASK),
     "gpt": ({}, "mask", PADDING),
+    "graph": ({}, "edge_mask", EDGE_MASK),
     "perceiver": (OF_TOKENS, "mask", PADDING),
     "recurrent": ({}, "mask", PADDING),
     "recurrent_encoder_decoder": ({}, "source_mask", SOURCE_MASK),
@@ -36,7 +37,7 @@ KINDS = [np.int32, np.uint8, np.float32, jnp.bfloat16]
 def model_and_inputs(name):
     fields, inputs, *_ = ROWS[name]
     more, argument, mask = MASKED[name]
-    inputs = dict(inputs if "source" in inputs else {"tokens": TOKENS})
+    inputs = dict(inputs if argument in inputs else {"tokens": TOKENS})
     inputs.pop(argument, None)
     return MODELS[name](**fields | more, rngs=nnx.Rngs(0)), inputs, argument, mask
 
@@ -54,7 +55,7 @@ def test_ones_and_zeros_are_true_and_false_for_every_model(name):
 
     @jax.jit
     def run(mask):
-        hidden = model.features(**inputs, mask=mask) if has_features else []
+        hidden = model.features(**inputs, **{argument: mask}) if has_features else []
         return jax.tree.leaves([model(**inputs, **{argument: mask}), hidden])
 
     expected, without = run(mask), run(jnp.ones_like(mask))
