@@ -24,10 +24,14 @@ ABILITIES = {
     # It has all methods of a language model, with another `new_cache`.
     "encoder_decoder": {LanguageModel, TokenPredictor, Translator},
     "gpt": {LanguageModel, TokenPredictor},
+    "graph": {Classifier},
     "perceiver": {Classifier, Features},
     "perceptron": {Classifier},
     "recurrent": {LanguageModel, TokenPredictor},
     "recurrent_encoder_decoder": {LanguageModel, TokenPredictor, Translator},
+    "resnet": {Classifier, Features},
+    "swin": {Classifier, Features},
+    "unet": {Classifier},
     "variational": {Classifier, LatentVariable},
     "vit": {Classifier, Features, Resizable},
 }
