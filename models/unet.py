@@ -7,14 +7,14 @@ of its own size. It says something about each pixel: a class (segmentation), or 
 from functools import partial
 from itertools import pairwise
 
-from einops import rearrange, reduce
+from einops import rearrange
 from flax import nnx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from core.errors import UserError
 from core.ranges import Depth, Dtype, ImageShape, ShareBelowAll, Side, Size, Vocabulary
-from models.convolution import Convolution, Images
+from models.convolution import Convolution, Images, max_pool
 from models.fields import Semantic
 from models.layers import Dropout, DropoutKey, linear, read_out, split_key
 from models.resnet import channel_norm
@@ -66,7 +66,7 @@ class UNet(nnx.Module):
         x, sizes = images, []
         for level, convolutions in enumerate(self.down):
             if level:
-                x = reduce(x, "b (r i) (c j) d -> b r c d", "max", i=2, j=2)
+                x = max_pool(x)
             x = convolutions(x)
             sizes.append(x)
         if self.block is not None:

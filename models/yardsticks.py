@@ -8,13 +8,13 @@ everywhere in the image.
 from itertools import pairwise
 import math
 
-from einops import rearrange, reduce
+from einops import rearrange
 from flax import nnx
 from jaxtyping import Array, Float
 
 from core.errors import UserError, shown
 from core.ranges import Depth, Dtype, ImageShape, ShareBelowAll, Size, Vocabulary
-from models.convolution import Images, neighbourhoods
+from models.convolution import Images, max_pool, neighbourhoods
 from models.layers import Dropout, DropoutKey, linear, read_out, split_key
 
 Logits = Float[Array, "batch classes"]
@@ -88,7 +88,7 @@ class ConvolutionalNetwork(nnx.Module):
         x = images
         for layer in self.hidden:
             x = nnx.relu(layer(neighbourhoods(x)))
-            x = reduce(x, "b (r i) (c j) d -> b r c d", "max", i=2, j=2)
+            x = max_pool(x)
         if self.head is None:
             return self.dropout(rearrange(x, "b r c d -> b (r c) d"), key)
         return self.head(self.dropout(rearrange(x, "b r c d -> b (r c d)"), key))

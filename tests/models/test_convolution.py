@@ -2,10 +2,11 @@
 
 from flax import nnx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.convolution import Convolution, neighbourhoods
+from models.convolution import Convolution, max_pool, neighbourhoods
 
 
 def convolved(images, kernel, stride=1):
@@ -29,3 +30,10 @@ def test_side_and_stride_are_those_of_a_convolution(side, stride):
     expected = convolved(images, layer.linear.kernel[...].reshape(side, side, 3, 11), stride)
     assert expected.shape == (2, -(-7 // stride), -(-10 // stride), 11)
     np.testing.assert_allclose(layer(images), expected, atol=1e-5)
+
+
+def test_pooling_takes_the_largest_of_four_and_sends_its_gradient_there():
+    image = jnp.array([[1.0, 5.0, 2.0, 2.0], [3.0, 4.0, 2.0, -1.0]])[None, :, :, None]
+    np.testing.assert_array_equal(max_pool(image)[0, 0, :, 0], [5, 2])
+    gradient = jax.grad(lambda x: (max_pool(x) * jnp.array([7.0, 11.0])[None, None, :, None]).sum())(image)[0, :, :, 0]
+    np.testing.assert_array_equal(gradient, [[0, 7, 11, 0], [0, 0, 0, 0]])  # of equal ones, the first gets it
