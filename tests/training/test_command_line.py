@@ -41,11 +41,11 @@ def example(annotation):
 
 
 def choice(annotation) -> str | int | None:
-    """A value for a field that takes one of a few names, or whose numbers begin above those of `example`; else None."""
+    """A value for a field that takes one of a few names, or whose range lacks the number of `example`; else None."""
     if isinstance(annotation, OneOf):
         return annotation.names[-1]
-    if isinstance(annotation, Range) and annotation.low > 7:
-        return int(annotation.low)
+    if isinstance(annotation, Range) and (annotation.low > 7 or 1 < annotation.high < 7):
+        return int(annotation.high)
     return next(filter(None, map(choice, typing.get_args(annotation))), None)
 
 
