@@ -1,4 +1,4 @@
-"""A convolutional network sees a little further with each layer; a transformer sees the whole image in the first one.
+"""A convolutional network sees further with each layer, a transformer sees all at once.
 
 What a feature depends on is measured by its gradient with respect to the image. For convolutions with kernels of k x k
 pixels and strides s it is a square that grows layer by layer.

@@ -1,4 +1,4 @@
-"""Move the image, and the features of a convolution move along; a transformer with learned positions does not do that.
+"""Move the image, and the features of a convolution move along; those of a ViT do not.
 
 Convolutions treat all places alike. A Vision Transformer treats its patches alike too, but only as long as nobody tells
 it where they are: with learned positions, a digit one patch further to the right is something new.
