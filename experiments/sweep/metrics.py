@@ -41,6 +41,6 @@ def refuse_not_computed(metric: str, run: Run, place: str = "METRIC") -> None:
     names = set(run.check_fit(partial(jax.eval_shape, make_evaluation_step(structure, run.objective)),
                               state.parameters, batch))  # fmt: skip
     if split == "train":
-        step = make_train_step(structure, run.objective, run.optimizer, **run.fields.step_options)
+        step = make_train_step(structure, run.objective, run.optimizer, freeze=run.fields.freeze)
         names = {*jax.eval_shape(step, state, batch)[1], *measured_by(Log.train), "learning_rate"}
     refuse_unknown(f"{place} =", metric, (f"{split}/{name}" for name in names))

@@ -11,9 +11,9 @@ from experiments.sweep.sweep_file import Sweep, check
 from tests import tiny
 from train import Run
 
-LOWER = {"loss", "kl", "reconstruction", "masked_loss", "next_loss", "grad_norm"}
-HIGHER = {"accuracy", "exact", "elbo", "information", "importance_bound", "next_accuracy", "examples_per_second",
-          "tokens_per_second"}  # fmt: skip
+LOWER = {"contrast", "energy", "loss", "kl", "reconstruction", "masked_loss", "next_loss", "grad_norm"}
+HIGHER = {"accuracy", "dice", "exact", "iou", "elbo", "information", "importance_bound", "next_accuracy",
+          "examples_per_second", "tokens_per_second"}  # fmt: skip
 FILE = """
 CONFIG = "tests/tiny.py:vit"
 METRIC = "test[:25%]/loss"
