@@ -1,8 +1,10 @@
 """A U-Net that says of each pixel which shape it belongs to: up to three coloured shapes on a grey background.
 
 Command: python train.py --config=configs/unet_shapes.py --workdir=runs/unet_shapes
+Time:    not measured yet
+Reaches: not measured yet
 
-Without skip connections (--config.model.skips=False) the borders are blurred.
+The field model.skips=False leaves the skip connections out.
 """
 
 from ml_collections import ConfigDict
