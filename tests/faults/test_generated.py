@@ -127,7 +127,7 @@ def test_a_config_file(folder, data):
     text = "from ml_collections import ConfigDict\nnan = inf = 0.0\ndef get_config():\n"
     text += f"    return ConfigDict({config!r})\n"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
-    named(rejection(train.main, f"--config={path}", f"--workdir={folder / 'runs'}"), "config", ".", "=")
+    named(rejection(train.main, f"--config={path}", f"--workdir={folder / 'runs'}"), "config", ".", "=", " lacks ")
 
 
 def test_values_are_of_every_kind():
