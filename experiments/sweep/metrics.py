@@ -5,7 +5,7 @@ from functools import partial
 import jax
 import numpy as np
 
-from core.errors import UserError
+from core.errors import UserError, shown
 from core.metrics import measured_by, refuse_unknown
 from objectives import BETTER
 from train import Run
@@ -22,9 +22,7 @@ def better_of(metric: str, place: str = "METRIC") -> str:
     Raises:
       UserError: it is no "split/name", nothing computes it, or neither is better.
     """
-    split, _, name = metric.rpartition("/")
-    if not (split and name):
-        raise UserError(f"{place} = {metric!r}: expected a split and a name, such as validation/loss")
+    split, name = _split(metric, place)
     refuse_unknown(f"{place} =", metric, (f"{split}/{each}" for each in NAMES))
     if not NAMES[name]:
         raise UserError(f"{place} = {metric!r}: neither a low nor a high one is better. Say which: BETTER, or --better")
@@ -33,7 +31,7 @@ def better_of(metric: str, place: str = "METRIC") -> str:
 
 def refuse_not_computed(metric: str, run: Run, place: str = "METRIC") -> None:
     """Raises UserError if a run does not compute a metric, "split/name". Nothing is trained or compiled."""
-    split, evaluation = metric.rpartition("/")[0], run.dataset.evaluation_name
+    split, evaluation = _split(metric, place)[0], run.dataset.evaluation_name
     if split not in ("train", evaluation):
         raise UserError(f"{place} = {metric!r}: expected {evaluation}/<name>, or train/<name>")
     structure, create = run.initialise()
@@ -44,3 +42,11 @@ def refuse_not_computed(metric: str, run: Run, place: str = "METRIC") -> None:
         step = make_train_step(structure, run.objective, run.optimizer, freeze=run.fields.freeze)
         names = {*jax.eval_shape(step, state, batch)[1], *measured_by(Log.train), "learning_rate"}
     refuse_unknown(f"{place} =", metric, (f"{split}/{name}" for name in names))
+
+
+def _split(metric: object, place: str) -> tuple[str, str]:
+    """The split and the name of a metric. Raises UserError unless it is a text "split/name"."""
+    split, _, name = metric.rpartition("/") if isinstance(metric, str) else ("", "", "")
+    if not (split and name):
+        raise UserError(f"{place} = {shown(metric)}: expected a split and a name, such as validation/loss")
+    return split, name
