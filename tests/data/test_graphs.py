@@ -1,18 +1,17 @@
 """Data sets of graphs: the kinds are what they are called, and the user's files are read or refused with the line."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from pathlib import Path
-import pickle
 
 import numpy as np
 import pytest
-from scipy.sparse import csr_matrix
 
 from core.errors import UserError
 from data.graph_classes import KINDS, graph_classes
 from data.graph_files import graph_files
 from data.graphs import both_directions
 from data.planetoid import planetoid
+from tests.data.planetoid_files import planetoid_files
 
 # ---- generated ------------------------------------------------------------------------------------------------------
 
@@ -107,21 +106,6 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 # ---- Planetoid ------------------------------------------------------------------------------------------------------
-
-
-def planetoid_files(folder: Path, features: np.ndarray) -> str:
-    """Four nodes to learn from, 500 for validation, and test nodes 504, 506 and 505; node 507 is in no part."""
-    labels = np.eye(3)[np.arange(507) % 3]
-    everything = csr_matrix(features)
-    parts = {
-        "x": everything[:4], "y": labels[:4], "allx": everything[:504], "ally": labels[:504],
-        "tx": everything[504:], "ty": labels[504:],
-        "graph": defaultdict(list, {0: [1, 2, 2], 2: [0], 504: [503], 507: []} | {n: [] for n in range(3, 504)}),
-    }  # fmt: skip
-    for part, content in parts.items():
-        (folder / f"ind.small.{part}").write_bytes(pickle.dumps(content, protocol=2))
-    (folder / "ind.small.test.index").write_text("504\n506\n505\n")
-    return str(folder)
 
 
 def test_planetoid_puts_the_test_nodes_in_their_places(tmp_path):

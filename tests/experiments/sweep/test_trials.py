@@ -3,10 +3,12 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from experiments.sweep.sweep_file import Sweep, check
 from experiments.sweep.trials import claim_folder
+from tests.data.planetoid_files import planetoid_files
 
 ROOT = Path(__file__).parents[3]
 FILE = """
@@ -55,10 +57,13 @@ def test_trials_are_named_after_the_fields_that_they_set(checked):
 
 @pytest.mark.parametrize("name", [path.name for path in (ROOT / "experiments" / "sweeps").glob("*.py")])
 def test_every_sweep_of_the_project_can_run(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(ROOT)
+    for folder in ("configs", "experiments"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    planetoid_files(tmp_path / "planetoid" / "cora", np.eye(507, 5, dtype=np.float32))  # stands in for the user's files
+    monkeypatch.chdir(tmp_path)
     path = Path("experiments/sweeps") / name
     sweep = Sweep.read(path)
-    check(sweep.trials(tmp_path), sweep.metric)
+    check(sweep.trials(tmp_path / "runs"), sweep.metric)
     assert f"python -m experiments.sweep {path} --workdir=" in path.read_text()
 
 
