@@ -250,9 +250,9 @@ def test_a_folder_at_the_wrong_level_is_shown_with_the_level_that_is_expected(tm
     with pytest.raises(UserError) as refused:
         image_folder(path=str(tmp_path / "pets" / below))
     path = tmp_path / "pets" / below
-    found = "cat/1.png" if below == "train" else "pets/train/cat/1.png"
+    first_file = "cat/1.png" if below == "train" else "pets/train/cat/1.png"
     assert f"expected: {path}/train/cat/1.png" in str(refused.value)
-    assert f"found:    {path}/{found}" in str(refused.value)
+    assert f"found:    {path}/{first_file}" in str(refused.value)
     assert advice in str(refused.value)
 
 
