@@ -12,7 +12,6 @@ import math
 from pathlib import Path
 import time
 
-import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from tensorboardX import SummaryWriter
@@ -219,7 +218,7 @@ def parse_lines(path: Path, first: int, lines: Sequence[bytes]) -> list[dict]:
       UserError: names the first line that is not a record.
     """
     try:
-        parsed = orjson.loads(b"[" + b",".join(lines) + b"]")  # logs may have a million lines
+        parsed = files.parse_json_lines(lines)
         if len(parsed) == len(lines) and all(isinstance(record["step"], int) for record in parsed):
             return parsed
     except (ValueError, TypeError, KeyError):
