@@ -7,6 +7,10 @@ import pytest
 
 
 def first_fast(values: Iterable[Any]) -> Sequence[Any]:
-    """Returns parameters of a test, of which only the first runs in `make test`. The others are `medium`."""
+    """Returns parameters of a test, of which only the first runs in `make test`. The others are `medium`.
+
+    A tuple holds the values of several parameters.
+    """
     first, *others = values
-    return [first, *(pytest.param(value, marks=pytest.mark.medium) for value in others)]
+    arguments = lambda value: value if isinstance(value, tuple) else (value,)
+    return [first, *(pytest.param(*arguments(value), marks=pytest.mark.medium) for value in others)]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from models import GPT
+from tests.tiers import first_fast
 
 FIELDS: dict[str, Any] = dict(vocab_size=23, context=13, width=28, depth=2, heads=7)
 TOKENS = jax.random.randint(jax.random.key(1), (3, 11), 0, 23)
@@ -27,7 +28,7 @@ def build(**more: Any) -> Any:
     return GPT(**(FIELDS | more), rngs=nnx.Rngs(0))
 
 
-@pytest.mark.parametrize("more", CHOICES, ids=str)
+@pytest.mark.parametrize("more", first_fast(CHOICES), ids=str)
 def test_causal_by_gradient(more):
     model = build(**more)
     x = jax.random.normal(jax.random.key(2), (3, 11, 28))
@@ -45,7 +46,7 @@ def test_later_tokens_change_no_earlier_logits(more):
     assert not changed[:, :6].any() and changed[:, 6:].any(axis=-1).all()
 
 
-@pytest.mark.parametrize("more", CHOICES + SPARSE, ids=str)
+@pytest.mark.parametrize("more", first_fast(CHOICES + SPARSE), ids=str)
 def test_cached_equals_uncached(more):
     model = build(**more)
     cache, parts, decode = model.new_cache(3), [], jax.jit(model.decode)

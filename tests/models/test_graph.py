@@ -14,6 +14,7 @@ from models import GraphNetwork
 from models import scores as dense_parts
 from models.edges import dense, edges_of, mix, normalised_adjacency, softargmax, with_self_loops
 from models.graph_layers import LAYERS
+from tests.tiers import first_fast
 from training.state import split
 
 N, E, F, D = 13, 37, 5, 6
@@ -179,7 +180,7 @@ def network(kind: str, predicts: str, **fields: Any) -> GraphNetwork:
     return GraphNetwork(layer=kind, predicts=predicts, **sizes | fields, rngs=nnx.Rngs(1))
 
 
-@pytest.mark.parametrize("kind, predicts", KINDS)
+@pytest.mark.parametrize("kind, predicts", first_fast(KINDS))
 def test_padding_and_the_numbering_of_nodes_change_nothing(kind, predicts):
     generator = np.random.default_rng(0)
     net, edges = network(kind, predicts), random_graph(0)

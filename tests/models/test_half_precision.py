@@ -12,6 +12,7 @@ from models.fused import attend
 from models.layers import Embedding, linear, read_out
 from models.positions import rotate
 from tests.models.rows import ROWS, TOKENS
+from tests.tiers import first_fast
 
 OF_TOKENS = dict(vocab_size=23, context=13, image_shape=None)
 # (model, further fields)
@@ -29,7 +30,7 @@ def is_rounded(x) -> float:
     return float(jnp.mean(x.astype(jnp.bfloat16).astype(jnp.float32) == x))
 
 
-@pytest.mark.parametrize("name, more", CASES, ids=str)
+@pytest.mark.parametrize("name, more", first_fast(CASES), ids=str)
 def test_no_logits_are_rounded(name, more):
     fields, inputs, *_ = ROWS[name]
     inputs = {"tokens": TOKENS} if "vocab_size" in more else inputs

@@ -17,6 +17,7 @@ from models.masks import boolean, padding_mask
 from models.protocols import Features
 from models.scores import as_given, hardargmax, softargmax
 from tests.models.rows import EDGE_MASK, ROWS, SOURCE_MASK, TOKENS
+from tests.tiers import first_fast
 
 PADDING = jnp.arange(11) < jnp.array([11, 10, 9, 8, 7, 6, 5, 1])[:, None]
 OF_TOKENS = dict(vocab_size=23, context=13, image_shape=None)
@@ -47,7 +48,7 @@ def test_every_model_with_a_mask_is_tested_here():
     assert {name for name, model in MODELS.items() if takes(model)} == set(MASKED)
 
 
-@pytest.mark.parametrize("name", sorted(MASKED))
+@pytest.mark.parametrize("name", first_fast(sorted(MASKED)))
 def test_ones_and_zeros_are_true_and_false_for_every_model(name):
     model: Any
     model, inputs, argument, mask = model_and_inputs(name)

@@ -12,6 +12,7 @@ import pytest
 from models import Perceiver
 from models.positions import fourier_features
 from objectives.masked_language_modeling import masked_language_modeling
+from tests.tiers import first_fast
 from training.state import Parameters, merge, split
 
 IMAGES = jax.random.uniform(jax.random.key(2), (2, 7, 5, 3))
@@ -173,7 +174,7 @@ def test_one_round_has_nothing_to_share():
     assert len(sizes) == 1
 
 
-@pytest.mark.parametrize("output", ["mean", "query", "dense"])
+@pytest.mark.parametrize("output", first_fast(["mean", "query", "dense"]))
 def test_padding_is_not_read(output):
     model = of_tokens(output=output, repeats=2)
     mask = jnp.arange(11) < jnp.array([11, 7, 1, 5, 3, 2, 11, 4])[:, None]
@@ -185,6 +186,7 @@ def test_padding_is_not_read(output):
     np.testing.assert_allclose(masked[:, :7] if output == "dense" else masked, short, atol=1e-5)
 
 
+@pytest.mark.medium
 def test_an_input_of_padding_alone_gives_finite_numbers_and_gradients():
     loss = lambda model: (model(tokens=TOKENS, mask=jnp.zeros((8, 11), bool)) ** 2).sum()
     value, gradient = nnx.value_and_grad(loss)(of_tokens(repeats=2))
@@ -203,6 +205,7 @@ def test_output_queries_give_one_answer_each():
     assert jnp.abs(logits[:, 5] - logits[:, 6]).max() > 1e-3
 
 
+@pytest.mark.medium
 def test_hidden_tokens_are_predicted_from_the_others():
     # Each sequence counts upwards modulo 13, so that one visible token determines all others; 0 and 1 are special.
     batches = 2 + (jax.random.randint(jax.random.key(7), (300, 32, 1), 0, 13) + jnp.arange(11)) % 13

@@ -25,6 +25,7 @@ from models.bert import PretrainingHead
 from models.decoding import sample
 from models.pretrained import REFERENCES, load, save, table
 from models.protocols import Features, LanguageModel
+from tests.tiers import first_fast
 from training.state import merge, split
 
 LIVE = os.environ.get("LECTERN_REFERENCE")
@@ -126,7 +127,7 @@ def outcome(case):
     return jax.device_get(computed(case)[1]({name: x for name, x in tensors.items() if x.dtype == np.float32}))
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", first_fast(CASES))
 def test_logits_and_every_hidden_state(case):
     model, (logits, hidden, *_), reference = computed(case)[0], outcome(case), expected(case)
     assert type(model) in (Bert, EncoderDecoder, GPT, Perceiver, VisionTransformer)
@@ -159,7 +160,7 @@ def test_fine_tuning_follows_the_reference(case):
     assert difference(case, "training losses", [np.array(losses)], [reference["curve"]]) < 1e-3
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if "generated" in expected(case)])
+@pytest.mark.parametrize("case", first_fast(case for case in CASES if "generated" in expected(case)))
 def test_greedy_text_is_the_same(case):
     model, reference = load(FOLDER / case), expected(case)
     if isinstance(model, EncoderDecoder):
@@ -187,7 +188,7 @@ def table_text(tokens, eos):
     return [row[: row.index(eos)] if eos in row else row for row in rows]
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if "generated" in expected(case)])
+@pytest.mark.parametrize("case", first_fast(case for case in CASES if "generated" in expected(case)))
 def test_beams_are_the_same(case):
     model, reference = load(FOLDER / case), expected(case)
     tokens, scores = search(case, model, beams=3, length_penalty=0.7)
@@ -195,7 +196,7 @@ def test_beams_are_the_same(case):
     np.testing.assert_allclose(scores.reshape(-1), reference["beams.scores"], atol=1e-4)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", first_fast(CASES))
 def test_what_is_saved_is_what_was_loaded(case, tmp_path):
     model, _ = computed(case)
     folder = FOLDER / case / "ours" if LIVE else tmp_path / "ours"

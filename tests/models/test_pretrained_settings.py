@@ -14,6 +14,7 @@ from core.errors import UserError
 from models import pretrained
 from models.pretrained import REFERENCES, preprocessing, save
 from models.pretrained.settings import FIXED, HARMLESS
+from tests.tiers import first_fast
 from training.state import split
 
 FOLDER = Path(__file__).with_name("pretrained")
@@ -243,7 +244,7 @@ def test_there_are_pairs_of_every_format_that_has_them():
     assert {case.split("_")[0] for case, _, _ in PAIRS} == {"bart", "bert", "gpt2", "marian", "t5"}
 
 
-@pytest.mark.parametrize("case, twin, original", PAIRS)
+@pytest.mark.parametrize("case, twin, original", first_fast(PAIRS))
 def test_a_folder_may_hold_only_the_twin_of_a_pair(case, twin, original, copy):
     if config_of(case).get("tie_word_embeddings") is False:
         return  # not a pair there
@@ -252,7 +253,7 @@ def test_a_folder_may_hold_only_the_twin_of_a_pair(case, twin, original, copy):
     assert same(parameters(folder), parameters(FOLDER / case))
 
 
-@pytest.mark.parametrize("case", dict.fromkeys(case for case, _, _ in PAIRS))
+@pytest.mark.parametrize("case", first_fast(dict.fromkeys(case for case, _, _ in PAIRS)))
 def test_an_untied_head_that_equals_the_embedding_is_loaded_and_saved(case, copy, tmp_path):
     twins = {t: o for c, t, o in PAIRS if c == case}
     old = {o: stored(case, o) for o in twins.values()}

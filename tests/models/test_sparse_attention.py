@@ -93,6 +93,7 @@ def test_dropout_drops_weights(stride):
     assert len(np.unique(np.round(out[0, :, 0, 0], 4))) > 60  # blocks do not drop alike
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "fields, T",
     [({"window": 4}, 13), ({"window": 4}, 80), ({"window": 1}, 80),

@@ -19,6 +19,7 @@ import pytest
 from models import MODELS
 from objectives import OBJECTIVES
 from tests.models.rows import ROWS, TRANSFORMERS
+from tests.tiers import first_fast
 from training.checkpoints import Checkpoints, digest
 from training.mesh import make_mesh, put, state_shardings
 from training.optimizer import make_optimizer
@@ -70,7 +71,7 @@ def losses(name, mesh, steps: int = 3) -> list[float]:
     return values
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", first_fast(NAMES))
 def test_resumed_equals_uninterrupted(name, tmp_path):
     state, step, batch = program(name, make_mesh(data=1))
     checkpoints = Checkpoints(tmp_path)

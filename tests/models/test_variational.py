@@ -10,6 +10,7 @@ import pytest
 
 from core.errors import UserError
 from models import Variational, VisionTransformer
+from tests.tiers import first_fast
 from training.state import split
 
 FIELDS: dict[str, Any] = dict(image_shape=(12, 20, 3), target_shape=(4, 8, 5), latents=7, width=11, depth=2)
@@ -25,7 +26,7 @@ def count(module) -> int:
     return sum(x.size for x in split(module)[1].values())
 
 
-@pytest.mark.parametrize("encoder", [{}, {"encoder": "convolutional"}, TRANSFORMER], ids=str)
+@pytest.mark.parametrize("encoder", first_fast([{}, {"encoder": "convolutional"}, TRANSFORMER]), ids=str)
 @pytest.mark.parametrize("decoder", ["dense", "convolutional"])
 @pytest.mark.parametrize("likelihood, parts", [("bernoulli", ["logits"]), ("gaussian", ["mean", "log_variance"])])
 def test_every_encoder_goes_with_every_decoder_and_likelihood(encoder, decoder, likelihood, parts):
