@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 import itertools
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 import numpy as np
 
@@ -13,14 +13,13 @@ from core.files import parse_json
 from core.ranges import Length, Range
 from core.reading import refuse_special_file
 from data.dataset import Dataset
-from data.identity import file_digest, identity_of
-from data.image_cache import row_type
-from data.image_files import image_pixels, image_size, words
+from data.image_files import image_size, words
+from data.image_rows import ImageRows
 from data.images import Crop, Mean, Shift, Std, labelled_images
 from data.lines import read_lines
 from data.sequences import Sequences, sequence_dataset
 from data.storage import split_parts
-from data.whole_texts import longest_text, whole_texts
+from data.whole_texts import WholeTexts
 
 
 def labelled_text(
@@ -40,16 +39,16 @@ def labelled_text(
 
     Raises UserError where the folder does not exist or a file is malformed, with the file and the line.
     """
-    longest_text(tokenizer, context)  # raises an error before files are read
+    whole_texts = WholeTexts(path, tokenizer=tokenizer, context=context)  # raises an error before files are read
     items = {file.stem: _READERS[file.suffix](file) for file in _split_files(path)}
     classes = _classes(path, items, train, evaluation)
     all_items = [item for split in items.values() for item in split]
-    texts = [item.content for item in all_items]
-    vocabulary, tokens = whole_texts(path, texts, tokenizer=tokenizer, context=context)
+    tokens = whole_texts.encode([item.content for item in all_items])
     targets = [classes.get(item.label, -1) for item in all_items]  # -1: in a split that is not used
     return sequence_dataset(
         path, Sequences.of(tokens, targets), {split: len(items[split]) for split in items}, train, evaluation,
-        vocabulary=vocabulary, names=list(classes), classes=len(classes), vocab_size=len(vocabulary), context=context,
+        vocabulary=whole_texts.vocabulary, encode=whole_texts.encode, names=list(classes), classes=len(classes),
+        vocab_size=len(whole_texts.vocabulary), context=context,
     )  # fmt: skip
 
 
@@ -90,7 +89,7 @@ def image_folder(
                 )
     labelled = {split: [(item.content, classes.get(item.label, -1)) for item in items[split]] for split in items}
     return labelled_images(
-        lambda spec: _ImageRows(_selected(path, labelled, spec), (rows, columns, channels), stretch=size > 0),
+        lambda spec: ImageRows(_selected(path, labelled, spec), (rows, columns, channels), stretch=size > 0),
         list(classes), train, evaluation, peak=255, targets=targets, shift=shift, crop=crop, flip=flip, mean=mean,
         std=std,
     )  # fmt: skip
@@ -216,49 +215,3 @@ def _images(path: str, split: Path) -> list[_Item[Path]]:
             items.append(_Item(label.name, file, str(file)))
     order = np.random.default_rng(0).permutation(len(items))
     return [items[place] for place in order]
-
-
-class _ImageRows:
-    """Image files and class numbers that can be indexed like an array of rows, see `data.image_cache.row_type`.
-
-    A file is decoded when it is first read. Where the whole set takes at most `memory_limit` bytes, decoded images are
-    kept in memory. `stretch`: see `data.image_files.image_pixels`.
-    """
-
-    def __init__(
-        self, labelled: list[tuple[Path, int]], shape: tuple[int, int, int], *, stretch: bool = False,
-        memory_limit: int = 2 * 1024**3,
-    ):  # fmt: skip
-        self._labelled = labelled
-        self._shape, self._stretch = shape, stretch
-        self.dtype = row_type(shape)
-        self._kept = None
-        if len(labelled) * self.dtype.itemsize <= memory_limit:
-            self._kept = np.empty(len(labelled), self.dtype)
-            self._is_kept = np.zeros(len(labelled), bool)
-
-    def __len__(self) -> int:
-        return len(self._labelled)
-
-    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        if self._kept is None:
-            return self._decode(indices)
-        missing = indices[~self._is_kept[indices]]
-        if missing.size:
-            # Marked last, so that another thread never reads a row that is not there yet.
-            self._kept[missing] = self._decode(missing)
-            self._is_kept[missing] = True
-        return self._kept[indices]
-
-    def _decode(self, indices: np.ndarray) -> np.ndarray:
-        chosen = [self._labelled[index] for index in indices.tolist()]
-        pixels = lambda file: image_pixels(file, self._shape, stretch=self._stretch)
-        return np.array([(label, pixels(file)) for file, label in chosen], self.dtype)
-
-    def identity(self) -> dict[str, Any]:
-        """Returns how many images each folder of a class has, and a digest of their names and contents."""
-        folders: dict[str, list[Path]] = {}
-        for file, _ in self._labelled:
-            folders.setdefault("/".join(file.parts[-3:-1]), []).append(file)
-        digest = lambda file: f"{file.name} {file_digest(file)}"
-        return {name: identity_of(len(files), *map(digest, sorted(files))) for name, files in sorted(folders.items())}

@@ -7,8 +7,9 @@ from PIL import Image
 import pytest
 
 from core.errors import UserError
+from data.image_rows import ImageRows
 from data.subwords import CLS, SEP, Subwords
-from data.user_files import _ImageRows, image_folder, labelled_text
+from data.user_files import image_folder, labelled_text
 
 
 def write(folder, name, content):
@@ -183,7 +184,7 @@ def test_an_image_is_decoded_once_where_all_fit_into_memory(tmp_path):
     for n, (file, _) in enumerate(labelled):
         picture(tmp_path, file, np.full((3, 5), 10 * n))
     size = 7 * (4 + 3 * 5)  # bytes: a label and the pixels
-    kept, anew = (_ImageRows(labelled, (3, 5, 1), memory_limit=limit) for limit in (size, size - 1))
+    kept, anew = (ImageRows(labelled, (3, 5, 1), memory_limit=limit) for limit in (size, size - 1))
     for source in (kept, anew):
         rows = source[np.array([5, 2])]
         assert (rows["image"][:, 2, 4, 0].tolist(), rows["label"].tolist()) == ([50, 20], [2, 2])
