@@ -132,10 +132,10 @@ def _split(opened: Opened, split: str) -> Inputs:
     if opened.run is None:
         raise UserError(f"{opened.folder} is a published model, without a data set: --split needs --workdir")
     source = open_split(opened.run, split).evaluation
-    return Inputs(_Names(source, opened.vocabulary), source, labelled=True)
+    return Inputs(SplitNames(source, opened.vocabulary), source, labelled=True)
 
 
-class _Names(Sequence):
+class SplitNames(Sequence):
     """The texts of the examples of a source; or their numbers, where they are no texts."""
 
     def __init__(self, source: Source, vocabulary: Vocabulary | None):
