@@ -63,6 +63,7 @@ def listops(
 
 # ---- private parts --------------------------------------------------------------------------------------------------
 
+
 def _encode(texts: list[str]) -> list[np.ndarray]:
     """Returns the tokens of expressions, in which ] may stand for X."""
     numbers = {"]": END} | {symbol: number for number, symbol in enumerate(SYMBOLS) if number}
