@@ -30,7 +30,7 @@ from experiments.figures.style import draw, grid, ink, matrix
 from experiments.use.answers import answers
 from experiments.use.class_scores import BINS, ClassScores
 from experiments.use.inputs import SplitNames
-from experiments.use.opened import Opened, describe, open_folder, open_split
+from experiments.use.opened import Opened, describe, open_folder, open_split, step_of
 from training.loop import evaluate as means_of
 from training.state import split as split_model
 from training.step import make_evaluation_step
@@ -97,8 +97,9 @@ def report(opened: Opened, evaluation: Evaluation, split: str, folder: Path) -> 
     """Writes an evaluation as JSON, and as pictures in each theme. Returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     stem, scores, names = re.sub(r"[^\w.+-]", "_", split), evaluation.scores, opened.classes or ()
-    content: dict[str, Any] = {"split": split, "examples": len(evaluation.source), "metrics": evaluation.metrics}
-    content |= {"notes": evaluation.notes} | ({} if scores is None else scores.summary(names))
+    content: dict[str, Any] = {"split": split, "step": step_of(opened.folder), "examples": len(evaluation.source)}
+    content |= {"metrics": evaluation.metrics, "notes": evaluation.notes}
+    content |= {} if scores is None else scores.summary(names)
     paths = [folder / f"{stem}.json"]
     files.write_json(paths[0], content)
     if scores is None or not scores.total:

@@ -19,6 +19,7 @@ from data.published_tokenizer import PublishedTokenizer, published_tokenizer
 from data.vocabulary import Vocabulary
 from models import GPT, Bert, Perceiver, pretrained
 import train
+from training.checkpoints import Checkpoints
 from training.settings import resolve
 
 
@@ -138,6 +139,11 @@ def describe(opened: Opened) -> str:
         return f"{opened.folder} holds a {kind}"
     sections: Mapping[str, Any] = opened.run.config
     return f"{opened.folder} holds the model {sections['model']['name']!r} of the data {sections['data']['name']!r}"
+
+
+def step_of(workdir: str | Path) -> int:
+    """Returns the step of the newest checkpoint of a run."""
+    return max(Checkpoints(Path(workdir) / "checkpoints", read_only=True).steps())
 
 
 def open_split(run: train.Run, split: str) -> Dataset:

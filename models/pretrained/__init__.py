@@ -10,9 +10,11 @@ The model gives the same numbers as theirs. Each published format is one short t
 -> our parameter, their setting -> our field. The architectures are those of `models/`; nothing here computes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+import types
+from typing import Any
 
 from flax import nnx
 import jax
@@ -136,7 +138,8 @@ def is_published(folder: str | Path) -> bool:
 
 
 def save(
-    model: nnx.Module, folder: str | Path, *, mean: Sequence[float] = (), std: Sequence[float] = ()
+    model: nnx.Module, folder: str | Path, *, mean: Sequence[float] = (), std: Sequence[float] = (),
+    classes: Sequence[str] = (), settings: Mapping[str, Any] = types.MappingProxyType({}),
 ) -> None:  # fmt: skip
     """Writes `config.json` and `model.safetensors` into a new folder; from it `load` and transformers give this model.
 
@@ -145,6 +148,8 @@ def save(
     Args:
       mean, std: what an image in [0, 1] is normalised by before the model reads it, for each channel or for all; as
         `preprocessing` returns them, or the section `data` of a run's config has them. By default nothing is done.
+      classes: the names of the classes, for `id2label`; LABEL_0, ... by default.
+      settings: further settings of config.json that change no numbers, such as the tokens that end a text.
 
     Raises UserError if the folder holds a model already, and for a model that no published format can express; the
     message names the fields in question.
@@ -158,7 +163,10 @@ def save(
     for row in rows:
         tensors |= zip(row.theirs, row.write(*(parameters[path] for path in row.ours)))
     arrays = {name: np.array(x, np.float32, order="C") for name, x in tensors.items()}
-    configs = {CONFIG: reference.config_of(fields, head)}
+    configs = {CONFIG: reference.config_of(fields, head) | dict(settings)}
+    if head.classes and classes:
+        configs[CONFIG]["id2label"] = {str(number): name for number, name in enumerate(classes)}
+        configs[CONFIG]["label2id"] = {name: number for number, name in enumerate(classes)}
     if shape := fields.get("image_shape"):
         configs[PREPROCESSOR] = to_config(reference.name, shape, mean, std)
     write(Path(folder), arrays | reference.constants(fields), configs)
