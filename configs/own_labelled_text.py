@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     return ConfigDict(
         {
-            "seed": 0, "steps": 400, "batch_size": 32, "eval_every": 200, "checkpoint_every": 200, "best": "accuracy",
+            "seed": 0, "steps": 200, "batch_size": 32, "eval_every": 100, "checkpoint_every": 100, "best": "accuracy",
             "model": {"name": "bert", "head": "classification", "width": 64, "depth": 2, "heads": 4, "dropout": 0.1},
             "objective": {"name": "classification"},
             "data": {"name": "labelled_text", "path": "samples/labelled_text", "context": 96},

@@ -155,7 +155,7 @@ def _print(opened: Opened, evaluation: Evaluation, split: str) -> None:
         table.add_column(column, justify="left" if column == "class" else "right")
     for number in order[:MOST_ROWS]:
         values = [f"{x[number]:.4f}" if x.dtype.kind == "f" else f"{x[number]:,}" for x in by_class.values()]
-        table.add_row(cut(names[number], 40), *values)
+        table.add_row(cut(names[int(number)], 40), *values)
     console.print(table)
     if len(names) > MOST_ROWS:
         console.print(f"the {MOST_ROWS} of {len(names):,} classes with the lowest recall")

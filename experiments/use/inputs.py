@@ -31,7 +31,7 @@ class Inputs:
       labelled: whether their targets are known.
     """
 
-    names: Sequence[str]
+    names: "Sequence[str] | SplitNames"
     source: Source
     labelled: bool = False
 
@@ -135,18 +135,13 @@ def _split(opened: Opened, split: str) -> Inputs:
     return Inputs(SplitNames(source, opened.vocabulary), source, labelled=True)
 
 
-class SplitNames(Sequence):
-    """The texts of the examples of a source; or their numbers, where they are no texts."""
+class SplitNames:
+    """The texts of the examples of a source by number; or the numbers, where they are no texts."""
 
     def __init__(self, source: Source, vocabulary: Vocabulary | None):
         self._source, self._vocabulary = source, vocabulary
 
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def __getitem__(self, number):
-        if isinstance(number, slice):
-            return [self[n] for n in range(*number.indices(len(self)))]
+    def __getitem__(self, number: int) -> str:
         if self._vocabulary is None:
             return str(number)
         inputs = self._source.examples(np.array([number]))["inputs"]

@@ -3,7 +3,9 @@
 from contextlib import redirect_stdout
 import io
 import json
+import os
 from pathlib import Path
+import shutil
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,9 @@ CONFIGS: dict[str, dict[str, Any]] = {
                                  "tokenizer": "TEXTS/tokenizer.json"}},
     "characters": {"model": {"name": "gpt", "epsilon": 1e-5} | SIZES, "objective": {"name": "language_modeling"},
                    "data": {"name": "python_docs", "context": 11, "evaluation": "validation[:60]"}},
+    "colours": {"model": {"name": "vit", "patch": 4, "pooling": "cls", "epsilon": 1e-12} | SIZES,
+                "objective": {"name": "classification"},
+                "data": {"name": "image_folder", "path": "TEXTS/images", "mean": [0.5], "std": [0.25]}},
     "pixels": {"model": {"name": "unet", "width": 8, "depth": 1}, "objective": {"name": "segmentation"},
                "data": {"name": "shapes", "form": "mask", "side": 16, "evaluation": "test[:7]"}},
 }  # fmt: skip
@@ -60,6 +65,11 @@ def workdirs(tmp_path_factory):
                 train.run(config | {"data": data}, folder / name)
         return folder / name
 
+    generator = np.random.default_rng(0)
+    for number in range(10):
+        path = texts / "images" / ("cat", "dog")[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(generator.integers(0, 256, (8, 8, 3), np.uint8)).save(path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LECTERN_DATA", str(tmp_path_factory.mktemp("sets")))
         yield workdir
@@ -111,6 +121,7 @@ def test_an_evaluation_of_an_earlier_step_is_not_in_the_card(workdirs, tmp_path)
     assert "| old | accuracy | 0.5 |" in (exported(workdirs("bytes"), tmp_path / "two") / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_language_model_writes_the_same_text(workdirs, tmp_path):
     folder = exported(workdirs("characters"), tmp_path / "out")
     settings: dict[str, Any] = {"tokens": 7, "temperature": 0.0}
@@ -144,3 +155,20 @@ def test_errors_are_one_line(workdirs, tmp_path, capsys):
     assert "a UNet has no published format" in refused("pixels", tmp_path / "unet")
     exported(workdirs("bytes"), tmp_path / "out")
     assert "holds config.json, model.safetensors already" in refused("bytes", tmp_path / "out")
+
+
+@pytest.mark.skipif("LECTERN_PIPELINES" not in os.environ, reason="a part of make test-reference")
+@pytest.mark.parametrize("name", ["bytes", "subwords", "colours"])
+def test_folders_for_the_pipeline_of_the_reference(workdirs, name):
+    """Writes an exported folder, inputs and our answers; reference_pipelines.py compares with its own."""
+    place = Path(os.environ["LECTERN_PIPELINES"]) / name
+    place.mkdir(parents=True)
+    items: list[str] = TEXTS
+    if name == "colours":
+        images = workdirs("colours").parent / "labelled" / "images"
+        items = [str(shutil.copy(path, place)) for path in sorted(images.rglob("*.png"))]
+    folder = exported(workdirs(name), place / "model")
+    same_answers(workdirs(name), folder, items)
+    opened = open_folder(workdirs(name))
+    answers = list(predict(opened, of_items(opened, items), top_k=99))
+    (place / "answers.json").write_text(json.dumps(answers))

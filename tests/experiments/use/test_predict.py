@@ -109,7 +109,7 @@ def test_an_image_of_another_size_and_in_colour_is_stretched_and_grey(workdirs, 
     assert red["probabilities"] == grey["probabilities"]
 
 
-@pytest.mark.parametrize("name", ["images", "sequence", "draws"])
+@pytest.mark.parametrize("name", ["images", *(pytest.param(x, marks=pytest.mark.slow) for x in ("sequence", "draws"))])
 def test_a_split_is_answered_as_the_objective_counts_it(workdirs, name):
     opened = open_folder(workdirs(name))
     assert opened.run is not None
@@ -179,6 +179,7 @@ def test_a_regressor_answers_numbers_for_arrays(workdirs, tmp_path, capsys):
     np.testing.assert_allclose([row["numbers"] for row in rows], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_model_of_pixels_answers_the_share_of_each_class(workdirs, tmp_path, capsys):
     Image.new("RGB", (16, 16), (9, 9, 9)).save(tmp_path / "1.png")
     (row,) = rows_of(capsys, f"--workdir={workdirs('pixels')}", "--images", tmp_path / "1.png")
@@ -251,7 +252,7 @@ def test_a_published_tagger_leaves_out_special_tokens(published_bert, capsys):
         ("texts", ["--text= "], "text 1 is empty"),
         ("images", ["--images", "absent.png"], "There is no file absent.png"),
         ("images", ["--split=dev"], "has no split 'dev'"),
-        ("codes", ["--split=test"], "which predicts neither classes nor numbers"),
+        pytest.param("codes", ["--split=test"], "which predicts neither classes nor numbers", marks=pytest.mark.slow),
         ("numbers", ["--arrays=lines.txt"], "lines.txt is not an .npz file of arrays"),
         ("numbers", ["--arrays=other.npz"], "the inputs of the model are 'points', 'values', but the data has 'x'"),
         ("texts", ["--text=a", "--out=nowhere/a.csv"], "there is no folder nowhere"),
