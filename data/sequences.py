@@ -68,7 +68,7 @@ def text_reading(encode: Encode, context: int) -> Reading:
 
     def source(texts: Sequence[str]) -> LabelledSequences:
         rows = np.arange(len(texts))
-        return LabelledSequences(Sequences.of(encode(list(texts)), np.zeros_like(rows)), rows, context)
+        return LabelledSequences(Sequences.of(encode(list(texts)), [0] * len(texts)), rows, context)
 
     return Reading("texts", source)
 

@@ -74,7 +74,7 @@ def _read_csv(file: Path, text: str, label: str) -> Iterator[Item[str]]:
             place = f"{file}, line {reader.line_num}"
             if len(row) != len(head):
                 raise UserError(f"{place}: {len(row)} columns, but the header has {len(head)}: {', '.join(head)}.")
-            if (item := _item(*(row[column] for column in columns), place)) is None:
+            if (item := _item(row[columns[0]], row[columns[1]], place)) is None:
                 raise UserError(f"{place}: expected a {label} and a {text}, got {cut(repr(row), 60)}.")
             yield item
     except csv.Error as error:

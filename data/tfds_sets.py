@@ -112,8 +112,8 @@ def _candidates(builder: core.DatasetBuilder, part: str, name: str) -> list[str]
     names = [key for key, feature in _every(builder).items() if _is_a(part, feature)]
     if name and name not in names:
         raise UserError(f"{part} = {shown(name)}: {builder.info.full_name} has no such {part}. {_described(builder)}")
-    supervised = [key for key in builder.info.supervised_keys or () if key in names]
-    return [name] if name else supervised or names
+    supervised: Any = builder.info.supervised_keys or ()  # names, or for some sets nested tuples of them
+    return [name] if name else [key for key in names if key in supervised] or names
 
 
 def _every(builder: core.DatasetBuilder) -> dict[str, Any]:

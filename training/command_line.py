@@ -78,19 +78,21 @@ def keep_fields_of(config: ConfigDict, section: str, arguments: Sequence[str], t
     """
     prefix = rf"--?(?:no)?config\.{section}\."
     chosen = {match[1] for argument in arguments if (match := re.match(rf"{prefix}(\w+)", argument))}
-    name = config.get(section, {}).get("name")
+    settings: Any = config.get(section, {})
+    name = settings.get("name")
     if "name" not in chosen or name not in table:
         return ""
     file = read_command_line([argument for argument in arguments if not re.match(prefix, argument)]).config
-    if file.get(section, {}).get("name") in (None, name):
+    other = file.get(section, {}).get("name")
+    if other in (None, name):
         return ""
     fields = keywords(table[name])
     kept = {*chosen, *fields} - ({"train", "evaluation"} - chosen)
-    removed = {field: config[section].pop(field) for field in list(config[section]) if field not in kept}
+    removed = {field: settings.pop(field) for field in list(settings) if field not in kept}
     if not removed:
         return ""
     listed = ", ".join(f"{field} = {shown(value)}" for field, value in removed.items())
-    return f"{section}.name = {name!r}: left out what the config file says for {file[section].name!r}: {listed}"
+    return f"{section}.name = {name!r}: left out what the config file says for {other!r}: {listed}"
 
 
 def join_processes(options: flags.FlagValues) -> None:

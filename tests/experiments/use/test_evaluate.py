@@ -2,6 +2,7 @@
 
 from contextlib import redirect_stdout
 import json
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def test_the_definitions_are_those_of_scikit_learn(answers):
     scores, counts = scores_of(*answers), weights > 0
     labels, predicted = targets[counts], probabilities.argmax(-1)[counts]
     np.testing.assert_array_equal(scores.confusion, confusion_matrix(labels, predicted, labels=range(5)))
-    expected = precision_recall_fscore_support(labels, predicted, labels=range(5), zero_division=0)
+    expected: Any = precision_recall_fscore_support(labels, predicted, labels=range(5), zero_division=cast(Any, 0))
     for name, values in zip(("precision", "recall", "f1", "support"), expected):
         np.testing.assert_allclose(scores.by_class()[name], values)
     assert scores.summary(tuple("abcde"))["macro_f1"] == pytest.approx(expected[2].mean())
