@@ -42,6 +42,10 @@ class ImageRows:
             self._is_kept[missing] = True
         return self._kept[indices]
 
+    def place(self, index: int) -> str:
+        """Returns the path of an image."""
+        return str(self._labelled[index][0])
+
     def _decode(self, indices: np.ndarray) -> np.ndarray:
         chosen = [self._labelled[index] for index in indices.tolist()]
         pixels = lambda file: image_pixels(file, self._shape, stretch=self._stretch)

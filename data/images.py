@@ -172,6 +172,10 @@ class Images:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def place(self, index: int) -> str:
+        """Returns where an image is from: its file, or its number."""
+        return self._rows.place(index) if isinstance(self._rows, ImageRows) else str(index)
+
     def identity(self) -> dict[str, Any]:
         """Returns what tells these examples from others, see `data.dataset.Source`."""
         rows = self._rows

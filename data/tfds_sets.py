@@ -99,8 +99,8 @@ def _default(field: str) -> Any:
 def _is_a(part: str, feature: Any) -> bool:
     """Whether a feature can be the image, the text or the label."""
     if part == "image":
-        pictures = isinstance(feature, (features.Image, features.Tensor)) and len(feature.shape) == 3
-        return pictures and feature.np_dtype == np.uint8 and feature.shape[2] in (1, 3)
+        shape: Any = feature.shape if isinstance(feature, (features.Image, features.Tensor)) else ()
+        return len(shape) == 3 and shape[2] in (1, 3) and feature.np_dtype == np.uint8
     return isinstance(feature, features.Text if part == "text" else features.ClassLabel)
 
 

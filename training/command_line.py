@@ -88,9 +88,11 @@ def keep_fields_of(config: ConfigDict, section: str, arguments: Sequence[str], t
         return ""
     fields = keywords(table[name])
     kept = {*chosen, *fields} - ({"train", "evaluation"} - chosen)
-    removed = {field: settings.pop(field) for field in list(settings) if field not in kept}
+    removed = {field: settings[field] for field in settings if field not in kept}
     if not removed:
         return ""
+    for field in removed:
+        del settings[field]
     listed = ", ".join(f"{field} = {shown(value)}" for field, value in removed.items())
     return f"{section}.name = {name!r}: left out what the config file says for {other!r}: {listed}"
 

@@ -99,7 +99,11 @@ def report(opened: Opened, evaluation: Evaluation, split: str, folder: Path) -> 
     stem, scores, names = re.sub(r"[^\w.+-]", "_", split), evaluation.scores, opened.classes or ()
     content: dict[str, Any] = {"split": split, "step": step_of(opened.folder), "examples": len(evaluation.source)}
     content |= {"metrics": evaluation.metrics, "notes": evaluation.notes}
-    content |= {} if scores is None else scores.summary(names)
+    if scores is not None:
+        content |= scores.summary(names)
+        inputs = SplitNames(evaluation.source, opened.vocabulary)
+        for example in content["worst"]:
+            example["input"] = inputs[example["example"]]
     paths = [folder / f"{stem}.json"]
     files.write_json(paths[0], content)
     if scores is None or not scores.total:

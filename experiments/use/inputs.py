@@ -13,6 +13,7 @@ import numpy as np
 from core.errors import UserError
 from core.reading import refuse_special_file
 from data.dataset import Source
+from data.images import Images
 from data.in_memory import ArraySource
 from data.lines import read_lines
 from data.vocabulary import Vocabulary
@@ -136,12 +137,14 @@ def _split(opened: Opened, split: str) -> Inputs:
 
 
 class SplitNames:
-    """The texts of the examples of a source by number; or the numbers, where they are no texts."""
+    """The names of the examples of a source by number: the text, the file of an image, or else the number."""
 
     def __init__(self, source: Source, vocabulary: Vocabulary | None):
         self._source, self._vocabulary = source, vocabulary
 
     def __getitem__(self, number: int) -> str:
+        if isinstance(self._source, Images):
+            return self._source.place(number)
         if self._vocabulary is None:
             return str(number)
         inputs = self._source.examples(np.array([number]))["inputs"]

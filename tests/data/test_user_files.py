@@ -11,6 +11,7 @@ import pytest
 
 from core.errors import UserError
 from data.image_rows import ImageRows
+from data.images import Images
 from data.subwords import CLS, SEP, Subwords
 from data.user_files import image_folder, labelled_text
 
@@ -186,6 +187,7 @@ def test_folders_become_classes(tmp_path):
     class_of = {tuple(corner): label for corner, label in zip(corners, batch["targets"].tolist())}
     assert class_of == {(51, 51, 51): 0, (102, 102, 102): 0, (255, 0, 51): 1}
     assert dataset.evaluation.examples(np.array([0]))["targets"].tolist() == [1]
+    assert isinstance(dataset.evaluation, Images) and dataset.evaluation.place(0).endswith("validation/dog/7.png")
 
 
 def test_grey_images_of_another_size(tmp_path):
