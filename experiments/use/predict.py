@@ -119,7 +119,8 @@ def main(arguments: list[str]) -> None:
         with path.open("w", encoding="utf-8", newline="") if path else nullcontext(sys.stdout) as file:
             done = write_rows(_with_progress(rows, len(inputs.source)), form, file, args.top_k)
     seconds = time.monotonic() - start
-    print(f"{done:,} answer{'s' * (done != 1)} in {seconds:.1f} s" + (f": {args.out}" if args.out else ""), file=sys.stderr)
+    text = f"{done:,} answer{'s' * (done != 1)} in {seconds:.1f} s"
+    print(text + (f": {args.out}" if args.out else ""), file=sys.stderr)
 
 
 def _with_progress(rows: Iterator[dict[str, Any]], count: int) -> Iterator[dict[str, Any]]:
