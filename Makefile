@@ -5,6 +5,7 @@
 # make docs                                                                       the documentation, in docs/_build/html
 # make lint                                                                       style and types
 # make test                                                                       the fast tests
+# make test-all                                                                   these and the medium ones, before a merge
 # make test-slow                                                                  the long ones
 # make test-kill [KILLS=20]                                                       work of every kind, killed and continued
 # make test-damage [DAMAGES=100]                                                  files of every kind of work, damaged
@@ -19,7 +20,7 @@ CONFIG ?= configs/vit.py
 SUITE ?= digits
 WORKDIR ?= runs/$(basename $(notdir $(CONFIG)))
 
-.PHONY: train compare figures claims docs lint test test-slow test-kill test-damage test-generated test-slurm test-reference
+.PHONY: train compare figures claims docs lint test test-all test-slow test-kill test-damage test-generated test-slurm test-reference
 
 train: .venv/installed
 	.venv/bin/python train.py --config=$(CONFIG) --workdir=$(WORKDIR) $(ARGS)
@@ -34,6 +35,9 @@ lint: .venv/installed
 
 test: .venv/installed
 	.venv/bin/python -m pytest -n 2
+
+test-all: .venv/installed
+	.venv/bin/python -m pytest -n 2 -m "not slow and not slurm"
 
 test-slow: .venv/installed
 	.venv/bin/python -m pytest -m slow

@@ -18,6 +18,6 @@ def get_config() -> ConfigDict:
             "model": {"name": "graph", "layer": "gat", "width": 64, "depth": 2, "heads": 8, "dropout": 0.6},
             "objective": {"name": "classification"},
             "data": {"name": "planetoid", "path": "planetoid/cora", "evaluation": "test"},
-            "optimizer": {"learning_rate": 0.005, "schedule": "constant", "weight_decay": 0.5},
+            "optimizer": {"learning_rate": 0.005, "schedule": "constant", "l2": 5e-4},
         }
     )  # fmt: skip

@@ -4,16 +4,17 @@ from typing import Annotated
 
 import numpy as np
 
-from core.ranges import Count, Range
+from core.ranges import Range
 from data.dataset import Dataset
 from data.in_memory import array_dataset
 
+Samples = Annotated[int, Range(1, 10**6)]
 Noise = Annotated[float, Range(0, 100)]
 RADII = (2.0, 1.5)
 _SEED = 0
 
 
-def ellipse(*, train: str = "train", evaluation: str = "test", samples: Count = 24, noise: Noise = 0.0) -> Dataset:
+def ellipse(*, train: str = "train", evaluation: str = "test", samples: Samples = 24, noise: Noise = 0.0) -> Dataset:
     """Returns points y = (2 cos a, 1.5 sin a) at random angles a: `samples` for training, and 240 for the test.
 
     `noise` is the standard deviation of what is added to each coordinate. Source: A. Canziani's lectures, with 24
@@ -24,7 +25,7 @@ def ellipse(*, train: str = "train", evaluation: str = "test", samples: Count = 
     return _dataset("ellipse", {"y": y}, sizes, train, evaluation, inputs=0)
 
 
-def horn(*, train: str = "train", evaluation: str = "test", samples: Count = 1000, noise: Noise = 0.0) -> Dataset:
+def horn(*, train: str = "train", evaluation: str = "test", samples: Samples = 1000, noise: Noise = 0.0) -> Dataset:
     """Returns x from 0 to 1 and y on an ellipse that grows with x: `samples` for training, and 1,000 for the test.
 
     The radii are those of `horn_radii`. `noise` and source: see `ellipse`.

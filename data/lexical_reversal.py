@@ -4,6 +4,7 @@ What is to be learned is a dictionary and one rule of order. A model that has le
 words that it has never seen as well as others.
 """
 
+import math
 from typing import Annotated
 
 import numpy as np
@@ -41,7 +42,7 @@ def lexical_reversal(
     followers = generator.permuted(np.tile(np.arange(words, dtype=np.int32), (words, 1)), axis=1)
     held_out, others = np.split(followers, [max(1, words // 10)], axis=1)
     count = -(-(_SIZES["train"] + _SIZES["test"]) // len(lengths))
-    if float(others.shape[1]) ** shortest < 2 * count:
+    if shortest * math.log(others.shape[1]) < math.log(2 * count):
         raise UserError(
             f"words = {words}, shortest = {shortest}: there are too few different sentences. Raise either of them."
         )

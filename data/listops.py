@@ -5,6 +5,7 @@ https://github.com/google-research/long-range-arena, lra_benchmarks/data/listops
 """
 
 from functools import lru_cache
+import math
 from typing import Annotated
 
 import numpy as np
@@ -44,7 +45,7 @@ def listops(
             f"longer_than = {longer_than}, shorter_than = {shorter_than}: expected longer_than < shorter_than - 1."
         )
     growth = (2 + max_args) / 2 / 4  # a quarter of all arguments are lists
-    if _ROOTS * max(growth, 1) ** (max_depth - 1) > 1e8:
+    if math.log(_ROOTS) + (max_depth - 1) * math.log(max(growth, 1)) > math.log(1e8):
         raise UserError(
             f"max_depth = {max_depth}, max_args = {max_args}: each level has {growth:g} times as many lists as the one "
             "above, which is too many. Choose a smaller max_depth or max_args."

@@ -20,8 +20,8 @@ LearningRate = Annotated[float, Range(0, 1000, open_low=True)]
 def make_optimizer(
     *, steps: Count, learning_rate: Traced[LearningRate], name: str = "adamw", schedule: str = "cosine",
     warmup: CountOrZero = 0, final: Share = 0.0, decay_share: Share = 0.2, weight_decay: Traced[Nonnegative] = 0.0,
-    clip: TracedUnlessZero[Nonnegative] = 0.0, beta1: ShareBelowAll = 0.9, beta2: ShareBelowAll = 0.999,
-    epsilon: Epsilon = 1e-8, momentum: ShareBelowAll = 0.9,
+    l2: TracedUnlessZero[Nonnegative] = 0.0, clip: TracedUnlessZero[Nonnegative] = 0.0, beta1: ShareBelowAll = 0.9,
+    beta2: ShareBelowAll = 0.999, epsilon: Epsilon = 1e-8, momentum: ShareBelowAll = 0.9,
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:  # fmt: skip
     """Returns an optimizer over flat parameters, and its learning rate as a function of the step.
 
@@ -36,6 +36,8 @@ def make_optimizer(
         steps.
       warmup: the number of steps in which the rate rises; less than `steps`.
       weight_decay: decoupled, times the learning rate, and only for matrices: not for biases, norms and embeddings.
+      l2: the classic penalty l2/2 |w|^2 on the same matrices: its gradient is added to that of the loss, so that an
+        adaptive optimizer rescales both. 0 leaves it out.
       clip: the largest global norm of the gradient; 0 does not clip.
       beta1, beta2: of AdamW, Lion and Muon's AdamW.
       epsilon: of AdamW.
@@ -62,7 +64,9 @@ def make_optimizer(
         optax.add_decayed_weights(weight_decay, decayed),
         optax.scale_by_learning_rate(learning_rates),
     ]
-    if not (isinstance(clip, (int, float)) and clip == 0):
+    if not _is_zero(l2):
+        parts.insert(0, optax.add_decayed_weights(l2, decayed))
+    if not _is_zero(clip):
         parts.insert(0, optax.clip_by_global_norm(clip))
     return optax.chain(*parts), learning_rates
 
@@ -70,6 +74,11 @@ def make_optimizer(
 def decayed(parameters: Parameters) -> dict[str, bool]:
     """Returns which parameters decay: the kernels of linear maps."""
     return {path: path.endswith("kernel") for path in parameters}
+
+
+def _is_zero(number: float) -> bool:
+    """Whether a number is 0, and not one that a population traces."""
+    return isinstance(number, (int, float)) and number == 0
 
 
 def _schedule(peak: float, steps: int, kind: str, warmup: int, final: float, decay_share: float) -> optax.Schedule:

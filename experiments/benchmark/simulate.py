@@ -32,15 +32,15 @@ Draw = Callable[[np.random.Generator, np.ndarray, int], list[Runs]]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was found in simulated benchmarks.
+    """What was seen in simulated benchmarks.
 
     Attributes:
       false: share of the benchmarks in which a family is significantly better than another that is no worse.
-      found: share of the pairs with a true difference in which the better family is significantly better.
+      detected: share of the pairs with a true difference in which the better family is significantly better.
     """
 
     false: float
-    found: float
+    detected: float
 
 
 def simulate(draw: Draw, means: Sequence[float], seeds: int, benchmarks: int, *, number: int = 0) -> Outcome:
@@ -54,16 +54,16 @@ def simulate(draw: Draw, means: Sequence[float], seeds: int, benchmarks: int, *,
       number: seed of the simulation.
     """
     generator, truth = np.random.default_rng(number), np.asarray(means, float)
-    false, found, different = 0, 0, 0
+    false, detected, different = 0, 0, 0
     for _ in range(benchmarks):
         tests = all_pairs(draw(generator, truth, seeds))
         first, second = np.array(tests.pairs).T
         gap = truth[first] - truth[second]
         sure = np.sign(tests.differences) * (np.array(tests.p) < 1 - LEVEL)
         false += bool(np.any((sure != 0) & (sure != np.sign(gap))))
-        found += int(np.sum((gap != 0) & (sure == np.sign(gap))))
+        detected += int(np.sum((gap != 0) & (sure == np.sign(gap))))
         different += int(np.sum(gap != 0))
-    return Outcome(false / benchmarks, found / different if different else 0.0)
+    return Outcome(false / benchmarks, detected / different if different else 0.0)
 
 
 def agreement(means: Sequence[float], seeds: int, benchmarks: int, *, number: int = 0) -> float:
@@ -99,8 +99,8 @@ def main(arguments: Sequence[str]) -> None:
     ])  # fmt: skip
     ahead = [(d, [simulate(_normal, [d, *[0] * (args.families - 1)], n, args.benchmarks) for n in seeds])
              for d in (1, 2, 3, 5)]  # fmt: skip
-    _print("Pairs found with one family ahead of all others, normal scores", seeds, [
-        (f"by {d} standard deviations of a seed", [outcome.found for outcome in outcomes]) for d, outcomes in ahead
+    _print("Pairs detected with one family ahead of all others, normal scores", seeds, [
+        (f"by {d} standard deviations of a seed", [outcome.detected for outcome in outcomes]) for d, outcomes in ahead
     ])  # fmt: skip
     apart = np.arange(args.families) / 2
     _print("Repeated benchmarks whose ranges of ranks overlap in every family", seeds, [

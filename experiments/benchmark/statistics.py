@@ -142,7 +142,7 @@ def compare(
         sure = p < 1 - LEVEL and units >= MINIMUM
         if sure:
             ahead.add((i, j))
-        low, high = _interval(float(difference), spread.whole)
+        low, high = _interval(float(difference), spread.combined)
         alpha = (1 - LEVEL) / (comparisons * len(tests.pairs))
         pairs.append(Pair(
             order[i], order[j], float(difference), low, high, p, sure,
@@ -151,7 +151,7 @@ def compare(
     standings = []
     for place, name in enumerate(order):
         spread = Spread(runs[name].of_runs(tests.step), runs[name].of_examples())
-        low, high = _interval(runs[name].mean, spread.whole, bounds)
+        low, high = _interval(runs[name].mean, spread.combined, bounds)
         best = 1 + sum((other, place) in ahead for other in range(len(order)))
         worst = len(order) - sum((place, other) in ahead for other in range(len(order)))
         rank = (best, worst) if units >= MINIMUM and len(order) > 1 else None
@@ -213,7 +213,7 @@ def two_sided(differences: np.ndarray, spreads: Sequence[Spread]) -> list[float]
     runs, test = ([spread.runs for spread in spreads], [spread.test or Estimate(0.0, 1) for spread in spreads])
     variance, tested = (np.array([part.variance for part in parts]) for parts in (runs, test))
     freedom, test_freedom = (np.array([part.freedom for part in parts], float) for parts in (runs, test))
-    known = np.isfinite(variance) & (freedom > 0)
+    finite = np.isfinite(variance) & (freedom > 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         p = np.where(variance > 0, 2 * stats.t.sf(size / np.sqrt(variance), freedom), 0.0)
     if tested.any():
@@ -224,7 +224,7 @@ def two_sided(differences: np.ndarray, spreads: Sequence[Spread]) -> list[float]
             beyond = bound(10**middle) > size**2
             low, high = np.where(beyond, middle, low), np.where(beyond, high, middle)
         p = np.where(tested > 0, 10**high, p)
-    return [float(value) for value in np.where(known & (differences != 0), p, 1.0)]
+    return [float(value) for value in np.where(finite & (differences != 0), p, 1.0)]
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -251,12 +251,13 @@ def detectable(spread: Spread, alpha: float) -> float:
       spread: of the difference.
       alpha: already corrected for the number of tests.
     """
-    whole = spread.whole
-    if not whole.variance:
+    combined = spread.combined
+    if not combined.variance:
         return 0.0
     parts = [part for part in (spread.runs, spread.test) if part]
-    bound = math.sqrt(sum(stats.t.isf(alpha / 2, part.freedom) ** 2 * part.variance for part in parts) / whole.variance)
-    return math.sqrt(whole.variance) * _multiple(round(min(whole.freedom, 1e4), 2), round(bound, 3))
+    margins = [stats.t.isf(alpha / 2, part.freedom) ** 2 * part.variance for part in parts]
+    bound = math.sqrt(sum(margins) / combined.variance)
+    return math.sqrt(combined.variance) * _multiple(round(min(combined.freedom, 1e4), 2), round(bound, 3))
 
 
 @lru_cache(maxsize=4096)

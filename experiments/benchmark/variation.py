@@ -36,7 +36,7 @@ class Spread:
     test: Estimate | None = None
 
     @property
-    def whole(self) -> Estimate:
+    def combined(self) -> Estimate:
         """The sum of both."""
         return total([part for part in (self.runs, self.test) if part])
 

@@ -7,6 +7,7 @@ The colours are those of Okabe & Ito 2008, which people with any kind of colour 
 """
 
 import argparse
+from collections.abc import Sequence
 import math
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,13 @@ from core.command import command
 from core.errors import UserError
 from core.files import save_figure
 from core.metrics import refuse_unknown
-from training.log import records
+from experiments.sweep.progress import Progress
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "os^Dv"
 GREY = "#5A5A5A"
 NAMED = 60  # runs; of more, neither names nor points could be told apart
 POINTS = 4000  # of a curve; the picture is 1,280 pixels wide
-NOT_METRICS = ("step", "split", "time")
 AS_WRITTEN: Any = {"text.parse_math": False}  # names hold what users call things, and $ in them begins no formula
 
 
@@ -87,27 +87,24 @@ def _names(workdirs: list[str]) -> dict[str, str]:
 
 def _curves(workdir: str, metric: str) -> dict[str, tuple[list, list]]:
     """Steps and values for each split that has the metric, "train" first."""
-    curves: dict[str, tuple[list, list]] = {}
-    others: set[str] = set()
-    for record in records(Path(workdir) / "metrics.jsonl"):
-        if metric not in record:
-            others |= record.keys()
-        elif isinstance(value := record[metric], (int, float)) and isinstance(record.get("split"), str):
-            steps, values = curves.setdefault(record["split"], ([], []))
-            steps.append(record["step"])
-            values.append(value)
-    if not curves:
-        metrics = sorted(others - set(NOT_METRICS))
-        if not metrics:
-            raise UserError(f"{workdir} has no records yet")
-        refuse_unknown(f"{workdir} has no metric", metric, metrics)
-    return {split: _thin(*curves[split]) for split in sorted(curves, key=lambda split: split != "train")}
+    path = Path(workdir) / "metrics.jsonl"
+    if not path.exists():
+        raise UserError(f"{path} does not exist: is this the workdir of a run?")
+    progress = Progress(path, 1)
+    progress.read()
+    if not progress.last:
+        raise UserError(f"{workdir} has no records yet")
+    logged = [name.split("/", 1) for name in progress.last]
+    splits = [split for split, name in logged if name == metric]
+    if not splits:
+        refuse_unknown(f"{workdir} has no metric", metric, sorted({name for _, name in logged}))
+    return {split: thin(*progress.curve(f"{split}/{metric}")) for split in sorted(splits, key=lambda s: s != "train")}
 
 
-def _thin(steps: list, values: list) -> tuple[list, list]:
-    """A curve of at most `POINTS` points that looks the same: the lowest and the highest of each of as many parts."""
+def thin(steps: Sequence[int], values: Sequence[float]) -> tuple[list, list]:
+    """Returns a curve of at most 4,000 points that looks the same: the lowest and highest points of 2,000 parts."""
     if len(steps) <= POINTS:
-        return steps, values
+        return list(steps), list(values)
     kept, numbers = [0, len(steps) - 1], np.array(values, float)
     for part in np.array_split(np.arange(len(steps)), POINTS // 2 - 1):
         of_part = numbers[part]

@@ -52,8 +52,12 @@ class Progress:
 
         The log has null for NaN and infinity. They are returned as NaN.
         """
-        points = zip(*self._curves.get(metric, ((), ())))
+        points = zip(*self.curve(metric))
         return [(step, value) for step, value in points if math.isfinite(value) or not finite]
+
+    def curve(self, metric: str) -> tuple[Sequence[int], Sequence[float]]:
+        """Returns the steps at which a metric, "split/name", was logged, and its values; both empty if it never was."""
+        return self._curves.get(metric, ((), ()))
 
     def _forget(self) -> None:
         self._offset, self._lines, self.step, self.seconds = 0, 0, 0, 0.0
@@ -61,28 +65,29 @@ class Progress:
         self._curves: dict[str, tuple[array, array]] = {}  # steps and values: a list of records would need ten times it
 
     def _add(self, lines: Sequence[bytes]) -> None:
-        names: dict[tuple[str, str], tuple[str, array, array]] = {}
         try:
-            for record in parse_lines(self._path, self._lines + 1, lines):
-                step, split = record["step"], record["split"]
-                for name, value in record.items():
-                    if name in _NOT_METRICS:
-                        continue
-                    if (split, name) not in names:
-                        curve = self._curves.setdefault(f"{split}/{name}", (array("q"), array("d")))
-                        names[split, name] = (f"{split}/{name}", *curve)
-                    full_name, steps, values = names[split, name]
-                    number = math.nan if value is None else float(value)
-                    steps.append(step)
-                    values.append(number)
-                    self.last[full_name] = number
-                self.step, self.seconds = step, record["time"]
+            alike: dict[tuple, list[dict]] = {}  # the records of one split that have the same metrics, added at once
+            for record in (records := parse_lines(self._path, self._lines + 1, lines)):
+                alike.setdefault((record["split"], *record), []).append(record)
+            for (split, *names), group in alike.items():
+                steps = [record["step"] for record in group]
+                for name in names:
+                    if name not in _NOT_METRICS:
+                        self._add_curve(f"{split}/{name}", steps, [record[name] for record in group])
+            self.step, self.seconds = records[-1]["step"], records[-1]["time"]
         except (ValueError, TypeError, KeyError, OverflowError) as error:
             if isinstance(error, UserError):
                 raise
             raise UserError(f"{self._path} is damaged: a line is not a record of a run ({error})") from error
         self._lines += len(lines)
         self._offset += sum(map(len, lines))
+
+    def _add_curve(self, name: str, steps: list, values: list) -> None:
+        numbers = [math.nan if value is None else float(value) for value in values]
+        all_steps, all_values = self._curves.setdefault(name, (array("q"), array("d")))
+        all_steps.extend(steps)
+        all_values.extend(numbers)
+        self.last[name] = numbers[-1]
 
 
 _NOT_METRICS = ("step", "split", "time")

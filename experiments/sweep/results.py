@@ -26,7 +26,7 @@ from core.command import command
 from core.files import replacing, write_text
 from core.markdown import markdown
 from core.metrics import refuse_unknown
-from experiments.sweep import comparison, sweep_plots
+from experiments.sweep import sweep_plots
 from experiments.sweep import trials as states
 from experiments.sweep.metrics import better_of
 from experiments.sweep.outcomes import Outcome, SweepRecord, over_seeds, read_outcomes, swept_fields
@@ -121,6 +121,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--compare", metavar="FIELD", help="compare the values of a field over the seeds")
     args = parser.parse_args(arguments)
     if args.compare:
+        from experiments.sweep import comparison  # its statistics need SciPy, which takes a second to load
+
         comparison.show(args.workdir, args.compare, metric=args.metric, better=args.better)
     else:
         show(args.workdir, metric=args.metric, better=args.better)

@@ -18,7 +18,7 @@ import numpy as np
 
 from core.files import save_figure
 from experiments.sweep.outcomes import Outcome, Setting, over_seeds, swept_fields
-from experiments.sweep.plot import AS_WRITTEN, COLOURS, GREY, MARKERS
+from experiments.sweep.plot import AS_WRITTEN, COLOURS, GREY, MARKERS, thin
 
 MANY = 200  # curves; more are drawn without points, which takes a hundredth of the time
 MAP = 40  # values of a field that a map can show
@@ -114,7 +114,7 @@ def _curves(outcomes: Sequence[Outcome], fields: Sequence[str], metric: str, bet
     for (outcome, _), colour in zip(scores, line_colours):
         if outcome is not best and len(scores) > MANY:
             continue
-        steps, values = zip(*outcome.curve)
+        steps, values = thin(*zip(*outcome.curve))
         top = outcome is best
         style = {"linewidth": 2.6 if top else 1.0, "alpha": 1.0 if top else 0.6, "zorder": 3 if top else 2}
         axes.plot(steps, values, color=colour, marker="o", markersize=5 if top else 2.5, **style)

@@ -31,11 +31,11 @@ def captions() -> dict[str, list[str]]:
 
 
 def test_a_caption_names_one_or_two_shapes(captions):
-    known = {f"a {colour} {shape}" for colour in COLOURS for shape in SHAPES}
+    phrases = {f"a {colour} {shape}" for colour in COLOURS for shape in SHAPES}
     for split in SPLITS:
         counts = Counter(len(caption.split(" and ")) for caption in captions[split])
         assert set(counts) == {1, 2} and min(counts.values()) > 400
-        assert {part for caption in captions[split] for part in caption.split(" and ")} <= known
+        assert {part for caption in captions[split] for part in caption.split(" and ")} <= phrases
 
 
 def test_held_out_combinations_are_in_every_image_of_their_split_and_in_no_other(captions):

@@ -10,6 +10,7 @@ import pytest
 
 from models import EncoderDecoder
 from models.attention import AttentionWeights
+from tests.tiers import first_fast
 from training.state import merge, split
 
 FIELDS: dict[str, Any] = dict(
@@ -42,7 +43,7 @@ def behind_tables(model, source_BSD, tokens_BTD, source_mask):
     return model.decoder(tokens_BTD, source=model.encoder(source_BSD, mask=mask)[0], source_mask=mask)[0]
 
 
-@pytest.mark.parametrize("more", CHOICES, ids=str)
+@pytest.mark.parametrize("more", first_fast(CHOICES), ids=str)
 def test_what_has_influence_by_gradient(more):
     model = build(**more)
     x, y = (jax.random.normal(jax.random.key(seed), (3, n, 28)) for seed, n in ((3, 7), (4, 11)))
@@ -56,7 +57,7 @@ def test_what_has_influence_by_gradient(more):
         np.testing.assert_array_equal(jnp.abs(by_source).max(axis=2) > 0, MASK)
 
 
-@pytest.mark.parametrize("more", CHOICES + SPARSE, ids=str)
+@pytest.mark.parametrize("more", first_fast(CHOICES + SPARSE), ids=str)
 def test_padding_changes_no_output(more):
     model = logits_of(build(**more))
     logits = model(SOURCE, TOKENS, MASK)
@@ -67,7 +68,7 @@ def test_padding_changes_no_output(more):
     np.testing.assert_array_equal(later[:, :6], logits[:, :6])
 
 
-@pytest.mark.parametrize("more", [{}, {"attention": "linear"}, SPARSE[1]], ids=str)
+@pytest.mark.parametrize("more", first_fast([{}, {"attention": "linear"}, SPARSE[1]]), ids=str)
 def test_a_source_that_is_all_padding_gives_numbers(more):
     model = build(**more)
     structure, parameters = split(model)
@@ -79,7 +80,7 @@ def test_a_source_that_is_all_padding_gives_numbers(more):
     assert all(jnp.isfinite(x).all() for x in [logits, *jax.tree.leaves(gradients)])
 
 
-@pytest.mark.parametrize("more", CHOICES + SPARSE, ids=str)
+@pytest.mark.parametrize("more", first_fast(CHOICES + SPARSE), ids=str)
 def test_cached_equals_uncached(more):
     model = build(**more)
     cache, parts, decode = model.new_cache(SOURCE, source_mask=MASK), [], jax.jit(model.decode)
@@ -91,7 +92,7 @@ def test_cached_equals_uncached(more):
     np.testing.assert_allclose(jnp.concatenate(parts, axis=1), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("more", [{}, {"scan": True}], ids=str)
+@pytest.mark.parametrize("more", first_fast([{}, {"scan": True}]), ids=str)
 def test_the_cache_holds_the_source_once_and_the_past_can_be_reordered(more):
     model = build(**more)
     source = jnp.repeat(SOURCE[:1], 3, axis=0)

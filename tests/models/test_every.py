@@ -13,6 +13,7 @@ import pytest
 from models import MODELS
 from objectives import OBJECTIVES
 from tests.models.rows import ROWS, TRANSFORMERS
+from tests.tiers import first_fast
 from training.state import merge, split
 
 
@@ -21,7 +22,10 @@ def row(request):
     return request.param, *ROWS[request.param]
 
 
-@pytest.fixture(params=TRANSFORMERS)
+GPT_FAST = first_fast(sorted(TRANSFORMERS, key=lambda name: name != "gpt"))
+
+
+@pytest.fixture(params=GPT_FAST)
 def transformer(request):
     return request.param, *ROWS[request.param]
 
@@ -93,7 +97,7 @@ def program(name, **more) -> str:
     return re.sub("0x[0-9a-f]+", "", str(jax.make_jaxpr(make)()))  # without the addresses of functions
 
 
-@pytest.mark.parametrize("name", TRANSFORMERS)
+@pytest.mark.parametrize("name", GPT_FAST)
 def test_every_choice_reaches_the_program(name):
     plain, wide = program(name), program(name, width=28)
     assert plain == program(name) != wide

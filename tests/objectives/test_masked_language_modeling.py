@@ -70,18 +70,18 @@ def test_nothing_hidden_is_a_loss_of_zero():
 
 def test_evaluation_hides_the_same_however_it_is_batched_and_training_does_not():
     objective = partial(masked_language_modeling, **SETTINGS, rate=0.4)
-    whole, again, one, two = [], [], [], []
-    objective(oracle(whole, 1.0), batch(), None)
+    batch_hidden, again, one, two = [], [], [], []
+    objective(oracle(batch_hidden, 1.0), batch(), None)
     objective(oracle(again, 1.0), batch(), None)
-    np.testing.assert_array_equal(whole[0], again[0])
+    np.testing.assert_array_equal(batch_hidden[0], again[0])
     last = jax.tree.map(lambda x: x[4:], batch())
     alone = lambda tokens, *, key: (again.append(tokens), jnp.zeros((*tokens.shape, 20)))[1]
     objective(alone, last, None)
-    np.testing.assert_array_equal(whole[0][4:], again[1])
+    np.testing.assert_array_equal(batch_hidden[0][4:], again[1])
     objective(oracle(one, 1.0), batch(), jax.random.key(1))
     objective(oracle(two, 1.0), batch(), jax.random.key(2))
-    assert (one[0] != two[0]).any() and (one[0] != whole[0]).any()
-    hidden_in_column = (whole[0] != batch()["inputs"]["tokens"]).mean(axis=0)
+    assert (one[0] != two[0]).any() and (one[0] != batch_hidden[0]).any()
+    hidden_in_column = (batch_hidden[0] != batch()["inputs"]["tokens"]).mean(axis=0)
     assert 0 < hidden_in_column.mean() < 1 and len(set(hidden_in_column.tolist())) > 1
 
 

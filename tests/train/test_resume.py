@@ -164,10 +164,10 @@ def test_a_summary_is_that_of_the_step_that_is_asked_for(tmp_path):
     assert "The run is complete" not in tiny.finish(tiny.start("vit", tmp_path, f"--config.steps={newest}", *flags))
     summary = tiny.summary(tmp_path)
     assert summary["steps"] == newest and summary["state_digest"] != earlier["state_digest"]
-    tiny.finish(tiny.start("vit", tmp_path / "whole", f"--config.steps={newest}", *flags))
-    whole = tiny.summary(tmp_path / "whole")
-    assert summary["state_digest"] == whole["state_digest"]
+    tiny.finish(tiny.start("vit", tmp_path / "uninterrupted", f"--config.steps={newest}", *flags))
+    uninterrupted = tiny.summary(tmp_path / "uninterrupted")
+    assert summary["state_digest"] == uninterrupted["state_digest"]
     evaluated = lambda summary: {n: x for n, x in summary["metrics"].items() if not n.startswith("train/")}
-    assert evaluated(summary) == evaluated(whole)
+    assert evaluated(summary) == evaluated(uninterrupted)
     output = tiny.finish(tiny.start("vit", tmp_path, f"--config.steps={newest}", *flags))
     assert "The run is complete" in output

@@ -65,9 +65,9 @@ def test_the_others_get_the_gradient_that_they_get_without_freezing():
     _, create, step = prepare(optimizer)
     _, create_all, step_all = prepare(optimizer, freeze=())
     state, metrics = jax.jit(step)(create(jax.random.key(0)), batch())
-    whole, metrics_of_all = jax.jit(step_all)(create_all(jax.random.key(0)), batch())
+    trained_all, metrics_of_all = jax.jit(step_all)(create_all(jax.random.key(0)), batch())
     for path in split_frozen(state.parameters, PATTERNS)[0]:
-        np.testing.assert_allclose(state.parameters[path], whole.parameters[path], atol=1e-6, err_msg=path)
+        np.testing.assert_allclose(state.parameters[path], trained_all.parameters[path], atol=1e-6, err_msg=path)
     assert metrics["grad_norm"][0] < metrics_of_all["grad_norm"][0]  # it is the norm of what is trained
 
 

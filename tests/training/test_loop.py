@@ -131,14 +131,14 @@ def test_what_is_not_finite_neither_becomes_nor_stays_the_best(best, bad):
 
 
 def test_a_continued_run_logs_the_same_means_as_an_uninterrupted_one():
-    whole, begun, rest = Notes(), Notes(), Notes()
-    run(whole, steps=9, log_every=7)
+    uninterrupted, begun, rest = Notes(), Notes(), Notes()
+    run(uninterrupted, steps=9, log_every=7)
     _, _, about = run(begun, steps=5, log_every=7)  # its end is an additional line
     batches = Batches()
     batches.number = 5
     run(rest, at=5, steps=9, log_every=7, about=about, batches=batches)
     means = lambda notes: [(step, loss) for step, loss, *_ in notes.trained]
-    assert means(begun)[:-1] + means(rest) == means(whole)
+    assert means(begun)[:-1] + means(rest) == means(uninterrupted)
     assert [step for step, _ in means(begun)] == [5]
 
 

@@ -44,6 +44,16 @@ def test_first_step(name, direction):
     np.testing.assert_allclose(change, expected, rtol=1e-4)
 
 
+def test_the_penalty_is_rescaled_as_the_gradient_is_and_is_not_clipped():
+    p, g = numbers(0, 3, 5), numbers(1, 3, 5)
+    clipped = g / np.linalg.norm(g)
+    for name, direction in (("sgd", lambda g: 1.9 * g), ("adamw", lambda g: g / (np.abs(g) + 1e-8))):
+        change = moved(name, {PATH: jnp.array(p)}, {PATH: jnp.array(g)}, l2=0.3, clip=1.0)[PATH]
+        np.testing.assert_allclose(change, p - RATE * direction(clipped + 0.3 * p), rtol=1e-4)
+    bias = moved("adamw", {"bias": jnp.array(p)}, {"bias": jnp.zeros((3, 5))}, l2=0.3)["bias"]
+    np.testing.assert_array_equal(bias, p)
+
+
 def test_second_step_of_sgd():
     p, g, h = numbers(0, 3), numbers(1, 3), numbers(2, 3)
     trace = h + 0.7 * g

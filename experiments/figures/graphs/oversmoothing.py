@@ -58,7 +58,7 @@ def _averaged(start: np.ndarray, graph, leading: np.ndarray, kept: float):
     layer.value.kernel.set_value(jnp.eye(F))
     apply = jax.jit(lambda x: layer(x[None], None, graph)[0][0])
     beside = lambda x: x - np.outer(leading, leading @ x)
-    rest, whole = beside(start), start
+    rest, state = beside(start), start
     shares, states, size = [1.0], [start], np.linalg.norm(beside(start))
     first, log_share = rest / size, 0.0
     rest = first
@@ -68,8 +68,8 @@ def _averaged(start: np.ndarray, graph, leading: np.ndarray, kept: float):
         norm = np.linalg.norm(rest)
         rest, log_share = rest / norm, log_share + np.log(norm)
         shares.append(np.exp(log_share))
-        whole = (1 - kept) * np.array(apply(jnp.asarray(whole, jnp.float32)), np.float64) + kept * start
-        states.append(whole)
+        state = (1 - kept) * np.array(apply(jnp.asarray(state, jnp.float32)), np.float64) + kept * start
+        states.append(state)
     return np.array(shares), np.array(states)
 
 

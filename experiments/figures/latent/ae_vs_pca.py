@@ -41,9 +41,9 @@ def run(seed: int, train: Trainer, *, hidden_layers: int = 2) -> dict:
             for kind in kinds:
                 output = np.array(trained[kind, code].model(images[name])).reshape(x.shape)
                 error[kind, code, name] = float(((output - x) ** 2).mean())
-    components, shown = PCA(SHOWN).fit(flat["train"]), images["test"][:6]
-    rows = {"image": shown, "PCA": components.inverse_transform(components.transform(flat["test"][:6]))}
-    rows |= {kind: np.array(trained[kind, SHOWN].model(shown)) for kind in kinds}
+    components, examples = PCA(SHOWN).fit(flat["train"]), images["test"][:6]
+    rows = {"image": examples, "PCA": components.inverse_transform(components.transform(flat["test"][:6]))}
+    rows |= {kind: np.array(trained[kind, SHOWN].model(examples)) for kind in kinds}
     return {"error": error, "rows": {name: np.reshape(x, (6, 8, 8)) for name, x in rows.items()}}
 
 

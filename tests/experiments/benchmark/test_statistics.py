@@ -158,8 +158,8 @@ def test_the_interval_of_a_difference_covers_all_sources(name):
     generator, covered = np.random.default_rng(0), 0
     for _ in range(200):
         spread = all_pairs(DRAWS[name](generator, np.zeros(2), 5))
-        whole = spread.spreads[0].whole
-        width = stats.t.isf(0.025, whole.freedom) * math.sqrt(whole.variance)
+        combined = spread.spreads[0].combined
+        width = stats.t.isf(0.025, combined.freedom) * math.sqrt(combined.variance)
         covered += abs(spread.differences[0]) < width
     assert 0.9 <= covered / 200 
 
@@ -212,5 +212,5 @@ def test_five_percent_at_most_for_every_kind_of_scores(name, seeds):
 
 def test_a_family_that_is_far_ahead_is_found():
     """By five deviations in 95 % of its pairs; by three in about half, where tests in pairs would find a fifth."""
-    far, near = (simulate(DRAWS["normal"], [shift, *[0] * 7], 5, 60).found for shift in (5, 3))
+    far, near = (simulate(DRAWS["normal"], [shift, *[0] * 7], 5, 60).detected for shift in (5, 3))
     assert far > 0.93 and 0.4 < near < 0.65

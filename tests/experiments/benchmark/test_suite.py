@@ -90,6 +90,7 @@ def test_the_digits_keep_their_budget_and_have_three_sizes(family):
     assert assert_within_budget("digits", family, {}) > half > quarter
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "name", ["density", "recall", *(pytest.param(name, marks=pytest.mark.slow) for name in ("listops", "translation"))]
 )
@@ -98,6 +99,7 @@ def test_the_others_keep_their_budget(name):
         assert_within_budget(name, family, {})
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "fashion_14"])
 def test_the_large_image_sets_keep_their_budget(name, monkeypatch):
     """The set need not be on disk: seven blank images of its size stand in for it."""
@@ -110,6 +112,7 @@ def test_the_large_image_sets_keep_their_budget(name, monkeypatch):
         assert_within_budget(name, family, {})
 
 
+@pytest.mark.medium
 def test_multi30k_keeps_its_budget(tmp_path):
     """Seven sentences, and a vocabulary of the size that the suite names, stand in for the set."""
     for split in ("train", "val"):

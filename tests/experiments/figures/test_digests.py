@@ -82,6 +82,7 @@ def copy(tmp_path):
     return tmp_path
 
 
+@pytest.mark.medium
 def test_touching_a_file_changes_the_digests_of_those_figures_that_depend_on_it(copy, monkeypatch):
     entries = {name: engine.entries(name) for name in engine.names()}
     without_data = [name for name in entries if not hasattr(engine.load(name), "NEEDS")]

@@ -106,6 +106,7 @@ def test_an_error_that_a_user_can_mend_has_no_trace(tmp_path, monkeypatch, capsy
     assert f"{QUICK}: the set is damaged: prepare it again\n" in error and "Traceback" not in error
 
 
+@pytest.mark.medium
 def test_several_are_made_in_processes(tmp_path):
     line = [sys.executable, "-m", "experiments.figures", "sinusoid_positions", QUICK, "--jobs=2"]
     process = subprocess.run(

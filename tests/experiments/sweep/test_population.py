@@ -180,6 +180,7 @@ def assert_same_end(folder: Path, uninterrupted: Path) -> None:
     assert reason(folder) == reason(uninterrupted)
 
 
+@pytest.mark.medium
 def test_a_member_leaves_the_same_files_as_a_single_run(uninterrupted, tmp_path):
     folder, _ = uninterrupted
     alone, together = tmp_path / "alone", folder / "2"
@@ -200,6 +201,7 @@ def test_a_member_leaves_the_same_files_as_a_single_run(uninterrupted, tmp_path)
             np.testing.assert_allclose(one[name], other[name], rtol=1e-4, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.medium
 def test_a_member_that_is_not_finite_is_left_out(uninterrupted):
     folder, output = uninterrupted
     reason = (folder / str(BAD) / "failed.txt").read_text()
@@ -210,6 +212,7 @@ def test_a_member_that_is_not_finite_is_left_out(uninterrupted):
     assert len(tiny.losses(folder / str(BAD))) < 16
 
 
+@pytest.mark.medium
 def test_a_group_that_is_killed_twice_ends_the_same(uninterrupted, tmp_path):
     for condition in (tiny.saving(tmp_path / "1"), tiny.logged(tmp_path / "4", 11)):
         group = start(tmp_path)
@@ -220,6 +223,7 @@ def test_a_group_that_is_killed_twice_ends_the_same(uninterrupted, tmp_path):
     assert_same_end(tmp_path, uninterrupted[0])
 
 
+@pytest.mark.medium
 def test_a_member_that_is_behind_and_one_that_is_complete(uninterrupted, tmp_path):
     """As after a kill between the saves of two members, and between two summaries."""
     shutil.copytree(uninterrupted[0], tmp_path, dirs_exist_ok=True)
@@ -232,6 +236,7 @@ def test_a_member_that_is_behind_and_one_that_is_complete(uninterrupted, tmp_pat
     assert_same_end(tmp_path, uninterrupted[0])
 
 
+@pytest.mark.medium
 def test_a_member_can_be_continued_as_a_single_run(uninterrupted, tmp_path):
     """A member is a run: `train.py` takes it further."""
     shutil.copytree(uninterrupted[0] / "1", tmp_path, dirs_exist_ok=True)
@@ -240,6 +245,7 @@ def test_a_member_can_be_continued_as_a_single_run(uninterrupted, tmp_path):
     np.testing.assert_allclose(tiny.losses(tmp_path), tiny.losses(uninterrupted[0] / "1"), rtol=0, atol=1e-5)
 
 
+@pytest.mark.medium
 def test_runs_that_do_not_fit_into_memory_are_trained_in_parts(uninterrupted, tmp_path, monkeypatch, capfd):
     """Five do not fit, three and two do. After a restart the parts are the same."""
     counts = []
@@ -264,18 +270,21 @@ def test_runs_that_do_not_fit_into_memory_are_trained_in_parts(uninterrupted, tm
     assert untimed(again) == untimed(summaries)
 
 
+@pytest.mark.medium
 def test_a_single_run_in_a_file_is_trained_as_by_train(tmp_path):
     tiny.finish(start(tmp_path, [MEMBERS[1]]))
     tiny.finish(tiny.start("vit", tmp_path / "alone", "--config.seed=4"))
     assert tiny.summary(tmp_path / "0")["state_digest"] == tiny.summary(tmp_path / "alone")["state_digest"]
 
 
+@pytest.mark.medium
 def test_a_single_run_that_is_not_finite_is_not_repeated(tmp_path):
     assert f"{tmp_path / '0'} failed: step " in tiny.finish(start(tmp_path, [MEMBERS[BAD]]))
     assert "learning rate" in (tmp_path / "0" / "failed.txt").read_text()
     assert population.run([trial(tmp_path / "0", MEMBERS[BAD])]) == [None]
 
 
+@pytest.mark.medium
 def test_a_group_that_is_asked_to_stop_saves_all_members(tmp_path):
     group = start(tmp_path, [{"seed": 1, "steps": 100_000}, {"seed": 2, "steps": 100_000}])
     tiny.until(tiny.logged(tmp_path / "1", 2), group)

@@ -75,6 +75,7 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("storage", ["sqlite", "journal"])
 def test_the_study_is_told_how_each_trial_ended(file, storage, capsys):
     path = file()
@@ -87,6 +88,7 @@ def test_the_study_is_told_how_each_trial_ended(file, storage, capsys):
     assert len(study(path, storage).trials) == 6
 
 
+@pytest.mark.medium
 def test_a_poor_trial_is_pruned_while_it_trains(file, monkeypatch):
     monkeypatch.setattr(runner, "LOOK_AGAIN", 0.01)
     monkeypatch.setenv("STAND_IN_WAITS", "0.3")
@@ -117,6 +119,7 @@ def test_killed_runners_of_one_study_lose_no_trial_and_repeat_none(file):
         assert "although complete" not in lines and lines.count("from 0") <= 2
 
 
+@pytest.mark.medium
 def test_a_search_that_was_stopped_is_continued(file, monkeypatch):
     path = file('"steps": 10', '"steps": 80')
     with monkeypatch.context() as patch:
@@ -152,6 +155,7 @@ def test_flags_that_do_not_fit_a_search_are_refused(file, capsys):
     assert capsys.readouterr().err.count("error:") == 2
 
 
+@pytest.mark.medium
 def test_a_folder_is_used_only_for_the_parameters_that_stand_in_it(file, capsys):
     """Without its study a search would tell a new one the values of trials with other parameters."""
     path = file('"seed", 0, 0)', '"seed", 0, 10**6)')

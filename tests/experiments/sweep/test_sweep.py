@@ -98,6 +98,7 @@ def test_all_trials_run_once_and_their_results_are_in_the_table(file, capsys):
     assert re.search(r"0\.01 +0\.1105 +0\.00071 +2", capsys.readouterr().out)  # mean, deviation, seeds
 
 
+@pytest.mark.medium
 def test_a_trial_that_fails_is_marked_and_shown_and_the_others_go_on(file, capsys):
     path = file([100.0, 1000.0, 0.1])
     assert run(path, "--jobs=2") == 1

@@ -172,8 +172,8 @@ def test_every_end_token_ends_a_text_wherever_it_stands(published):
     def write(name, ends):
         (published / name).write_text(json.dumps({**json.loads((published / "config.json").read_text()), **ends}))
 
-    whole = generate(str(published), "a", tokens=9, temperature=0)[0]
-    tokens = PublishedTokenizer(published).encode(whole)
+    text = generate(str(published), "a", tokens=9, temperature=0)[0]
+    tokens = PublishedTokenizer(published).encode(text)
     assert len(tokens) == 10
     first = 1 + tokens[1:].tolist().index(tokens[3])
     write("config.json", {"eos_token_id": [256, int(tokens[3])]})

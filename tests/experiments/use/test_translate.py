@@ -53,6 +53,7 @@ def refused(capsys, *arguments):
     return output.err
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("settings", [{}, {"beams": 3}, {"beams": 2, "batch_size": 3}], ids=str)
 def test_memorised_phrases_are_translated(workdir, settings):
     assert translate(workdir, list(PAIRS), **settings) == list(PAIRS.values())
