@@ -61,7 +61,10 @@ test-reference: .venv/installed .venv-reference/installed
 	  .venv-reference/bin/python tests/models/reference_recurrent.py $$folder; \
 	  LECTERN_REFERENCE=$$folder .venv/bin/python -m pytest -p no:xdist tests/models/test_pretrained_same.py \
 	    tests/models/test_recurrent_cells.py; \
-	  .venv-reference/bin/python tests/models/reference.py check $$folder
+	  .venv-reference/bin/python tests/models/reference.py check $$folder; \
+	  LECTERN_PIPELINES=$$folder/pipelines .venv/bin/python -m pytest -p no:xdist tests/experiments/use/test_export.py \
+	    -k pipeline; \
+	  .venv-reference/bin/python tests/experiments/use/reference_pipelines.py $$folder/pipelines
 
 claims: .venv/installed
 	.venv/bin/python -m experiments.claims $(CONFIGS) $(ARGS)

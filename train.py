@@ -42,7 +42,7 @@ from training import mesh as meshes
 from training import workdir as workdirs
 from training.account import Account
 from training.checkpoints import Checkpoints
-from training.command_line import join_processes, read_command_line
+from training.command_line import join_processes, keep_fields_of, read_command_line
 from training.compilation import use_compilation_cache
 from training.fields import Fields
 from training.frozen import check_patterns
@@ -261,6 +261,8 @@ def main(arguments: list[str]) -> None:
         print(__doc__)
         return
     options = read_command_line(arguments)
+    if line := keep_fields_of(options.config, "data", arguments, DATASETS):
+        print(line, flush=True)
     silence_failed_writes()
     join_processes(options)
     with with_the_others():

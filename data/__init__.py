@@ -30,6 +30,7 @@ from data.sentence_pairs import sentence_pairs
 from data.shapes import shapes
 from data.text import text_file, tiny_shakespeare
 from data.textures import textures
+from data.tfds_sets import tfds
 from data.topics import topics
 from data.translation import translation
 from data.two_views import gaussian_pair, two_views
@@ -66,6 +67,7 @@ DATASETS = {
     "shapes": shapes,
     "text_file": text_file,
     "textures": textures,
+    "tfds": tfds,
     "tiny_shakespeare": tiny_shakespeare,
     "topics": topics,
     "translation": translation,

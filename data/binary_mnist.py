@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from data.dataset import Batch, Dataset, Source
-from data.images import mnist
+from data.dataset import Batch, Dataset, Reading, Source
+from data.images import image_reading, mnist
 
 
 def binary_mnist(*, train: str = "train", evaluation: str = "test", targets: str = "images") -> Dataset:
@@ -16,11 +16,15 @@ def binary_mnist(*, train: str = "train", evaluation: str = "test", targets: str
     of papers on binary pixels only, not on grey ones. `targets` are "images", the same as the inputs, or "labels".
     """
     grey = mnist(train=train, evaluation=evaluation, targets=targets)
+    binary = lambda source: BinaryImages(source, grey.facts["image_shape"], targets=targets)
+    reading = Reading("images", lambda files: binary(image_reading(grey.facts["image_shape"]).source(files)))
     return Dataset(
         facts=grey.facts,
-        train=BinaryImages(grey.train, grey.facts["image_shape"], targets=targets),
-        evaluation=BinaryImages(grey.evaluation, grey.facts["image_shape"], targets=targets),
+        train=binary(grey.train),
+        evaluation=binary(grey.evaluation),
         evaluation_name=evaluation,
+        classes=grey.classes,
+        reading=reading,
     )
 
 

@@ -1,5 +1,6 @@
 """What every data set returns: a source of training and one of evaluation examples, and facts about them."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 import hashlib
@@ -45,6 +46,19 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How files or texts of a user's own become inputs in the same way as the examples of a set.
+
+    Attributes:
+      kind: "images", which are files, or "texts".
+      source: returns the source of a list of them. Its targets mean nothing.
+    """
+
+    kind: str
+    source: Callable[[Sequence[Any]], Source]
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A training and an evaluation source.
 
@@ -53,6 +67,7 @@ class Dataset:
       evaluation_name: the split of the evaluation source, such as "test", for the names of metrics.
       vocabulary: maps text to tokens and back; None where the examples are not text.
       classes: the names of the classes by number; None where there are none or they have no names.
+      reading: how further images or texts become inputs; None where the examples are neither.
     """
 
     facts: dict[str, Any]
@@ -61,6 +76,7 @@ class Dataset:
     evaluation_name: str
     vocabulary: Vocabulary | None = None
     classes: tuple[str, ...] | None = None
+    reading: Reading | None = None
 
     @cached_property
     def identity(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import UserError, shown
-from data.dataset import Batch, Dataset, Source
+from data.dataset import Batch, Dataset, Reading, Source
 
 
 def in_form(dataset: Dataset, form: str, levels: int = 0) -> Dataset:
@@ -51,12 +51,17 @@ def in_form(dataset: Dataset, form: str, levels: int = 0) -> Dataset:
         (math.prod(facts["image_shape"]), levels) if is_images else (facts["context"], facts["vocab_size"])
     )
     arrange = partial(arrange, vocab_size=vocab_size, classes=facts["classes"])
+    reading = dataset.reading
+    if reading is not None:
+        read = reading.source
+        reading = Reading(reading.kind, lambda items: RearrangedSource(read(items), arrange, levels))
     return replace(
         dataset,
         facts=form_facts(length, vocab_size, facts["classes"]),
         train=RearrangedSource(dataset.train, arrange, levels),
         evaluation=RearrangedSource(dataset.evaluation, arrange, levels),
         classes=dataset.classes,
+        reading=reading,
     )
 
 

@@ -1,6 +1,7 @@
 """Small graphs of eight kinds, each numbered at random: the kind has to be told from who is joined with whom."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -32,7 +33,8 @@ def graph_classes(*, train: str = "train", evaluation: str = "test") -> Dataset:
         "weights": np.ones(count, np.float32),
     }
     facts = {"features": 1, "classes": len(KINDS), "predicts": "graphs"}
-    return array_dataset("graph_classes", examples, _SIZES, train, evaluation, **facts)
+    dataset = array_dataset("graph_classes", examples, _SIZES, train, evaluation, **facts)
+    return replace(dataset, classes=tuple(KINDS))
 
 
 def _numbered(kind: Callable[[int, np.random.Generator], np.ndarray], generator: np.random.Generator):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 from einops import reduce
@@ -10,10 +11,11 @@ import tensorflow_datasets as tfds
 
 from core.errors import UserError, shown
 from core.ranges import Range, Side
-from data.dataset import Batch, Dataset
+from data.dataset import Batch, Dataset, Reading
 from data.forms import in_form
 from data.identity import identity_of
 from data.image_cache import decoded_images
+from data.image_rows import ImageRows
 from data.storage import open_official
 
 Shift = Annotated[int, Range(0, 2**13)]
@@ -95,6 +97,7 @@ def labelled_images(
         )
 
     training = source(train, **augmentation)
+    reading = image_reading(training.file_shape, targets=targets, pool=pool, levels=levels, mean=mean, std=std)
     return Dataset(
         facts={"image_shape": training.shape}
         | ({"target_shape": training.shape} if targets == "images" else {"classes": len(classes)}),
@@ -102,7 +105,18 @@ def labelled_images(
         evaluation=source(evaluation),
         evaluation_name=evaluation,
         classes=tuple(classes),
+        reading=reading,
     )
+
+
+def image_reading(shape: tuple[int, int, int], **settings) -> Reading:
+    """Returns how image files are read for a model: stretched to `shape`, with the `settings` of `Images`."""
+
+    def source(files: Sequence[Path]) -> Images:
+        rows = ImageRows([(file, 0) for file in files], shape, stretch=True, memory_limit=0)
+        return Images(rows, peak=255, **settings)
+
+    return Reading("images", source)
 
 
 class Images:
@@ -149,7 +163,7 @@ class Images:
         self._normalisation = _normalisation(mean, std, shape[2], levels)
         self.draws = _DRAWS if shift or crop < 1 or flip else 0
         self._augmentation = {"shift": shift, "crop": crop, "flip": flip}
-        self.shape = (shape[0] // pool, shape[1] // pool, shape[2])
+        self.file_shape, self.shape = shape, (shape[0] // pool, shape[1] // pool, shape[2])
         self._rows = rows
         self._targets = targets
         self._levels, self._pool = levels, pool
@@ -157,6 +171,10 @@ class Images:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def place(self, index: int) -> str:
+        """Returns where an image is from: its file, or its number."""
+        return self._rows.place(index) if isinstance(self._rows, ImageRows) else str(index)
 
     def identity(self) -> dict[str, Any]:
         """Returns what tells these examples from others, see `data.dataset.Source`."""

@@ -4,7 +4,7 @@ from core.ranges import Length
 from data.dataset import Dataset
 from data.sequences import Sequences, sequence_dataset
 from data.storage import open_official, records
-from data.whole_texts import longest_text, whole_texts
+from data.whole_texts import WholeTexts
 
 
 def imdb(*, context: Length, train: str = "train", evaluation: str = "test", tokenizer: str = "bytes") -> Dataset:
@@ -17,14 +17,15 @@ def imdb(*, context: Length, train: str = "train", evaluation: str = "test", tok
       tokenizer: see `data.whole_texts`. Bytes are the setting of the task Text of Long Range Arena (Tay et al. 2021).
       train, evaluation: splits, and slices of them, such as "train[:90%]". A split is not sorted by class.
     """
-    longest_text(tokenizer, context)  # raises an error before files are read
+    whole_texts = WholeTexts("imdb", tokenizer=tokenizer, context=context)
     builder = open_official("imdb_reviews/plain_text")
     reviews = {split: list(records(builder, split)) for split in ("train", "test")}
     every = [review for split in reviews.values() for review in split]
     texts = [review["text"].decode("utf-8") for review in every]
-    vocabulary, tokens = whole_texts("imdb", texts, tokenizer=tokenizer, context=context)
+    vocabulary, labels = whole_texts.vocabulary, [review["label"] for review in every]
     return sequence_dataset(
-        "imdb", Sequences.of(tokens, [review["label"] for review in every]),
+        "imdb", Sequences.of(whole_texts.encode(texts), labels),
         {split: len(rows) for split, rows in reviews.items()}, train, evaluation, vocabulary=vocabulary,
-        names=["negative", "positive"], classes=2, vocab_size=len(vocabulary), context=context,
+        encode=whole_texts.encode, names=["negative", "positive"], classes=2, vocab_size=len(vocabulary),
+        context=context,
     )  # fmt: skip

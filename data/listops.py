@@ -10,7 +10,7 @@ from typing import Annotated
 
 import numpy as np
 
-from core.errors import UserError
+from core.errors import UserError, shown
 from core.ranges import Length, Range
 from data.dataset import Dataset
 from data.forms import in_form
@@ -56,12 +56,24 @@ def listops(
     )  # fmt: skip
     sizes = {"validation": _HELD_OUT, "test": _HELD_OUT, "train": examples}
     dataset = sequence_dataset(
-        "listops", expressions, sizes, train, evaluation, context=shorter_than - 1, classes=10, vocab_size=len(SYMBOLS)
-    )
+        "listops", expressions, sizes, train, evaluation, encode=_encode, names="0123456789",
+        context=shorter_than - 1, classes=10, vocab_size=len(SYMBOLS),
+    )  # fmt: skip
     return in_form(dataset, form)
 
 
 # ---- private parts --------------------------------------------------------------------------------------------------
+
+
+def _encode(texts: list[str]) -> list[np.ndarray]:
+    """Returns the tokens of expressions, in which ] may stand for X."""
+    numbers = {"]": END} | {symbol: number for number, symbol in enumerate(SYMBOLS) if number}
+    rows = [text.split() for text in texts]
+    for text, row in zip(texts, rows):
+        if unknown := [symbol for symbol in row if symbol not in numbers]:
+            raise UserError(f"{shown(text)}: {shown(unknown[0])} is no symbol; expected some of {' '.join(numbers)}")
+    return [np.array([numbers[symbol] for symbol in row], np.uint8) for row in rows]
+
 
 _HELD_OUT = 2_000
 _ROOTS = 20_000  # expressions generated at a time; 8 % of them have the length that Long Range Arena asks for

@@ -29,8 +29,8 @@ def number_languages(*, train: str = "train", evaluation: str = "test") -> Datas
     targets = [number % len(LANGUAGES) for split in lines for number in range(len(lines[split]))]
     return sequence_dataset(
         "number_languages", Sequences.of(texts, targets), {split: len(lines[split]) for split in lines}, train,
-        evaluation, context=max(map(len, texts)), vocabulary=vocabulary, classes=len(LANGUAGES),
-        vocab_size=len(vocabulary),
+        evaluation, context=max(map(len, texts)), vocabulary=vocabulary, encode=vocabulary.encode_all, names=LANGUAGES,
+        classes=len(LANGUAGES), vocab_size=len(vocabulary),
     )  # fmt: skip
 
 

@@ -74,6 +74,15 @@ class PublishedTokenizer:
         """Returns the tokens of each text, see `encode`."""
         return [np.array(text.ids, np.int32) for text in self._tokenizer.encode_batch(texts)]
 
+    def framed(self, texts: list[str], longest: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Returns the tokens (T,) of each text, cut so that T <= `longest`, and which are special tokens, bool (T,)."""
+        self._tokenizer.enable_truncation(longest)
+        try:
+            encoded = self._tokenizer.encode_batch(texts)
+        finally:
+            self._tokenizer.no_truncation()
+        return [(np.array(text.ids, np.int32), np.array(text.special_tokens_mask, bool)) for text in encoded]
+
     def until_end(self, tokens: np.ndarray) -> np.ndarray:
         """Returns `tokens`, integers (T,), up to the first of those that end a text."""
         places = np.flatnonzero(np.isin(tokens, self.ends))

@@ -1,12 +1,13 @@
 """A tagging task on the documentation of Python: which words were in quotes?"""
 
+from collections.abc import Sequence
 import re
 from typing import Annotated, Any
 
 import numpy as np
 
 from core.ranges import Range, Vocabulary
-from data.dataset import Batch, Dataset
+from data.dataset import Batch, Dataset, Reading
 from data.identity import identity_of
 from data.python_docs import PythonDocs
 from data.sentence_pairs import frame, python_docs_vocabulary
@@ -44,8 +45,11 @@ def python_docs_quotes(
         targets = np.zeros_like(tokens)
         for row, (_, labels) in zip(targets, examples):
             row[1 : 1 + len(labels)] = labels
-        words = mask & (tokens != CLS) & (tokens != SEP)
-        return TaggedTexts(tokens, mask, targets, words.astype(np.float32))
+        return TaggedTexts(tokens, mask, targets, _words(tokens, mask))
+
+    def read(items: Sequence[str]) -> TaggedTexts:
+        tokens, mask = frame(vocabulary.encode_all(list(items)), context)
+        return TaggedTexts(tokens, mask, np.zeros_like(tokens), _words(tokens, mask))
 
     return Dataset(
         facts={"vocab_size": len(vocabulary), "context": context, "classes": 2},
@@ -53,6 +57,8 @@ def python_docs_quotes(
         evaluation=source(evaluation),
         evaluation_name=evaluation,
         vocabulary=vocabulary,
+        classes=("outside", "quoted"),
+        reading=Reading("texts", read),
     )
 
 
@@ -82,6 +88,11 @@ class TaggedTexts:
             "targets": self._targets[indices],
             "weights": self._weights[indices],
         }
+
+
+def _words(tokens: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Returns the weight of each token, (N, T): 0 at [CLS], [SEP] and padding."""
+    return (mask & (tokens != CLS) & (tokens != SEP)).astype(np.float32)
 
 
 def _quoted(parts: list[np.ndarray], longest: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -1,5 +1,6 @@
 """Pairs of texts for BERT's pre-training, [CLS] first [SEP] second [SEP]: does the second follow the first?"""
 
+from collections.abc import Sequence
 from pathlib import Path
 import re
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ import numpy as np
 
 from core.errors import UserError
 from core.ranges import Range, Vocabulary
-from data.dataset import Batch, Dataset
+from data.dataset import Batch, Dataset, Reading
 from data.identity import identity_of
 from data.python_docs import PythonDocs
 from data.storage import open_embedded
@@ -50,6 +51,7 @@ def sentence_pairs(
         evaluation=source(evaluation),
         evaluation_name=evaluation,
         vocabulary=vocabulary,
+        reading=Reading("texts", lambda texts: FramedTexts(vocabulary, texts, context)),
     )  # fmt: skip
 
 
@@ -94,6 +96,27 @@ def frame(texts: list[np.ndarray], context: int) -> tuple[np.ndarray, np.ndarray
         content = [CLS, *text[: context - 2], SEP]
         row[: len(content)], row_mask[: len(content)] = content, True
     return tokens, mask
+
+
+class FramedTexts:
+    """A source of single texts, without targets: [CLS], text, [SEP] as tokens (B, T) with their mask, see `frame`."""
+
+    draws = 0
+
+    def __init__(self, vocabulary: Subwords, texts: Sequence[str], context: int):
+        self._tokens, self._mask = frame(vocabulary.encode_all(list(texts)), context)
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what tells these examples from others, see `data.dataset.Source`."""
+        return identity_of(len(self), self._tokens)
+
+    def examples(self, indices: np.ndarray, draws: np.ndarray | None = None) -> Batch:
+        """Returns a batch, see `data.dataset.Source`."""
+        inputs = {"tokens": self._tokens[indices], "mask": self._mask[indices]}
+        return {"inputs": inputs, "targets": inputs["tokens"], "weights": inputs["mask"].astype(np.float32)}
 
 
 class SentencePairs:

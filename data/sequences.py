@@ -1,15 +1,17 @@
 """Sequences of tokens of different lengths, each with a class, as batches with padding and a mask."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from data.dataset import Batch, Dataset
+from data.dataset import Batch, Dataset, Reading
 from data.identity import identity_of
 from data.storage import split_rows
 from data.vocabulary import Vocabulary
+
+Encode = Callable[[list[str]], list[np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Sequences:
 
 def sequence_dataset(
     name: str, sequences: Sequences, sizes: dict[str, int], train: str, evaluation: str, *, context: int,
-    vocabulary: Vocabulary | None = None, names: Sequence[str] | None = None, **facts,
+    vocabulary: Vocabulary | None = None, names: Sequence[str] | None = None, encode: Encode | None = None, **facts,
 ) -> Dataset:  # fmt: skip
     """Returns the set `name` of labelled sequences.
 
@@ -44,6 +46,7 @@ def sequence_dataset(
       train, evaluation: the splits to use, in TFDS notation.
       context: the length that sequences are padded or cut to, also one of the facts.
       names: those of the classes.
+      encode: from texts to the tokens of each, as the sequences were made of texts; None if they were not.
       facts: what a model must agree with, see `Dataset`.
 
     Raises UserError for a split that does not exist.
@@ -56,7 +59,18 @@ def sequence_dataset(
         evaluation_name=evaluation,
         vocabulary=vocabulary,
         classes=None if names is None else tuple(names),
+        reading=None if encode is None else text_reading(encode, context),
     )
+
+
+def text_reading(encode: Encode, context: int) -> Reading:
+    """Returns how texts are read for a model of sequences of up to `context` tokens."""
+
+    def source(texts: Sequence[str]) -> LabelledSequences:
+        rows = np.arange(len(texts))
+        return LabelledSequences(Sequences.of(encode(list(texts)), [0] * len(texts)), rows, context)
+
+    return Reading("texts", source)
 
 
 class LabelledSequences:

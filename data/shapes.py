@@ -14,6 +14,7 @@ from tokenizers.models import WordLevel
 from core.errors import UserError, shown
 from core.ranges import Range
 from data.dataset import Batch, Dataset
+from data.images import image_reading
 from data.in_memory import ArraySource
 from data.storage import split_rows
 from data.subwords import BOS, EOS, PAD, SPECIALS, Subwords
@@ -71,6 +72,7 @@ def shapes(
     return Dataset(
         facts=facts, train=source(train), evaluation=source(evaluation), evaluation_name=evaluation,
         vocabulary=vocabulary() if form == "caption" else None, classes=classes.get(form),
+        reading=None if form == "caption" else image_reading((side, side, 3)),
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 import contextlib
 import os
 from pathlib import Path
+import re
 import shutil
 from typing import Any
 
@@ -27,6 +28,8 @@ def open_official(name: str) -> tfds.core.DatasetBuilder:
     can read, and UserError where it is damaged. The folder is searched before TFDS is asked, because TFDS would try to
     download the set.
     """
+    if not re.fullmatch(r"\w+(/[\w.-]*\w)?", name):
+        raise UserError(f"{shown(name)} is no name of a set: expected such as cifar10 or imdb_reviews/plain_text")
     root = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
     infos = {path.parent: _info(path) for path in root.glob(f"{name}/[0-9]*/dataset_info.json")}
     readable = [folder for folder, info in infos.items() if info.get("fileFormat") == "array_record"]
@@ -39,6 +42,10 @@ def open_official(name: str) -> tfds.core.DatasetBuilder:
             "TensorFlow. Move that folder away and prepare the set as array_record:"
         )
     else:
+        configurations = sorted({path.parts[-3] for path in root.glob(f"{name}/*/[0-9]*/dataset_info.json")})
+        if configurations:
+            names = ", ".join(f"{name}/{configuration}" for configuration in configurations)
+            raise MissingData(f"The set {name} has several configurations. On disk are: {names}")
         problem = f"The set {name} is not on disk. Looked in {root / name}. To prepare it:"
     raise MissingData(f"{problem}\n{_how_to_prepare(name, root)}")
 

@@ -73,9 +73,9 @@ def text_dataset(
     )
 
 
-def builder_texts(builder: tfds.core.DatasetBuilder) -> dict[str, str]:
-    """Returns the text of each split of a set with the feature "text"."""
-    read = lambda split: "".join(record["text"].decode("utf-8") for record in records(builder, split))
+def builder_texts(builder: tfds.core.DatasetBuilder, feature: str = "text") -> dict[str, str]:
+    """Returns the text of each split of a set, of which all records are read one after the other."""
+    read = lambda split: "".join(record[feature].decode("utf-8") for record in records(builder, split))
     return {split: read(split) for split in builder.info.splits}
 
 

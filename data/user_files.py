@@ -1,64 +1,69 @@
 """Labelled texts and images from a folder of the user's own. For text without labels see `data.text.text_file`."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 import itertools
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, TypeVar
 
 import numpy as np
 
 from core.errors import UserError
-from core.files import parse_json
-from core.ranges import Length, Range
+from core.ranges import Length, Range, Seed
 from core.reading import refuse_special_file
 from data.dataset import Dataset
-from data.identity import file_digest, identity_of
-from data.image_cache import row_type
-from data.image_files import image_pixels, image_size, words
+from data.image_files import image_size, words
+from data.image_rows import ImageRows
 from data.images import Crop, Mean, Shift, Std, labelled_images
-from data.lines import read_lines
 from data.sequences import Sequences, sequence_dataset
 from data.storage import split_parts
-from data.whole_texts import longest_text, whole_texts
+from data.text_tables import READERS, Item, read_table
+from data.whole_texts import WholeTexts
+
+HeldOut = Annotated[float, Range(0, 1, open_low=True, open_high=True)]
 
 
 def labelled_text(
-    *, path: str, context: Length, train: str = "train", evaluation: str = "validation", tokenizer: str = "bytes"
-) -> Dataset:
+    *, path: str, context: Length, train: str = "train", evaluation: str = "validation", tokenizer: str = "bytes",
+    text: str = "text", label: str = "label",
+) -> Dataset:  # fmt: skip
     """Returns texts and their labels, from a folder with one file per split, such as train.tsv.
 
-    A line of a .tsv file is a label, a tab and the text; a line of a .jsonl file is {"label": ..., "text": ...}. Both
-    are UTF-8. The classes are the labels of the training split in alphabetical order. Texts longer than `context`
-    tokens are cut, and a message says how many were.
+    A line of a .tsv file is a label, a tab and the text; a line of a .jsonl file is {"label": ..., "text": ...}. A .csv
+    file has a header, commas and double quotes. These are UTF-8; a .parquet file has the same columns. The classes are
+    the labels of the training split in alphabetical order. Texts longer than `context` tokens are cut, and a message
+    says how many were.
 
     Args:
       path: the folder.
       context: tokens per text.
       tokenizer: "bytes", or a file of `data.subwords.Subwords`; see `data.whole_texts`.
       train, evaluation: splits, and slices of them counted in texts, such as "train[:90%]".
+      text, label: the names of the columns of .csv and .parquet files, and of the keys of .jsonl files.
 
     Raises UserError where the folder does not exist or a file is malformed, with the file and the line.
     """
-    longest_text(tokenizer, context)  # raises an error before files are read
-    items = {file.stem: _READERS[file.suffix](file) for file in _split_files(path)}
+    whole_texts = WholeTexts(path, tokenizer=tokenizer, context=context)  # raises an error before files are read
+    items = {file.stem: read_table(file, text, label) for file in _split_files(path)}
     classes = _classes(path, items, train, evaluation)
     all_items = [item for split in items.values() for item in split]
-    texts = [item.content for item in all_items]
-    vocabulary, tokens = whole_texts(path, texts, tokenizer=tokenizer, context=context)
+    tokens = whole_texts.encode([item.content for item in all_items])
     targets = [classes.get(item.label, -1) for item in all_items]  # -1: in a split that is not used
     return sequence_dataset(
         path, Sequences.of(tokens, targets), {split: len(items[split]) for split in items}, train, evaluation,
-        vocabulary=vocabulary, names=list(classes), classes=len(classes), vocab_size=len(vocabulary), context=context,
+        vocabulary=whole_texts.vocabulary, encode=whole_texts.encode, names=list(classes), classes=len(classes),
+        vocab_size=len(whole_texts.vocabulary), context=context,
     )  # fmt: skip
 
 
 def image_folder(
     *, path: str, train: str = "train", evaluation: str = "validation", size: Annotated[int, Range(0, 2**13)] = 0,
-    channels: Annotated[int, Range(1, 3)] = 3, targets: str = "labels", shift: Shift = 0, crop: Crop = 1.0,
-    flip: bool = False, mean: Mean = None, std: Std = None,
+    channels: Annotated[int, Range(1, 3)] = 3, held_out: HeldOut = 0.2, split_seed: Seed = 0, targets: str = "labels",
+    shift: Shift = 0, crop: Crop = 1.0, flip: bool = False, mean: Mean = None, std: Std = None,
 ) -> Dataset:  # fmt: skip
     """Returns images from a folder with one folder per split, and one folder per class in it: train/cat/1.png.
+
+    Or from a folder with one folder per class: cat/1.png. A share of each class is then held out as validation, and the
+    rest is train. A message says which of the two was found.
 
     The formats are PNG, JPEG, GIF, BMP, WebP, TIFF and PPM, with up to 8 bits a channel; `data.image_files` says how
     they are read. The classes are the folders of the training split in alphabetical order. The images of a split are
@@ -68,6 +73,8 @@ def image_folder(
       path: the folder.
       size: rows and columns, to which each image is stretched. With 0, all images must have the same size.
       channels: 3 (colour) or 1 (grey), to which each image is converted.
+      held_out: the share of the images of each class that are validation, where there are no folders of splits.
+      split_seed: decides which ones these are.
       targets, shift, crop, flip, mean, std: see `data.images.Images`.
       train, evaluation: splits, and slices of them counted in images.
 
@@ -77,7 +84,7 @@ def image_folder(
         raise UserError(f"channels = {channels}: expected 3 (colour) or 1 (grey).")
     if size < 0:
         raise UserError(f"size = {size}: expected at least 1 pixel, or 0 where all images have one size.")
-    items = {folder.name: _images(path, folder) for folder in _visible(path) if folder.is_dir()}
+    items = _image_items(path, held_out, split_seed)
     classes = _classes(path, items, train, evaluation)
     all_files = [item.content for split in items.values() for item in split]
     rows, columns = (size, size) if size else image_size(all_files[0])
@@ -90,7 +97,7 @@ def image_folder(
                 )
     labelled = {split: [(item.content, classes.get(item.label, -1)) for item in items[split]] for split in items}
     return labelled_images(
-        lambda spec: _ImageRows(_selected(path, labelled, spec), (rows, columns, channels), stretch=size > 0),
+        lambda spec: ImageRows(_selected(path, labelled, spec), (rows, columns, channels), stretch=size > 0),
         list(classes), train, evaluation, peak=255, targets=targets, shift=shift, crop=crop, flip=flip, mean=mean,
         std=std,
     )  # fmt: skip
@@ -98,15 +105,7 @@ def image_folder(
 
 # ---- private parts --------------------------------------------------------------------------------------------------
 
-_Content = TypeVar("_Content", str, Path)
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class _Item(Generic[_Content]):
-    label: str
-    content: _Content  # the text, or the file with the image
-    place: str  # the file and the line, for messages
 
 
 def _selected(path: str, splits: Mapping[str, Sequence[_T]], spec: str) -> list[_T]:
@@ -115,7 +114,7 @@ def _selected(path: str, splits: Mapping[str, Sequence[_T]], spec: str) -> list[
     return [item for split, part in parts for item in splits[split][part]]
 
 
-def _classes(path: str, items: Mapping[str, Sequence[_Item]], train: str, evaluation: str) -> dict[str, int]:
+def _classes(path: str, items: Mapping[str, Sequence[Item]], train: str, evaluation: str) -> dict[str, int]:
     """The number of each label of the training split."""
     if not any(items.values()):
         raise UserError(f"{path} holds nothing to train on. {_layouts(path)}")
@@ -127,7 +126,11 @@ def _classes(path: str, items: Mapping[str, Sequence[_Item]], train: str, evalua
     return {label: number for number, label in enumerate(labels)}
 
 
-_LAYOUT = "a file per split (train.tsv or train.jsonl), or for images a folder per split with a folder per class in it"
+_SPLITS = ("train", "validation", "valid", "val", "test")
+_LAYOUT = (
+    "a file per split (train.tsv, .csv, .jsonl or .parquet), or for images a folder per class, or one per split with a "
+    "folder per class in it"
+)
 
 
 def _layouts(path: str | Path) -> str:
@@ -158,107 +161,73 @@ def _visible(path: str | Path) -> list[Path]:
 
 
 def _split_files(path: str) -> list[Path]:
-    files = [file for file in _visible(path) if file.suffix in _READERS]
+    files = [file for file in _visible(path) if file.suffix in READERS]
     stems = [file.stem for file in files]
     for file in files:
         if stems.count(file.stem) > 1:
-            raise UserError(f"{path} holds {file.stem} as .tsv and as .jsonl: move one away.")
+            endings = " and as ".join(other.suffix for other in files if other.stem == file.stem)
+            raise UserError(f"{path} holds {file.stem} as {endings}: move one away.")
     return files
 
 
-def _read_tsv(file: Path) -> list[_Item[str]]:
-    def item(line: str, place: str) -> _Item[str]:
-        label, tab, text = line.partition("\t")
-        if not (label.strip() and tab and text.strip()):
-            raise UserError(f"{place}: expected a label, a tab and a text, got {line[:60]!r}.")
-        return _Item(label.strip(), text, place)
-
-    return _items(file, item)
-
-
-def _read_jsonl(file: Path) -> list[_Item[str]]:
-    def item(line: str, place: str) -> _Item[str]:
-        try:
-            content = parse_json(line)
-            label, text = content["label"], content["text"]
-        except (ValueError, TypeError, KeyError, RecursionError):
-            label, text = None, None
-        if not isinstance(label, (str, int)) or not isinstance(text, str) or not text.strip():
-            raise UserError(f'{place}: expected {{"label": "...", "text": "..."}}, got {line[:60]!r}.')
-        return _Item(str(label), text, place)
-
-    return _items(file, item)
+def _image_items(path: str, held_out: float, seed: int) -> dict[str, list[Item[Path]]]:
+    """The images of each split, in an order that is random but always the same. Prints which layout was found."""
+    folders = [folder for folder in _visible(path) if folder.is_dir()]
+    whole = folders and not any(entry.is_dir() for folder in folders for entry in _visible(folder))
+    if whole and any(folder.name in _SPLITS for folder in folders):
+        raise UserError(
+            f"{next(f for f in folders if f.name in _SPLITS)} is called as a split, but holds no folder of a class. "
+            f"{_layouts(path)}"
+        )
+    if whole:
+        items = _split_by_class([_images_of(path, folder) for folder in folders], held_out, seed)
+        layout = f"a folder per class; {held_out:.0%} of each are held out"
+    else:
+        items = {folder.name: _images(path, folder) for folder in folders}
+        layout = "a folder per split with a folder per class in it"
+    if any(items.values()):
+        counts = ", ".join(f"{split} {len(split_items):,}" for split, split_items in items.items())
+        print(f"{path}: {layout}; images: {counts}", flush=True)
+    return {split: _shuffled(split_items) for split, split_items in items.items()}
 
 
-def _items(file: Path, item: Callable[[str, str], _Item[str]]) -> list[_Item[str]]:
-    return [item(line, f"{file}, line {number}") for number, line in enumerate(read_lines(file), start=1)]
+def _split_by_class(classes: list[list[Item[Path]]], held_out: float, seed: int) -> dict[str, list[Item[Path]]]:
+    """Divides the images of each class. Each has at least one on both sides, if it has two images."""
+    splits: dict[str, list[Item[Path]]] = {"train": [], "validation": []}
+    for number, items in enumerate(classes):
+        order = np.random.default_rng([seed, number]).permutation(len(items)).tolist()
+        count = round(held_out * len(items))
+        if len(items) > 1:
+            count = min(max(count, 1), len(items) - 1)
+        splits["validation"] += [items[place] for place in order[:count]]
+        splits["train"] += [items[place] for place in order[count:]]
+    return splits
 
 
-_READERS = {".tsv": _read_tsv, ".jsonl": _read_jsonl}
-
-
-def _images(path: str, split: Path) -> list[_Item[Path]]:
-    """The images of a split, in an order that is random but always the same."""
+def _images(path: str, split: Path) -> list[Item[Path]]:
+    """The images of a split."""
     items = []
     for label in _visible(split):
         if not label.is_dir():
+            raise UserError(f"{label}: expected a folder per class in {split}, the folder of a split. {_layouts(path)}")
+        items += _images_of(path, label)
+    return items
+
+
+def _images_of(path: str, folder: Path) -> list[Item[Path]]:
+    """The images in the folder of a class."""
+    items = []
+    for file in _visible(folder):
+        if file.is_dir():
             raise UserError(
-                f"{label}: expected a folder per class in {split}, the folder of a split. {_layouts(path)}\n"
-                f"If {path} is itself a split, set data.path to the folder above it: {Path(path).absolute().parent}"
+                f"{file} is a folder: expected only images in {folder}, the folder of a class. {_layouts(path)}\n"
+                f"If {folder.parent} holds the splits, set data.path to it."
             )
-        for file in _visible(label):
-            if file.is_dir():
-                raise UserError(
-                    f"{file} is a folder: expected only images in {label}, the folder of a class. {_layouts(path)}\n"
-                    f"If {split} holds the splits, set data.path to it."
-                )
-            refuse_special_file(file)
-            items.append(_Item(label.name, file, str(file)))
+        refuse_special_file(file)
+        items.append(Item(folder.name, file, str(file)))
+    return items
+
+
+def _shuffled(items: list[Item[Path]]) -> list[Item[Path]]:
     order = np.random.default_rng(0).permutation(len(items))
     return [items[place] for place in order]
-
-
-class _ImageRows:
-    """Image files and class numbers that can be indexed like an array of rows, see `data.image_cache.row_type`.
-
-    A file is decoded when it is first read. Where the whole set takes at most `memory_limit` bytes, decoded images are
-    kept in memory. `stretch`: see `data.image_files.image_pixels`.
-    """
-
-    def __init__(
-        self, labelled: list[tuple[Path, int]], shape: tuple[int, int, int], *, stretch: bool = False,
-        memory_limit: int = 2 * 1024**3,
-    ):  # fmt: skip
-        self._labelled = labelled
-        self._shape, self._stretch = shape, stretch
-        self.dtype = row_type(shape)
-        self._kept = None
-        if len(labelled) * self.dtype.itemsize <= memory_limit:
-            self._kept = np.empty(len(labelled), self.dtype)
-            self._is_kept = np.zeros(len(labelled), bool)
-
-    def __len__(self) -> int:
-        return len(self._labelled)
-
-    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        if self._kept is None:
-            return self._decode(indices)
-        missing = indices[~self._is_kept[indices]]
-        if missing.size:
-            # Marked last, so that another thread never reads a row that is not there yet.
-            self._kept[missing] = self._decode(missing)
-            self._is_kept[missing] = True
-        return self._kept[indices]
-
-    def _decode(self, indices: np.ndarray) -> np.ndarray:
-        chosen = [self._labelled[index] for index in indices.tolist()]
-        pixels = lambda file: image_pixels(file, self._shape, stretch=self._stretch)
-        return np.array([(label, pixels(file)) for file, label in chosen], self.dtype)
-
-    def identity(self) -> dict[str, Any]:
-        """Returns how many images each folder of a class has, and a digest of their names and contents."""
-        folders: dict[str, list[Path]] = {}
-        for file, _ in self._labelled:
-            folders.setdefault("/".join(file.parts[-3:-1]), []).append(file)
-        digest = lambda file: f"{file.name} {file_digest(file)}"
-        return {name: identity_of(len(files), *map(digest, sorted(files))) for name, files in sorted(folders.items())}

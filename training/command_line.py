@@ -1,6 +1,6 @@
 """Reads the command line of a run: a config file, and fields of the config that the flags override."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 import re
@@ -11,6 +11,7 @@ from ml_collections import ConfigDict, config_flags
 
 from core.errors import UserError, cut, shown
 from core.reading import refuse_special_file
+from core.signatures import keywords
 from training import together
 from training.fields import Fields
 
@@ -59,6 +60,41 @@ def read_command_line(arguments: Sequence[str]) -> flags.FlagValues:
     if options.config is None or not (options.workdir or "").strip():
         raise UserError("say what to train and where: --config=configs/vit.py --workdir=runs/vit")
     return options
+
+
+def keep_fields_of(config: ConfigDict, section: str, arguments: Sequence[str], table: Mapping[str, Callable]) -> str:
+    """Removes what a config file says about another choice than the one that the command line makes for a section.
+
+    If the command line sets `<section>.name` to another name than the file, fields of the file that the new choice does
+    not take are removed, and also its splits of data, which are those of another set. What the command line sets stays.
+
+    Args:
+      config: is changed.
+      arguments: of the command line.
+      table: what the section may name, by name.
+
+    Returns:
+      A line that says what was removed, or "".
+    """
+    prefix = rf"--?(?:no)?config\.{section}\."
+    chosen = {match[1] for argument in arguments if (match := re.match(rf"{prefix}(\w+)", argument))}
+    settings: Any = config.get(section, {})
+    name = settings.get("name")
+    if "name" not in chosen or name not in table:
+        return ""
+    file = read_command_line([argument for argument in arguments if not re.match(prefix, argument)]).config
+    other = file.get(section, {}).get("name")
+    if other in (None, name):
+        return ""
+    fields = keywords(table[name])
+    kept = {*chosen, *fields} - ({"train", "evaluation"} - chosen)
+    removed = {field: settings[field] for field in settings if field not in kept}
+    if not removed:
+        return ""
+    for field in removed:
+        del settings[field]
+    listed = ", ".join(f"{field} = {shown(value)}" for field, value in removed.items())
+    return f"{section}.name = {name!r}: left out what the config file says for {other!r}: {listed}"
 
 
 def join_processes(options: flags.FlagValues) -> None:

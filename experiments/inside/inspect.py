@@ -2,17 +2,18 @@
 
 python -m experiments.inspect --workdir=runs/gpt [--example=3]
 python -m experiments.inspect --config=configs/vit.py --out=pictures
+python -m experiments.inspect --weights=gpt2 --text="The import statement" --out=pictures
 
-The model of a config is drawn as it is before training. The example is a held-out one. The pictures, as PNG and SVG, go
-to `inspect/` in the workdir, or to `--out`; `model.svg` is the block diagram. From Python:
+The model of a config is drawn as it is before training. The example is a held-out one, or the image or text that is
+given; a published model needs one, and an encoder-decoder a `--target` too. The pictures, as PNG and SVG, go to
+`inspect/` in the workdir, or to `--out`; `model.svg` is the block diagram. From Python:
 
     from experiments.inside import inspect
     inspect.pictures(inspect.open_workdir("runs/gpt", example=3), "pictures")
 """
 
 import argparse
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
 from flax import nnx
@@ -27,104 +28,18 @@ from experiments.figures.style import draw, grid, ink, tiles
 from experiments.inside import latent
 from experiments.inside.attention_maps import (
     attention_distance,
-    attention_maps,
     cell_aspect,
     draw_map,
     grid_distances,
     similarity,
 )
 from experiments.inside.block_diagram import diagram, parts_of
-from models import Perceiver, Variational
+from experiments.inside.inspection import Inspection, example_of, open_config, open_weights, open_workdir, pair
+from experiments.use.inputs import add_inputs, read_inputs
+from experiments.use.opened import open_folder
+from models import Variational
 from models.positions import Positions, sinusoids
-import train
-from training.command_line import read_command_line
-
-MOST_LABELS = 40  # a map of more tokens is drawn without their names
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """A model with one held-out example, and what can be seen inside it."""
-
-    title: str
-    model: nnx.Module
-    run: train.Run
-    example: int
-
-    @cached_property
-    def inputs(self) -> dict[str, np.ndarray]:
-        """The inputs of the example, a batch of one."""
-        return self.run.dataset.evaluation.examples(np.array([self.example]))["inputs"]
-
-    @cached_property
-    def maps(self) -> dict[str, np.ndarray]:
-        """The attention weights `HTS` by path."""
-        return {path: weights[0] for path, weights in attention_maps(self.model, self.inputs).items()}
-
-    @cached_property
-    def masks(self) -> dict[str, np.ndarray]:
-        """Which queries may attend to which keys, `TS` by path: where a model with random parameters has any weight."""
-        untrained = self.run.make_model(nnx.Rngs(0))
-        return {path: weights[0].any(0) for path, weights in attention_maps(untrained, self.inputs).items()}
-
-    @cached_property
-    def image(self) -> np.ndarray | None:
-        """The image of the example, (rows, columns, channels) in [0, 1], or None."""
-        if "images" not in self.inputs:
-            return None
-        data, image = self.run.config["data"], self.inputs["images"][0]
-        return image * np.array(data.get("std") or 1, np.float32) + np.array(data.get("mean") or 0, np.float32)
-
-    def reads_input(self, path: str) -> bool:
-        """Whether the keys of an attention are places of the input, rather than latents of a Perceiver."""
-        return not isinstance(self.model, Perceiver) or path.startswith("crosses")
-
-    def places(self, path: str, count: int) -> tuple[int, int] | None:
-        """Returns the grid (rows, columns) that `count` tokens form on the image, or None.
-
-        A first token beside the patches is not counted.
-        """
-        if self.image is None or not self.reads_input(path):
-            return None
-        rows, columns, _ = self.image.shape
-        for patches in (count, count - 1):
-            side = (rows * columns / max(patches, 1)) ** 0.5
-            if side == int(side) and rows % side == columns % side == 0:
-                return rows // int(side), columns // int(side)
-        return None
-
-    def labels(self, path: str, count: int, *, keys: bool) -> list[str] | None:
-        """Returns the tokens along one axis of a map, if the axis has as many places as there are tokens."""
-        from_source = keys and path.endswith("cross") or path.startswith("encoder")
-        tokens = self.inputs.get("source" if from_source and "source" in self.inputs else "tokens")
-        if tokens is None or tokens.shape[1] != count or count > MOST_LABELS:
-            return None
-        if isinstance(self.model, Perceiver) and not (keys and self.reads_input(path)):
-            return None
-        vocabulary = self.run.dataset.vocabulary
-        text = lambda token: repr(vocabulary.decode(np.array([token])))[1:-1] if vocabulary else str(token)
-        return [text(int(token)) or str(int(token)) for token in tokens[0]]
-
-
-def open_workdir(workdir: str, example: int = 0) -> Inspection:
-    """Opens the newest model of a run.
-
-    Raises:
-      UserError: there is no such run, or it has no such held-out example.
-    """
-    model, run = train.load(workdir)
-    return _checked(Inspection(f"{workdir}: {type(model).__name__}", model, run, example))
-
-
-def open_config(config: str, example: int = 0) -> Inspection:
-    """Opens the model of a config file as it is before training.
-
-    Raises:
-      UserError: the config cannot be read, or its data has no such held-out example.
-    """
-    run = train.Run.of(read_command_line([f"--config={config}", "--workdir=none"]).config)
-    model = run.make_model(nnx.Rngs(run.fields.seed))
-    return _checked(Inspection(f"{config}: {type(model).__name__}, untrained", model, run, example))
+from models.protocols import Translator
 
 
 def pictures(inspection: Inspection, folder: str | Path) -> tuple[list[Path], list[str]]:
@@ -137,7 +52,7 @@ def pictures(inspection: Inspection, folder: str | Path) -> tuple[list[Path], li
     folder.mkdir(parents=True, exist_ok=True)
     paths, left_out = [folder / "model.svg"], []
     files.write_text(paths[0], diagram(parts_of(inspection.model, inspection.inputs), inspection.title))
-    if inspection.run.config["model"].get("scan"):
+    if inspection.scan:
         left_out.append("attention and mask: scanned layers keep no weights; train with model.scan=False")
     elif not inspection.maps:
         left_out.append("attention and mask: the model has no attention")
@@ -162,12 +77,13 @@ def main(arguments: list[str]) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--workdir", help="folder of a run")
     source.add_argument("--config", help="config file; its model is drawn untrained")
-    parser.add_argument("--example", type=int, default=0, help="number of a held-out example (default %(default)s)")
+    source.add_argument("--weights", help="folder of a published model")
+    add_inputs(parser, split=False)
+    parser.add_argument("--target", help="the target of a published encoder-decoder")
+    parser.add_argument("--example", type=int, default=0, help="number of the example (default %(default)s)")
     parser.add_argument("--out", help="folder for the pictures (default: inspect/ in the workdir)")
     args = parser.parse_args(arguments)
-    if args.config and not args.out:
-        raise UserError("--config needs --out, the folder for the pictures")
-    inspection = (open_workdir if args.workdir else open_config)(args.workdir or args.config, args.example)
+    inspection = _inspection(args)
     folder = Path(args.out or Path(args.workdir) / "inspect")
     paths, left_out = pictures(inspection, folder)
     if args.workdir and isinstance(inspection.model, Variational):
@@ -175,11 +91,23 @@ def main(arguments: list[str]) -> None:
     print(*paths, *(f"left out: {reason}" for reason in left_out), sep="\n")
 
 
-def _checked(inspection: Inspection) -> Inspection:
-    count = len(inspection.run.dataset.evaluation)
-    if not 0 <= inspection.example < count:
-        raise UserError(f"example={inspection.example}: expected 0 to {count - 1:,}")
-    return inspection
+def _inspection(args: argparse.Namespace) -> Inspection:
+    """The inspection that the command line asks for."""
+    given = args.text is not None or args.file or args.images or args.arrays
+    if args.config:
+        if not args.out:
+            raise UserError("--config needs --out, the folder for the pictures")
+        if given:
+            raise UserError("--config draws a held-out example: choose it by --example")
+        return open_config(args.config, args.example)
+    if args.workdir:
+        return open_workdir(args.workdir, args.example, read_inputs(args, open_folder(args.workdir)) if given else None)
+    if not (args.out and given):
+        raise UserError("--weights needs --out, the folder for the pictures, and something to read, such as --text")
+    opened = open_folder(args.weights)
+    if isinstance(opened.model, Translator):
+        return open_weights(opened, pair(opened, args.text, args.target))
+    return open_weights(opened, example_of(read_inputs(args, opened).source, args.example))
 
 
 def _file_name(kind: str, path: str) -> str:

@@ -1,1 +1,1 @@
-"""Using a trained or published model: text, translations, scores, features."""
+"""Using a trained or published model: predictions, evaluations, export, text, translations, scores, features."""

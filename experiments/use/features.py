@@ -1,6 +1,7 @@
-"""Writes the hidden states of a trained model for texts to a file.
+"""Writes the hidden states of a trained or published model for texts or images to a file.
 
 python -m experiments.features --workdir=runs/bert --layers=-1,-2 --file=texts.txt --out=features.npz
+python -m experiments.features --weights=vit-base --images photos/ --out=features.npz
 """
 
 import argparse
@@ -13,54 +14,52 @@ from core.command import command
 from core.errors import UserError
 from core.files import replacing
 from core.ranges import Size, refuse_outside
-from data.lines import read_lines
-from data.sentence_pairs import frame
-from data.subwords import Subwords
-from models import Bert
-import train
+from data.pipeline import evaluation_batches
+from experiments.use.inputs import Inputs, add_folders, add_inputs, read_inputs
+from experiments.use.opened import Opened, describe, open_folder
+from models.protocols import Features
+from objectives.interface import call
 
 
-def features(workdir: str, texts: list[str], layers: list[int], *, batch_size: Size = 32) -> dict[str, np.ndarray]:
-    """Returns the hidden states of each text, read as [CLS] text [SEP], from the newest checkpoint of a run.
+def features(opened: Opened, inputs: Inputs, layers: list[int], *, batch_size: Size = 32) -> dict[str, np.ndarray]:
+    """Returns the hidden states of a model for each input. A text is read with the special tokens of the model.
 
     Args:
-      workdir: the folder of the run.
-      texts: at least one.
+      opened: the model, see `experiments.use.opened.open_folder`.
+      inputs: what it reads, see `experiments.use.inputs.of_items`.
       layers: 0 is the embeddings, 1 the first block, -1 the last.
-      batch_size: how many texts are read at once.
+      batch_size: how many inputs are read at once.
 
     Returns:
-      "layer_<number>", float32 (N, T, D), for each of `layers`; "tokens", int32 (N, T); "mask", bool (N, T), False at
-      padding. T is the model's context.
+      "layer_<number>", float32 (N, T, D), for each of `layers`. Of texts also "tokens", int32 (N, T), and "mask", bool
+      (N, T), False at padding.
 
     Raises:
-      UserError: the run has no checkpoint, its model has no features of a text, it lacks a layer, or there is no text.
+      UserError: the model does not show its hidden states or does not read these inputs, or it lacks a layer.
     """
     refuse_outside(features, {"batch_size": batch_size})
-    model, run = train.load(workdir, same_data=False)
-    vocabulary = run.dataset.vocabulary
-    if not (isinstance(model, Bert) and isinstance(vocabulary, Subwords)):
-        name, data = run.fields.model["name"], run.fields.data["name"]
-        raise UserError(f"{workdir} holds the model {name!r} of the data {data!r}, which gives no features of a text")
-    depth = model.blocks.depth
-    if missing := [layer for layer in layers if not -depth - 1 <= layer <= depth]:
-        raise UserError(f"layer {missing[0]}: expected {-depth - 1} to {depth}; 0 is the embeddings, {depth} the last")
-    if not texts:
-        raise UserError("there is no text: expected at least one")
-    tokens, mask = frame(vocabulary.encode_all(texts), model.context)
+    model, source = opened.model, inputs.source
+    if not isinstance(model, Features):
+        raise UserError(f"{describe(opened)}, which gives no features")
     structure, state = nnx.split(model)
 
     @jax.jit
-    def compute(state, tokens, mask):
-        hidden = nnx.merge(structure, state).features(tokens, mask=mask)
-        return {f"layer_{layer}": hidden[layer].astype("float32") for layer in layers}
+    def compute(state, named):
+        read = lambda *, key, **arrays: nnx.merge(structure, state).features(**arrays)
+        return [hidden.astype("float32") for hidden in call(read, named, None)]
 
-    batches = []
-    for start in range(0, len(texts), batch_size):
-        rows = np.minimum(np.arange(start, start + batch_size), len(texts) - 1)  # full batches: compiled once
-        batches.append(jax.device_get(compute(state, tokens[rows], mask[rows])))
-    all_features = jax.tree.map(lambda *parts: np.concatenate(parts)[: len(texts)], *batches)
-    return all_features | {"tokens": tokens, "mask": mask}
+    size = min(batch_size, len(source))
+    parts, tokens = [], []
+    for batch in evaluation_batches(source, batch_size=size):
+        hidden = compute(state, batch["inputs"])
+        depth = len(hidden) - 1
+        if missing := [layer for layer in layers if not -depth - 1 <= layer <= depth]:
+            expected = f"expected {-depth - 1} to {depth}; 0 is the embeddings, {depth} the last"
+            raise UserError(f"layer {missing[0]}: {expected}")
+        parts.append(jax.device_get({f"layer_{layer}": hidden[layer] for layer in layers}))
+        tokens.append({name: x for name, x in batch["inputs"].items() if name in ("tokens", "mask")})
+    joined = lambda batches: jax.tree.map(lambda *arrays: np.concatenate(arrays)[: len(source)], *batches)
+    return joined(parts) | joined(tokens)
 
 
 @command
@@ -69,13 +68,15 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m experiments.features", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--workdir", required=True, help="folder of the run")
-    parser.add_argument("--file", required=True, help="UTF-8 file with one text per line")
+    add_folders(parser)
+    add_inputs(parser)
     parser.add_argument("--out", required=True, help="the .npz file to write")
     parser.add_argument("--layers", default="-1", help="numbers with commas; 0: embeddings, -1: the last (default)")
+    parser.add_argument("--batch_size", type=int, default=32, help="inputs at once (default %(default)s)")
     args = parser.parse_args(arguments)
     layers = [_number(text) for text in args.layers.split(",")]
-    arrays = features(args.workdir, read_lines(args.file), layers)
+    opened = open_folder(args.folder)
+    arrays = features(opened, read_inputs(args, opened), layers, batch_size=args.batch_size)
     with replacing(args.out) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
     for name, array in arrays.items():

@@ -1,7 +1,7 @@
 """Scores texts, and answers to multiple-choice questions, with a trained language model.
 
 python -m experiments.score --workdir=runs/gpt --text="The import statement"
-python -m experiments.score --workdir=runs/gpt --questions=questions.jsonl --shots=2
+python -m experiments.score --weights=gpt2 --questions=questions.jsonl --shots=2
 
 Each line of the questions is {"question": ..., "choices": [...], "answer": number of the right choice, from 0}. With
 `--shots`, answered questions come before each question as examples.
@@ -21,8 +21,9 @@ from core.errors import UserError
 from core.files import parse_json
 from core.ranges import Seed, refuse_outside
 from data.lines import read_lines
+from experiments.use.inputs import add_folders
+from experiments.use.opened import describe, open_folder
 from models import GPT
-import train
 
 
 class Question(TypedDict):
@@ -42,21 +43,22 @@ class Chooser(Protocol):
 
 
 class Scorer:
-    """The language model of a run's newest checkpoint.
+    """The language model of a run's newest checkpoint, or of a published folder with its tokenizer.json.
 
     Args:
-      workdir: the folder of the run.
+      folder: the workdir of the run, or the published folder.
 
     Raises:
       UserError: there is no checkpoint, or the model is not a GPT over text.
     """
 
-    def __init__(self, workdir: str):
-        model, run = train.load(workdir, same_data=False)
-        if not isinstance(model, GPT) or run.dataset.vocabulary is None:
-            name, data = run.fields.model["name"], run.fields.data["name"]
-            raise UserError(f"{workdir} holds the model {name!r} of the data {data!r}, which predicts no next token")
-        self._model, self.vocabulary = model, run.dataset.vocabulary
+    def __init__(self, folder: str):
+        opened = open_folder(folder)
+        if opened.run is None and opened.vocabulary is None:
+            raise UserError(f"{folder} has no tokenizer.json")
+        if not isinstance(opened.model, GPT) or opened.vocabulary is None:
+            raise UserError(f"{describe(opened)}, which predicts no next token of a text")
+        self._model, self.vocabulary = opened.model, opened.vocabulary
 
     def log_probabilities(self, tokens: np.ndarray) -> np.ndarray:
         """Returns log p of each token but the first, given those before it, in nats: float32 (T - 1,) for tokens (T,).
@@ -162,7 +164,7 @@ def read_questions(path: str) -> list[Question]:
 def main(arguments: list[str]) -> None:
     """Runs the command; prints the scores of the text's tokens, or the accuracies."""
     parser = argparse.ArgumentParser(prog="python -m experiments.score", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--workdir", required=True, help="folder of the run")
+    add_folders(parser)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--text", help="the text to score")
     source.add_argument("--questions", help="JSONL file of multiple-choice questions")
@@ -170,7 +172,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=0, help="chooses these questions (default %(default)s)")
     args = parser.parse_args(arguments)
     questions = None if args.questions is None else read_questions(args.questions)
-    scorer = Scorer(args.workdir)
+    scorer = Scorer(args.folder)
     if questions is None:
         _print_text(scorer, args.text)
         return

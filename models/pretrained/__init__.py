@@ -10,9 +10,11 @@ The model gives the same numbers as theirs. Each published format is one short t
 -> our parameter, their setting -> our field. The architectures are those of `models/`; nothing here computes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+import types
+from typing import Any
 
 from flax import nnx
 import jax
@@ -38,7 +40,9 @@ from models.pretrained.t5 import T5
 from models.pretrained.vit import VIT
 from models.transformer import Stack
 
-__all__ = ["REFERENCES", "is_published", "load", "load_for", "preprocessing", "save", "table"]
+__all__ = [
+    "REFERENCES", "class_names", "describe", "is_published", "load", "load_for", "preprocessing", "save", "table",
+]  # fmt: skip
 
 REFERENCES = {reference.name: reference for reference in [BART, BERT, GPT2, MARIAN, PERCEIVER, T5, VIT]}
 
@@ -100,13 +104,31 @@ def load_for(make_model: Callable[[nnx.Rngs], nnx.Module], folder: str | Path) -
     published, model = load(folder, dropout=0.0), nnx.eval_shape(lambda: make_model(nnx.Rngs(0)))
     if type(model) is not type(published):
         raise UserError(f"{folder} holds a {type(published).__name__}, and this model is a {type(model).__name__}")
-    describe = next(reference.describe for reference in REFERENCES.values() if type(published) is reference.model)
     theirs, ours = describe(published), describe(model)
     names = [name for name in semantic_fields(type(model)) if name in theirs.keys() & ours.keys()]
     if differ := [name for name in names if theirs[name] != ours[name]]:
         fields = ", ".join(f"model.{name}={theirs[name]!r}, not {ours[name]!r}" for name in differ)
         raise UserError(f"{folder} computes other things with its parameters: set {fields}")
     return published
+
+
+def describe(model: nnx.Module) -> dict:
+    """Returns the fields that a model was built with. Raises UserError if it has no published format."""
+    return _formats(model)[0].describe(model)
+
+
+def class_names(folder: str | Path) -> tuple[str, ...]:
+    """Returns the names of the classes of a published classifier by number: its `id2label`, or else LABEL_0, ...
+
+    Raises UserError for names that are no texts, or whose numbers are not 0, 1, ...
+    """
+    config = read_config(Path(folder))
+    count, labels = class_count(config), config.get("id2label") or {}
+    labels = labels or {str(number): f"LABEL_{number}" for number in range(count)}
+    if set(labels) != set(map(str, range(count))) or not all(isinstance(name, str) for name in labels.values()):
+        expected = f"expected a text for each of 0 to {count - 1}"
+        raise UserError(f"{folder}/config.json: id2label = {labels!r:.60}: {expected}")
+    return tuple(labels[str(number)] for number in range(count))
 
 
 def is_published(folder: str | Path) -> bool:
@@ -116,7 +138,8 @@ def is_published(folder: str | Path) -> bool:
 
 
 def save(
-    model: nnx.Module, folder: str | Path, *, mean: Sequence[float] = (), std: Sequence[float] = ()
+    model: nnx.Module, folder: str | Path, *, mean: Sequence[float] = (), std: Sequence[float] = (),
+    classes: Sequence[str] = (), settings: Mapping[str, Any] = types.MappingProxyType({}),
 ) -> None:  # fmt: skip
     """Writes `config.json` and `model.safetensors` into a new folder; from it `load` and transformers give this model.
 
@@ -125,6 +148,8 @@ def save(
     Args:
       mean, std: what an image in [0, 1] is normalised by before the model reads it, for each channel or for all; as
         `preprocessing` returns them, or the section `data` of a run's config has them. By default nothing is done.
+      classes: the names of the classes, for `id2label`; LABEL_0, ... by default.
+      settings: further settings of config.json that change no numbers, such as the tokens that end a text.
 
     Raises UserError if the folder holds a model already, and for a model that no published format can express; the
     message names the fields in question.
@@ -138,7 +163,10 @@ def save(
     for row in rows:
         tensors |= zip(row.theirs, row.write(*(parameters[path] for path in row.ours)))
     arrays = {name: np.array(x, np.float32, order="C") for name, x in tensors.items()}
-    configs = {CONFIG: reference.config_of(fields, head)}
+    configs = {CONFIG: reference.config_of(fields, head) | dict(settings)}
+    if head.classes and classes:
+        configs[CONFIG]["id2label"] = {str(number): name for number, name in enumerate(classes)}
+        configs[CONFIG]["label2id"] = {name: number for number, name in enumerate(classes)}
     if shape := fields.get("image_shape"):
         configs[PREPROCESSOR] = to_config(reference.name, shape, mean, std)
     write(Path(folder), arrays | reference.constants(fields), configs)
@@ -150,14 +178,19 @@ def table(model: nnx.Module) -> list[Row]:
     return reference.table(fields, head)
 
 
-def _recognise(model: nnx.Module) -> tuple[Reference, dict, Head]:
-    """The published format of a model, with its fields and its head."""
-    candidates = [reference for reference in REFERENCES.values() if type(model) is reference.model]
-    if not candidates:
+def _formats(model: nnx.Module) -> list[Reference]:
+    """The published formats of models of this class. Raises UserError if there is none."""
+    formats = [reference for reference in REFERENCES.values() if type(model) is reference.model]
+    if not formats:
         names = ", ".join(sorted({reference.model.__name__ for reference in REFERENCES.values()}))
         raise UserError(f"a {type(model).__name__} has no published format here: expected one of {names}")
+    return formats
+
+
+def _recognise(model: nnx.Module) -> tuple[Reference, dict, Head]:
+    """The published format of a model, with its fields and its head."""
     refusals = []
-    for reference in candidates:
+    for reference in _formats(model):
         fields = reference.describe(model)
         try:
             return reference, fields, _head_of(reference, fields)

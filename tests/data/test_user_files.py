@@ -1,14 +1,19 @@
 """Labelled texts and images of the user's own: layouts, class numbers, exact values, messages for malformed files."""
 
+import io
 import os
 
 import numpy as np
 from PIL import Image
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from core.errors import UserError
+from data.image_rows import ImageRows
+from data.images import Images
 from data.subwords import CLS, SEP, Subwords
-from data.user_files import _ImageRows, image_folder, labelled_text
+from data.user_files import image_folder, labelled_text
 
 
 def write(folder, name, content):
@@ -23,6 +28,12 @@ def picture(folder, name, pixels, mode=None):
     Image.fromarray(np.array(pixels, np.uint8), mode=mode).save(path)
 
 
+def parquet(columns):
+    table, file = pyarrow.table(columns), io.BytesIO()
+    pyarrow.parquet.write_table(table, file)
+    return file.getvalue()
+
+
 # ---- texts ----------------------------------------------------------------------------------------------------------
 
 
@@ -34,6 +45,8 @@ def picture(folder, name, pixels, mode=None):
             "train.jsonl",
             '{"label": "pos", "text": "good"}\n{"text": "bad\\tworse", "label": "neg"}\n{"label":"pos","text":"né"}',
         ),
+        ("train.csv", 'text,number,label\r\ngood,1,pos\r\n"bad\tworse",2,neg\r\n\r\n"né",3,pos\r\n'),
+        ("train.parquet", parquet({"text": ["good", "bad\tworse", "né"], "label": ["pos", "neg", "pos"]})),
     ],
 )
 def test_labelled_lines_become_bytes_and_class_numbers(tmp_path, name, content):
@@ -55,6 +68,17 @@ def test_one_file_can_be_cut_into_splits(tmp_path):
     write(tmp_path, "train.tsv", "".join(f"{number % 2}\ttext {number}\n" for number in range(10)))
     dataset = labelled_text(path=str(tmp_path), context=11, train="train[:70%]", evaluation="train[70%:]")
     assert (len(dataset.train), len(dataset.evaluation)) == (7, 3)
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [("train.csv", "words,stars\nb,4\na,2\n"), ("train.jsonl", '{"words":"b","stars":4}\n{"words":"a","stars":2}\n'),
+     ("train.parquet", parquet({"stars": [4, 2], "words": ["b", "a"]}))],
+)  # fmt: skip
+def test_the_columns_can_be_named(tmp_path, name, content):
+    write(tmp_path, name, content)
+    dataset = labelled_text(path=str(tmp_path), context=5, evaluation="train", text="words", label="stars")
+    assert dataset.classes == ("2", "4") and dataset.train.examples(np.arange(2))["targets"].tolist() == [1, 0]
 
 
 def test_numbers_are_labels_too(tmp_path):
@@ -98,6 +122,15 @@ def test_a_tokenizer_puts_a_text_between_cls_and_sep(tmp_path):
         ("train.jsonl", '["label", "text"]\n', r"train.jsonl, line 1: expected"),
         ("train.jsonl", '{"label": null, "text": "b"}\n', r"train.jsonl, line 1: expected"),
         ("train.jsonl", '{"label": 0.5, "text": "b"}\n', r"train.jsonl, line 1: expected"),
+        ("train.csv", "label,text\na,b\nc\n", r"train.csv, line 3: 1 columns, but the header has 2: label, text"),
+        ("train.csv", "label,words\na,b\n", r"no column 'text': its header is 'label', 'words'. Name the columns"),
+        ("train.csv", "label,text,text\na,b,c\n", r"train.csv has several columns 'text'"),
+        ("train.csv", "", r"no column 'label': its header is nothing"),
+        ("train.csv", 'label,text\na,"two\nlines"\nb,\n', r"train.csv, line 4: expected a label and a text"),
+        ("train.csv", 'label,text\na,"b\n', r"train.csv, line 2: unexpected end of data. Expected CSV"),
+        ("train.parquet", b"no table", r"train.parquet is not a Parquet file that can be read"),
+        ("train.parquet", parquet({"label": ["a"], "words": ["b"]}), r"no column 'text': its header is 'label'"),
+        ("train.parquet", parquet({"label": ["a", None], "text": ["b", "c"]}), r"row 2: expected a label and a text"),
         ("notes.md", "a\tb\n", r"holds nothing to train on. Expected a file per split \(train.tsv"),
         ("dev.tsv", "a\tb\n", r"no split 'train'. It has dev \(1\)"),
     ],
@@ -126,7 +159,7 @@ def test_an_unknown_label_is_named_with_its_line(tmp_path):
 def test_a_split_in_two_files_and_a_missing_folder_are_named(tmp_path):
     write(tmp_path, "train.tsv", "a\tb\n")
     write(tmp_path, "train.jsonl", '{"label": "a", "text": "b"}\n')
-    with pytest.raises(ValueError, match="holds train as .tsv and as .jsonl"):
+    with pytest.raises(ValueError, match="holds train as .jsonl and as .tsv"):
         labelled_text(path=str(tmp_path), context=5)
     with pytest.raises(UserError, match="There is no folder .*nowhere"):
         labelled_text(path=str(tmp_path / "nowhere"), context=5)
@@ -154,6 +187,7 @@ def test_folders_become_classes(tmp_path):
     class_of = {tuple(corner): label for corner, label in zip(corners, batch["targets"].tolist())}
     assert class_of == {(51, 51, 51): 0, (102, 102, 102): 0, (255, 0, 51): 1}
     assert dataset.evaluation.examples(np.array([0]))["targets"].tolist() == [1]
+    assert isinstance(dataset.evaluation, Images) and dataset.evaluation.place(0).endswith("validation/dog/7.png")
 
 
 def test_grey_images_of_another_size(tmp_path):
@@ -183,7 +217,7 @@ def test_an_image_is_decoded_once_where_all_fit_into_memory(tmp_path):
     for n, (file, _) in enumerate(labelled):
         picture(tmp_path, file, np.full((3, 5), 10 * n))
     size = 7 * (4 + 3 * 5)  # bytes: a label and the pixels
-    kept, anew = (_ImageRows(labelled, (3, 5, 1), memory_limit=limit) for limit in (size, size - 1))
+    kept, anew = (ImageRows(labelled, (3, 5, 1), memory_limit=limit) for limit in (size, size - 1))
     for source in (kept, anew):
         rows = source[np.array([5, 2])]
         assert (rows["image"][:, 2, 4, 0].tolist(), rows["label"].tolist()) == ([50, 20], [2, 2])
@@ -244,16 +278,43 @@ def test_a_missing_folder_and_other_channels_are_named(tmp_path):
 # ---- layouts and special files --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("below, advice", [("train", "set data.path to the folder above"), ("..", "holds the splits")])
-def test_a_folder_at_the_wrong_level_is_shown_with_the_level_that_is_expected(tmp_path, below, advice):
+def test_a_folder_at_the_wrong_level_is_shown_with_the_level_that_is_expected(tmp_path):
     pets(tmp_path / "pets")
     with pytest.raises(UserError) as refused:
-        image_folder(path=str(tmp_path / "pets" / below))
-    path = tmp_path / "pets" / below
-    first_file = "cat/1.png" if below == "train" else "pets/train/cat/1.png"
-    assert f"expected: {path}/train/cat/1.png" in str(refused.value)
-    assert f"found:    {path}/{first_file}" in str(refused.value)
-    assert advice in str(refused.value)
+        image_folder(path=str(tmp_path))
+    assert f"expected: {tmp_path}/train/cat/1.png" in str(refused.value)
+    assert f"found:    {tmp_path}/pets/train/cat/1.png" in str(refused.value)
+    assert "holds the splits" in str(refused.value)
+
+
+def test_splits_without_classes_are_refused(tmp_path):
+    picture(tmp_path, "train/1.png", [[0]])
+    picture(tmp_path, "validation/2.png", [[0]])
+    with pytest.raises(UserError, match="train is called as a split, but holds no folder of a class"):
+        image_folder(path=str(tmp_path))
+
+
+def test_folders_of_classes_alone_are_split_by_class(tmp_path, capsys):
+    for label, count in {"cat": 10, "dog": 23, "eel": 2, "fox": 1}.items():
+        for number in range(count):
+            picture(tmp_path, f"{label}/{number}.png", [[7 * number]])
+    load = lambda **fields: image_folder(path=str(tmp_path), held_out=0.3, **fields)
+    dataset = load()
+    assert "a folder per class; 30% of each are held out; images: train 25, validation 11" in capsys.readouterr().out
+    labels = [source.examples(np.arange(len(source)))["targets"] for source in (dataset.train, dataset.evaluation)]
+    assert [np.bincount(x, minlength=4).tolist() for x in labels] == [[7, 16, 1, 1], [3, 7, 1, 0]]
+    images = lambda source: sorted(
+        (int(label), int(image.sum() * 85)) for image, label in
+        zip(source.examples(np.arange(len(source)))["inputs"]["images"].round(6),
+            source.examples(np.arange(len(source)))["targets"])
+    )  # fmt: skip
+    assert len(set(images(dataset.train) + images(dataset.evaluation))) == 36  # no image is in both
+    assert images(load().evaluation) == images(dataset.evaluation) != images(load(split_seed=1).evaluation)
+
+
+def test_the_layout_with_splits_is_named_too(tmp_path, capsys):
+    image_folder(path=pets(tmp_path))
+    assert "a folder per split with a folder per class in it; images: train 3, validation 1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("reader", [image_folder, lambda path: labelled_text(path=path, context=5)])

@@ -15,7 +15,7 @@ from data import DATASETS
 from models import MODELS
 from objectives import OBJECTIVES
 from tests import tiny
-from training.command_line import read_command_line
+from training.command_line import keep_fields_of, read_command_line
 from training.fields import Fields
 from training.mesh import make_mesh
 from training.optimizer import make_optimizer
@@ -89,3 +89,43 @@ def test_the_sections_are_those_of_the_fields():
 @pytest.mark.parametrize("flag, value", [("--config.model.bias=false", False), ("--config.model.bias", True)])
 def test_a_boolean_may_be_written_as_absl_has_it(flag, value):
     assert read(tiny.ROOT / "configs" / "vit.py", flag).model.bias is value
+
+
+def kept(tmp_path, *flags: str) -> tuple[dict, str]:
+    """The section data of a config file for MNIST after these flags, and the line about it."""
+    file = tmp_path / "config.py"
+    file.write_text(
+        "from ml_collections import ConfigDict\n"
+        "def get_config():\n"
+        "    data = {'name': 'mnist', 'shift': 2, 'pool': 2, 'evaluation': 'train[:7]'}\n"
+        "    return ConfigDict({'seed': 0, 'data': data})\n"
+    )
+    arguments = [f"--config={file}", "--workdir=none", *flags]
+    config = read_command_line(arguments).config
+    line = keep_fields_of(config, "data", arguments, DATASETS)
+    return config.data.to_dict(), line
+
+
+def test_fields_of_another_data_set_are_left_out_with_a_line(tmp_path):
+    data, line = kept(tmp_path, "--config.data.name=digits", "--config.data.flip=True")
+    assert data == {"name": "digits", "shift": 2, "flip": True}
+    says = "data.name = 'digits': left out what the config file says for 'mnist': "
+    assert line.startswith(says)
+    assert sorted(line.removeprefix(says).split(", ")) == ["evaluation = 'train[:7]'", "pool = 2"]
+
+
+def test_what_the_command_line_sets_stays(tmp_path):
+    data, line = kept(tmp_path, "--config.data.name=digits", "--config.data.evaluation=test", "--config.data.pool=4")
+    assert data == {"name": "digits", "shift": 2, "evaluation": "test", "pool": 4} and line == ""  # refused later
+
+
+@pytest.mark.parametrize("flags", [[], ["--config.data.name=mnist"], ["--config.data.shift=1"]])
+def test_nothing_is_left_out_of_the_same_data_set(tmp_path, flags):
+    data, line = kept(tmp_path, *flags)
+    assert data["pool"] == 2 and data["evaluation"] == "train[:7]" and line == ""
+
+
+def test_an_unknown_data_set_keeps_all(tmp_path):
+    assert kept(tmp_path, "--config.data.name=nowhere") == (
+        {"name": "nowhere", "shift": 2, "pool": 2, "evaluation": "train[:7]"}, ""
+    )  # fmt: skip

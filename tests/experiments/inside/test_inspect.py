@@ -1,19 +1,24 @@
 """Pictures of the inside of a model: which are drawn, what they show, and which mistakes are refused."""
 
+from pathlib import Path
 from xml.etree import ElementTree
 
 from flax import nnx
 from matplotlib.figure import Figure
 import numpy as np
+from PIL import Image
 import pytest
 
 from experiments.inside import inspect
 from experiments.inside.attention_maps import attention_distance, attention_maps, draw_map, grid_distances, similarity
 from experiments.inside.block_diagram import diagram, parts_of
+from experiments.use.opened import Opened
+from models import pretrained
 from models.gpt import GPT
 from models.perceiver import Perceiver
 from tests.models import rows
 
+PUBLISHED = Path(__file__).parents[2] / "models" / "pretrained"
 CONFIGS = {
     "gpt": {"model": {"name": "gpt", "width": 8, "depth": 2, "heads": 2}, "objective": {"name": "language_modeling"},
             "data": {"name": "markov", "symbols": 5, "context": 7}},
@@ -149,3 +154,27 @@ def test_mistakes_are_one_line(config, arguments, message, capsys):
     assert run(*(word.format(config) for word in arguments)) == 1
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+def test_a_published_model_is_drawn_with_a_picture_of_the_users(tmp_path, capsys):
+    folder = PUBLISHED / "vit"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (10, 15, 3), np.uint8)).save(tmp_path / "1.png")
+    inspect.main([f"--weights={folder}", "--images", f"{tmp_path}/1.png", f"--out={tmp_path}/out"])
+    paths = capsys.readouterr().out.split()
+    assert f"{tmp_path}/out/attention_blocks_0.png" in paths and f"{tmp_path}/out/mask.svg" in paths
+
+
+def test_the_masks_of_a_published_encoder_decoder_are_those_of_its_kind(tmp_path):
+    model = pretrained.load(PUBLISHED / "t5", dropout=0.0)
+    opened = Opened("t5", model, None, None, None, None)
+    inputs = {"source": np.array([[3, 4, 5]]), "tokens": np.array([[0, 6, 7, 8]])}
+    masks = inspect.open_weights(opened, inputs).masks
+    causal = masks["decoder.blocks.0.attention"]
+    np.testing.assert_array_equal(causal, np.tri(4, dtype=bool))
+    assert masks["encoder.blocks.0.attention"].all() and masks["decoder.blocks.0.cross"].shape == (4, 3)
+
+
+@pytest.mark.parametrize("more, words", [([], "--weights needs --out"), (["--text=a"], "reads images: use --images")])
+def test_a_published_model_needs_something_to_read(tmp_path, capsys, more, words):
+    assert run(f"--weights={PUBLISHED}/vit", f"--out={tmp_path}/out", *more) == 1
+    assert words in capsys.readouterr().err

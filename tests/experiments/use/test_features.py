@@ -3,12 +3,14 @@
 from pathlib import Path
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
+from PIL import Image
 import pytest
 
 from experiments.use.features import main
-from models import Bert
+from models import Bert, pretrained
 import train
 
 ROOT = Path(__file__).parents[3]
@@ -54,8 +56,9 @@ def test_batches_change_nothing(workdir, tmp_path):
     """Runs in a process of its own: without fused loops, as in tests, the numbers differ by 1e-6."""
     program = (
         "import sys; import numpy as np; from experiments.use.features import features; "
-        "workdir, out, *texts = sys.argv[1:]; "
-        "np.save(out, [features(workdir, texts, [-1], batch_size=size)['layer_-1'] for size in (2, 7)])"
+        "from experiments.use.inputs import of_items; from experiments.use.opened import open_folder; "
+        "workdir, out, *texts = sys.argv[1:]; opened = open_folder(workdir); inputs = of_items(opened, texts); "
+        "np.save(out, [features(opened, inputs, [-1], batch_size=size)['layer_-1'] for size in (2, 7)])"
     )
     out = tmp_path / "both.npy"
     subprocess.run([sys.executable, "-c", program, workdir, out, *TEXTS], cwd=ROOT, check=True)
@@ -81,3 +84,14 @@ def test_errors_are_one_line(workdir, tmp_path, capsys, more, words):
         main(defaults + more)
     error = capsys.readouterr().err
     assert stop.value.code == 1 and error.startswith("error: ") and words in error and error.count("\n") == 1
+
+
+def test_a_published_folder_gives_the_features_of_images(tmp_path):
+    folder = ROOT / "tests/models/pretrained/vit"
+    model: Any = pretrained.load(folder)
+    rows, columns, channels = pretrained.describe(model)["image_shape"]
+    pixels = np.random.default_rng(0).integers(0, 256, (rows, columns, channels), np.uint8)
+    Image.fromarray(pixels.squeeze()).save(tmp_path / "1.png")
+    main([f"--weights={folder}", "--images", str(tmp_path / "1.png"), f"--out={tmp_path}/out.npz", "--layers=1"])
+    expected = model.features(pixels[None] / np.float32(255))[1]
+    np.testing.assert_allclose(np.load(tmp_path / "out.npz")["layer_1"], expected, atol=1e-5)

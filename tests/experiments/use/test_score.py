@@ -1,16 +1,23 @@
 """Log-probabilities of texts and of choices, compared with the logits of the model."""
 
 import json
+from pathlib import Path
+import shutil
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from data.subwords import Subwords
 from experiments.use.score import Question, Scorer, main, multiple_choice, read_questions
-from models import GPT
+from models import GPT, pretrained
 import train
+
+PUBLISHED = Path(__file__).parents[2] / "models" / "pretrained"
 
 CONTEXT = 11
 
@@ -158,3 +165,19 @@ def test_byte_level_bpe_is_scored_too(tmp_path):
     tokens = scorer.vocabulary.encode("The class – π")
     assert len(tokens) < len("The class – π".encode()) and scorer.vocabulary.decode(tokens) == "The class – π"
     assert (scorer.log_probabilities(tokens) < 0).all()
+
+
+def test_a_published_folder_is_scored_as_its_model_says(tmp_path):
+    folder = shutil.copytree(PUBLISHED / "gpt2", tmp_path / "gpt2")
+    model = pretrained.load(folder)
+    assert isinstance(model, GPT)
+    tokenizer = Tokenizer(WordLevel({"a": 0, "b": 1, "c": 2, "?": 3}, unk_token="?"))
+    tokenizer.pre_tokenizer = WhitespaceSplit()  # pyright: ignore[reportAttributeAccessIssue] # as documented
+    with pytest.raises(ValueError, match="gpt2 has no tokenizer.json"):
+        Scorer(str(folder))
+    tokenizer.save(str(folder / "tokenizer.json"))
+    scorer = Scorer(str(folder))
+    tokens = scorer.vocabulary.encode("b a c a")
+    assert tokens.tolist() == [1, 0, 2, 0]
+    expected = np.asarray(jax.nn.log_softmax(model(jnp.array([[1, 0, 2]]))))[0, np.arange(3), [0, 2, 0]]
+    np.testing.assert_allclose(scorer.log_probabilities(tokens), expected, atol=1e-5)

@@ -1,0 +1,60 @@
+"""Image files of the user's own as rows that `data.images.Images` reads."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.identity import file_digest, identity_of
+from data.image_cache import row_type
+from data.image_files import image_pixels
+
+
+class ImageRows:
+    """Image files and class numbers that can be indexed like an array of rows, see `data.image_cache.row_type`.
+
+    A file is decoded when it is first read. Where the whole set takes at most `memory_limit` bytes, decoded images are
+    kept in memory. `stretch`: see `data.image_files.image_pixels`.
+    """
+
+    def __init__(
+        self, labelled: list[tuple[Path, int]], shape: tuple[int, int, int], *, stretch: bool = False,
+        memory_limit: int = 2 * 1024**3,
+    ):  # fmt: skip
+        self._labelled = labelled
+        self._shape, self._stretch = shape, stretch
+        self.dtype = row_type(shape)
+        self._kept = None
+        if len(labelled) * self.dtype.itemsize <= memory_limit:
+            self._kept = np.empty(len(labelled), self.dtype)
+            self._is_kept = np.zeros(len(labelled), bool)
+
+    def __len__(self) -> int:
+        return len(self._labelled)
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        if self._kept is None:
+            return self._decode(indices)
+        missing = indices[~self._is_kept[indices]]
+        if missing.size:
+            # Marked last, so that another thread never reads a row that is not there yet.
+            self._kept[missing] = self._decode(missing)
+            self._is_kept[missing] = True
+        return self._kept[indices]
+
+    def place(self, index: int) -> str:
+        """Returns the path of an image."""
+        return str(self._labelled[index][0])
+
+    def _decode(self, indices: np.ndarray) -> np.ndarray:
+        chosen = [self._labelled[index] for index in indices.tolist()]
+        pixels = lambda file: image_pixels(file, self._shape, stretch=self._stretch)
+        return np.array([(label, pixels(file)) for file, label in chosen], self.dtype)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns how many images each folder of a class has, and a digest of their names and contents."""
+        folders: dict[str, list[Path]] = {}
+        for file, _ in self._labelled:
+            folders.setdefault("/".join(file.parts[-3:-1]), []).append(file)
+        digest = lambda file: f"{file.name} {file_digest(file)}"
+        return {name: identity_of(len(files), *map(digest, sorted(files))) for name, files in sorted(folders.items())}
