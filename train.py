@@ -37,7 +37,7 @@ from data.published_tokenizer import published_tokenizer
 from models import MODELS, pretrained
 from models.protocols import Resizable
 from objectives import OBJECTIVES
-from objectives.interface import check_ability
+from objectives.interface import check_ability, check_parts
 from training import mesh as meshes
 from training import workdir as workdirs
 from training.account import Account
@@ -104,6 +104,7 @@ class Run:
         decided = {"facts": dataset.facts, "source": fields.data["name"]}
         model_class, model = resolve("model", fields.model, MODELS, supplied=["rngs"], **decided)
         objective, settings = resolve("objective", fields.objective, OBJECTIVES, **decided)
+        check_parts(objective, fields.accumulate)
         refuse_unknown("best =", fields.best, measured_by(objective))
         better = measured_by(objective)[fields.best]
         make_model = lambda rngs: model_class(**model, rngs=rngs)

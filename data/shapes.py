@@ -8,15 +8,14 @@ from functools import lru_cache
 from typing import Annotated, Any
 
 import numpy as np
-from tokenizers import Tokenizer, pre_tokenizers
-from tokenizers.models import WordLevel
 
 from core.errors import UserError, shown
 from core.ranges import Range
 from data.dataset import Batch, Dataset
 from data.in_memory import ArraySource
+from data.prompts import with_prompts
 from data.storage import split_rows
-from data.subwords import BOS, EOS, PAD, SPECIALS, Subwords
+from data.subwords import BOS, EOS, PAD, SPECIALS, Subwords, vocabulary_of_words
 
 COLOURS = {
     "red": (0.9, 0.2, 0.2), "green": (0.2, 0.75, 0.3), "blue": (0.25, 0.4, 0.95), "yellow": (0.95, 0.85, 0.2),
@@ -45,15 +44,18 @@ def shapes(
         "caption": the image and its caption shifted right, as "tokens"; the targets are the next tokens, up to [EOS].
           A caption names the shapes from left to right, as in "a red circle and a blue square".
         "class": the image; the number of its combination, colour by colour. Needs objects=1.
+        "pair": the image and a sentence about it, see `data.prompts`; the same numbers. Needs objects=1.
         "mask": the image; for each pixel 0, or 1 + the number of the shape that it belongs to.
       noise: the standard deviation of what is added to each pixel, before the image is cut to [0, 1].
 
     Raises UserError for an unknown form, and for a split that does not exist.
     """
-    if form not in ("caption", "class", "mask"):
-        raise UserError(f"form = {shown(form)}: expected 'caption', 'class' or 'mask'.")
-    if form == "class" and objects > 1:
-        raise UserError(f"objects = {objects}: form = 'class' needs objects = 1.")
+    if form not in ("caption", "class", "mask", "pair"):
+        raise UserError(f"form = {shown(form)}: expected 'caption', 'class', 'mask' or 'pair'.")
+    if form in ("class", "pair") and objects > 1:
+        raise UserError(f"objects = {objects}: form = {form!r} needs objects = 1.")
+    if form == "pair":
+        return with_prompts(shapes(train=train, evaluation=evaluation, form="class", side=side, objects=1, noise=noise))
     images, masks, colours, kinds = _scenes(side, objects, noise)
     examples: Batch = {"inputs": {"images": images}, "targets": masks, "weights": np.ones(masks.shape, np.float32)}
     facts: dict[str, Any] = {"image_shape": (side, side, 3), "classes": 1 + len(SHAPES)}
@@ -76,9 +78,7 @@ def shapes(
 
 def vocabulary() -> Subwords:
     """Returns the words of captions as tokens, behind the special tokens."""
-    tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # pyright: ignore[reportAttributeAccessIssue] # as documented
-    return Subwords(tokenizer)
+    return vocabulary_of_words(WORDS)
 
 
 class _Images(ArraySource):

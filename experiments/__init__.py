@@ -6,7 +6,7 @@
 | `benchmark/` | `benchmark` | `suites/` |
 | `figures/` | `figures` | the figures, in folders by topic |
 | `inside/` | `inspect`, `latent`: looking into a model | |
-| `use/` | `generate`, `translate`, `score`, `features`, `tokenizer` | |
+| `use/` | `generate`, `translate`, `score`, `features`, `zero_shot`, `tokenizer` | |
 | `measure/` | `claims`, `speed`, `document` | |
 """
 

@@ -89,7 +89,12 @@ def test_the_caller_may_change_a_batch():
 
 
 @pytest.mark.parametrize(
-    "fields, words", [({"form": "boxes"}, "expected 'caption', 'class' or 'mask'"), ({"form": "class"}, "objects = 1")]
+    "fields, words",
+    [
+        ({"form": "boxes"}, "expected 'caption', 'class', 'mask' or 'pair'"),
+        ({"form": "class"}, "objects = 1"),
+        ({"form": "pair"}, "objects = 1"),
+    ],
 )
 def test_fields_that_do_not_fit_are_named(fields, words):
     with pytest.raises(UserError, match=words):

@@ -14,6 +14,7 @@ VALUES = jax.random.normal(jax.random.key(6), (8, 11))
 IMAGES = jax.random.uniform(jax.random.key(2), (8, 15, 10, 3))
 NODES = jax.random.normal(jax.random.key(7), (8, 11, 5))
 EDGES = jax.random.randint(jax.random.key(8), (8, 29, 2), 0, 11)
+TEXT_MASK = jnp.arange(11) < jnp.array([11, 10, 9, 8, 7, 6, 5, 1])[:, None]
 EDGE_MASK = jnp.arange(29) < jnp.array([29, 23, 19, 17, 13, 11, 7, 5])[:, None]
 
 # name: (fields, inputs, (objective, targets), parameters)
@@ -48,6 +49,22 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, Any], int]] = {
         {"images": IMAGES, "tokens": TOKENS},
         ("seq2seq", jnp.roll(TOKENS, -1, axis=1)),
         12_730,
+    ),
+    "clip": (
+        dict(
+            image_shape=(15, 10, 3),
+            patch=5,
+            vocab_size=23,
+            context=13,
+            shared_width=19,
+            width=14,
+            depth=3,
+            heads=7,
+            mlp_width=17,
+        ),  # fmt: skip
+        {"images": IMAGES, "tokens": TOKENS, "mask": TEXT_MASK},
+        ("contrastive", jnp.arange(8)),
+        10_697,
     ),
     "convolutional": (
         dict(image_shape=(14, 10, 3), classes=19, width=11, depth=1),
