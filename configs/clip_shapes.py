@@ -15,14 +15,14 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     return ConfigDict(
         {
-            "seed": 0, "steps": 600, "batch_size": 64, "eval_every": 300, "checkpoint_every": 300,
+            "seed": 0, "steps": 1200, "batch_size": 64, "eval_every": 300, "checkpoint_every": 300,
             "best": "image_to_text",
             "model": {
-                "name": "clip", "encoder": "resnet", "shared_width": 32, "width": 64, "depth": 3, "heads": 4,
-                "text_depth": 1,
+                "name": "clip", "encoder": "convolutional", "shared_width": 32, "width": 64, "depth": 3, "heads": 4,
+                "text_width": 32, "text_depth": 1,
             },
             "objective": {"name": "contrastive"},
-            "data": {"name": "shapes", "form": "pair", "objects": 1},
-            "optimizer": {"learning_rate": 2e-3, "warmup": 50, "weight_decay": 0.05, "clip": 1.0},
+            "data": {"name": "shapes", "form": "pair", "side": 16},
+            "optimizer": {"learning_rate": 3e-3, "warmup": 50, "weight_decay": 0.05, "clip": 1.0},
         }
     )  # fmt: skip

@@ -16,20 +16,24 @@ from data.subwords import BOS, EOS, PAD, Subwords, vocabulary_of_words
 TEMPLATES = ("a {}", "a picture of a {}", "a {} in a picture", "here you see one {}", "this is a small {}")
 
 
-def with_prompts(dataset: Dataset) -> Dataset:
+def with_prompts(dataset: Dataset, names: Sequence[str] | None = None) -> Dataset:
     """Returns a set of labelled images as pairs of an image and a sentence about it.
 
     The inputs are "images", "tokens", int32 (B, T), with a sentence between [BOS] and [EOS], and "mask", False at the
     padding behind it. The targets are the classes. In training each draw has one of `TEMPLATES`, in evaluation the
     first one. Words are the tokens, in lower case.
 
+    Args:
+      dataset: images with their classes as targets.
+      names: what the targets stand for, where training images have more than the classes: these come first.
+
     Raises UserError where the examples are not images, or their classes have no names.
     """
-    if not {"image_shape", "classes"} <= dataset.facts.keys() or dataset.classes is None:
-        raise UserError("form = 'pair' needs images whose classes have names: leave targets = 'labels'.")
-    vocabulary = vocabulary_of_words(words_of(prompts(dataset.classes)))
-    tokens, mask = framed(vocabulary, prompts(dataset.classes))
-    tokens, mask = (x.reshape(len(dataset.classes), len(TEMPLATES), -1) for x in (tokens, mask))
+    classes = expect_named_images(dataset)
+    names = classes if names is None else names
+    texts = prompts(names)
+    vocabulary = vocabulary_of_words(words_of(texts))
+    tokens, mask = (x.reshape(len(names), len(TEMPLATES), -1) for x in framed(vocabulary, texts))
     return replace(
         dataset,
         facts={
@@ -39,6 +43,13 @@ def with_prompts(dataset: Dataset) -> Dataset:
         evaluation=PromptedSource(dataset.evaluation, tokens, mask),
         vocabulary=vocabulary,
     )  # fmt: skip
+
+
+def expect_named_images(dataset: Dataset) -> tuple[str, ...]:
+    """Returns the names of the classes of images. Raises UserError where there are no images, classes or names."""
+    if not {"image_shape", "classes"} <= dataset.facts.keys() or dataset.classes is None:
+        raise UserError("sentences need images whose classes have names: leave targets = 'labels', or form out.")
+    return dataset.classes
 
 
 def prompts(classes: Sequence[str], templates: Sequence[str] = TEMPLATES) -> list[str]:
@@ -77,8 +88,8 @@ class PromptedSource:
     """A source of pairs of an image and a sentence, made from a source of labelled images.
 
     Args:
-      source: of images; the targets are classes.
-      tokens, mask: of the sentences, (C, templates, T).
+      source: of images; the targets are numbers of what is in them.
+      tokens, mask: of the sentences about that, (numbers, templates, T).
     """
 
     def __init__(self, source: Source, tokens: np.ndarray, mask: np.ndarray):

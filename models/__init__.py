@@ -24,6 +24,7 @@ from models.captioner import Captioner
 from models.clip import CLIP
 from models.encoder_decoder import EncoderDecoder
 from models.energy import LatentEnergy
+from models.flamingo import Flamingo
 from models.gpt import GPT
 from models.graph import GraphNetwork
 from models.in_context import InContextRegressor
@@ -38,7 +39,7 @@ from models.vit import VisionTransformer
 from models.yardsticks import ConvolutionalNetwork, Perceptron
 
 __all__ = [
-    "CLIP", "GPT", "MODELS", "Autoencoder", "Bert", "Captioner", "ConvolutionalNetwork", "EncoderDecoder",
+    "CLIP", "GPT", "MODELS", "Autoencoder", "Bert", "Captioner", "ConvolutionalNetwork", "EncoderDecoder", "Flamingo",
     "GraphNetwork", "InContextRegressor", "LatentEnergy", "Perceiver", "Perceptron", "RecurrentEncoderDecoder",
     "RecurrentLanguageModel", "ResNet", "SwinTransformer", "UNet", "Variational", "VariationalAutoencoder",
     "VisionTransformer",
@@ -51,6 +52,7 @@ MODELS = {
     "clip": CLIP,
     "convolutional": ConvolutionalNetwork,
     "encoder_decoder": EncoderDecoder,
+    "flamingo": Flamingo,
     "gpt": GPT,
     "graph": GraphNetwork,
     "in_context": InContextRegressor,

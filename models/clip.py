@@ -22,6 +22,7 @@ from models.positions import Positions
 from models.resnet import ResNet
 from models.transformer import Stack
 from models.vit import VisionTransformer
+from models.yardsticks import ConvolutionalNetwork
 
 Images = Float[Array, "batch rows columns channels"]
 Tokens = Int[Array, "texts time"]
@@ -37,9 +38,9 @@ class CLIP(nnx.Module):
     Args:
       image_shape: (rows, columns, channels). vocab_size: V. context: longest text.
       shared_width: of the space that both encoders map to.
-      encoder: of images, "vit" or "resnet".
-      width: D, of both encoders; for a ResNet the channels of its last stage. depth: L, of both encoders; for a ResNet
-        the number of its stages, of two blocks each. heads: H, of both encoders.
+      encoder: of images, "vit", "resnet" or "convolutional" (`models.yardsticks.ConvolutionalNetwork`).
+      width: D, of both encoders; of convolutions, the channels of the last stage. depth: L, of both encoders; of a
+        ResNet, the number of stages, of two blocks each. heads: H, of both encoders.
       text_width, text_depth, text_heads: of the encoder of texts, where it differs.
       patch, pooling: of a Vision Transformer.
       positions: of patches and tokens, "learned", "sinusoidal" or "none".
@@ -56,8 +57,8 @@ class CLIP(nnx.Module):
         pooling: Semantic[str] = "mean", positions: str = "learned", dropout: ShareBelowAll = 0.0,
         dtype: Dtype = "float32", rngs: nnx.Rngs, **stack: Unpack[StackFields],
     ):  # fmt: skip
-        if encoder not in ("vit", "resnet"):
-            raise UserError(f"encoder={shown(encoder)}: expected 'vit' or 'resnet'")
+        if encoder not in ("vit", "resnet", "convolutional"):
+            raise UserError(f"encoder={shown(encoder)}: expected 'vit', 'resnet' or 'convolutional'")
         fields: dict[str, Any] = {"dropout": dropout, "dtype": dtype, "rngs": rngs}
         if encoder == "vit":
             if patch is None:
@@ -67,10 +68,11 @@ class CLIP(nnx.Module):
                 width=width, depth=depth, heads=heads, **fields, **stack,
             )  # fmt: skip
         else:
-            self.image_encoder = ResNet(
-                image_shape=image_shape, classes=shared_width, width=max(1, width >> (depth - 1)),
-                depths=(2,) * depth, **fields,
-            )  # fmt: skip
+            sizes = {"image_shape": image_shape, "classes": shared_width, "width": max(1, width >> (depth - 1))}
+            if encoder == "resnet":
+                self.image_encoder = ResNet(depths=(2,) * depth, **sizes, **fields)
+            else:
+                self.image_encoder = ConvolutionalNetwork(depth=depth, **sizes, **fields)
         self.text_encoder = TextEncoder(
             vocab_size=vocab_size, context=context, outputs=shared_width, width=text_width or width,
             depth=text_depth or depth, heads=text_heads or heads, positions=positions, **fields, **stack,

@@ -94,7 +94,9 @@ def accuracies(
         similarities = vectors @ class_vectors(model, vocabulary, dataset.classes, chosen).T
         results[name] = float((similarities.argmax(1) == labels).mean())
     if probe:
-        classifier = LogisticRegression(C=10.0, max_iter=1000).fit(*image_vectors(model, dataset.train))
+        inputs, classes = image_vectors(model, dataset.train)
+        of_class = classes < len(dataset.classes)  # others show more than one thing
+        classifier = LogisticRegression(C=10.0, max_iter=1000).fit(inputs[of_class], classes[of_class])
         results[PROBE] = float((classifier.predict(vectors) == labels).mean())
     return results
 

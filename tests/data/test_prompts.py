@@ -12,27 +12,37 @@ from data.subwords import BOS, EOS, PAD, vocabulary_of_words
 
 
 def pairs(**fields) -> Any:
-    return DATASETS["shapes"](form="pair", objects=1, **fields)
+    return DATASETS["shapes"](form="pair", side=16, **fields)
 
 
 def sentences(dataset, batch) -> list[str]:
     return [dataset.vocabulary.decode(row) for row in batch["inputs"]["tokens"]]
 
 
-def test_a_sentence_names_the_class_in_the_template_of_its_draw():
+def test_a_sentence_says_what_is_in_the_image_in_the_template_of_its_draw():
     dataset, indices = pairs(), np.arange(40)
-    draws = np.linspace(0, 0.999, 40)[:, None]
-    batch = dataset.train.examples(indices, draws)
-    names = [dataset.classes[label] for label in batch["targets"]]
-    expected = [TEMPLATES[int(5 * draw)].format(name) for draw, name in zip(draws[:, 0], names)]
-    assert sentences(dataset, batch) == expected and len(set(expected)) > 20
-    plain = dataset.evaluation.examples(indices)
-    names = [dataset.classes[label] for label in plain["targets"]]
-    assert sentences(dataset, plain) == [f"a {name}" for name in names]
+    draws = np.linspace(0, 0.999, 40)
+    batch = dataset.train.examples(indices, draws[:, None])
+    captions = DATASETS["shapes"](side=16)
+    same = captions.train.examples(indices)
+    np.testing.assert_array_equal(batch["inputs"]["images"], same["inputs"]["images"])
+    lengths = same["weights"].sum(1).astype(int) - 1  # without [EOS]
+    says = [captions.vocabulary.decode(row[:length])[2:] for row, length in zip(same["targets"], lengths)]
+    assert sentences(dataset, batch) == [TEMPLATES[int(5 * draw)].format(text) for draw, text in zip(draws, says)]
+    assert any(" and " in text for text in says) and not all(" and " in text for text in says)
+    numbers = {text: number for text, number in zip(says, batch["targets"])}
+    assert [numbers[text] for text in says] == batch["targets"].tolist()  # one number for each text
+    assert len(set(numbers.values())) == len(numbers)
+
+
+def test_in_evaluation_it_names_the_only_object_in_the_first_template():
+    dataset = pairs()
+    batch = dataset.evaluation.examples(np.arange(40))
+    assert sentences(dataset, batch) == [f"a {dataset.classes[label]}" for label in batch["targets"]]
 
 
 def test_images_and_classes_are_those_of_the_set_without_sentences():
-    labelled = DATASETS["shapes"](form="class", objects=1)
+    labelled = DATASETS["shapes"](form="class", objects=1, side=16)
     expected, batch = (x.evaluation.examples(np.arange(20)) for x in (labelled, pairs()))
     np.testing.assert_array_equal(batch["inputs"]["images"], expected["inputs"]["images"])
     np.testing.assert_array_equal(batch["targets"], expected["targets"])
@@ -50,9 +60,8 @@ def test_a_sentence_stands_between_its_marks_and_padding_is_masked():
 
 def test_the_context_fits_the_longest_sentence_and_the_vocabulary_all_words():
     dataset = pairs()
-    longest = max(prompts(dataset.classes), key=lambda text: len(text.split()))
-    assert dataset.facts["context"] == len(longest.split()) + 2
-    words = {word for text in prompts(dataset.classes) for word in text.split()}
+    assert dataset.facts["context"] == len("[BOS] this is a small red circle and a blue square [EOS]".split())
+    words = {word for text in prompts([*dataset.classes, "x and x"]) for word in text.split()} - {"x"}
     assert dataset.facts["vocab_size"] == len(dataset.vocabulary) == len(words) + 7
 
 
@@ -88,5 +97,5 @@ def test_a_text_that_is_too_long_is_named():
     "name, fields", [("recall", {}), ("digits", {"targets": "images"})], ids=["no images", "no classes"]
 )
 def test_sets_that_are_no_labelled_images_are_refused(name, fields):
-    with pytest.raises(UserError, match="form = 'pair' needs images whose classes have names"):
+    with pytest.raises(UserError, match="sentences need images whose classes have names"):
         DATASETS[name](form="pair", **fields)

@@ -91,9 +91,9 @@ def test_the_caller_may_change_a_batch():
 @pytest.mark.parametrize(
     "fields, words",
     [
-        ({"form": "boxes"}, "expected 'caption', 'class', 'mask' or 'pair'"),
-        ({"form": "class"}, "objects = 1"),
-        ({"form": "pair"}, "objects = 1"),
+        ({"form": "boxes"}, "expected 'blind', 'caption', 'class', 'interleaved', 'mask' or 'pair'"),
+        ({"form": "class"}, "objects = 2: form = 'class' needs at most 1"),
+        ({"form": "pair", "objects": 3}, "objects = 3: form = 'pair' needs at most 2"),
     ],
 )
 def test_fields_that_do_not_fit_are_named(fields, words):

@@ -77,14 +77,14 @@ def test_the_scale_is_at_most_100_and_can_come_back():
     assert scale_and_slope(bound + 1, -1.0)[1] == 0  # a step would raise it further
 
 
-@pytest.mark.parametrize("encoder", ["vit", "resnet"])
-def test_both_encoders_and_sizes_of_the_texts(encoder):
-    model = build(encoder=encoder, text_width=22, text_heads=11, text_depth=1)
-    assert model(**INPUTS).shape == (8, 8)
+@pytest.mark.parametrize("encoder", ["vit", "resnet", "convolutional"])
+def test_every_encoder_of_images_and_sizes_of_the_texts(encoder):
+    model = build(encoder=encoder, image_shape=(12, 8, 3), patch=2, text_width=22, text_heads=11, text_depth=1, depth=2)
+    assert model(**INPUTS | {"images": IMAGES[:, :12, :8]}).shape == (8, 8)
     paths: dict[str, Any] = split(model)[1]
     assert paths["text_encoder.embedding.embedding"].shape == (23, 22)
     assert "text_encoder.blocks.blocks.1.mlp.up.kernel" not in paths
-    assert paths["image_encoder.head.kernel"].shape == (14 if encoder == "vit" else 12, 19)
+    assert paths["image_encoder.head.kernel"].shape == (14 * 3 * 2 if encoder == "convolutional" else 14, 19)
 
 
 def test_gradients_reach_every_parameter_with_a_resnet():
@@ -96,7 +96,7 @@ def test_gradients_reach_every_parameter_with_a_resnet():
 
 
 @pytest.mark.parametrize(
-    "wrong, words", [({"encoder": "swin"}, "expected 'vit' or 'resnet'"), ({"patch": None}, "needs patch")], ids=str
+    "wrong, words", [({"encoder": "swin"}, "expected 'vit', 'resnet' or"), ({"patch": None}, "needs patch")], ids=str
 )
 def test_bad_fields_are_named(wrong, words):
     with pytest.raises(UserError, match=words):

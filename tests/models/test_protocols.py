@@ -25,6 +25,7 @@ ABILITIES = {
     "convolutional": {Classifier},
     # It has all methods of a language model, with another `new_cache`.
     "encoder_decoder": {LanguageModel, TokenPredictor, Translator},
+    "flamingo": {TokenPredictor},
     "gpt": {LanguageModel, TokenPredictor},
     "graph": {Classifier},
     "perceiver": {Classifier, Features},
