@@ -1,12 +1,12 @@
-"""CLIP on coloured shapes and sentences about them; some combinations, such as a red triangle, are in no image of it.
+"""CLIP on images of one or two coloured shapes and sentences about them; a red triangle, for one, is in none of them.
 
 Command: python train.py --config=configs/clip_shapes.py --workdir=runs/clip_shapes
-Time:    not measured yet
-Reaches: not measured yet
+Time:    189 s on 2 shared CPU cores
+Reaches: test/image_to_text >= 0.98
 
-Several images of a batch have the same sentence, so the loss stays above 1; "image_to_text" takes any of them as right.
-What it makes of combinations that it has never seen: python -m experiments.zero_shot --workdir=runs/clip_shapes
---split=combinations
+Evaluation images have one shape. As several of a batch of 64 have the same sentence, the loss stays above 1 there, and
+"image_to_text" takes any of them as right. What it makes of combinations that it has never seen:
+python -m experiments.zero_shot --workdir=runs/clip_shapes --split=combinations
 """
 
 from ml_collections import ConfigDict

@@ -1,9 +1,9 @@
 """Flamingo: a frozen GPT writes about the images that a frozen encoder of CLIP sees; only what joins them is trained.
 
 Command: python train.py --config=configs/flamingo_shapes.py --workdir=runs/flamingo_shapes
-Time:    not measured yet
+Time:    216 s on 2 shared CPU cores
 Needs:   runs/shapes_text, runs/clip_shapes
-Reaches: not measured yet
+Reaches: test/accuracy >= 0.98
 
 It begins with the runs of configs/shapes_text.py and configs/clip_shapes.py. "accuracy" counts
 words and [EOS]; what the language model alone reaches is in its own run.

@@ -1,8 +1,8 @@
 """GPT on the sentences about coloured shapes alone: it knows how they are written, and nothing about the images.
 
 Command: python train.py --config=configs/shapes_text.py --workdir=runs/shapes_text
-Time:    not measured yet
-Reaches: not measured yet
+Time:    68 s on 2 shared CPU cores
+Reaches: test/accuracy >= 0.58
 
 It is the language model of configs/flamingo_shapes.py.
 """

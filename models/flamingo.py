@@ -84,13 +84,12 @@ class Flamingo(nnx.Module):
             array_width=vision_width, latents=latents, width=width, depth=resampler_depth, heads=heads,
             cross_heads=heads, source_norm=True, dropout=dropout, dtype=dtype, rngs=rngs, **block,
         )  # fmt: skip
-        gated = [layer for layer in range(depth) if layer % every == 0]
         self.gated = nnx.List([
             GatedBlock(
                 width=width, heads=heads, kv_heads=stack.get("kv_heads"), first_gate=first_gate, dropout=dropout,
                 dtype=dtype, rngs=rngs, **block,
             )
-            for _ in gated
+            for _ in range(0, depth, every)
         ])  # fmt: skip
         self.vocab_size, self.context, self.image_shape = vocab_size, context, image_shape
         self.image_token, self.every = image_token, every

@@ -32,7 +32,8 @@ def contrastive(model: Model, batch: Batch, key: PRNGKeyArray | None) -> tuple[L
     Raises:
       UserError: the model does not return one similarity for each pair of the batch, or targets are not numbers `B`.
     """
-    logits, targets, weights = call(model, batch["inputs"], key), batch["targets"], batch["weights"]
+    logits = call(model, batch["inputs"], key)
+    targets, weights = jnp.asarray(batch["targets"]), batch["weights"]
     pairs = (len(weights), len(weights))
     if logits.shape != pairs or targets.shape != pairs[:1]:
         raise UserError(
