@@ -1,4 +1,4 @@
-"""CLIP learns most from hard negatives: the more similar a wrong text, the harder it is pushed away.
+"""CLIP learns most from hard negatives: the more similar a wrong text, the harder its push.
 
 Of all wrong texts in the batch, those that are almost right have nearly all of the probability, and the gradient of
 the loss is that probability. The temperature decides how much the hardest ones stand out. So a larger batch helps: it

@@ -1,4 +1,4 @@
-"""Flamingo: a language model that never saw an image writes about images, and stays as it is.
+"""A language model that never saw an image writes about images, and stays as it is.
 
 A GPT has learned how sentences about coloured shapes are written, the encoder of a CLIP what is in images. Both are
 frozen. Between them a Perceiver and gated attentions are trained, so that each sentence reads the image before it. The
