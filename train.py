@@ -37,7 +37,7 @@ from data.published_tokenizer import published_tokenizer
 from models import MODELS, pretrained
 from models.protocols import Resizable
 from objectives import OBJECTIVES
-from objectives.interface import check_ability
+from objectives.interface import check_ability, check_parts
 from training import mesh as meshes
 from training import workdir as workdirs
 from training.account import Account
@@ -49,6 +49,7 @@ from training.frozen import check_patterns
 from training.loop import evaluate, fit
 from training.noise import silence_failed_writes
 from training.optimizer import make_optimizer
+from training.parts import read_parts
 from training.programs import compile_programs
 from training.report import start_report, summary_table
 from training.settings import check_settings, check_values, complete, inherit, named, resolve
@@ -83,11 +84,9 @@ class Run:
     def of(cls, config: Mapping | ConfigDict, check_data: Callable[[Dataset], None] = lambda _: None) -> "Run":
         """Returns the run of a config.
 
-        Args:
-          check_data: is called with the data set, before anything is compared with it.
+        `check_data` is called with the data set, before anything is compared with it.
 
-        Raises:
-          UserError: says which field is wrong and what is expected.
+        Raises UserError: says which field is wrong and what is expected.
         """
         config = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
         check_settings("config", config, Fields)
@@ -104,6 +103,7 @@ class Run:
         decided = {"facts": dataset.facts, "source": fields.data["name"]}
         model_class, model = resolve("model", fields.model, MODELS, supplied=["rngs"], **decided)
         objective, settings = resolve("objective", fields.objective, OBJECTIVES, **decided)
+        check_parts(objective, fields.accumulate)
         refuse_unknown("best =", fields.best, measured_by(objective))
         better = measured_by(objective)[fields.best]
         make_model = lambda rngs: model_class(**model, rngs=rngs)
@@ -124,11 +124,7 @@ class Run:
     def check_fit(
         self, evaluate: Callable[[Parameters, Batch], Metrics], parameters: Parameters, batch: Batch
     ) -> Metrics:  # fmt: skip
-        """Checks that model, data and objective fit together, and that `best` is a metric. Returns the metrics.
-
-        Raises:
-          UserError: says what does not fit.
-        """
+        """Returns the metrics of a batch. Raises UserError if model, data, objective and `best` do not fit together."""
         try:
             metrics = evaluate(parameters, batch)
         except UserError as error:  # any other exception is a bug
@@ -141,9 +137,7 @@ class Run:
 def run(config: Mapping | ConfigDict, workdir: str | Path) -> dict:
     """Trains a config in a workdir, or continues the run there. Returns the content of its `summary.json`.
 
-    Raises:
-      UserError: as `Run.of`, or the workdir cannot be used.
-      NonFinite, Interrupted: as `training.loop.fit`.
+    Raises UserError: as `Run.of`, or the workdir cannot be used. NonFinite, Interrupted: as `training.loop.fit`.
     """
     start_time = time.time()
     use_compilation_cache()
@@ -209,37 +203,43 @@ def begin(
     state = create(jax.random.key(this.fields.seed))
     if source is not None:
         state, reused, new = begin_with(state, source)
-        say(f"begins with {this.fields.init_from}: {len(reused)} arrays; new: {', '.join(new) or 'none'}")
+        say(f"begins with {', '.join(this.fields.sources)}: {len(reused)} arrays; new: {', '.join(new) or 'none'}")
     return state, {"best": None, "best_step": None, "results": {}}
 
 
 def read_source(this: Run, checkpoints: Checkpoints, say: Callable[[str], Any]) -> Parameters | None:
-    """Returns the parameters of `init_from`, before anything is compiled; None if the run does not begin with any.
+    """Returns the parameters of `init_from` and `init_parts`, before anything is compiled; None without these.
 
-    Raises UserError: `init_from` is neither a published model nor a run with a checkpoint, or nothing there fits.
+    Raises UserError: a source is neither a published model nor a run with a checkpoint, or does not fit.
     """
-    source = this.fields.init_from
-    if not source or checkpoints.steps():
+    if checkpoints.steps() or not this.fields.sources:
         return None
-    if not pretrained.is_published(source) and not Checkpoints(Path(source) / "checkpoints", read_only=True).steps():
-        expected = "the folder of a published model, or the workdir of a run that has a checkpoint"
-        raise UserError(f"init_from = {shown(source)}: expected {expected}")
-    theirs = split(_initial_model(this, source, say))[1]
-    ours = jax.eval_shape(this.initialise()[1], jax.random.key(0)).parameters
-    if not any(path in theirs and theirs[path].shape == x.shape for path, x in ours.items()):
-        raise UserError(f"init_from = {source}: no parameter there has the path and shape of one of this model")
-    return theirs
+    ours, theirs = jax.eval_shape(this.initialise()[1], jax.random.key(0)).parameters, {}
+    if source := this.fields.init_from:
+        own = Path(source) / "checkpoints"
+        if not pretrained.is_published(source) and not Checkpoints(own, read_only=True).steps():
+            expected = "the folder of a published model, or the workdir of a run that has a checkpoint"
+            raise UserError(f"init_from = {shown(source)}: expected {expected}")
+        theirs = split(_initial_model(this, source, say))[1]
+        if not any(path in theirs and theirs[path].shape == x.shape for path, x in ours.items()):
+            raise UserError(f"init_from = {source}: no parameter there has the path and shape of one of this model")
+
+    def read(workdir: str, whole: bool) -> Parameters:
+        model, its_run = load(workdir, same_data=False)
+        if whole:  # a part of a model need not read tokens
+            this.dataset.refuse_other_vocabulary(its_run.dataset.vocabulary, workdir)
+        return split(model)[1]
+
+    return theirs | read_parts(this.fields.init_parts, ours, read)
 
 
 def load(workdir: str | Path, *, same_data: bool = True) -> tuple[nnx.Module, Run]:
     """Returns the model of a workdir's newest checkpoint, and its run, whose data set has the names of the classes.
 
-    Args:
-      same_data: whether all data must be as they were in training. With False only their meaning must be, which is the
-        classes and the vocabulary: enough for a model that reads something else.
+    All data must be as they were in training. Without `same_data` only their meaning must be, which is the classes and
+    the vocabulary: enough for a model that reads something else.
 
-    Raises:
-      UserError: there is no run in the workdir, it has no checkpoint yet, or its data have changed.
+    Raises UserError: there is no run in the workdir, it has no checkpoint yet, or its data have changed.
     """
     use_compilation_cache()
     config, checkpoints = workdirs.read_config(workdir), Checkpoints(Path(workdir) / "checkpoints", read_only=True)

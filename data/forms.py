@@ -10,6 +10,7 @@ An image is read as the sequence of its intensities, row by row; a sequence of t
   density       the image without its last pixel     every pixel, from those before it         a decoder
   second_half   the same                             every pixel of the second half            a decoder
   halves        the first half, as the source        the second half                           an encoder-decoder
+  pair          the image and a sentence about it    the class                                 CLIP: `data.prompts`
 """
 
 from collections.abc import Callable
@@ -22,6 +23,7 @@ import numpy as np
 
 from core.errors import UserError, shown
 from data.dataset import Batch, Dataset, Reading, Source
+from data.prompts import with_prompts
 
 
 def in_form(dataset: Dataset, form: str, levels: int = 0) -> Dataset:
@@ -39,8 +41,10 @@ def in_form(dataset: Dataset, form: str, levels: int = 0) -> Dataset:
     """
     if form == "plain":
         return dataset
+    if form == "pair":
+        return with_prompts(dataset)
     if form not in _FORMS:
-        raise UserError(f"form = {shown(form)}: expected one of plain, {', '.join(_FORMS)}.")
+        raise UserError(f"form = {shown(form)}: expected one of plain, pair, {', '.join(_FORMS)}.")
     arrange, form_facts, only_images = _FORMS[form]
     facts, is_images = dataset.facts, "image_shape" in dataset.facts
     if only_images and not is_images:

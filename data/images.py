@@ -72,7 +72,7 @@ def image_dataset(
 
     Raises UserError for a split that does not exist, and for targets or augmentation that do not fit the images.
     """
-    if form != "plain" and not levels:
+    if form not in ("plain", "pair") and not levels:
         levels = peak + 1
     features: Any = builder.info.features
     images = labelled_images(

@@ -4,20 +4,21 @@ A model that has seen red circles and blue squares, but never a red square, has 
 "square" is, to say so when it sees one.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Annotated, Any
 
 import numpy as np
-from tokenizers import Tokenizer, pre_tokenizers
-from tokenizers.models import WordLevel
 
 from core.errors import UserError, shown
 from core.ranges import Range
 from data.dataset import Batch, Dataset
 from data.images import image_reading
 from data.in_memory import ArraySource
+from data.interleaved import interleaved
+from data.prompts import with_prompts
 from data.storage import split_rows
-from data.subwords import BOS, EOS, PAD, SPECIALS, Subwords
+from data.subwords import BOS, EOS, PAD, SPECIALS, Subwords, vocabulary_of_words
 
 COLOURS = {
     "red": (0.9, 0.2, 0.2), "green": (0.2, 0.75, 0.3), "blue": (0.25, 0.4, 0.95), "yellow": (0.95, 0.85, 0.2),
@@ -46,15 +47,22 @@ def shapes(
         "caption": the image and its caption shifted right, as "tokens"; the targets are the next tokens, up to [EOS].
           A caption names the shapes from left to right, as in "a red circle and a blue square".
         "class": the image; the number of its combination, colour by colour. Needs objects=1.
+        "pair": the image and a sentence about it, see `data.prompts`; the number of what it says. In training up to two
+          objects, as in "a red circle and a blue square"; in evaluation one, and the same numbers as for "class".
+        "interleaved": a text of two images with sentences about them, see `data.interleaved`; the next tokens. "blind":
+          the same text without the images. Both need objects=1.
         "mask": the image; for each pixel 0, or 1 + the number of the shape that it belongs to.
       noise: the standard deviation of what is added to each pixel, before the image is cut to [0, 1].
 
     Raises UserError for an unknown form, and for a split that does not exist.
     """
-    if form not in ("caption", "class", "mask"):
-        raise UserError(f"form = {shown(form)}: expected 'caption', 'class' or 'mask'.")
-    if form == "class" and objects > 1:
-        raise UserError(f"objects = {objects}: form = 'class' needs objects = 1.")
+    if form not in ("blind", "caption", "class", "interleaved", "mask", "pair"):
+        raise UserError(f"form = {shown(form)}: expected 'blind', 'caption', 'class', 'interleaved', 'mask' or 'pair'.")
+    if objects > (most := {"blind": 1, "class": 1, "interleaved": 1, "pair": 2}.get(form, objects)):
+        raise UserError(f"objects = {objects}: form = {form!r} needs at most {most}.")
+    if form in ("blind", "interleaved", "pair"):
+        of_one = shapes(train=train, evaluation=evaluation, form="class", side=side, objects=1, noise=noise)
+        return _pairs(of_one, train, side, objects, noise) if form == "pair" else interleaved(of_one, form == "blind")
     images, masks, colours, kinds = _scenes(side, objects, noise)
     examples: Batch = {"inputs": {"images": images}, "targets": masks, "weights": np.ones(masks.shape, np.float32)}
     facts: dict[str, Any] = {"image_shape": (side, side, 3), "classes": 1 + len(SHAPES)}
@@ -76,11 +84,23 @@ def shapes(
     )  # fmt: skip
 
 
+def _pairs(of_one: Dataset, train: str, side: int, objects: int, noise: float) -> Dataset:
+    """Returns images and sentences; in training with up to `objects` shapes, in evaluation those of a set of one."""
+    assert of_one.classes is not None
+    one, C = of_one.classes, len(of_one.classes)
+    images, _, colours, kinds = _scenes(side, objects, noise)
+    numbers = colours * len(SHAPES) + kinds
+    alone = numbers[:, -1] < 0 if objects > 1 else np.ones(len(images), bool)
+    targets = np.where(alone, numbers[:, 0], C + C * numbers[:, 0] + numbers[:, -1])
+    examples = {"inputs": {"images": images}, "targets": targets, "weights": np.ones(len(images), np.float32)}
+    source = _Images(examples, split_rows("shapes", _SIZES, train))
+    two = [f"{first} and a {second}" for first in one for second in one] if objects > 1 else []
+    return with_prompts(replace(of_one, train=source), [*one, *two])
+
+
 def vocabulary() -> Subwords:
     """Returns the words of captions as tokens, behind the special tokens."""
-    tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # pyright: ignore[reportAttributeAccessIssue] # as documented
-    return Subwords(tokenizer)
+    return vocabulary_of_words(WORDS)
 
 
 class _Images(ArraySource):
@@ -92,7 +112,7 @@ class _Images(ArraySource):
         return batch
 
 
-@lru_cache(maxsize=1)  # takes seconds; the members of a population share the result
+@lru_cache(maxsize=2)  # takes seconds; the members of a population share the result
 def _scenes(side: int, objects: int, noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Returns images uint8 (N, side, side, 3), masks int32 (N, side, side), and colours and shapes int32 (N, objects).
 

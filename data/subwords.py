@@ -1,6 +1,6 @@
 """Vocabularies of word pieces learned from text, byte-level BPE or WordPiece, by the `tokenizers` library."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +97,15 @@ class Subwords:
         Raises ValueError for a token outside the vocabulary.
         """
         return self._tokenizer.decode(checked_tokens(tokens, len(self)).tolist(), skip_special_tokens=True)
+
+
+def vocabulary_of_words(words: Sequence[str]) -> Subwords:
+    """Returns a vocabulary of whole words between spaces, numbered after the special tokens in their order here."""
+    numbers = {word: number for number, word in enumerate(dict.fromkeys([*SPECIALS, *words]))}
+    tokenizer = Tokenizer(models.WordLevel(numbers, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # pyright: ignore[reportAttributeAccessIssue] # as documented
+    tokenizer.add_special_tokens(list(SPECIALS))
+    return Subwords(tokenizer)
 
 
 def _bpe(texts: list[str], vocab_size: int) -> Tokenizer:

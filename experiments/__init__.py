@@ -6,7 +6,8 @@
 | `benchmark/` | `benchmark` | `suites/` |
 | `figures/` | `figures` | the figures, in folders by topic |
 | `inside/` | `inspect`, `latent`: looking into a model | |
-| `use/` | `predict`, `evaluate`, `export`, `generate`, `translate`, `score`, `features`, `tokenizer`, `sample` | |
+| `use/` | `predict`, `evaluate`, `export`, `generate`, `translate`, `score`, `features`, `zero_shot`, `tokenizer` | |
+| | `sample` | |
 | `measure/` | `claims`, `speed`, `document` | |
 """
 

@@ -21,8 +21,10 @@ from models.autoencoder import Autoencoder
 from models.bert import Bert
 from models.bottleneck import Variational
 from models.captioner import Captioner
+from models.clip import CLIP
 from models.encoder_decoder import EncoderDecoder
 from models.energy import LatentEnergy
+from models.flamingo import Flamingo
 from models.gpt import GPT
 from models.graph import GraphNetwork
 from models.in_context import InContextRegressor
@@ -37,8 +39,8 @@ from models.vit import VisionTransformer
 from models.yardsticks import ConvolutionalNetwork, Perceptron
 
 __all__ = [
-    "GPT", "MODELS", "Autoencoder", "Bert", "Captioner", "ConvolutionalNetwork", "EncoderDecoder", "GraphNetwork",
-    "InContextRegressor", "LatentEnergy", "Perceiver", "Perceptron", "RecurrentEncoderDecoder",
+    "CLIP", "GPT", "MODELS", "Autoencoder", "Bert", "Captioner", "ConvolutionalNetwork", "EncoderDecoder", "Flamingo",
+    "GraphNetwork", "InContextRegressor", "LatentEnergy", "Perceiver", "Perceptron", "RecurrentEncoderDecoder",
     "RecurrentLanguageModel", "ResNet", "SwinTransformer", "UNet", "Variational", "VariationalAutoencoder",
     "VisionTransformer",
 ]  # fmt: skip
@@ -47,8 +49,10 @@ MODELS = {
     "autoencoder": Autoencoder,
     "bert": Bert,
     "captioner": Captioner,
+    "clip": CLIP,
     "convolutional": ConvolutionalNetwork,
     "encoder_decoder": EncoderDecoder,
+    "flamingo": Flamingo,
     "gpt": GPT,
     "graph": GraphNetwork,
     "in_context": InContextRegressor,

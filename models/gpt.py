@@ -15,7 +15,7 @@ from models.fields import Semantic, StackFields, forwards
 from models.layers import Dropout, DropoutKey, Embedding, read_out, split_key
 from models.masks import Padding, over_keys, padding_mask
 from models.positions import Positions
-from models.transformer import Cache, Stack
+from models.transformer import Cache, Hidden, Stack
 
 Tokens = Int[Array, "batch time"]
 Logits = Float[Array, "batch time vocabulary"]
@@ -70,9 +70,12 @@ class GPT(nnx.Module):
         """Returns the cache in which row b has the text so far of row rows_B[b]."""
         return cache | {"layers": self.blocks.reorder(cache["layers"], rows_B)}
 
+    def read_out(self, x: Hidden) -> Logits:
+        """Returns the logits from what the last block and its norm give."""
+        return self.embedding.attend(x) if self.head is None else self.head(x)
+
     def _forward(self, tokens, *, mask=None, cache=None, start=0, key=None):
         first_key, blocks_key = split_key(key, 2)
         x = self.dropout(self.positions(self.embedding(tokens), start), first_key)
         x, cache = self.blocks(x, mask=over_keys(mask), cache=cache, start=start, key=blocks_key)
-        logits = self.embedding.attend(x) if self.head is None else self.head(x)
-        return logits, cache
+        return self.read_out(x), cache

@@ -91,6 +91,20 @@ class Describer(Protocol):
 
 
 @runtime_checkable
+class Comparer(Protocol):
+    """Maps images and texts to vectors that can be compared: the objective "contrastive"."""
+
+    context: int
+    image_shape: tuple[int, int, int]
+
+    def encode_images(self, images: Float[Array, "batch rows columns channels"]) -> Float[Array, "batch shared"]: ...
+
+    def encode_texts(
+        self, tokens: Int[Array, "texts time"], mask: Padding | None = None
+    ) -> Float[Array, "texts shared"]: ...
+
+
+@runtime_checkable
 class Features(Protocol):
     """Shows its hidden states: the embeddings (or latents) and the output of each block in turn."""
 

@@ -27,7 +27,9 @@ class ResNet(nnx.Module):
     """Reads images; returns the logits of classes, which are linear in the mean over all pixels.
 
     Args:
-      image_shape: (rows, columns, channels). classes: C.
+      image_shape: (rows, columns, channels).
+      head: "classes" returns logits `BC`; "none" the pixels of the last stage, row by row, as `BSD`.
+      classes: C, for the head "classes".
       width: channels of the first stage. Each further stage halves the image and has twice as many.
       depths: the number of blocks of each stage.
       block: "basic" (two 3 x 3 convolutions) or "bottleneck" (1 x 1, 3 x 3 and 1 x 1; the channels of its 3 x 3
@@ -38,10 +40,14 @@ class ResNet(nnx.Module):
     """
 
     def __init__(
-        self, *, image_shape: ImageShape, classes: Vocabulary, width: Size, depths: tuple[Depth, ...] = (2, 2, 2),
-        block: str = "basic", norm: Semantic[str] = "group", dropout: ShareBelowAll = 0.0, dtype: Dtype = "float32",
-        rngs: nnx.Rngs,
+        self, *, image_shape: ImageShape, head: str = "classes", classes: Vocabulary | None = None, width: Size,
+        depths: tuple[Depth, ...] = (2, 2, 2), block: str = "basic", norm: Semantic[str] = "group",
+        dropout: ShareBelowAll = 0.0, dtype: Dtype = "float32", rngs: nnx.Rngs,
     ):  # fmt: skip
+        if head not in ("classes", "none"):
+            raise UserError(f"head={shown(head)}: expected 'classes' or 'none'")
+        if head == "classes" and classes is None:
+            raise UserError("head='classes' needs classes, the number of classes")
         if not depths:
             raise UserError("depths=(): expected the number of blocks of each stage, such as (2, 2, 2)")
         if block not in BLOCKS:
@@ -60,13 +66,19 @@ class ResNet(nnx.Module):
         ])  # fmt: skip
         self.norm = channel_norm(norm, widths[-1], dtype=dtype, rngs=rngs)
         self.dropout = Dropout(dropout)
-        self.head = read_out(widths[-1], classes, dtype=dtype, rngs=rngs)
-        self.classes = classes
+        without = head == "none" or classes is None
+        self.head = None if without else read_out(widths[-1], classes, dtype=dtype, rngs=rngs)
+        if not without:
+            self.classes = classes
 
-    def __call__(self, images: Images, *, key: DropoutKey = None) -> Float[Array, "batch classes"]:
-        """Returns the logits of `images`."""
-        x = self._stages(images)[-1]
-        return self.head(self.dropout(nnx.relu(self.norm(x)).mean(axis=(1, 2)), key))
+    def __call__(
+        self, images: Images, *, key: DropoutKey = None
+    ) -> Float[Array, "batch classes"] | Float[Array, "batch pixels channels"]:  # fmt: skip
+        """Returns the logits of `images`, or without a head the pixels of the last stage."""
+        x = nnx.relu(self.norm(self._stages(images)[-1]))
+        if self.head is None:
+            return self.dropout(x.reshape(len(x), -1, x.shape[-1]), key).astype(jnp.float32)
+        return self.head(self.dropout(x.mean(axis=(1, 2)), key))
 
     def features(self, images: Images) -> list[Float[Array, "batch pixels channels"]]:
         """Returns the output of the stem and of each stage in turn, one vector for each pixel, row by row."""

@@ -178,6 +178,10 @@ class Stack(nnx.Module):
                 cache.append(new)
         return x if self.norm is None else self.norm(x), cache
 
+    def layer(self, number: int, x: Hidden, *, key: DropoutKey = None) -> Hidden:
+        """Returns the output of the block of one layer for `x`, for models that do something between the blocks."""
+        return self._apply(self.block(number), x, None, key, self._bias(x, None, 0))[0]
+
     def outputs(self, x: Hidden, **inputs: Any) -> list[Hidden]:
         """Returns `x` and the output of each block in turn, L + 1 arrays, of which the last is that of a call."""
         xs, inputs = [x], inputs | self._bias(x, None, 0)

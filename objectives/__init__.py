@@ -13,6 +13,7 @@ Arguments whose numbers may be traced are marked as such (`core.traced`), so tha
 
 from core.metrics import measured_by
 from objectives.classification import classification
+from objectives.contrastive import contrastive
 from objectives.energy import energy
 from objectives.language_modeling import language_modeling
 from objectives.masked_language_modeling import masked_language_modeling
@@ -24,6 +25,7 @@ from objectives.variational import variational
 
 OBJECTIVES = {
     "classification": classification,
+    "contrastive": contrastive,
     "energy": energy,
     "language_modeling": language_modeling,
     "variational": variational,

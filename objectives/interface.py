@@ -18,7 +18,7 @@ Loss = Float[Array, ""]
 Metrics = dict[str, tuple[Shaped[Array, ""], Shaped[Array, ""]]]
 """(sum, count) by name."""
 
-_NEEDS = "needs"
+_NEEDS, _COMPARES = "needs", "compares_examples"
 
 Function = TypeVar("Function", bound=Callable)
 
@@ -35,6 +35,29 @@ def needs(ability: str, words: str) -> Callable[[Function], Function]:
         return objective
 
     return decorate
+
+
+def compares_examples(objective: Function) -> Function:
+    """Decorates an objective that compares the examples of a batch with one another.
+
+    Its metrics depend on the size of the batch, also in evaluation, and a batch cannot be computed in parts.
+    """
+    setattr(objective, _COMPARES, True)
+    return objective
+
+
+def compares(objective: Callable) -> bool:
+    """Returns whether an objective compares the examples of a batch with one another."""
+    return getattr(objective, _COMPARES, False)
+
+
+def check_parts(objective: Callable, parts: int) -> None:
+    """Raises UserError if a batch would be computed in parts although its examples are compared with one another."""
+    if parts > 1 and compares(objective):
+        raise UserError(
+            f"accumulate = {parts}: objective.name = {objective.__name__!r} compares all examples of a batch with one "
+            "another, so a batch cannot be computed in parts; leave it out, or divide the batch over more devices"
+        )
 
 
 def check_ability(objective: Callable, model: object) -> None:

@@ -33,6 +33,12 @@ def get_config(model: str = "vit") -> ConfigDict:
             "objective": {"name": "seq2seq"},
             "data": {"name": "reversal", "evaluation": "test[:5%]"},
         },
+        "clip": {
+            "model": {"name": "clip", "patch": 4, "shared_width": 6} | sizes,
+            "objective": {"name": "contrastive"},
+            "data": {"name": "digits", "form": "pair", "shift": 1, "evaluation": "test[:25%]"},
+            "accumulate": 1,  # a batch cannot be computed in parts
+        },
         "vae": {
             "model": {"name": "variational", "latents": 3, "width": 8, "depth": 1},
             "objective": {"name": "variational"},

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from core.errors import UserError
+from core.errors import UserError, cut, shown
 from core.ranges import Count, Range, Seed, ShareBelowAll
 
 
@@ -24,6 +24,8 @@ class Fields:
       ema: decay of the moving average of the parameters, which is then evaluated in their place; 0 keeps no average.
       init_from: where to take initial parameters from, for those that agree in path and shape: the workdir of a run
         (its newest checkpoint), or the folder of a published model (see `models.pretrained`). Empty: all are random.
+      init_parts: where to take the parameters of whole parts of the model from: by the part's name, the workdir of a
+        run, and after a "#" the name of a part of its model, as in {"vision": "runs/clip#image_encoder"}.
       freeze: patterns of parameter paths, such as "language.*" (as in a shell: * is any text, ? any character). What
         matches stays as it begins, bit for bit: without gradient, optimizer state, weight decay or average.
       keep: how many of the newest checkpoints are kept, in addition to the best one.
@@ -45,6 +47,7 @@ class Fields:
     accumulate: Annotated[int, Range(1, 2**20)] = 1
     ema: ShareBelowAll = 0.0
     init_from: str = ""
+    init_parts: Mapping = field(default_factory=dict)
     freeze: tuple[str, ...] = ()
     keep: Annotated[int, Range(1, 10_000)] = 2
     best: str = "loss"
@@ -52,6 +55,14 @@ class Fields:
     def __post_init__(self):
         if self.batch_size % self.accumulate:
             raise UserError(f"accumulate = {self.accumulate} must divide batch_size = {self.batch_size}")
+        for part, source in self.init_parts.items():
+            if not isinstance(source, str) or not source:
+                raise UserError(f"init_parts.{cut(part)} = {shown(source)}: expected the workdir of a run")
+
+    @property
+    def sources(self) -> list[str]:
+        """Where initial parameters come from."""
+        return [*filter(None, [self.init_from]), *self.init_parts.values()]
 
     @property
     def step_options(self) -> dict[str, Any]:

@@ -25,11 +25,12 @@ FOLDER = "trained"
 
 @dataclass(frozen=True)
 class Trained:
-    """A complete run: its model, what the model was built from, and its last metrics by "split/name"."""
+    """A complete run: its model, what the model was built from, its last metrics by "split/name", and its folder."""
 
     model: Any  # of the class that the config names
     run: train.Run
     metrics: dict[str, float]
+    workdir: str
 
 
 class Trainer:
@@ -109,4 +110,4 @@ def _train(group: list) -> None:
 
 def _load(workdir: str) -> Trained:
     model, run = train.load(workdir)
-    return Trained(model, run, files.read_json(Path(workdir) / "summary.json", "metrics")["metrics"])
+    return Trained(model, run, files.read_json(Path(workdir) / "summary.json", "metrics")["metrics"], workdir)

@@ -26,7 +26,7 @@ def unnecessary(config: Mapping) -> list[str]:
     defaults = {name: field.default for name, field in Fields.__dataclass_fields__.items()}
     lines = [f"{name} = {value!r}" for name, value in config.items() if value is None or value == defaults.get(name)]
     for section, fields in config.items():
-        if isinstance(fields, Mapping):
+        if isinstance(fields, Mapping) and section != "init_parts":  # its keys are parts of the model
             function = FUNCTIONS.get(section) or TABLES[section][fields["name"]]
             parameters = {name: parameter.default for name, parameter in accepted(function).items()}
             lines += [

@@ -93,7 +93,7 @@ def test_levels_move_each_pixel_to_the_nearest():
 
 
 def test_impossible_forms_are_named():
-    with pytest.raises(ValueError, match="form = 'tokens': expected one of plain, class, "):
+    with pytest.raises(ValueError, match="form = 'tokens': expected one of plain, pair, class, "):
         sequences("tokens")
     with pytest.raises(ValueError, match="'density' is for images"):
         sequences("density")

@@ -89,7 +89,12 @@ def test_the_caller_may_change_a_batch():
 
 
 @pytest.mark.parametrize(
-    "fields, words", [({"form": "boxes"}, "expected 'caption', 'class' or 'mask'"), ({"form": "class"}, "objects = 1")]
+    "fields, words",
+    [
+        ({"form": "boxes"}, "expected 'blind', 'caption', 'class', 'interleaved', 'mask' or 'pair'"),
+        ({"form": "class"}, "objects = 2: form = 'class' needs at most 1"),
+        ({"form": "pair", "objects": 3}, "objects = 3: form = 'pair' needs at most 2"),
+    ],
 )
 def test_fields_that_do_not_fit_are_named(fields, words):
     with pytest.raises(UserError, match=words):

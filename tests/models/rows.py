@@ -11,9 +11,11 @@ SOURCE = jax.random.randint(jax.random.key(4), (8, 5), 0, 19)
 SOURCE_MASK = jnp.arange(5) < jnp.array([5, 4, 3, 2, 1, 5, 4, 3])[:, None]
 POINTS = jax.random.normal(jax.random.key(5), (8, 11, 5))
 VALUES = jax.random.normal(jax.random.key(6), (8, 11))
+FRAMES = jax.random.uniform(jax.random.key(9), (8, 2, 15, 10, 3))
 IMAGES = jax.random.uniform(jax.random.key(2), (8, 15, 10, 3))
 NODES = jax.random.normal(jax.random.key(7), (8, 11, 5))
 EDGES = jax.random.randint(jax.random.key(8), (8, 29, 2), 0, 11)
+TEXT_MASK = jnp.arange(11) < jnp.array([11, 10, 9, 8, 7, 6, 5, 1])[:, None]
 EDGE_MASK = jnp.arange(29) < jnp.array([29, 23, 19, 17, 13, 11, 7, 5])[:, None]
 
 # name: (fields, inputs, (objective, targets), parameters)
@@ -49,6 +51,22 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, Any], int]] = {
         ("seq2seq", jnp.roll(TOKENS, -1, axis=1)),
         12_730,
     ),
+    "clip": (
+        dict(
+            image_shape=(15, 10, 3),
+            patch=5,
+            vocab_size=23,
+            context=13,
+            shared_width=19,
+            width=14,
+            depth=3,
+            heads=7,
+            mlp_width=17,
+        ),  # fmt: skip
+        {"images": IMAGES, "tokens": TOKENS, "mask": TEXT_MASK},
+        ("contrastive", jnp.arange(8)),
+        10_697,
+    ),
     "convolutional": (
         dict(image_shape=(14, 10, 3), classes=19, width=11, depth=1),
         {"images": IMAGES[:, :14]},
@@ -71,6 +89,27 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, Any], int]] = {
         {"source": SOURCE, "source_mask": SOURCE_MASK, "tokens": TOKENS},
         ("seq2seq", jnp.roll(TOKENS, -1, axis=1)),
         11_918,
+    ),
+    "flamingo": (
+        dict(
+            image_shape=(15, 10, 3),
+            patch=5,
+            vocab_size=23,
+            context=13,
+            image_token=5,
+            width=14,
+            depth=3,
+            heads=7,
+            mlp_width=17,
+            vision_width=12,
+            vision_depth=1,
+            vision_heads=3,
+            latents=2,
+            first_gate=0.5,  # with 0 nothing of the images has a gradient
+        ),  # fmt: skip
+        {"images": FRAMES, "tokens": TOKENS.at[:, 3].set(5)},
+        ("language_modeling", jnp.roll(TOKENS, -1, axis=1)),
+        13_903,
     ),
     "gpt": (
         dict(vocab_size=23, context=13, width=14, depth=3, heads=7, mlp_width=17),

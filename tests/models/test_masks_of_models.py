@@ -16,21 +16,21 @@ from models.fused import attend
 from models.masks import boolean, padding_mask
 from models.protocols import Features
 from models.scores import as_given, hardargmax, softargmax
-from tests.models.rows import EDGE_MASK, ROWS, SOURCE_MASK, TOKENS
+from tests.models.rows import EDGE_MASK, ROWS, SOURCE_MASK, TEXT_MASK, TOKENS
 from tests.tiers import first_fast
 
-PADDING = jnp.arange(11) < jnp.array([11, 10, 9, 8, 7, 6, 5, 1])[:, None]
 OF_TOKENS = dict(vocab_size=23, context=13, image_shape=None)
 # name: (fields that make a model of the row read tokens, the name of its mask, the mask)
 MASKED = {
-    "bert": ({}, "mask", PADDING),
+    "bert": ({}, "mask", TEXT_MASK),
+    "clip": ({}, "mask", TEXT_MASK),
     "encoder_decoder": ({}, "source_mask", SOURCE_MASK),
-    "gpt": ({}, "mask", PADDING),
+    "gpt": ({}, "mask", TEXT_MASK),
     "graph": ({}, "edge_mask", EDGE_MASK),
-    "perceiver": (OF_TOKENS, "mask", PADDING),
-    "recurrent": ({}, "mask", PADDING),
+    "perceiver": (OF_TOKENS, "mask", TEXT_MASK),
+    "recurrent": ({}, "mask", TEXT_MASK),
     "recurrent_encoder_decoder": ({}, "source_mask", SOURCE_MASK),
-    "variational": (OF_TOKENS | dict(encoder="bert", patch=None), "mask", PADDING),
+    "variational": (OF_TOKENS | dict(encoder="bert", patch=None), "mask", TEXT_MASK),
 }
 KINDS = [np.int32, np.uint8, np.float32, jnp.bfloat16]
 
@@ -69,7 +69,7 @@ def test_ones_and_zeros_are_true_and_false_for_every_model(name):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_ones_and_zeros_of_any_kind_are_true_and_false(kind):
-    mask = np.asarray(PADDING)
+    mask = np.asarray(TEXT_MASK)
     arrays: list[Any] = [mask.astype(kind), jnp.asarray(mask).astype(kind), mask.astype(int).tolist()]
     for array in arrays:
         converted = padding_mask(array, TOKENS.shape)
@@ -98,7 +98,7 @@ def test_anything_else_is_refused_in_one_line(name, wrong, words):
 
 
 def test_one_row_serves_all():
-    np.testing.assert_array_equal(padding_mask(PADDING[3:4], TOKENS.shape), PADDING[3:4])
+    np.testing.assert_array_equal(padding_mask(TEXT_MASK[3:4], TOKENS.shape), TEXT_MASK[3:4])
 
 
 def test_the_parts_of_attention_take_ones_and_zeros_too():

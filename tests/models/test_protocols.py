@@ -6,6 +6,7 @@ import pytest
 from models import MODELS
 from models.protocols import (
     Classifier,
+    Comparer,
     Describer,
     Features,
     LanguageModel,
@@ -20,9 +21,11 @@ ABILITIES = {
     "bert": {Features, TokenPredictor},
     # It has all methods of a language model, with another `new_cache`.
     "captioner": {Describer, LanguageModel, TokenPredictor},
+    "clip": {Comparer},
     "convolutional": {Classifier},
     # It has all methods of a language model, with another `new_cache`.
     "encoder_decoder": {LanguageModel, TokenPredictor, Translator},
+    "flamingo": {TokenPredictor},
     "gpt": {LanguageModel, TokenPredictor},
     "graph": {Classifier},
     "perceiver": {Classifier, Features},
@@ -40,5 +43,7 @@ ABILITIES = {
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_a_model_can_do_what_its_methods_say(name):
     model = nnx.eval_shape(lambda: MODELS[name](**ROWS[name][0], rngs=nnx.Rngs(0)))
-    protocols = [Classifier, Describer, Features, LanguageModel, LatentVariable, Resizable, TokenPredictor, Translator]
+    protocols = [
+        Classifier, Comparer, Describer, Features, LanguageModel, LatentVariable, Resizable, TokenPredictor, Translator
+    ]  # fmt: skip
     assert {protocol for protocol in protocols if isinstance(model, protocol)} == ABILITIES.get(name, set())

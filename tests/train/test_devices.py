@@ -19,8 +19,9 @@ from tests import tiny
 MESHES = {
     "vit": [(8, 1, 1), (1, 8, 1), (2, 2, 2)],
     "gpt": [(1, 1, 8)],
+    "clip": [(8, 1, 1)],
 }  # data x fsdp x tensor
-MORE_MESHES = {"vit": [(4, 1, 2), (1, 4, 2)], "gpt": [(2, 2, 2), (8, 1, 1)]}
+MORE_MESHES = {"vit": [(4, 1, 2), (1, 4, 2)], "gpt": [(2, 2, 2), (8, 1, 1)], "clip": [(2, 2, 2), (1, 8, 1)]}
 STEPS = 5
 
 
@@ -45,9 +46,12 @@ def runs(tmp_path_factory):
 
 
 @pytest.mark.parametrize("meshes", [MESHES, pytest.param(MORE_MESHES, marks=pytest.mark.slow)], ids=["some", "more"])
-@pytest.mark.parametrize("config", ["vit", "gpt"])
+@pytest.mark.parametrize("config", ["vit", "gpt", "clip"])
 def test_a_mesh_gives_the_curve_of_one_device(config, meshes, runs):
-    """With dropout, augmentation and accumulation on: what is random does not depend on the mesh."""
+    """With dropout, augmentation and accumulation on: what is random does not depend on the mesh.
+
+    CLIP compares each example with all others of the batch, on whichever device they are.
+    """
     expected, _ = runs(config, 1, (1, 1, 1))[1, 1, 1]
     assert len(expected) == STEPS
     for mesh, (losses, _) in runs(config, 8, *meshes[config]).items():

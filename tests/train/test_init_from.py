@@ -221,3 +221,67 @@ def test_data_that_cannot_be_normalised_is_refused(tmp_path, monkeypatch):
     (tmp_path / "vit" / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5], "image_std": [0.5]}))
     with pytest.raises(UserError, match=r"vit has data.mean = \(0.5,\), a field that data 'tall_digits' lacks"):
         train.Run.of(vit("tall_digits", init_from=str(tmp_path / "vit")))
+
+
+def flamingo(text, pair, **more):
+    model = {"name": "flamingo", "patch": 8, "vision_width": 6, "vision_depth": 1, "vision_heads": 3, "latents": 2}
+    return COMMON | {
+        "model": model | SIZES, "objective": {"name": "language_modeling"},
+        "data": {"name": "shapes", "form": "interleaved", "objects": 1, "side": 16, "evaluation": "test[:8]"},
+        "init_parts": {"language": str(text), "vision": f"{pair}#image_encoder"}, "steps": 3, "ema": 0.5,
+        "freeze": ("language.*", "vision.*"), "optimizer": {"learning_rate": 0.1, "weight_decay": 0.5},
+    } | more  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """A language model of the sentences, and a CLIP of the same images with a larger vocabulary."""
+    folder = tmp_path_factory.mktemp("parts")
+    data = {"name": "shapes", "side": 16, "evaluation": "test[:8]"}
+    text = {"model": {"name": "gpt"} | SIZES, "objective": {"name": "language_modeling"}}
+    train.run(COMMON | text | {"data": data | {"form": "blind", "objects": 1}}, folder / "text")
+    model = {"name": "clip", "patch": 8, "shared_width": 5, "width": 6, "depth": 1, "heads": 3}
+    pair = {"model": model, "objective": {"name": "contrastive"}}
+    train.run(COMMON | pair | {"data": data | {"form": "pair"}}, folder / "pair")
+    return folder / "text", folder / "pair"
+
+
+def test_parts_come_from_two_runs_and_frozen_ones_keep_every_bit(sources, tmp_path, capsys):
+    text, pair = map(parameters, sources)
+    train.run(flamingo(*sources), tmp_path / "run")
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"begins with {sources[0]}, {sources[1]}#image_encoder: " in out and "new: gated.0." in out
+    after = parameters(tmp_path / "run")
+    for path, x in after.items():
+        part, _, rest = path.partition(".")
+        if part == "language":
+            np.testing.assert_array_equal(x, text[rest])
+        if part == "vision":
+            np.testing.assert_array_equal(x, pair[f"image_encoder.{rest}"])
+    assert all(np.abs(x).max() > 0.01 for path, x in after.items() if path.endswith("_gate"))
+
+
+def test_a_resumed_run_needs_its_parts_no_more(sources, tmp_path):
+    copies = [shutil.copytree(source, tmp_path / source.name) for source in sources]
+    schedule = {"optimizer": {"learning_rate": 0.1, "schedule": "constant"}}
+    train.run(flamingo(*copies, **schedule), tmp_path / "run")
+    shutil.copytree(tmp_path / "run", tmp_path / "copy")  # this process keeps a folder until it ends
+    for copy in copies:
+        shutil.rmtree(copy)
+    train.run(flamingo(*copies, **schedule) | {"steps": 4}, tmp_path / "copy")
+    assert parameters(tmp_path / "copy").keys() == parameters(tmp_path / "run").keys()
+
+
+@pytest.mark.parametrize(
+    "parts, words",
+    [
+        (lambda text, pair: {"language": str(pair)}, "pair was trained with another vocabulary"),
+        (lambda text, pair: {"vision": str(text)}, "init_parts.vision = .* has nothing for vision."),
+        (lambda text, pair: {"eyes": str(text)}, "init_parts.eyes: the model has no such part. Its parts are "),
+        (lambda text, pair: {"language": f"{text}/nothing"}, "nothing"),
+        (lambda text, pair: {"language": 3}, "init_parts.language = 3: expected the workdir of a run"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(sources, tmp_path, parts, words):
+    with pytest.raises(UserError, match=words):
+        train.run(flamingo(*sources, init_parts=parts(*sources)), tmp_path)

@@ -4,6 +4,7 @@ import numpy as np
 
 from data.two_views import gaussian_bottleneck
 from experiments.inside.attention_maps import grid_distances
+from experiments.use.zero_shot import ENSEMBLE
 
 _T = 16
 _GUESSED = np.array([1 / 17, 1 / 17, 1, 1, 1, 1])
@@ -19,6 +20,8 @@ _DATA = {
 }
 _CURVE = np.array([gaussian_bottleneck((0.9, 0.5), beta) for beta in (1.5, 2.0, 3.0, 5.0, 10.0, 20.0)])
 _BACKWARDS = np.vstack([np.eye(8)[::-1], np.eye(8)[:1]])[None]
+
+_OWN = 0.9 * np.eye(25) - 0.03
 
 _EXACT = {"test": np.ones(10), "combinations": np.ones(10)}
 _LOST = {"test": np.linspace(1, 0.1, 10), "combinations": np.linspace(1, 0, 10)}
@@ -83,6 +86,21 @@ RECORDED = {
             {"cold": np.array([2.0, 1.4])},
             {"warm": np.array([[1.9, 1.3], [1.0, 0.5], [0.3, 0.0]])},
             {"warm": np.array([[1.0, 1.3], [1.9, 0.5], [0.0, 0.0]])},
+        ],
+    ),
+    "flamingo": (
+        {
+            "right": {"with images": 1.0, "blind": 0.05},
+            "closed": 0.0,
+            "changed": 0,
+            "gates": np.array([[0.4, -0.3], [0.2, 0.1]]),
+        },
+        [
+            {"right": {"with images": 0.05, "blind": 0.05}},
+            {"right": {"with images": 1.0, "blind": 1.0}},
+            {"closed": 0.1},
+            {"changed": 1},
+            {"gates": np.zeros((2, 2))},
         ],
     ),
     "gat_attention": (
@@ -182,6 +200,7 @@ BREAKS = {
     "dib_curve": {"beta_weighs": "kl"},  # the usual beta
     "ebm_horn": {"temperature": 10.0},
     "ebm_train": {"coldest": 10.0},
+    "flamingo": {"right_images": False},  # those of other texts
     "gat_attention": {"marked": False},
     "gated_gcn": {"edges": False},
     "icl_regression": {"own_examples": False},  # values of another function

@@ -12,8 +12,8 @@ from tests import tiny
 from train import Run
 
 LOWER = {"contrast", "energy", "loss", "kl", "reconstruction", "masked_loss", "next_loss", "grad_norm"}
-HIGHER = {"accuracy", "dice", "exact", "iou", "elbo", "information", "importance_bound", "next_accuracy",
-          "examples_per_second", "tokens_per_second"}  # fmt: skip
+HIGHER = {"accuracy", "dice", "exact", "iou", "elbo", "image_to_text", "information", "importance_bound",
+          "next_accuracy", "text_to_image", "examples_per_second", "tokens_per_second"}  # fmt: skip
 FILE = """
 CONFIG = "tests/tiny.py:vit"
 METRIC = "test[:25%]/loss"
