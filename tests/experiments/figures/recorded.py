@@ -4,7 +4,6 @@ import numpy as np
 
 from data.two_views import gaussian_bottleneck
 from experiments.inside.attention_maps import grid_distances
-from experiments.use.zero_shot import ENSEMBLE
 
 _T = 16
 _GUESSED = np.array([1 / 17, 1 / 17, 1, 1, 1, 1])
@@ -21,7 +20,6 @@ _DATA = {
 _CURVE = np.array([gaussian_bottleneck((0.9, 0.5), beta) for beta in (1.5, 2.0, 3.0, 5.0, 10.0, 20.0)])
 _BACKWARDS = np.vstack([np.eye(8)[::-1], np.eye(8)[:1]])[None]
 
-_OWN = 0.9 * np.eye(25) - 0.03
 
 _EXACT = {"test": np.ones(10), "combinations": np.ones(10)}
 _LOST = {"test": np.linspace(1, 0.1, 10), "combinations": np.linspace(1, 0, 10)}
