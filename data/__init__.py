@@ -16,6 +16,7 @@ from data.lexical_reversal import lexical_reversal
 from data.linear_functions import linear_functions
 from data.listops import listops
 from data.markov import markov
+from data.mixtures import mixtures
 from data.number_languages import number_languages
 from data.number_words import number_words
 from data.planetoid import planetoid
@@ -39,6 +40,7 @@ from data.user_files import image_folder, labelled_text
 DATASETS = {
     "binary_mnist": binary_mnist,
     "digits": digits,
+    "mixtures": mixtures,
     "mnist": mnist,
     "fashion_mnist": fashion_mnist,
     "ellipse": ellipse,

@@ -17,6 +17,7 @@ T and S stay distinct even in self-attention. Arguments that a batch provides ke
 `images`, `mask`). On public functions jaxtyping gives the shapes in words: `Float[Array, "batch time width"]`.
 """
 
+from models.archetypal import ArchetypalAutoencoder
 from models.autoencoder import Autoencoder
 from models.bert import Bert
 from models.bottleneck import Variational
@@ -39,13 +40,14 @@ from models.vit import VisionTransformer
 from models.yardsticks import ConvolutionalNetwork, Perceptron
 
 __all__ = [
-    "CLIP", "GPT", "MODELS", "Autoencoder", "Bert", "Captioner", "ConvolutionalNetwork", "EncoderDecoder", "Flamingo",
-    "GraphNetwork", "InContextRegressor", "LatentEnergy", "Perceiver", "Perceptron", "RecurrentEncoderDecoder",
-    "RecurrentLanguageModel", "ResNet", "SwinTransformer", "UNet", "Variational", "VariationalAutoencoder",
-    "VisionTransformer",
+    "CLIP", "GPT", "MODELS", "ArchetypalAutoencoder", "Autoencoder", "Bert", "Captioner", "ConvolutionalNetwork",
+    "EncoderDecoder", "Flamingo", "GraphNetwork", "InContextRegressor", "LatentEnergy", "Perceiver", "Perceptron",
+    "RecurrentEncoderDecoder", "RecurrentLanguageModel", "ResNet", "SwinTransformer", "UNet", "Variational",
+    "VariationalAutoencoder", "VisionTransformer",
 ]  # fmt: skip
 
 MODELS = {
+    "archetypal": ArchetypalAutoencoder,
     "autoencoder": Autoencoder,
     "bert": Bert,
     "captioner": Captioner,

@@ -12,6 +12,7 @@ Arguments whose numbers may be traced are marked as such (`core.traced`), so tha
 """
 
 from core.metrics import measured_by
+from objectives.archetypal import archetypal
 from objectives.classification import classification
 from objectives.contrastive import contrastive
 from objectives.energy import energy
@@ -24,6 +25,7 @@ from objectives.seq2seq import seq2seq
 from objectives.variational import variational
 
 OBJECTIVES = {
+    "archetypal": archetypal,
     "classification": classification,
     "contrastive": contrastive,
     "energy": energy,

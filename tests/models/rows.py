@@ -20,6 +20,12 @@ EDGE_MASK = jnp.arange(29) < jnp.array([29, 23, 19, 17, 13, 11, 7, 5])[:, None]
 
 # name: (fields, inputs, (objective, targets), parameters)
 ROWS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, Any], int]] = {
+    "archetypal": (
+        dict(image_shape=(15, 10, 3), archetypes=7, side=2, width=17, depth=1),
+        {"images": IMAGES, "side": jnp.ones((8, 2))},
+        ("reconstruction", jnp.broadcast_to(3 * jnp.arange(8.0)[:, None, None, None] % 6, IMAGES.shape)),
+        16_260,
+    ),
     "autoencoder": (
         dict(
             image_shape=(15, 10, 3),

@@ -18,6 +18,7 @@ from models.protocols import (
 from tests.models.rows import ROWS
 
 ABILITIES = {
+    "archetypal": {LatentVariable},
     "bert": {Features, TokenPredictor},
     # It has all methods of a language model, with another `new_cache`.
     "captioner": {Describer, LanguageModel, TokenPredictor},

@@ -53,6 +53,8 @@ CASES = {
     "pairs": ("contrastive", {}, "clip",
               dict(image_shape=(2, 3, 1), patch=1, vocab_size=23, context=7, shared_width=5, **SMALL),
               examples({"images": IMAGES, "tokens": TOKENS}, CLASSES)),
+    "mixtures": ("archetypal", {}, "archetypal", dict(image_shape=(2, 3, 1), archetypes=5, side=2, width=7, depth=1),
+                 examples({"images": IMAGES, "side": DRAW.random((COUNT, 2), np.float32)}, IMAGES)),
     "points": ("energy", dict(loss="hinge", temperature=0.5), "latent_energy",
                dict(inputs=0, latents=11, width=7, depth=1),
                examples({"y": DRAW.normal(size=(COUNT, 2)).astype(np.float32)}, CLASSES)),
@@ -120,8 +122,8 @@ def test_metrics_of_a_split_do_not_depend_on_its_batches(case):
     assert again == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
-def test_only_the_contrastive_objective_compares_examples():
-    assert [name for name, objective in OBJECTIVES.items() if compares(objective)] == ["contrastive"]
+def test_two_objectives_compare_examples():
+    assert [name for name, objective in OBJECTIVES.items() if compares(objective)] == ["archetypal", "contrastive"]
 
 
 def metrics_on(mesh) -> dict[str, dict[str, float]]:

@@ -49,6 +49,10 @@ RECORDED = {
             {"lengths": np.array([7])},
         ],
     ),
+    "archetypes": (
+        {"archetype": 4e-4, "correlations": np.full(3, 0.99)},
+        [{"archetype": 0.1}, {"correlations": np.array([0.99, 0.6, 0.99])}],
+    ),
     "attn_distance": ({"heads": np.array([0.9, 2.4]), "uniform": 2.55}, [{"heads": np.array([2.4, 2.5])}]),
     "bert_features": ({"embeddings": 0.5, "last four": 0.6}, [{"last four": 0.5}]),
     "bert_nsp": ({"follows": np.array([0, 1]), "margin": np.array([-3.0, 3.0])}, [{"margin": np.array([1.0, 3.0])}]),
@@ -188,6 +192,7 @@ RECORDED = {
 BREAKS = {
     "ae_vs_pca": {"hidden_layers": 0},  # linear too
     "alignment": {"steps": 110},  # hardly trained
+    "archetypes": {"archetype_weight": 0.0},  # nothing holds the corners to the examples
     "attn_distance": {"scale": 0.01},  # independent pixels
     "bert_features": {"last": 0},  # the embeddings instead of the layers
     "bert_nsp": {"share": 0.0},  # texts without a topic

@@ -11,7 +11,8 @@ from experiments.sweep.sweep_file import Sweep, check
 from tests import tiny
 from train import Run
 
-LOWER = {"contrast", "energy", "loss", "kl", "reconstruction", "masked_loss", "next_loss", "grad_norm"}
+LOWER = {"archetype", "contrast", "energy", "loss", "kl", "reconstruction", "masked_loss", "next_loss", "grad_norm",
+         "side"}  # fmt: skip
 HIGHER = {"accuracy", "dice", "exact", "iou", "elbo", "image_to_text", "information", "importance_bound",
           "next_accuracy", "text_to_image", "examples_per_second", "tokens_per_second"}  # fmt: skip
 FILE = """
