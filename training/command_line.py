@@ -61,6 +61,14 @@ def read_command_line(arguments: Sequence[str]) -> flags.FlagValues:
     return options
 
 
+def read_config_file(arguments: Sequence[str]) -> Mapping | None:
+    """Returns the fields of the config file that the command line names, with its overrides; None if it names none."""
+    about_config = [argument for argument in arguments if re.match(r"--?config\b", argument)]
+    if not about_config:
+        return None
+    return read_command_line([*about_config, "--workdir=none"]).config.to_dict()
+
+
 def join_processes(options: flags.FlagValues) -> None:
     """Makes this process one of several that train together, if the flags say so.
 

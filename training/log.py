@@ -24,34 +24,32 @@ AT_ONCE = 90  # lines that are parsed at once; so few brackets need no search fo
 
 
 class Display:
-    """The progress of a run of `steps` steps from `start_step` on.
+    """The progress of a run of `steps` steps from `start_step` on, of which none has begun yet.
 
     On a terminal this is a bar, from the first step on; elsewhere one line is printed each time that metrics are
-    logged.
+    logged. Both show the time that is left at the pace so far.
     """
 
     def __init__(self, steps: int, start_step: int = 0):
-        self._steps = steps
-        self._first: tuple[int, float] | None = None  # step and time of the first line: compilation comes before it
+        self._steps, self._start_step, self._began = steps, start_step, time.monotonic()
         self._console = Console()
         self._bar = _bar(self._console) if self._console.is_terminal else None
         if self._bar:
-            self._task = self._bar.add_task("", total=steps, completed=start_step, text="")
+            self._task = self._bar.add_task("", total=steps, completed=start_step, text="", left="-:--")
 
     def step(self, step: int) -> None:
         """Moves the bar on a terminal; called at every step."""
         if self._bar:
             self._bar.start()  # here, so that what is printed before the first step does not meet the bar
-            self._bar.update(self._task, completed=step)
+            self._bar.update(self._task, completed=step, left=self._time_left(step))
 
     def progress(self, step: int, text: str) -> None:
         """Shows `text` and the remaining time, beside the bar or as a line."""
-        text += f"  left {self._time_left(step, time.monotonic())}"
         if self._bar:
             self._bar.start()
             self._bar.update(self._task, text=text)
         else:
-            print(f"{self._position(step)}  {text}", flush=True)
+            print(f"{self._position(step)}  {text}  left {self._time_left(step)}", flush=True)
 
     def line(self, step: int, text: str) -> None:
         """Prints a line about a step, which stays above the bar."""
@@ -72,12 +70,11 @@ class Display:
     def _position(self, step: int) -> str:
         return f"step {step:>{len(str(self._steps))}}/{self._steps}"
 
-    def _time_left(self, step: int, now: float) -> str:
-        if self._first is None:
-            self._first = (step, now)
+    def _time_left(self, step: int) -> str:
+        if step == self._start_step:
             return "-:--"
-        first_step, first_time = self._first
-        seconds = round((now - first_time) / max(step - first_step, 1) * (self._steps - step))
+        pace = (time.monotonic() - self._began) / (step - self._start_step)
+        seconds = round(pace * (self._steps - step))
         minutes, seconds = divmod(seconds, 60)
         hours, minutes = divmod(minutes, 60)
         return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
@@ -90,7 +87,7 @@ class Log:
     with step 0 puts an earlier log aside, as `metrics-1.jsonl`, `metrics-2.jsonl` and so on.
 
     Args:
-      unit: what is counted per second, "examples" or "tokens".
+      unit: what is counted per second: "examples", "tokens", "nodes" or "pixels".
       enabled: False shows and writes nothing, for all processes but the first.
       display: False writes everything but shows nothing.
     """
@@ -127,7 +124,9 @@ class Log:
         if self._enabled and self._display:
             self._display.step(step)
 
-    @measures(examples_per_second=HIGHER, tokens_per_second=HIGHER)
+    @measures(
+        examples_per_second=HIGHER, tokens_per_second=HIGHER, nodes_per_second=HIGHER, pixels_per_second=HIGHER,
+    )  # fmt: skip
     def train(self, step: int, metrics: dict[str, float], amount: float) -> None:
         """Records training metrics at `step`, and `<unit>_per_second`. Shows `loss` and `learning_rate`.
 
@@ -207,7 +206,8 @@ def records(path: str | Path) -> Iterator[dict]:
 
 
 def _bar(console: Console) -> Progress:
-    columns = [BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.fields[text]}", markup=False)]
+    left, text = TextColumn("left {task.fields[left]}"), TextColumn("{task.fields[text]}", markup=False)
+    columns = [BarColumn(bar_width=24), MofNCompleteColumn(), left, text]
     return Progress(*columns, console=console, refresh_per_second=4)
 
 

@@ -74,8 +74,6 @@ def member_setter(mesh: Mesh) -> Callable[[Any, int, Any], Any]:
     )  # fmt: skip
 
 
-
-
 def _first(members):
     return jax.tree.map(lambda x: x[0], members)
 

@@ -1,7 +1,7 @@
 """Draws what a variational model encodes in its latents.
 
-python -m experiments.latent pictures runs/vae [--seed=1]
-python -m experiments.latent curve runs/dib_gaussian [--betas 2 5 20]
+python -m experiments.latent pictures --workdir=runs/vae [--seed=1]
+python -m experiments.latent curve --workdir=runs/dib_gaussian [--betas 2 5 20]
 
 `pictures` draws reconstructions, samples, the effect of each latent, and the latent plane if there are two latents,
 into `latents/` of the run. `curve` trains the run's config once for each beta, in `betas/` of the run. It draws how
@@ -144,10 +144,12 @@ def main(arguments: list[str]) -> None:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     pictures_parser = commands.add_parser("pictures", help="reconstructions, samples, traversals, plane")
-    pictures_parser.add_argument("workdir", help="folder of the run")
+    pictures_parser.add_argument("--workdir", required=True, help="folder of the run")
     pictures_parser.add_argument("--seed", type=int, default=0, help="of the samples, and the example for traversals")
     curve_parser = commands.add_parser("curve", help="the information curve over beta")
-    curve_parser.add_argument("workdir", help="folder of a run that gives the config; runs for each beta go into it")
+    curve_parser.add_argument(
+        "--workdir", required=True, help="folder of a run that gives the config; runs for each beta go into it"
+    )
     curve_parser.add_argument("--betas", type=float, nargs="+", help="as the run's objective counts them")
     options = vars(parser.parse_args(arguments))
     if options.pop("command") == "pictures":

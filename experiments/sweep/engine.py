@@ -70,7 +70,7 @@ def _run_search(sweep: Sweep, options: Options, show: Show) -> bool:
     from experiments.sweep.search import Search  # nothing else needs Optuna
 
     if options.only or options.retry_failed:
-        raise UserError("--only and --retry-failed are for a sweep(): what a search has tried stays as it is")
+        raise UserError("--only and --retry_failed are for a sweep(): what a search has tried stays as it is")
     search = Search(sweep, options.workdir, options.storage)
     if options.dry_run:
         print(_dry_run(list(begun(options.workdir))), f"of {search.total} that the search may try")
@@ -119,8 +119,8 @@ def _run_on_slurm(
 
 
 def _dry_run(trials: list[Trial]) -> str:
-    """The trials with their states, and their cost: steps, examples and, if some are done, time."""
-    table = "\n".join(f"{trial.state():8} {trial.name}" for trial in trials)
+    """The trials with what would become of them, and their cost: steps, examples and, if some are done, time."""
+    table = "\n".join(f"{_WOULD[trial.state()]:14} {trial.name}" for trial in trials)
     configs = [trial.read_config() for trial in trials]
     steps = sum(config["steps"] for config in configs)
     examples = sum(config["steps"] * config["batch_size"] for config in configs)
@@ -130,6 +130,12 @@ def _dry_run(trials: list[Trial]) -> str:
         seconds = mean(trial.read_summary()["seconds"] for trial in done)
         cost += f"; {clock(seconds * len(trials))} one after the other, at the pace of the {len(done)} that are done"
     return f"{table}\n{cost}"
+
+
+_WOULD = {
+    states.WAITING: "would begin", states.STOPPED: "would continue", states.RUNNING: "is running",
+    states.DONE: "is done", states.FAILED: "has failed", states.PRUNED: "was pruned",
+}  # fmt: skip
 
 
 def _begin_again(trials: Sequence[Trial]) -> None:

@@ -51,6 +51,7 @@ from training.noise import silence_failed_writes
 from training.optimizer import make_optimizer
 from training.population import Group, for_all_members, make_mesh, member_getter, member_setter, placement
 from training.population import stack as stack_members
+from training.programs import check_fit, unit_of
 from training.report import best_text, memory, start_report
 from training.settings import accepted
 from training.state import TrainState
@@ -252,7 +253,7 @@ def _train(
     held_out_example = next(iter(held_out))
     evaluate_one = make_evaluation_step(structure, run.objective)
     parameters = get_member(members.state, first).parameters
-    run.check_fit(partial(jax.eval_shape, evaluate_one), parameters, held_out_example)
+    check_fit(partial(jax.eval_shape, evaluate_one), parameters, held_out_example, fields)
 
     at_all_places = [*runs, *[run] * (places - len(runs))]
     batches = population_batches(
@@ -266,7 +267,7 @@ def _train(
 
     display = Display(fields.steps, members.start[first])
     stack.enter_context(closing(display))
-    unit = "tokens" if example["weights"].ndim > 2 else "examples"
+    unit = unit_of(example, members=True)
     records = {
         i: accounts[i].record(
             members.about[i], start=members.start[i], unit=unit, split=run.dataset.evaluation_name,
@@ -377,7 +378,7 @@ def _check_memory(programs: _Programs, mesh: Mesh, runs: int) -> None:
     available = program_memory(mesh.size)
     if needed > available and runs > 1:
         needed, available = needed / 2**30, available / 2**30
-        raise _TooLarge(f"{runs} runs need {needed:.1f} GiB a device, and there are {available:.1f}")
+        raise _TooLarge(f"{runs} runs need {needed:.1f} GiB per device, and there are {available:.1f}")
     keep_memory(needed < available / 2)
 
 

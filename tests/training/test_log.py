@@ -76,9 +76,9 @@ def test_plain_lines_when_not_a_terminal(tmp_path, clock, capsys):
     log.train(200, {"loss": 1.23456, "learning_rate": 1e-5}, 61_725)
     log.close()
     assert capsys.readouterr().out.splitlines() == [
-        "step  100/2000  loss 2.0000  lr 3.0e-04  10,000 examples/s  left -:--",
+        "step  100/2000  loss 2.0000  lr 3.0e-04  10,000 examples/s  left 3:10",
         "step  100/2000  test  accuracy 0.9750",
-        "step  200/2000  loss 1.2346  lr 1.0e-05  12,345 examples/s  left 15:00",  # 50 s a 100 steps
+        "step  200/2000  loss 1.2346  lr 1.0e-05  12,345 examples/s  left 9:00",  # 60 s in 200 steps
     ]
 
 

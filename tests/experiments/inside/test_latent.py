@@ -62,7 +62,7 @@ GAUSSIAN = config({"name": "gaussian_pair", "evaluation": "test[:5%]"}, objectiv
 
 def test_a_curve_has_a_trained_run_for_each_beta(tmp_path, capsys):
     train.run(GAUSSIAN, tmp_path)
-    latent.main(["curve", str(tmp_path), "--betas", "2", "20"])
+    latent.main(["curve", f"--workdir={tmp_path}", "--betas", "2", "20"])
     lines = capsys.readouterr().out.splitlines()
     assert "best possible 0.725 0.484" in lines[-3] and "best possible 3.120 0.923" in lines[-2]
     assert drawn([tmp_path / "information.png"])
@@ -92,10 +92,10 @@ def test_what_cannot_be_drawn_is_one_line(tmp_path, capsys):
     train.run(config({"name": "digits"}, latents=3, likelihood="categorical"), tmp_path / "classes")
     capsys.readouterr()
     for arguments, words in [
-        (["pictures", str(tmp_path / "none")], "is not the workdir of a run"),
-        (["pictures", str(tmp_path / "vit")], "holds the model 'vit', not a 'variational' one"),
-        (["pictures", str(tmp_path / "classes")], "decodes 3 latents to classes"),
-        (["curve", str(tmp_path / "vit")], "needs the objective 'variational' with target_entropy set"),
+        (["pictures", "--workdir", str(tmp_path / "none")], "is not the workdir of a run"),
+        (["pictures", "--workdir", str(tmp_path / "vit")], "holds the model 'vit', not a 'variational' one"),
+        (["pictures", "--workdir", str(tmp_path / "classes")], "decodes 3 latents to classes"),
+        (["curve", "--workdir", str(tmp_path / "vit")], "needs the objective 'variational' with target_entropy set"),
     ]:
         with pytest.raises(SystemExit) as stop:
             latent.main(arguments)
