@@ -15,6 +15,7 @@ from training.checkpoints import Checkpoints
 from training.fields import Fields
 from training.fingerprints import digest
 from training.log import Log
+from training.loggers import check_installed
 from training.loop import Record
 from training.state import TrainState
 
@@ -39,6 +40,7 @@ class Account:
         self._data, self._better = data, better
         self._main = jax.process_index() == 0
         if self._main:
+            check_installed(self.fields.loggers)
             stack.callback(os.close, workdirs.lock(self.workdir))
         self.checkpoints = Checkpoints(self.workdir / "checkpoints", keep=self.fields.keep, better=better)
         stack.enter_context(closing(self.checkpoints))  # also after an error: a checkpoint may still be being written
@@ -61,7 +63,10 @@ class Account:
         steps = self.fields.steps
         if start > steps:
             raise UserError(f"steps = {steps:,}, but the run in {self.workdir} is already at step {start:,}")
-        log = Log(self.workdir, steps=steps, unit=unit, start_step=start, enabled=self._main, display=display)
+        log = Log(
+            self.workdir, steps=steps, unit=unit, start_step=start, enabled=self._main, display=display,
+            loggers=self.fields.loggers, config=self.config,
+        )  # fmt: skip
         self._stack.enter_context(closing(log))
         if self._main:
             files.write_json(self.workdir / "config.json", self.config)

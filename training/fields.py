@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from core.errors import UserError
-from core.ranges import Count, Range, Seed, ShareBelowAll
+from core.ranges import Count, OneOf, Range, Seed, ShareBelowAll
+
+LoggerName = Annotated[str, OneOf(("tensorboard", "wandb", "mlflow", "trackio"))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,8 @@ class Fields:
       keep: how many of the newest checkpoints are kept, in addition to the best one.
       best: the metric of the evaluation that decides which checkpoint is the best. The objective says of each metric
         whether the lowest or the highest value is the best (`core.metrics`).
+      loggers: where metrics go besides `metrics.jsonl`: "tensorboard", "wandb", "mlflow", "trackio"; () for nowhere
+        else. A run may be continued with other ones.
     """
 
     seed: Seed
@@ -48,6 +52,7 @@ class Fields:
     freeze: tuple[str, ...] = ()
     keep: Annotated[int, Range(1, 10_000)] = 2
     best: str = "loss"
+    loggers: tuple[LoggerName, ...] = ("tensorboard",)
 
     def __post_init__(self):
         if self.batch_size % self.accumulate:

@@ -1,10 +1,10 @@
-"""What a run shows and writes while it trains: progress, `metrics.jsonl` and TensorBoard events.
+"""What a run shows and writes while it trains: progress, `metrics.jsonl`, and what its loggers keep.
 
 A line of `metrics.jsonl` is one JSON object: `step`, `split`, `time` in seconds since the run began (a run that is
 continued counts on), and one number for each metric. JSON has no NaN and no infinity: both become null.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count, islice
 import json
@@ -14,11 +14,11 @@ import time
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from tensorboardX import SummaryWriter
 
 from core import files
 from core.errors import UserError
 from core.metrics import HIGHER, measures
+from training.loggers import LOGGERS, LoggedRun
 
 AT_ONCE = 90  # lines that are parsed at once; so few brackets need no search for deep nesting, see `files.parse_json`
 
@@ -90,11 +90,13 @@ class Log:
       unit: what is counted per second: "examples", "tokens", "nodes" or "pixels".
       enabled: False shows and writes nothing, for all processes but the first.
       display: False writes everything but shows nothing.
+      loggers: names of `training.loggers.LOGGERS`.
+      config: of the run, for the loggers.
     """
 
     def __init__(
         self, workdir: str | Path, *, steps: int, unit: str = "examples", start_step: int = 0, enabled: bool = True,
-        display: bool = True,
+        display: bool = True, loggers: Sequence[str] = ("tensorboard",), config: Mapping | None = None,
     ):  # fmt: skip
         self._enabled = enabled
         self._counted_since = time.monotonic()
@@ -104,19 +106,20 @@ class Log:
         workdir = Path(workdir)
         workdir.mkdir(parents=True, exist_ok=True)
         path = workdir / "metrics.jsonl"
-        earlier_lines, earlier_seconds, has_records = [], 0.0, False
+        earlier_lines, earlier_seconds, logged = [], 0.0, set()
         for line, record in _complete_lines(path):
-            has_records = True
+            logged.add((record["step"], str(record.get("split"))))
             if start_step and record["step"] <= start_step:
                 earlier_lines.append(line)
                 earlier_seconds = record.get("time", 0.0)
-        if has_records and not start_step:
+        if logged and not start_step:
             path.rename(next(aside for n in count(1) if not (aside := workdir / f"metrics-{n}.jsonl").exists()))
         files.write_text(path, b"".join(earlier_lines).decode())
         self._began = time.monotonic() - earlier_seconds
         self._file = path.open("a")
-        events = workdir.absolute() / "tensorboard"  # absolute, because tensorboardX takes "gs:..." for a bucket's name
-        self._events = SummaryWriter(str(events), purge_step=start_step + 1 if start_step else 0)
+        run = LoggedRun(workdir, config or {}, start_step, frozenset(logged))
+        self._loggers = [LOGGERS[name](run) for name in loggers]
+        self._steps, self._last_step = steps, start_step
         self._display = Display(steps, start_step) if display else None
 
     def step(self, step: int) -> None:
@@ -166,9 +169,9 @@ class Log:
             return
         if self._display:
             self._display.close()
-        with suppress(OSError):  # a full disk: an error here must not hide the reason why the run ended
-            self._events.flush()
-            self._events.close()
+        for logger in self._loggers:
+            with suppress(OSError):  # a full disk: an error here must not hide the reason why the run ended
+                logger.close(complete=self._last_step == self._steps)
         with suppress(OSError):
             self._file.close()
 
@@ -181,9 +184,9 @@ class Log:
             self._file.flush()
         except OSError as error:
             raise OSError(error.errno, f"{self._file.name} could not be written: {error.strerror}") from error
-        for name, value in metrics.items():
-            if math.isfinite(value):
-                self._events.add_scalar(f"{split}/{name}", value, step)
+        self._last_step = int(step)
+        for logger in self._loggers:
+            logger.log(int(step), split, {name: value for name, value in metrics.items() if math.isfinite(value)})
 
 
 def read(path: str | Path) -> list[dict]:

@@ -49,7 +49,9 @@ def summary_table(summary: dict, workdir: str | Path, config: Mapping) -> None:
     # Not in the table, which would cut a long path off.
     for note in notes(config):
         console.print(f"note      {note}")
-    console.print(f"results   {workdir}: summary.json, metrics.jsonl, checkpoints/, tensorboard/")
+    places = ["summary.json", "metrics.jsonl", "checkpoints/"]
+    places += ["tensorboard/"] if "tensorboard" in config["loggers"] else []
+    console.print(f"results   {workdir}: {', '.join(places)}")
     for number, line in enumerate(next_commands(config["objective"]["name"], workdir)):
         console.print(f"{'' if number else 'next':9} {line}")
 

@@ -35,7 +35,7 @@ def test_summary_shows_every_metric_and_the_best(capsys, tmp_path):
         "steps": 2000,
         "seconds": 61.2,
     }
-    summary_table(summary, tmp_path, tiny.get_config("vit").to_dict())
+    summary_table(summary, tmp_path, tiny.get_config("vit").to_dict() | {"loggers": ["tensorboard"]})
     out = capsys.readouterr().out
     assert "averaged parameters (ema = 0.9)" in out and "label smoothing of 0.1" in out
     assert f"next      python -m experiments.inspect --workdir={tmp_path}" in out
