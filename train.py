@@ -162,7 +162,7 @@ def run(config: Mapping | ConfigDict, workdir: str | Path) -> dict:
             learning_rate=this.learning_rate,
         )  # fmt: skip
         if main:
-            start_report(state.parameters, programs.step, mesh, workdir, record.start)
+            start_report(state.parameters, programs.step, programs.flops.total, mesh, workdir, record.start)
         state = fit(
             state, batches, record, step=programs.step, put=put,
             evaluate=partial(evaluate, programs.evaluate, put, held_out), steps=fields.steps,

@@ -13,6 +13,7 @@ from core.errors import UserError
 from core.metrics import refuse_unknown
 from training import mesh as meshes
 from training.fields import Fields
+from training.flops import Flops, of_jaxpr
 from training.state import Parameters, TrainState
 from training.step import Batch, Metrics, Objective, make_evaluation_step, make_train_step
 
@@ -25,26 +26,30 @@ class Programs:
       create: returns the first state for a random key.
       step: the train step, compiled ahead of time; it gives its state away.
       evaluate: returns the metrics of parameters on a batch.
-      shapes: the shapes of the state, with their shardings.
+      shapes, batch: the shapes of the state and of a batch, with their shardings.
       unit: what the weights of a batch count, see `unit_of`.
+      flops: the operations of one step.
     """
 
     create: Callable[[jax.Array], TrainState]
     step: Any
     evaluate: Callable[[Parameters, Batch], Metrics]
     shapes: TrainState
+    batch: Batch
     unit: str
+    flops: Flops
 
 
 def compile_programs(
     structure: nnx.GraphDef, create: Callable[[jax.Array], TrainState], objective: Objective,
-    optimizer: optax.GradientTransformation, example: Batch, fields: Fields, mesh: Mesh,
+    optimizer: optax.GradientTransformation, example: Batch, fields: Fields, mesh: Mesh, platform: str | None = None,
 ) -> Programs:  # fmt: skip
     """Returns the programs of a run on a mesh.
 
     Args:
       structure, create: of the model, see `training.state.initialise`.
       example: a batch of one example; the programs are for `fields.batch_size` of them.
+      platform: whose operations are counted, if not those of this process.
 
     Raises:
       UserError: as `check_fit`.
@@ -59,9 +64,12 @@ def compile_programs(
     evaluation = jax.jit(make_evaluation_step(structure, objective), out_shardings=replicated)
     check_fit(evaluation.eval_shape, shapes.parameters, batch, fields)
     step = make_train_step(structure, objective, optimizer, **fields.step_options)
-    step = jax.jit(step, donate_argnums=0, out_shardings=(shardings, replicated)).lower(shapes, batch).compile()
+    traced = jax.jit(step, donate_argnums=0, out_shardings=(shardings, replicated)).trace(shapes, batch)
+    counted = of_jaxpr(traced.jaxpr, platform)
+    step = traced.lower().compile()
     unit = unit_of(batch)
-    return Programs(jax.jit(create, out_shardings=shardings), step, evaluation, shapes, unit)
+    create = jax.jit(create, out_shardings=shardings)
+    return Programs(create, step, evaluation, shapes, batch, unit, counted)
 
 
 def check_fit(

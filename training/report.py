@@ -13,8 +13,9 @@ from training.state import Parameters
 
 
 def start_report(
-    parameters: Parameters, compiled: jax.stages.Compiled, mesh: Mesh, workdir: str | Path, start_step: int
-) -> None:
+    parameters: Parameters, compiled: jax.stages.Compiled, flops: float, mesh: Mesh, workdir: str | Path,
+    start_step: int,
+) -> None:  # fmt: skip
     """Prints parameters by part, FLOPs and memory of the compiled step, devices, mesh, and where results go."""
     console = Console(highlight=False, markup=False, soft_wrap=True)
     table = Table(box=None)
@@ -26,7 +27,7 @@ def start_report(
     console.print(table)
     console.print(f"devices   {_devices(mesh)}")
     size = f"about {memory(compiled) / 2**20:,.0f} MiB" + (" per device" if mesh.size > 1 else "")
-    console.print(f"one step  {flops(compiled) / 1e9:,.3g} GFLOP, {size}")
+    console.print(f"one step  {flops / 1e9:,.3g} GFLOP, {size}")
     console.print(f"workdir   {workdir}" + (f", continued after step {start_step:,}" if start_step else ""))
 
 

@@ -52,7 +52,7 @@ from training.optimizer import make_optimizer
 from training.population import Group, for_all_members, make_mesh, member_getter, member_setter, placement
 from training.population import stack as stack_members
 from training.programs import check_fit, unit_of
-from training.report import best_text, memory, start_report
+from training.report import best_text, flops, memory, start_report
 from training.settings import accepted
 from training.state import TrainState
 from training.step import Batch, make_evaluation_step, make_train_step
@@ -282,7 +282,7 @@ def _train(
 
     group = Group(records, places=places, take=get_member, leave=leave, display=display)
     report_title = f"{len(active)} runs, the first {accounts[first].workdir}"
-    start_report(parameters, programs.step, mesh, report_title, group.start)
+    start_report(parameters, programs.step, flops(programs.step), mesh, report_title, group.start)
     del parameters
     try:
         state = fit(

@@ -17,14 +17,14 @@ PARAMETERS = {"blocks.0.kernel": jnp.zeros((7, 11)), "blocks.1.kernel": jnp.zero
 
 def test_start_report_counts_by_part(capsys, tmp_path):
     compiled = jax.jit(lambda a, b: a @ b).lower(jnp.zeros((7, 11)), jnp.zeros((11, 13))).compile()
-    start_report(PARAMETERS, compiled, make_mesh(), tmp_path, 0)
+    start_report(PARAMETERS, compiled, 2e9, make_mesh(), tmp_path, 0)
     lines = capsys.readouterr().out.splitlines()
     numbers = {line.split()[0]: line.split()[1] for line in lines if line.strip()}
     assert (numbers["blocks"], numbers["head"], numbers["total"]) == ("154", "13", "167")
     assert flops(compiled) == 2 * 7 * 11 * 13
     assert "continued" not in lines[-1]
     assert lines[-3].split() == ["devices", "1", "CPU"] and "per device" not in lines[-2]
-    start_report(PARAMETERS, compiled, make_mesh(), tmp_path, 17)
+    start_report(PARAMETERS, compiled, 2e9, make_mesh(), tmp_path, 17)
     assert "continued after step 17" in capsys.readouterr().out.replace("\n", " ")
 
 
