@@ -125,8 +125,11 @@ class Run:
         return initialise(self.make_model, self.optimizer, average=self.fields.ema > 0, freeze=self.fields.freeze)
 
 
-def run(config: Mapping | ConfigDict, workdir: str | Path) -> dict:
+def run(config: Mapping | ConfigDict, workdir: str | Path, *, profile: str | None = None) -> dict:
     """Trains a config in a workdir, or continues the run there. Returns the content of its `summary.json`.
+
+    Args:
+      profile: the steps to trace, "first:last", see `training.profile`.
 
     Raises:
       UserError: as `Run.of`, or the workdir cannot be used.
@@ -159,7 +162,7 @@ def run(config: Mapping | ConfigDict, workdir: str | Path) -> dict:
         held_out = evaluation_batches(this.dataset.evaluation, batch_size=fields.batch_size, rows=rows)
         record = account.record(
             about, start=int(state.step), unit=programs.unit, split=this.dataset.evaluation_name,
-            learning_rate=this.learning_rate,
+            learning_rate=this.learning_rate, peak_seconds=programs.peak_seconds, profile=profile,
         )  # fmt: skip
         if main:
             start_report(state.parameters, programs.step, programs.flops.total, mesh, workdir, record.start)
@@ -249,7 +252,7 @@ def main(arguments: list[str]) -> None:
     silence_failed_writes()
     join_processes(options)
     with with_the_others():
-        run(options.config, options.workdir)
+        run(options.config, options.workdir, profile=options.profile)
 
 
 def _with_images_of(fields: Fields) -> Mapping:

@@ -17,6 +17,7 @@ from training.fingerprints import digest
 from training.log import Log
 from training.loggers import check_installed
 from training.loop import Record
+from training.profile import Profile
 from training.state import TrainState
 
 
@@ -48,13 +49,15 @@ class Account:
         self.summary: dict | None = self._summary_of(self.fields.steps)
 
     def record(
-        self, about: dict, *, start: int, unit: str, split: str, learning_rate: Callable, display: bool = True
-    ) -> Record:
+        self, about: dict, *, start: int, unit: str, split: str, learning_rate: Callable, display: bool = True,
+        peak_seconds: float | None = None, profile: str | None = None,
+    ) -> Record:  # fmt: skip
         """Writes what the run is and runs on, opens the log at step `start`, and returns the run's record.
 
         Args:
           about: what the checkpoint that the run continues from says about itself; see `loop.Record`.
-          unit, display: see `log.Log`.
+          unit, display, peak_seconds: see `log.Log`.
+          profile: the steps to trace, "first:last", see `training.profile`.
           split, learning_rate: see `loop.Record`.
 
         Raises:
@@ -63,9 +66,13 @@ class Account:
         steps = self.fields.steps
         if start > steps:
             raise UserError(f"steps = {steps:,}, but the run in {self.workdir} is already at step {start:,}")
+        tracer = None
+        if profile and self._main:
+            tracer = Profile.of(profile, self.workdir / "profile", start=start, steps=steps)
+            self._stack.enter_context(closing(tracer))
         log = Log(
             self.workdir, steps=steps, unit=unit, start_step=start, enabled=self._main, display=display,
-            loggers=self.fields.loggers, config=self.config,
+            loggers=self.fields.loggers, config=self.config, peak_seconds=peak_seconds,
         )  # fmt: skip
         self._stack.enter_context(closing(log))
         if self._main:
@@ -76,7 +83,7 @@ class Account:
         return Record(
             start=start, steps=steps, log=log, log_every=self.fields.log_every, split=split,
             learning_rate=learning_rate, checkpoints=self.checkpoints, about=about, best=self.fields.best,
-            better=self._better,
+            better=self._better, profile=tracer,
         )  # fmt: skip
 
     def summarise(self, record: Record, state: TrainState, seconds: float) -> dict:

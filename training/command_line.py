@@ -18,7 +18,7 @@ SECTIONS = tuple(field.name for field in fields(Fields) if field.type is Mapping
 
 
 def read_command_line(arguments: Sequence[str]) -> flags.FlagValues:
-    """Returns the flags of a run: config (a ConfigDict), workdir, coordinator, processes and process.
+    """Returns the flags of a run: config (a ConfigDict), workdir, profile, coordinator, processes and process.
 
     Fields and sections that the config file leaves out can be set too. `settings.check_settings` says which exist.
 
@@ -36,6 +36,7 @@ def read_command_line(arguments: Sequence[str]) -> flags.FlagValues:
     )  # fmt: skip
     options["config"].parser = _ConfigFile(options["config"].parser, arguments)
     flags.DEFINE_string("workdir", None, "Folder for all that the run leaves.", options)
+    flags.DEFINE_string("profile", None, "FIRST:LAST, the steps to trace.", options)
     flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, or auto.", options)
     bounds = {"upper_bound": 2**20, "flag_values": options}
     flags.DEFINE_integer("processes", None, "Number of processes.", lower_bound=1, **bounds)

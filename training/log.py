@@ -92,17 +92,19 @@ class Log:
       display: False writes everything but shows nothing.
       loggers: names of `training.loggers.LOGGERS`.
       config: of the run, for the loggers.
+      peak_seconds: how long the devices take for one unit at their published peak; None if that is not known.
     """
 
     def __init__(
         self, workdir: str | Path, *, steps: int, unit: str = "examples", start_step: int = 0, enabled: bool = True,
         display: bool = True, loggers: Sequence[str] = ("tensorboard",), config: Mapping | None = None,
+        peak_seconds: float | None = None,
     ):  # fmt: skip
         self._enabled = enabled
         self._counted_since = time.monotonic()
         if not enabled:
             return
-        self._unit = unit
+        self._unit, self._peak_seconds = unit, peak_seconds
         workdir = Path(workdir)
         workdir.mkdir(parents=True, exist_ok=True)
         path = workdir / "metrics.jsonl"
@@ -129,23 +131,31 @@ class Log:
 
     @measures(
         examples_per_second=HIGHER, tokens_per_second=HIGHER, nodes_per_second=HIGHER, pixels_per_second=HIGHER,
+        model_flops_utilisation=HIGHER,
     )  # fmt: skip
-    def train(self, step: int, metrics: dict[str, float], amount: float) -> None:
+    def train(self, step: int, metrics: dict[str, float], amount: float) -> dict[str, float]:
         """Records training metrics at `step`, and `<unit>_per_second`. Shows `loss` and `learning_rate`.
+
+        Where the peak of the devices is known, it also records, shows and returns "model_flops_utilisation", the share
+        of the peak that the products of the step reach (Chowdhery et al. 2022).
 
         Args:
           amount: the number of units since the last call of this method.
         """
         if not self._enabled:
-            return
+            return {}
         now = time.monotonic()
         rate = amount / max(now - self._counted_since, 1e-9)
         self._counted_since = now
-        self._write(step, "train", metrics | {f"{self._unit}_per_second": rate})
+        efficiency = {} if self._peak_seconds is None else {"model_flops_utilisation": rate * self._peak_seconds}
+        self._write(step, "train", metrics | {f"{self._unit}_per_second": rate} | efficiency)
         if self._display:
             text = f"loss {metrics['loss']:.4f}  " if "loss" in metrics else ""
             text += f"lr {metrics['learning_rate']:.1e}  " if "learning_rate" in metrics else ""
-            self._display.progress(step, f"{text}{rate:,.0f} {self._unit}/s")
+            text += f"{rate:,.0f} {self._unit}/s"
+            text += "".join(f"  {100 * value:.3g} % of peak" for value in efficiency.values())
+            self._display.progress(step, text)
+        return efficiency
 
     def evaluation(self, step: int, split: str, metrics: dict[str, float]) -> None:
         """Records and shows the metrics of a whole split at `step`."""

@@ -13,6 +13,7 @@ import numpy as np
 from core.errors import Stopped, UserError
 from core.metrics import is_better
 from training.checkpoints import NonFiniteState
+from training.profile import Profile
 from training.state import Parameters, TrainState
 from training.step import Batch
 
@@ -39,7 +40,7 @@ class RunLog(Protocol):
 
     def step(self, step: int) -> None: ...
 
-    def train(self, step: int, metrics: dict[str, float], amount: float) -> None: ...
+    def train(self, step: int, metrics: dict[str, float], amount: float) -> dict[str, float] | None: ...
 
     def evaluation(self, step: int, split: str, metrics: dict[str, float]) -> None: ...
 
@@ -93,22 +94,28 @@ class Record:
       about: what each checkpoint says about itself. Its "data", "results", "evaluated" (the step of the last
         evaluation), "totals", "best" and "best_step" are updated here.
       best: the metric whose best checkpoint is kept. better: whether its "min" or its "max" is the best.
+      profile: the steps to trace.
     """
 
     def __init__(
         self, *, start: int, steps: int, log: RunLog, log_every: int, split: str, learning_rate: Callable,
-        checkpoints: RunCheckpoints, about: dict, best: str, better: str,
+        checkpoints: RunCheckpoints, about: dict, best: str, better: str, profile: Profile | None = None,
     ):  # fmt: skip
         self.start, self.log, self.about = start, log, about
         self.results: dict[str, float] = {}
         self._steps, self._log_every, self._split, self._best = steps, log_every, split, best
         self._learning_rate, self._checkpoints, self._better = learning_rate, checkpoints, better
+        self._profile = profile
+        if profile:
+            profile.given(start)
         # The next line of the log averages over the steps since the last line, also those before a restart.
         self._totals = Totals(about.get("totals", {}))
 
     def step(self, number: int) -> None:
         """Notes that the devices were given this step."""
         self.log.step(number)
+        if self._profile:
+            self._profile.given(number)
 
     def train(self, number: int, metrics: Mapping, amount: int) -> dict[str, float] | None:
         """Adds the (sum, count) metrics of a step over `amount` units (examples or tokens).
@@ -118,6 +125,8 @@ class Record:
         Raises:
           NonFinite: the loss or the gradient norm is not finite.
         """
+        if self._profile:
+            self._profile.done(number)
         means = self._totals.add(metrics, amount)
         if not (math.isfinite(means["loss"]) and math.isfinite(means["grad_norm"])):
             raise NonFinite(_non_finite(number, means, self._rate(number), self._checkpoints.steps()))
@@ -126,8 +135,8 @@ class Record:
         # The last line of a run is an additional one, which a run with more steps does not have.
         means, amount = self._totals.means() if number % self._log_every else self._totals.take()
         means["learning_rate"] = self._rate(number)
-        self.log.train(number, means, amount)
-        self.results |= {f"train/{name}": value for name, value in means.items()}
+        efficiency = self.log.train(number, means, amount) or {}
+        self.results |= {f"train/{name}": value for name, value in {**means, **efficiency}.items()}
         return means
 
     def pause(self) -> AbstractContextManager[None]:
@@ -202,8 +211,9 @@ def fit(
     with _Stop() as stop:
         while last_step < steps:
             batch = put(next(batches))
-            state, metrics = step(state, batch)
             last_step += 1
+            with jax.profiler.StepTraceAnnotation("train", step_num=last_step):
+                state, metrics = step(state, batch)
             record.step(last_step)
             fetch()
             pending = (last_step, metrics, batch["weights"].size)

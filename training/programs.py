@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+import math
 from typing import Any
 
 from flax import nnx
@@ -14,6 +15,7 @@ from core.metrics import refuse_unknown
 from training import mesh as meshes
 from training.fields import Fields
 from training.flops import Flops, of_jaxpr
+from training.peaks import chip_of
 from training.state import Parameters, TrainState
 from training.step import Batch, Metrics, Objective, make_evaluation_step, make_train_step
 
@@ -29,6 +31,7 @@ class Programs:
       shapes, batch: the shapes of the state and of a batch, with their shardings.
       unit: what the weights of a batch count, see `unit_of`.
       flops: the operations of one step.
+      peak_seconds: how long all devices take for one unit at their published peak; None if that is not known.
     """
 
     create: Callable[[jax.Array], TrainState]
@@ -38,6 +41,7 @@ class Programs:
     batch: Batch
     unit: str
     flops: Flops
+    peak_seconds: float | None
 
 
 def compile_programs(
@@ -69,7 +73,12 @@ def compile_programs(
     step = traced.lower().compile()
     unit = unit_of(batch)
     create = jax.jit(create, out_shardings=shardings)
-    return Programs(create, step, evaluation, shapes, batch, unit, counted)
+    chip = chip_of(mesh.devices.flat[0].device_kind)
+    peak_seconds = None
+    if chip:
+        peak = mesh.size * chip.flops(fields.model.get("dtype", "float32")) / chip.devices
+        peak_seconds = counted.products / math.prod(batch["weights"].shape) / peak
+    return Programs(create, step, evaluation, shapes, batch, unit, counted, peak_seconds)
 
 
 def check_fit(

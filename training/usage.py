@@ -24,6 +24,7 @@ FLAGS = {
     "--config=FILE": "a file with get_config(); --config=FILE:TEXT gives it an argument",
     "--workdir=FOLDER": "for all that the run leaves; a run that is there is continued",
     "--config.FIELD=VALUE": "sets a field of the config, see below",
+    "--profile=FIRST:LAST": "writes a trace of these steps to profile/ in the workdir, for XProf and Perfetto",
     "--coordinator=HOST:PORT": "of process 0 where several processes train one model; auto finds it",
     "--processes=N --process=I": "how many processes there are, and the number of this one, from 0",
     "--traceback": "shows where in the code an error was raised",

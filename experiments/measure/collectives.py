@@ -13,7 +13,6 @@ KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective
 BYTES = {"pred": 1, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "f16": 2, "bf16": 2, "s32": 4, "u32": 4, "f32": 4,
          "s64": 8, "u64": 8, "f64": 8}  # fmt: skip
 _OPERATION = re.compile(rf"= (.*?) ({'|'.join(KINDS)})(-start)?\(")
-_TRIPS = re.compile(r'known_trip_count"?:\{"n":"(\d+)"')
 _CALL = re.compile(r"\b(body|calls|to_apply|async_computation)=%?([\w.-]+)")
 _COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.-]+) \(.*\{\s*$")
 
@@ -48,7 +47,9 @@ def collectives(text: str) -> list[Collective]:
 
 def has_loops(text: str) -> bool:
     """Returns whether a program has a loop that runs more than once."""
-    return any(int(trips) > 1 for trips in _TRIPS.findall(text))
+    computations = dict(_computations(text))
+    lines = (line for lines in computations.values() for line in lines)
+    return any(_trips(line, computations) > 1 for line in lines if " while(" in line)
 
 
 def _computations(text: str) -> Iterator[tuple[str, list[str]]]:
@@ -72,10 +73,19 @@ def _runs(computations: dict[str, list[str]], text: str) -> dict[str, float]:
         name, times = pending.pop()
         runs[name] = runs.get(name, 0.0) + times
         for line in computations.get(name, ()):
-            trips = _TRIPS.search(line)
             for role, callee in _CALL.findall(line):
-                pending.append((callee, times * (float(trips[1]) if trips and role == "body" else 1.0)))
+                pending.append((callee, times * (_trips(line, computations) if role == "body" else 1.0)))
     return runs
+
+
+def _trips(line: str, computations: dict[str, list[str]]) -> float:
+    """How often a loop runs. XLA for CPUs and GPUs says so; for TPUs it is what the condition compares with."""
+    if match := re.search(r'known_trip_count"?:\{"n":"(\d+)"', line):
+        return float(match[1])
+    condition = re.search(r"condition=%?([\w.-]+)", line)
+    lines = "\n".join(computations.get(condition[1], ())) if condition else ""
+    bounds = re.findall(r"= s32\[\]\S* constant\((\d+)\)", lines)
+    return float(bounds[0]) if len(bounds) == 1 and "direction=LT" in lines else 1.0
 
 
 def _sent(kind: str, shapes: str, start: bool, line: str) -> float:

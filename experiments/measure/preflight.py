@@ -101,8 +101,9 @@ def estimate(run: Run, topology: str) -> Estimate:
     except Exception as error:
         if "RESOURCE_EXHAUSTED" not in str(error) or isinstance(error, UserError):
             raise
-        problem = re.search(r"Used [\d.]+\w of [\d.]+\w \w+", str(error))
-        return Estimate(topology, mesh.size, {}, available, problem[0] if problem else str(error).splitlines()[0])
+        sizes = re.search(r"\(([\d.]+\w)\) exceeds available HBM \(([\d.]+\w)\)", str(error))
+        problem = f"needs {sizes[1]} of {sizes[2]}" if sizes else str(error).splitlines()[0]
+        return Estimate(topology, mesh.size, {}, available, problem)
     text = programs.step.as_text()
     cost = programs.step.cost_analysis() or {}
     exchanges = collectives(text)

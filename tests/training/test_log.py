@@ -65,6 +65,18 @@ def test_lines_are_json_and_flushed_at_once(tmp_path, clock):
     assert "test/loss" not in {tag for tag, _, _ in scalars}
 
 
+def test_utilisation_is_the_time_at_the_peak_over_the_time_that_passed(tmp_path, clock, capsys):
+    log = Log(tmp_path, steps=20, peak_seconds=0.003)
+    clock.now += 2
+    assert log.train(5, {"loss": 1.5}, 500) == {"model_flops_utilisation": pytest.approx(0.75)}
+    log.close()
+    assert "250 examples/s  75 % of peak  left" in capsys.readouterr().out
+    assert read(tmp_path / "metrics.jsonl")[0]["model_flops_utilisation"] == pytest.approx(0.75)
+    log = Log(tmp_path / "cpu", steps=20, display=False)
+    assert log.train(5, {"loss": 1.5}, 500) == {}
+    log.close()
+
+
 def test_plain_lines_when_not_a_terminal(tmp_path, clock, capsys):
     log = Log(tmp_path, steps=2000)
     clock.now += 10

@@ -47,3 +47,10 @@ def test_each_kind_counts_what_a_ring_sends():
 def test_a_program_of_one_device_sends_nothing():
     assert collectives("ENTRY %main (p: f32[7]) -> f32[7] {\n  ROOT %p = f32[7] negate(%q)\n}\n") == []
     assert not has_loops(TEXT.replace('"n":"13"', '"n":"1"'))
+
+
+def test_where_the_compiler_does_not_say_it_the_condition_of_a_loop_does():
+    constant = "  %n = s32[]{:T(128)} constant(13)\n  ROOT %less"
+    text = TEXT.replace(', backend_config={"known_trip_count":{"n":"13"}}', "").replace("  ROOT %less", constant)
+    assert "known_trip_count" not in text and has_loops(text)
+    assert collectives(text) == collectives(TEXT)

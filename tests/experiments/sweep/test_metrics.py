@@ -13,7 +13,8 @@ from train import Run
 
 LOWER = {"contrast", "energy", "loss", "kl", "reconstruction", "masked_loss", "next_loss", "grad_norm"}
 HIGHER = {"accuracy", "dice", "exact", "iou", "elbo", "information", "importance_bound", "next_accuracy",
-          "examples_per_second", "tokens_per_second", "nodes_per_second", "pixels_per_second"}  # fmt: skip
+          "examples_per_second", "tokens_per_second", "nodes_per_second", "pixels_per_second",
+          "model_flops_utilisation"}  # fmt: skip
 FILE = """
 CONFIG = "tests/tiny.py:vit"
 METRIC = "test[:25%]/loss"
