@@ -146,7 +146,7 @@ def run(config: Mapping | ConfigDict, workdir: str | Path, *, profile: str | Non
         account = Account(workdir, this.config, this.dataset.identity, stack, better=this.better)
         if account.summary:
             if main:
-                print(complete_text(account.summary["steps"]))
+                print(complete_text(account.summary))
                 summary_table(account.summary, workdir, this.config)
             return account.summary
         if main:

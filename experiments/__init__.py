@@ -7,7 +7,7 @@
 | `figures/` | `figures` | the figures, in folders by topic |
 | `inside/` | `inspect`, `latent`: looking into a model | |
 | `use/` | `generate`, `translate`, `score`, `features`, `tokenizer` | |
-| `measure/` | `claims`, `speed`, `preflight`, `document` | |
+| `measure/` | `claims`, `speed`, `preflight`, `rates`, `document` | |
 """
 
 from pathlib import Path

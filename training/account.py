@@ -83,7 +83,8 @@ class Account:
         return Record(
             start=start, steps=steps, log=log, log_every=self.fields.log_every, split=split,
             learning_rate=learning_rate, checkpoints=self.checkpoints, about=about, best=self.fields.best,
-            better=self._better, profile=tracer,
+            better=self._better, patience=self.fields.patience,
+            profile=tracer,
         )  # fmt: skip
 
     def summarise(self, record: Record, state: TrainState, seconds: float) -> dict:
@@ -100,6 +101,7 @@ class Account:
             "metrics": about["results"] | record.results,
             "best": {"metric": self.fields.best, "value": about["best"], "step": about["best_step"]},
             "steps": int(state.step),
+            "stopped_early": int(state.step) < self.fields.steps,
             "parameters": sum(x.size for x in state.parameters.values()),
             "seconds": round(seconds, 1),
             "state_digest": digest({"parameters": state.parameters, "optimizer": state.optimizer}),
@@ -112,12 +114,14 @@ class Account:
         return summary
 
     def _summary_of(self, step: int) -> dict | None:
-        """The content of `summary.json` if both it and the newest checkpoint are of this step.
+        """The content of `summary.json` if both it and the newest checkpoint are of this step, or of an early stop.
 
         A run that was continued to further steps and then killed leaves a summary of an earlier step.
         """
-        path = self.workdir / "summary.json"
-        if max(self.checkpoints.steps(), default=0) != step or not path.exists():
+        path, about = self.workdir / "summary.json", self.checkpoints.about() or {}
+        newest = max(self.checkpoints.steps(), default=0)
+        step = newest if 0 < self.fields.patience <= about.get("not_better", 0) else step
+        if newest != step or not path.exists():
             return None
         summary = files.read_json(path, "metrics", "best", "steps", "parameters", "seconds", "state_digest")
         return summary if summary["steps"] == step else None

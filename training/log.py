@@ -166,6 +166,13 @@ class Log:
             text = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
             self._display.line(step, f"{split}  {text}")
 
+    def stop_early(self, step: int, reason: str) -> None:
+        """Shows why the run is complete at this step, before the last one."""
+        if self._enabled:
+            self._steps = step
+            if self._display:
+                self._display.line(step, reason)
+
     @contextmanager
     def pause(self) -> Iterator[None]:
         """A context, such as for an evaluation, whose time does not count in the units per second."""

@@ -172,6 +172,10 @@ class Group:
         """Returns whether all members were evaluated at this step."""
         return all(record.evaluated(number) for record in self.records.values())
 
+    def out_of_patience(self) -> bool:
+        """Returns False: runs that may stop early do not share a program."""
+        return False
+
     def save(self, number: int, state: Any, place: Any, *, improved: set[int] | bool, due: bool) -> None:
         """Starts to write a checkpoint of each member if it is `due`, else of the members that improved.
 

@@ -31,8 +31,11 @@ def start_report(
     console.print(f"workdir   {workdir}" + (f", continued after step {start_step:,}" if start_step else ""))
 
 
-def complete_text(steps: int) -> str:
+def complete_text(summary: Mapping) -> str:
     """Returns what a run says that has nothing left to do, with the flag that makes it go on."""
+    steps = summary["steps"]
+    if summary.get("stopped_early"):
+        return f"The run is complete: it stopped early, after {steps:,} steps. To train further: --config.patience=0"
     return f"The run is complete. To train further, ask for more than {steps:,} steps: --config.steps={2 * steps}"
 
 

@@ -74,10 +74,15 @@ def traced_fields() -> set[str]:
 
 
 def groups(trials: Sequence[Mapping]) -> list[list[Mapping]]:
-    """Returns the trials (as in the file, see above) in groups that can share a program, in the order of the trials."""
+    """Returns the trials (as in the file, see above) in groups that can share a program, in the order of the trials.
+
+    A trial that may stop early is alone.
+    """
     by_kind: dict[str, list[Mapping]] = {}
     for trial in trials:
-        by_kind.setdefault(_kind(read(trial)), []).append(trial)
+        config = read(trial)
+        own = trial["workdir"] if config.get("patience") else ""
+        by_kind.setdefault(_kind(config) + own, []).append(trial)
     return list(by_kind.values())
 
 
@@ -111,6 +116,8 @@ def run(trials: Sequence[Mapping]) -> list[dict | None]:
     if len({_kind(config) for config in configs}) != 1:
         raise UserError(f"these runs cannot share a program: they may differ in {', '.join(sorted(TRACED))} only, and "
                         "not in what is left out (a dropout, label smoothing or clip of 0)")  # fmt: skip
+    if len(trials) > 1 and any(config.get("patience") for config in configs):
+        raise UserError("patience: runs that may stop early cannot share a program; train each by itself")
     if len({workdir.resolve() for workdir in workdirs}) < len(workdirs):
         raise UserError("two runs have the same workdir: expected a folder for each run")
     if len(trials) == 1:

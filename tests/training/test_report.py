@@ -53,7 +53,10 @@ def test_notes_say_only_what_a_run_has():
 
 
 def test_a_complete_run_names_the_flag_that_makes_it_go_on():
-    assert complete_text(300).endswith("more than 300 steps: --config.steps=600")
+    summary = {"steps": 300, "stopped_early": False}
+    assert complete_text(summary).endswith("more than 300 steps: --config.steps=600")
+    text = complete_text(summary | {"stopped_early": True})
+    assert "stopped early, after 300 steps" in text and text.endswith("--config.patience=0")
 
 
 def test_the_next_commands_fit_the_objective_and_quote_the_folder():
