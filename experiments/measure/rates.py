@@ -3,8 +3,8 @@
 python -m experiments.rates --config=configs/gpt.py --workdir=runs/gpt_rates [--low=1e-6 --high=1 --steps=200]
 
 The rate grows by the same factor in each step of a short run of the config. Where the loss falls fastest, a rate is
-good to begin a search with; where it rises again, it is too high. Writes `rates.json`, and `rates.png` and `.svg`, light
-and dark, to the workdir. The run itself is not kept.
+good to begin a search with; where it rises again, it is too high. Writes `rates.json`, and `rates.png` and `.svg`,
+light and dark, to the workdir. The run itself is not kept.
 """
 
 import argparse
