@@ -82,6 +82,7 @@ compare: .venv/installed
 .venv/installed .venv-docs/installed .venv-reference/installed:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
 	  "Lectern needs Python 3.11 or newer, and %s is %s: make PYTHON=python3.12 ..." % (sys.executable, sys.version.split()[0]))'
+	@echo "Installing the packages of $^ into $(@D): two to three minutes"
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(addprefix -r ,$^)
+	$(@D)/bin/python -m pip install --progress-bar=off --disable-pip-version-check $(addprefix -r ,$^)
 	@touch $@

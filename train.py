@@ -4,7 +4,7 @@
 
 The same command again continues where the run stopped. Every field of a config can be set on the command line. On
 several machines, run the same command on each, with --coordinator=HOST:PORT --processes=N --process=I (on a TPU pod or
-under Slurm, --coordinator=auto is enough). --traceback shows where in the code an error was raised.
+under Slurm, --coordinator=auto is enough). --help lists all flags and fields.
 """
 
 import gc
@@ -42,7 +42,7 @@ from training import mesh as meshes
 from training import workdir as workdirs
 from training.account import Account
 from training.checkpoints import Checkpoints
-from training.command_line import join_processes, keep_fields_of, read_command_line
+from training.command_line import join_processes, keep_fields_of, read_command_line, read_config_file
 from training.compilation import use_compilation_cache
 from training.fields import Fields
 from training.frozen import check_patterns
@@ -51,15 +51,18 @@ from training.noise import silence_failed_writes
 from training.optimizer import make_optimizer
 from training.parts import read_parts
 from training.programs import compile_programs
-from training.report import start_report, summary_table
+from training.report import complete_text, start_report, summary_table
 from training.settings import check_settings, check_values, complete, inherit, named, resolve
 from training.state import Parameters, TrainState, begin_with, initialise, merge, split
-from training.step import Batch, Metrics, Objective
+from training.step import Objective
 from training.together import with_the_others
+from training.usage import usage
 
 if __name__ == "__main__":
     gc.freeze()  # ... and would take as long again in training and at exit.
     gc.enable()
+
+TABLES = {"data": DATASETS, "model": MODELS, "objective": OBJECTIVES}
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ class Run:
         config = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
         check_settings("config", config, Fields)
         fields = Fields(**config)
-        for section, table in {"data": DATASETS, "model": MODELS, "objective": OBJECTIVES}.items():
+        for section, table in TABLES.items():
             target, values = named(section, getattr(fields, section), table)
             check_values(section, values, target, supplied=["rngs"])  # before the data, which may take time
         optimizer_settings = complete("optimizer", fields.optimizer, make_optimizer, supplied=["steps"])
@@ -121,23 +124,16 @@ class Run:
         """Returns the structure of the model, and the function from a random key to the first state."""
         return initialise(self.make_model, self.optimizer, average=self.fields.ema > 0, freeze=self.fields.freeze)
 
-    def check_fit(
-        self, evaluate: Callable[[Parameters, Batch], Metrics], parameters: Parameters, batch: Batch
-    ) -> Metrics:  # fmt: skip
-        """Returns the metrics of a batch. Raises UserError if model, data, objective and `best` do not fit together."""
-        try:
-            metrics = evaluate(parameters, batch)
-        except UserError as error:  # any other exception is a bug
-            names = (f"{part} {getattr(self.fields, part)['name']}" for part in ("model", "data", "objective"))
-            raise UserError(f"{', '.join(names)} do not fit together: {error}") from error
-        refuse_unknown("best =", self.fields.best, metrics)
-        return metrics
 
-
-def run(config: Mapping | ConfigDict, workdir: str | Path) -> dict:
+def run(config: Mapping | ConfigDict, workdir: str | Path, *, profile: str | None = None) -> dict:
     """Trains a config in a workdir, or continues the run there. Returns the content of its `summary.json`.
 
-    Raises UserError: as `Run.of`, or the workdir cannot be used. NonFinite, Interrupted: as `training.loop.fit`.
+    Args:
+      profile: the steps to trace, "first:last", see `training.profile`.
+
+    Raises:
+      UserError: as `Run.of`, or the workdir cannot be used.
+      NonFinite, Interrupted: as `training.loop.fit`.
     """
     start_time = time.time()
     use_compilation_cache()
@@ -150,17 +146,15 @@ def run(config: Mapping | ConfigDict, workdir: str | Path) -> dict:
         account = Account(workdir, this.config, this.dataset.identity, stack, better=this.better)
         if account.summary:
             if main:
-                print("The run is complete. To continue it, set more steps.")
-                summary_table(account.summary, workdir)
+                print(complete_text(account.summary))
+                summary_table(account.summary, workdir, this.config)
             return account.summary
         if main:
             this.dataset.keep_vocabulary(workdir / "vocabulary.json")
         say = print if main else str
         source = read_source(this, account.checkpoints, say)
         example = this.dataset.train.examples(np.arange(1))
-        programs = compile_programs(
-            *this.initialise(), this.objective, this.optimizer, example, fields, mesh, check_fit=this.check_fit
-        )
+        programs = compile_programs(*this.initialise(), this.objective, this.optimizer, example, fields, mesh)
         state, about = begin(this, programs.create, programs.shapes, account.checkpoints, source, say)
         if "data" in about:
             batches.set_state(about["data"])
@@ -168,10 +162,10 @@ def run(config: Mapping | ConfigDict, workdir: str | Path) -> dict:
         held_out = evaluation_batches(this.dataset.evaluation, batch_size=fields.batch_size, rows=rows)
         record = account.record(
             about, start=int(state.step), unit=programs.unit, split=this.dataset.evaluation_name,
-            learning_rate=this.learning_rate,
+            learning_rate=this.learning_rate, peak_seconds=programs.peak_seconds, profile=profile,
         )  # fmt: skip
         if main:
-            start_report(state.parameters, programs.step, mesh, workdir, record.start)
+            start_report(state.parameters, programs.step, programs.flops.total, mesh, workdir, record.start)
         state = fit(
             state, batches, record, step=programs.step, put=put,
             evaluate=partial(evaluate, programs.evaluate, put, held_out), steps=fields.steps,
@@ -179,7 +173,7 @@ def run(config: Mapping | ConfigDict, workdir: str | Path) -> dict:
         )  # fmt: skip
     summary = account.summarise(record, state, time.time() - start_time)
     if main:
-        summary_table(summary, workdir)
+        summary_table(summary, workdir, this.config)
     return summary
 
 
@@ -258,7 +252,7 @@ def load(workdir: str | Path, *, same_data: bool = True) -> tuple[nnx.Module, Ru
 def main(arguments: list[str]) -> None:
     """Trains what the command line says. `arguments` do not contain the program's name."""
     if {"-h", "--help"} & set(arguments):
-        print(__doc__)
+        print(usage(str(__doc__), TABLES, read_config_file(arguments)))
         return
     options = read_command_line(arguments)
     if line := keep_fields_of(options.config, "data", arguments, DATASETS):
@@ -266,7 +260,7 @@ def main(arguments: list[str]) -> None:
     silence_failed_writes()
     join_processes(options)
     with with_the_others():
-        run(options.config, options.workdir)
+        run(options.config, options.workdir, profile=options.profile)
 
 
 def _with_images_of(fields: Fields) -> Mapping:

@@ -7,7 +7,7 @@ Reaches: test/kl <= 3.22
 
 Here beta weighs the likelihood, so a small beta lets no information through. The optimum for beta = 20 is 3.12 nats
 about x~ and 0.92 nats about x (`data.two_views.gaussian_bottleneck`). To draw the whole curve:
-python -m experiments.latent curve runs/dib_gaussian
+python -m experiments.latent curve --workdir=runs/dib_gaussian
 """
 
 from ml_collections import ConfigDict

@@ -4,7 +4,7 @@ Command: python train.py --config=configs/vae.py --workdir=runs/vae
 Time:    38 s on 2 CPU cores
 Reaches: test/loss <= 24.8
 
-To draw pictures of the latents: python -m experiments.latent pictures runs/vae
+To draw pictures of the latents: python -m experiments.latent pictures --workdir=runs/vae
 """
 
 from ml_collections import ConfigDict

@@ -99,7 +99,8 @@ def forwards(*targets: Callable) -> Callable[[Initialiser], Initialiser]:
     """Decorates an `__init__` that passes `**fields: Unpack[SomeFields]` on to `targets`.
 
     Its signature then has each of these fields as a keyword, with the annotation and the default of the first target
-    that takes it. Raises TypeError if no target takes a field, or takes it with another type.
+    that takes it. Raises TypeError if no target takes a field, or takes it with another type. The attribute
+    `forwards_to` of the function has the targets, whose docstrings say what the fields mean.
     """
 
     def decorate(function: Initialiser) -> Initialiser:
@@ -117,6 +118,7 @@ def forwards(*targets: Callable) -> Callable[[Initialiser], Initialiser]:
         receiver = own.pop("self")
         ordered = {name: parameters[name] for name in parameters if name in passed or name in own}
         function.__signature__ = signature.replace(parameters=[receiver, *(ordered | own).values()])  # pyright: ignore[reportFunctionMemberAccess] # PEP 362: what inspect.signature reads
+        function.forwards_to = targets  # pyright: ignore[reportFunctionMemberAccess]
         return function
 
     return decorate

@@ -15,7 +15,9 @@ from training.checkpoints import Checkpoints
 from training.fields import Fields
 from training.fingerprints import digest
 from training.log import Log
+from training.loggers import check_installed
 from training.loop import Record
+from training.profile import Profile
 from training.state import TrainState
 
 
@@ -39,6 +41,7 @@ class Account:
         self._data, self._better = data, better
         self._main = jax.process_index() == 0
         if self._main:
+            check_installed(self.fields.loggers)
             stack.callback(os.close, workdirs.lock(self.workdir))
         self.checkpoints = Checkpoints(self.workdir / "checkpoints", keep=self.fields.keep, better=better)
         stack.enter_context(closing(self.checkpoints))  # also after an error: a checkpoint may still be being written
@@ -46,13 +49,15 @@ class Account:
         self.summary: dict | None = self._summary_of(self.fields.steps)
 
     def record(
-        self, about: dict, *, start: int, unit: str, split: str, learning_rate: Callable, display: bool = True
-    ) -> Record:
+        self, about: dict, *, start: int, unit: str, split: str, learning_rate: Callable, display: bool = True,
+        peak_seconds: float | None = None, profile: str | None = None,
+    ) -> Record:  # fmt: skip
         """Writes what the run is and runs on, opens the log at step `start`, and returns the run's record.
 
         Args:
           about: what the checkpoint that the run continues from says about itself; see `loop.Record`.
-          unit, display: see `log.Log`.
+          unit, display, peak_seconds: see `log.Log`.
+          profile: the steps to trace, "first:last", see `training.profile`.
           split, learning_rate: see `loop.Record`.
 
         Raises:
@@ -61,7 +66,14 @@ class Account:
         steps = self.fields.steps
         if start > steps:
             raise UserError(f"steps = {steps:,}, but the run in {self.workdir} is already at step {start:,}")
-        log = Log(self.workdir, steps=steps, unit=unit, start_step=start, enabled=self._main, display=display)
+        tracer = None
+        if profile and self._main:
+            tracer = Profile.of(profile, self.workdir / "profile", start=start, steps=steps)
+            self._stack.enter_context(closing(tracer))
+        log = Log(
+            self.workdir, steps=steps, unit=unit, start_step=start, enabled=self._main, display=display,
+            loggers=self.fields.loggers, config=self.config, peak_seconds=peak_seconds,
+        )  # fmt: skip
         self._stack.enter_context(closing(log))
         if self._main:
             files.write_json(self.workdir / "config.json", self.config)
@@ -71,7 +83,8 @@ class Account:
         return Record(
             start=start, steps=steps, log=log, log_every=self.fields.log_every, split=split,
             learning_rate=learning_rate, checkpoints=self.checkpoints, about=about, best=self.fields.best,
-            better=self._better,
+            better=self._better, patience=self.fields.patience,
+            profile=tracer,
         )  # fmt: skip
 
     def summarise(self, record: Record, state: TrainState, seconds: float) -> dict:
@@ -88,6 +101,7 @@ class Account:
             "metrics": about["results"] | record.results,
             "best": {"metric": self.fields.best, "value": about["best"], "step": about["best_step"]},
             "steps": int(state.step),
+            "stopped_early": int(state.step) < self.fields.steps,
             "parameters": sum(x.size for x in state.parameters.values()),
             "seconds": round(seconds, 1),
             "state_digest": digest({"parameters": state.parameters, "optimizer": state.optimizer}),
@@ -100,12 +114,14 @@ class Account:
         return summary
 
     def _summary_of(self, step: int) -> dict | None:
-        """The content of `summary.json` if both it and the newest checkpoint are of this step.
+        """The content of `summary.json` if both it and the newest checkpoint are of this step, or of an early stop.
 
         A run that was continued to further steps and then killed leaves a summary of an earlier step.
         """
-        path = self.workdir / "summary.json"
-        if max(self.checkpoints.steps(), default=0) != step or not path.exists():
+        path, about = self.workdir / "summary.json", self.checkpoints.about() or {}
+        newest = max(self.checkpoints.steps(), default=0)
+        step = newest if 0 < self.fields.patience <= about.get("not_better", 0) else step
+        if newest != step or not path.exists():
             return None
         summary = files.read_json(path, "metrics", "best", "steps", "parameters", "seconds", "state_digest")
         return summary if summary["steps"] == step else None

@@ -19,7 +19,7 @@ SECTIONS = tuple(field.name for field in fields(Fields) if field.type is Mapping
 
 
 def read_command_line(arguments: Sequence[str]) -> flags.FlagValues:
-    """Returns the flags of a run: config (a ConfigDict), workdir, coordinator, processes and process.
+    """Returns the flags of a run: config (a ConfigDict), workdir, profile, coordinator, processes and process.
 
     Fields and sections that the config file leaves out can be set too. `settings.check_settings` says which exist.
 
@@ -37,6 +37,7 @@ def read_command_line(arguments: Sequence[str]) -> flags.FlagValues:
     )  # fmt: skip
     options["config"].parser = _ConfigFile(options["config"].parser, arguments)
     flags.DEFINE_string("workdir", None, "Folder for all that the run leaves.", options)
+    flags.DEFINE_string("profile", None, "FIRST:LAST, the steps to trace.", options)
     flags.DEFINE_string("coordinator", None, "HOST:PORT of process 0, or auto.", options)
     bounds = {"upper_bound": 2**20, "flag_values": options}
     flags.DEFINE_integer("processes", None, "Number of processes.", lower_bound=1, **bounds)
@@ -95,6 +96,14 @@ def keep_fields_of(config: ConfigDict, section: str, arguments: Sequence[str], t
         del settings[field]
     listed = ", ".join(f"{field} = {shown(value)}" for field, value in removed.items())
     return f"{section}.name = {name!r}: left out what the config file says for {other!r}: {listed}"
+
+
+def read_config_file(arguments: Sequence[str]) -> Mapping | None:
+    """Returns the fields of the config file that the command line names, with its overrides; None if it names none."""
+    about_config = [argument for argument in arguments if re.match(r"--?config\b", argument)]
+    if not about_config:
+        return None
+    return read_command_line([*about_config, "--workdir=none"]).config.to_dict()
 
 
 def join_processes(options: flags.FlagValues) -> None:

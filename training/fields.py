@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from core.errors import UserError, cut, shown
-from core.ranges import Count, Range, Seed, ShareBelowAll
+from core.ranges import Count, CountOrZero, OneOf, Range, Seed, ShareBelowAll
+
+LoggerName = Annotated[str, OneOf(("tensorboard", "wandb", "mlflow", "trackio"))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,10 @@ class Fields:
       keep: how many of the newest checkpoints are kept, in addition to the best one.
       best: the metric of the evaluation that decides which checkpoint is the best. The objective says of each metric
         whether the lowest or the highest value is the best (`core.metrics`).
+      patience: how many evaluations in a row may fail to improve `best` before the run stops early; 0 never stops it.
+        A run may be continued with another one.
+      loggers: where metrics go besides `metrics.jsonl`: "tensorboard", "wandb", "mlflow", "trackio"; () for nowhere
+        else. A run may be continued with other ones.
     """
 
     seed: Seed
@@ -51,6 +57,8 @@ class Fields:
     freeze: tuple[str, ...] = ()
     keep: Annotated[int, Range(1, 10_000)] = 2
     best: str = "loss"
+    patience: CountOrZero = 0
+    loggers: tuple[LoggerName, ...] = ("tensorboard",)
 
     def __post_init__(self):
         if self.batch_size % self.accumulate:

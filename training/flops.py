@@ -1,9 +1,10 @@
 """Counts the floating-point operations of a program from its jaxpr: what is written, whatever the compiler makes of it.
 
 XLA's own count takes the body of a loop once. Here a loop counts by its trip count, of a condition the most expensive
-branch, and of a choice by platform the branch for the default backend. A product of matrices counts two operations for
-each multiplication with its addition, a convolution likewise, and every other arithmetic operation one for each element
-of its largest operand or result. Moving, comparing and converting numbers counts nothing.
+branch, and of a choice by platform the branch for that one, by default that of this process. A product of matrices
+counts two operations for each multiplication with its addition, a convolution likewise, and every other arithmetic
+operation one for each element of its largest operand or result. Moving, comparing and converting numbers counts
+nothing.
 """
 
 from collections.abc import Callable, Iterator
@@ -49,20 +50,20 @@ def count(function: Callable, *arguments: Any) -> Flops:
     return of_jaxpr(jax.make_jaxpr(function)(*arguments))
 
 
-def of_jaxpr(closed: Any) -> Flops:
+def of_jaxpr(closed: Any, platform: str | None = None) -> Flops:
     """Returns the operations of a closed jaxpr, as `jax.jit(function).trace(...).jaxpr` has it.
 
-    What does not contribute to a result is left out, as the compiler does.
+    What does not contribute to a result is left out, as the compiler does. `platform` is "cpu", "tpu", "cuda" or so.
     """
     jaxpr, _ = partial_eval.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars))
-    return _of(jaxpr)
+    return _of(jaxpr, platform or jax.default_backend())
 
 
-def _of(jaxpr: Any) -> Flops:
-    return sum((_of_equation(equation) for equation in jaxpr.eqns), Flops())
+def _of(jaxpr: Any, platform: str) -> Flops:
+    return sum((_of_equation(equation, platform) for equation in jaxpr.eqns), Flops())
 
 
-def _of_equation(equation: Any) -> Flops:
+def _of_equation(equation: Any, platform: str) -> Flops:
     name, parameters = equation.primitive.name, equation.params
     if name == "dot_general":
         (contracted, _), _ = parameters["dimension_numbers"]
@@ -71,18 +72,17 @@ def _of_equation(equation: Any) -> Flops:
     if name == "conv_general_dilated":
         return Flops(products=2.0 * _taps(equation) * math.prod(equation.outvars[0].aval.shape))
     if name == "scan":
-        return _of(parameters["jaxpr"].jaxpr).times(parameters["length"])
+        return _of(parameters["jaxpr"].jaxpr, platform).times(parameters["length"])
     if name == "while":
-        rounds = _of(parameters["body_jaxpr"].jaxpr) + _of(parameters["cond_jaxpr"].jaxpr)
+        rounds = _of(parameters["body_jaxpr"].jaxpr, platform) + _of(parameters["cond_jaxpr"].jaxpr, platform)
         return rounds.times(_trips(equation))
     if name == "cond":
         if platforms := parameters.get("branches_platforms"):  # of `jax.lax.platform_dependent`; None is the default
-            here = jax.default_backend()
-            places = [place for place, names in enumerate(platforms) if names is None or here in names]
-            return _of(parameters["branches"][places[0]].jaxpr)
-        return max((_of(branch.jaxpr) for branch in parameters["branches"]), key=lambda flops: flops.total)
+            places = [place for place, names in enumerate(platforms) if names is None or platform in names]
+            return _of(parameters["branches"][places[0]].jaxpr, platform)
+        return max((_of(branch.jaxpr, platform) for branch in parameters["branches"]), key=lambda flops: flops.total)
     if inner := list(_inner(parameters)):
-        return sum(map(_of, inner), Flops())
+        return sum((_of(jaxpr, platform) for jaxpr in inner), Flops())
     if name in _ARITHMETIC and jax.numpy.issubdtype(equation.outvars[0].aval.dtype, jax.numpy.inexact):
         shapes = [x.aval.shape for x in (*equation.invars, *equation.outvars) if hasattr(x.aval, "shape")]
         if name.startswith("scatter"):  # only what is added is computed with

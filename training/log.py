@@ -1,10 +1,10 @@
-"""What a run shows and writes while it trains: progress, `metrics.jsonl` and TensorBoard events.
+"""What a run shows and writes while it trains: progress, `metrics.jsonl`, and what its loggers keep.
 
 A line of `metrics.jsonl` is one JSON object: `step`, `split`, `time` in seconds since the run began (a run that is
 continued counts on), and one number for each metric. JSON has no NaN and no infinity: both become null.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count, islice
 import json
@@ -14,44 +14,42 @@ import time
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from tensorboardX import SummaryWriter
 
 from core import files
 from core.errors import UserError
 from core.metrics import HIGHER, measures
+from training.loggers import LOGGERS, LoggedRun
 
 AT_ONCE = 1000  # lines that are parsed at once
 
 
 class Display:
-    """The progress of a run of `steps` steps from `start_step` on.
+    """The progress of a run of `steps` steps from `start_step` on, of which none has begun yet.
 
     On a terminal this is a bar, from the first step on; elsewhere one line is printed each time that metrics are
-    logged.
+    logged. Both show the time that is left at the pace so far.
     """
 
     def __init__(self, steps: int, start_step: int = 0):
-        self._steps = steps
-        self._first: tuple[int, float] | None = None  # step and time of the first line: compilation comes before it
+        self._steps, self._start_step, self._began = steps, start_step, time.monotonic()
         self._console = Console()
         self._bar = _bar(self._console) if self._console.is_terminal else None
         if self._bar:
-            self._task = self._bar.add_task("", total=steps, completed=start_step, text="")
+            self._task = self._bar.add_task("", total=steps, completed=start_step, text="", left="-:--")
 
     def step(self, step: int) -> None:
         """Moves the bar on a terminal; called at every step."""
         if self._bar:
             self._bar.start()  # here, so that what is printed before the first step does not meet the bar
-            self._bar.update(self._task, completed=step)
+            self._bar.update(self._task, completed=step, left=self._time_left(step))
 
     def progress(self, step: int, text: str) -> None:
         """Shows `text` and the remaining time, beside the bar or as a line."""
-        text += f"  left {self._time_left(step, time.monotonic())}"
         if self._bar:
             self._bar.start()
             self._bar.update(self._task, text=text)
         else:
-            print(f"{self._position(step)}  {text}", flush=True)
+            print(f"{self._position(step)}  {text}  left {self._time_left(step)}", flush=True)
 
     def line(self, step: int, text: str) -> None:
         """Prints a line about a step, which stays above the bar."""
@@ -72,12 +70,11 @@ class Display:
     def _position(self, step: int) -> str:
         return f"step {step:>{len(str(self._steps))}}/{self._steps}"
 
-    def _time_left(self, step: int, now: float) -> str:
-        if self._first is None:
-            self._first = (step, now)
+    def _time_left(self, step: int) -> str:
+        if step == self._start_step:
             return "-:--"
-        first_step, first_time = self._first
-        seconds = round((now - first_time) / max(step - first_step, 1) * (self._steps - step))
+        pace = (time.monotonic() - self._began) / (step - self._start_step)
+        seconds = round(pace * (self._steps - step))
         minutes, seconds = divmod(seconds, 60)
         hours, minutes = divmod(minutes, 60)
         return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
@@ -90,36 +87,41 @@ class Log:
     with step 0 puts an earlier log aside, as `metrics-1.jsonl`, `metrics-2.jsonl` and so on.
 
     Args:
-      unit: what is counted per second, "examples" or "tokens".
+      unit: what is counted per second: "examples", "tokens", "nodes" or "pixels".
       enabled: False shows and writes nothing, for all processes but the first.
       display: False writes everything but shows nothing.
+      loggers: names of `training.loggers.LOGGERS`.
+      config: of the run, for the loggers.
+      peak_seconds: how long the devices take for one unit at their published peak; None if that is not known.
     """
 
     def __init__(
         self, workdir: str | Path, *, steps: int, unit: str = "examples", start_step: int = 0, enabled: bool = True,
-        display: bool = True,
+        display: bool = True, loggers: Sequence[str] = ("tensorboard",), config: Mapping | None = None,
+        peak_seconds: float | None = None,
     ):  # fmt: skip
         self._enabled = enabled
         self._counted_since = time.monotonic()
         if not enabled:
             return
-        self._unit = unit
+        self._unit, self._peak_seconds = unit, peak_seconds
         workdir = Path(workdir)
         workdir.mkdir(parents=True, exist_ok=True)
         path = workdir / "metrics.jsonl"
-        earlier_lines, earlier_seconds, has_records = [], 0.0, False
+        earlier_lines, earlier_seconds, logged = [], 0.0, set()
         for line, record in _complete_lines(path):
-            has_records = True
+            logged.add((record["step"], str(record.get("split"))))
             if start_step and record["step"] <= start_step:
                 earlier_lines.append(line)
                 earlier_seconds = record.get("time", 0.0)
-        if has_records and not start_step:
+        if logged and not start_step:
             path.rename(next(aside for n in count(1) if not (aside := workdir / f"metrics-{n}.jsonl").exists()))
         files.write_text(path, b"".join(earlier_lines).decode())
         self._began = time.monotonic() - earlier_seconds
         self._file = path.open("a")
-        events = workdir.absolute() / "tensorboard"  # absolute, because tensorboardX takes "gs:..." for a bucket's name
-        self._events = SummaryWriter(str(events), purge_step=start_step + 1 if start_step else 0)
+        run = LoggedRun(workdir, config or {}, start_step, frozenset(logged))
+        self._loggers = [LOGGERS[name](run) for name in loggers]
+        self._steps, self._last_step = steps, start_step
         self._display = Display(steps, start_step) if display else None
 
     def step(self, step: int) -> None:
@@ -127,23 +129,33 @@ class Log:
         if self._enabled and self._display:
             self._display.step(step)
 
-    @measures(examples_per_second=HIGHER, tokens_per_second=HIGHER)
-    def train(self, step: int, metrics: dict[str, float], amount: float) -> None:
+    @measures(
+        examples_per_second=HIGHER, tokens_per_second=HIGHER, nodes_per_second=HIGHER, pixels_per_second=HIGHER,
+        model_flops_utilisation=HIGHER,
+    )  # fmt: skip
+    def train(self, step: int, metrics: dict[str, float], amount: float) -> dict[str, float]:
         """Records training metrics at `step`, and `<unit>_per_second`. Shows `loss` and `learning_rate`.
+
+        Where the peak of the devices is known, it also records, shows and returns "model_flops_utilisation", the share
+        of the peak that the products of the step reach (Chowdhery et al. 2022).
 
         Args:
           amount: the number of units since the last call of this method.
         """
         if not self._enabled:
-            return
+            return {}
         now = time.monotonic()
         rate = amount / max(now - self._counted_since, 1e-9)
         self._counted_since = now
-        self._write(step, "train", metrics | {f"{self._unit}_per_second": rate})
+        efficiency = {} if self._peak_seconds is None else {"model_flops_utilisation": rate * self._peak_seconds}
+        self._write(step, "train", metrics | {f"{self._unit}_per_second": rate} | efficiency)
         if self._display:
             text = f"loss {metrics['loss']:.4f}  " if "loss" in metrics else ""
             text += f"lr {metrics['learning_rate']:.1e}  " if "learning_rate" in metrics else ""
-            self._display.progress(step, f"{text}{rate:,.0f} {self._unit}/s")
+            text += f"{rate:,.0f} {self._unit}/s"
+            text += "".join(f"  {100 * value:.3g} % of peak" for value in efficiency.values())
+            self._display.progress(step, text)
+        return efficiency
 
     def evaluation(self, step: int, split: str, metrics: dict[str, float]) -> None:
         """Records and shows the metrics of a whole split at `step`."""
@@ -153,6 +165,13 @@ class Log:
         if self._display:
             text = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
             self._display.line(step, f"{split}  {text}")
+
+    def stop_early(self, step: int, reason: str) -> None:
+        """Shows why the run is complete at this step, before the last one."""
+        if self._enabled:
+            self._steps = step
+            if self._display:
+                self._display.line(step, reason)
 
     @contextmanager
     def pause(self) -> Iterator[None]:
@@ -167,9 +186,9 @@ class Log:
             return
         if self._display:
             self._display.close()
-        with suppress(OSError):  # a full disk: an error here must not hide the reason why the run ended
-            self._events.flush()
-            self._events.close()
+        for logger in self._loggers:
+            with suppress(OSError):  # a full disk: an error here must not hide the reason why the run ended
+                logger.close(complete=self._last_step == self._steps)
         with suppress(OSError):
             self._file.close()
 
@@ -182,9 +201,9 @@ class Log:
             self._file.flush()
         except OSError as error:
             raise OSError(error.errno, f"{self._file.name} could not be written: {error.strerror}") from error
-        for name, value in metrics.items():
-            if math.isfinite(value):
-                self._events.add_scalar(f"{split}/{name}", value, step)
+        self._last_step = int(step)
+        for logger in self._loggers:
+            logger.log(int(step), split, {name: value for name, value in metrics.items() if math.isfinite(value)})
 
 
 def read(path: str | Path) -> list[dict]:
@@ -207,7 +226,8 @@ def records(path: str | Path) -> Iterator[dict]:
 
 
 def _bar(console: Console) -> Progress:
-    columns = [BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.fields[text]}", markup=False)]
+    left, text = TextColumn("left {task.fields[left]}"), TextColumn("{task.fields[text]}", markup=False)
+    columns = [BarColumn(bar_width=24), MofNCompleteColumn(), left, text]
     return Progress(*columns, console=console, refresh_per_second=4)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from core.errors import Stopped, UserError
 from core.metrics import is_better
 from training.checkpoints import NonFiniteState
+from training.profile import Profile
 from training.state import Parameters, TrainState
 from training.step import Batch
 
@@ -39,11 +40,13 @@ class RunLog(Protocol):
 
     def step(self, step: int) -> None: ...
 
-    def train(self, step: int, metrics: dict[str, float], amount: float) -> None: ...
+    def train(self, step: int, metrics: dict[str, float], amount: float) -> dict[str, float] | None: ...
 
     def evaluation(self, step: int, split: str, metrics: dict[str, float]) -> None: ...
 
     def pause(self) -> AbstractContextManager[None]: ...
+
+    def stop_early(self, step: int, reason: str) -> None: ...
 
 
 class RunCheckpoints(Protocol):
@@ -71,6 +74,8 @@ class Recorder(Protocol):
 
     def evaluated(self, number: int) -> bool: ...
 
+    def out_of_patience(self) -> bool: ...
+
     def save(self, number: int, state: TrainState, place: Any, *, improved: Any, due: bool) -> None: ...
 
     def wait(self) -> None: ...
@@ -91,24 +96,32 @@ class Record:
       split: the name of the evaluation split.
       learning_rate: as a function of the step, for the log.
       about: what each checkpoint says about itself. Its "data", "results", "evaluated" (the step of the last
-        evaluation), "totals", "best" and "best_step" are updated here.
+        evaluation), "totals", "best", "best_step" and "not_better" (evaluations since then) are updated here.
       best: the metric whose best checkpoint is kept. better: whether its "min" or its "max" is the best.
+      patience: how many evaluations in a row may fail to be the best before the run ends; 0 for any number.
+      profile: the steps to trace.
     """
 
     def __init__(
         self, *, start: int, steps: int, log: RunLog, log_every: int, split: str, learning_rate: Callable,
-        checkpoints: RunCheckpoints, about: dict, best: str, better: str,
+        checkpoints: RunCheckpoints, about: dict, best: str, better: str, patience: int = 0,
+        profile: Profile | None = None,
     ):  # fmt: skip
         self.start, self.log, self.about = start, log, about
         self.results: dict[str, float] = {}
         self._steps, self._log_every, self._split, self._best = steps, log_every, split, best
         self._learning_rate, self._checkpoints, self._better = learning_rate, checkpoints, better
+        self._patience, self._profile = patience, profile
+        if profile:
+            profile.given(start)
         # The next line of the log averages over the steps since the last line, also those before a restart.
         self._totals = Totals(about.get("totals", {}))
 
     def step(self, number: int) -> None:
         """Notes that the devices were given this step."""
         self.log.step(number)
+        if self._profile:
+            self._profile.given(number)
 
     def train(self, number: int, metrics: Mapping, amount: int) -> dict[str, float] | None:
         """Adds the (sum, count) metrics of a step over `amount` units (examples or tokens).
@@ -118,6 +131,8 @@ class Record:
         Raises:
           NonFinite: the loss or the gradient norm is not finite.
         """
+        if self._profile:
+            self._profile.done(number)
         means = self._totals.add(metrics, amount)
         if not (math.isfinite(means["loss"]) and math.isfinite(means["grad_norm"])):
             raise NonFinite(_non_finite(number, means, self._rate(number), self._checkpoints.steps()))
@@ -126,8 +141,8 @@ class Record:
         # The last line of a run is an additional one, which a run with more steps does not have.
         means, amount = self._totals.means() if number % self._log_every else self._totals.take()
         means["learning_rate"] = self._rate(number)
-        self.log.train(number, means, amount)
-        self.results |= {f"train/{name}": value for name, value in means.items()}
+        efficiency = self.log.train(number, means, amount) or {}
+        self.results |= {f"train/{name}": value for name, value in {**means, **efficiency}.items()}
         return means
 
     def pause(self) -> AbstractContextManager[None]:
@@ -142,7 +157,14 @@ class Record:
         improved = is_better(means[self._best], self.about["best"], self._better)
         if improved:
             self.about |= {"best": means[self._best], "best_step": number}
+        self.about["not_better"] = 0 if improved else self.about.get("not_better", 0) + 1
+        if self.out_of_patience() and number < self._steps:
+            self.log.stop_early(number, f"stops early: {self._patience} evaluations without a better {self._best}")
         return improved
+
+    def out_of_patience(self) -> bool:
+        """Returns whether the last evaluations were not the best, and were as many as there may be."""
+        return 0 < self._patience <= self.about.get("not_better", 0)
 
     def evaluated(self, number: int) -> bool:
         """Returns whether the last evaluation, in this process or before, was at this step."""
@@ -176,7 +198,7 @@ def fit(
     put: Callable[[Batch], Any], evaluate: Callable[[Parameters], Any], steps: int, eval_every: int,
     checkpoint_every: int,
 ) -> TrainState:  # fmt: skip
-    """Trains from step `record.start` to `steps`, and returns the last state.
+    """Trains from step `record.start` to `steps`, or until the record is out of patience. Returns the last state.
 
     The metrics of a step are fetched while the next one runs, so that the device never waits for Python.
 
@@ -200,10 +222,11 @@ def fit(
             record.train(number, jax.device_get(metrics), amount)
 
     with _Stop() as stop:
-        while last_step < steps:
+        while last_step < steps and not record.out_of_patience():
             batch = put(next(batches))
-            state, metrics = step(state, batch)
             last_step += 1
+            with jax.profiler.StepTraceAnnotation("train", step_num=last_step):
+                state, metrics = step(state, batch)
             record.step(last_step)
             fetch()
             pending = (last_step, metrics, batch["weights"].size)
@@ -214,11 +237,12 @@ def fit(
                 with record.pause():
                     means = evaluate(state.evaluated)
                 improved = record.evaluation(last_step, means)
-            due = bool(stop_signal) or last_step % checkpoint_every == 0 or last_step == steps
+            ends = last_step == steps or record.out_of_patience()
+            due = bool(stop_signal) or last_step % checkpoint_every == 0 or ends
             if due or improved:
                 fetch()
                 record.save(last_step, state, batches.get_state(), improved=improved, due=due)
-            if stop_signal and last_step < steps:
+            if stop_signal and not ends:
                 record.wait()
                 raise Interrupted(last_step, 128 + stop_signal)
     if record.start == steps and not record.evaluated(steps):  # it was to train further when it was killed here

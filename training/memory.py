@@ -47,8 +47,6 @@ def program_memory(devices: int) -> int:
     return int(0.8 * _system_memory() * float(os.environ.get(SHARE) or 1) / devices)
 
 
-
-
 def _system_memory() -> int:
     texts = [Path(path).read_text().strip() for path in _LIMITS if Path(path).exists()]
     limits = [int(text) for text in texts if text.isdecimal()]  # "max" is no limit

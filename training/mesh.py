@@ -4,6 +4,7 @@
 "tensor" splits heads, MLP columns and the vocabulary (Shoeybi et al. 2019). XLA inserts the communication.
 """
 
+from collections.abc import Sequence
 import re
 from typing import Annotated, Any
 
@@ -30,23 +31,27 @@ RULES = (
 Parts = Annotated[int, Range(1, 2**20, also=-1)]
 
 
-def make_mesh(*, data: Parts = -1, fsdp: Parts = 1, tensor: Parts = 1) -> Mesh:
+def make_mesh(devices: Sequence[Any] | None = None, /, *, data: Parts = -1, fsdp: Parts = 1, tensor: Parts = 1) -> Mesh:
     """Returns a mesh of all devices. At most one axis may be -1: it takes all devices that remain.
+
+    Args:
+      devices: other ones than those of this process.
 
     Raises:
       UserError: the sizes do not fit the number of devices.
     """
     shape = {"data": data, "fsdp": fsdp, "tensor": tensor}
-    devices = jax.device_count()
+    devices = jax.devices() if devices is None else devices
     open_axes = [name for name, size in shape.items() if size == -1]
     product = int(np.prod([size for size in shape.values() if size != -1]))
     if len(open_axes) > 1:
         raise UserError(f"mesh {shape}: expected at most one -1")
-    if devices % product or (not open_axes and devices != product):
-        raise UserError(f"mesh {shape} does not fit {devices} device(s): their product must be the number of devices")
+    count = len(devices)
+    if count % product or (not open_axes and count != product):
+        raise UserError(f"mesh {shape} does not fit {count} device(s): their product must be the number of devices")
     if open_axes:
-        shape[open_axes[0]] = devices // product
-    return jax.make_mesh(tuple(shape.values()), tuple(shape), axis_types=(AxisType.Auto,) * 3)
+        shape[open_axes[0]] = count // product
+    return jax.make_mesh(tuple(shape.values()), tuple(shape), axis_types=(AxisType.Auto,) * 3, devices=devices)
 
 
 def state_shardings(mesh: Mesh | AbstractMesh, state: Any) -> Any:

@@ -74,8 +74,6 @@ def member_setter(mesh: Mesh) -> Callable[[Any, int, Any], Any]:
     )  # fmt: skip
 
 
-
-
 def _first(members):
     return jax.tree.map(lambda x: x[0], members)
 
@@ -173,6 +171,10 @@ class Group:
     def evaluated(self, number: int) -> bool:
         """Returns whether all members were evaluated at this step."""
         return all(record.evaluated(number) for record in self.records.values())
+
+    def out_of_patience(self) -> bool:
+        """Returns False: runs that may stop early do not share a program."""
+        return False
 
     def save(self, number: int, state: Any, place: Any, *, improved: set[int] | bool, due: bool) -> None:
         """Starts to write a checkpoint of each member if it is `due`, else of the members that improved.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+import math
 from typing import Any
 
 from flax import nnx
@@ -9,8 +10,12 @@ import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import optax
 
+from core.errors import UserError
+from core.metrics import refuse_unknown
 from training import mesh as meshes
 from training.fields import Fields
+from training.flops import Flops, of_jaxpr
+from training.peaks import chip_of
 from training.state import Parameters, TrainState
 from training.step import Batch, Metrics, Objective, make_evaluation_step, make_train_step
 
@@ -23,28 +28,35 @@ class Programs:
       create: returns the first state for a random key.
       step: the train step, compiled ahead of time; it gives its state away.
       evaluate: returns the metrics of parameters on a batch.
-      shapes: the shapes of the state, with their shardings.
-      unit: what the weights of a batch count: "tokens" or "examples".
+      shapes, batch: the shapes of the state and of a batch, with their shardings.
+      unit: what the weights of a batch count, see `unit_of`.
+      flops: the operations of one step.
+      peak_seconds: how long all devices take for one unit at their published peak; None if that is not known.
     """
 
     create: Callable[[jax.Array], TrainState]
     step: Any
     evaluate: Callable[[Parameters, Batch], Metrics]
     shapes: TrainState
+    batch: Batch
     unit: str
+    flops: Flops
+    peak_seconds: float | None
 
 
 def compile_programs(
     structure: nnx.GraphDef, create: Callable[[jax.Array], TrainState], objective: Objective,
-    optimizer: optax.GradientTransformation, example: Batch, fields: Fields, mesh: Mesh, *,
-    check_fit: Callable[[Callable, Parameters, Batch], Any],
+    optimizer: optax.GradientTransformation, example: Batch, fields: Fields, mesh: Mesh, platform: str | None = None,
 ) -> Programs:  # fmt: skip
     """Returns the programs of a run on a mesh.
 
     Args:
       structure, create: of the model, see `training.state.initialise`.
       example: a batch of one example; the programs are for `fields.batch_size` of them.
-      check_fit: is called with the evaluation, and the shapes of parameters and batch, before the step is compiled.
+      platform: whose operations are counted, if not those of this process.
+
+    Raises:
+      UserError: as `check_fit`.
     """
     replicated = NamedSharding(mesh, PartitionSpec())
     shapes = jax.eval_shape(create, jax.random.key(0))
@@ -54,8 +66,43 @@ def compile_programs(
     resize = lambda x: jax.ShapeDtypeStruct((fields.batch_size, *x.shape[1:]), x.dtype)
     batch = jax.tree.map(lambda x: place(resize(x), meshes.batch_sharding(mesh)), example)
     evaluation = jax.jit(make_evaluation_step(structure, objective), out_shardings=replicated)
-    check_fit(evaluation.eval_shape, shapes.parameters, batch)
+    check_fit(evaluation.eval_shape, shapes.parameters, batch, fields)
     step = make_train_step(structure, objective, optimizer, **fields.step_options)
-    step = jax.jit(step, donate_argnums=0, out_shardings=(shardings, replicated)).lower(shapes, batch).compile()
-    unit = "tokens" if batch["weights"].ndim > 1 else "examples"
-    return Programs(jax.jit(create, out_shardings=shardings), step, evaluation, shapes, unit)
+    traced = jax.jit(step, donate_argnums=0, out_shardings=(shardings, replicated)).trace(shapes, batch)
+    counted = of_jaxpr(traced.jaxpr, platform)
+    step = traced.lower().compile()
+    unit = unit_of(batch)
+    create = jax.jit(create, out_shardings=shardings)
+    chip = chip_of(mesh.devices.flat[0].device_kind)
+    peak_seconds = None
+    if chip:
+        peak = mesh.size * chip.flops(fields.model.get("dtype", "float32")) / chip.devices
+        peak_seconds = counted.products / math.prod(batch["weights"].shape) / peak
+    return Programs(create, step, evaluation, shapes, batch, unit, counted, peak_seconds)
+
+
+def check_fit(
+    evaluate: Callable[[Parameters, Batch], Metrics], parameters: Parameters, batch: Batch, fields: Fields
+) -> Metrics:  # fmt: skip
+    """Checks that model, data and objective fit together, and that `best` is a metric. Returns the metrics.
+
+    Raises:
+      UserError: says what does not fit.
+    """
+    try:
+        metrics = evaluate(parameters, batch)
+    except UserError as error:  # any other exception is a bug
+        names = (f"{part} {getattr(fields, part)['name']}" for part in ("model", "data", "objective"))
+        raise UserError(f"{', '.join(names)} do not fit together: {error}") from error
+    refuse_unknown("best =", fields.best, metrics)
+    return metrics
+
+
+def unit_of(batch: Batch, *, members: bool = False) -> str:
+    """Returns what the weights of a batch count: "examples", "tokens", "nodes" or "pixels".
+
+    Args:
+      members: whether the arrays have a first axis of members, see `training.population`.
+    """
+    axes = batch["weights"].ndim - members
+    return {1: "examples", 2: "nodes" if "nodes" in batch["inputs"] else "tokens"}.get(axes, "pixels")

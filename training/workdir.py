@@ -170,7 +170,7 @@ def refuse_other_run(workdir: str | Path, checkpoint: dict | None, config: dict,
             refuse_other_data(workdir, old, data)
     for old, _ in kept:
         if old is not None:
-            refuse_difference(workdir, old, config, free=["steps"])
+            refuse_difference(workdir, old, config, free=["steps", "patience", "loggers"])
     if checkpoint is None and (workdir / "summary.json").exists():
         raise UserError(
             f"{workdir} holds the summary of a run that has ended, but none of its checkpoints. Bring checkpoints/ "

@@ -148,7 +148,8 @@ def _train(plan: Plan, phase: str, study: int, trials: Mapping[str, Mapping], op
 
 def _examine(workdir: Path) -> None:
     """Runs the examination in a process of its own, which may use the accelerators."""
-    process = subprocess.run(with_parent([sys.executable, "-m", "experiments.benchmark.examine", str(workdir)]))
+    examination = [sys.executable, "-m", "experiments.benchmark.examine", f"--workdir={workdir}"]
+    process = subprocess.run(with_parent(examination))
     if code := process.returncode:
         raise Stopped(f"the examination ended with exit code {code}, see above. The same command repeats it.", 1)
 

@@ -2,7 +2,7 @@
 
 The benchmark starts it in a process of its own:
 
-python -m experiments.benchmark.examine runs/compare
+python -m experiments.benchmark.examine --workdir=runs/compare
 
 The score of a run, with what each example contributes to it, is written beside the run once and never again: it
 belongs to the parameters whose digest is stored with it. The cost of each family is measured while nothing else is
@@ -78,7 +78,7 @@ def main(arguments: list[str]) -> None:
     """The command line."""
     description = str(__doc__).splitlines()[0]
     parser = argparse.ArgumentParser(prog="python -m experiments.benchmark.examine", description=description)
-    parser.add_argument("workdir", help="folder of the benchmark")
+    parser.add_argument("--workdir", required=True, help="folder of the benchmark")
     args = parser.parse_args(arguments)
     silence_failed_writes()
     use_compilation_cache()

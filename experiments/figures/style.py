@@ -1,10 +1,10 @@
-"""The look of all figures: one style, readable from the back row, for light and for dark slides.
+"""The look of everything that is drawn: one style, readable from the back row, for light and for dark slides.
 
 A plot names the colours of the theme: "C0", "C1", ... and `ink()`. Those of the light theme are by Okabe & Ito (2008),
 which can be told apart with any kind of colour vision; the dark theme has lighter ones. Colour maps are viridis.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -48,13 +48,16 @@ THEMES = {
 }
 
 
-def draw(plot: Callable[[Figure, Results], None], results: Results, stem: Path) -> list[Path]:
+def draw(
+    plot: Callable[[Figure, Results], None], results: Results, stem: Path, size: tuple[float, float] = SIZE
+) -> list[Path]:  # fmt: skip
     """Calls `plot(figure, results)` in each theme, and saves the figures as PNG and SVG.
 
     Args:
       plot: draws into an empty figure.
       results: what it draws.
       stem: the path of the files without their endings.
+      size: of the figure, in inches.
 
     Returns:
       The paths of all files.
@@ -62,12 +65,18 @@ def draw(plot: Callable[[Figure, Results], None], results: Results, stem: Path) 
     paths = []
     for suffix, theme in THEMES.items():
         with matplotlib.rc_context(theme):
-            figure = Figure(figsize=SIZE, layout="constrained")
+            figure = Figure(figsize=size, layout="constrained")
             plot(figure, results)
             for kind in ("png", "svg"):
                 paths.append(stem.with_name(f"{stem.name}{suffix}.{kind}"))
                 save_figure(paths[-1], figure, metadata={"Date": None} if kind == "svg" else None)
     return paths
+
+
+def drawn(folder: str | Path, paths: Sequence[Path]) -> str:
+    """Returns a line that names the pictures among `paths`, once for all themes and formats."""
+    names = dict.fromkeys(path.stem.removesuffix("_dark") for path in paths)
+    return f"{folder}: {', '.join(names)} (PNG and SVG, light and dark)"
 
 
 def ink() -> str:

@@ -6,9 +6,11 @@ Equal blocks in a row are drawn once, with their number. From Python:
     Path("gpt.svg").write_text(diagram(parts_of(model, {"tokens": tokens}), "GPT"))
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from html import escape
+import sys
 
 from flax import nnx
 import jax
@@ -16,15 +18,17 @@ import jax
 from models.attention import Attention
 from models.layers import MLP, Embedding
 from models.positions import Positions
-from models.transformer import Stack
+from models.transformer import Block, Stack
 from training.state import merge, split
 
-WIDTH, ROW, GAP, EDGE = 720, 26, 8, 14  # pixels
+WIDTH, ROW, GAP, EDGE, SIDE = 720, 26, 8, 14, 16  # pixels
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #222; } .name { font-weight: 600; } .right { text-anchor: end; }
+.sum { text-anchor: middle; } .residual { fill: none; stroke: #888; } circle.residual { fill: #ddd; }
 rect { fill: #8881; stroke: #888; } .ground { fill: #fff; stroke: none; } .attention { fill: #0072B233; }
 .mlp { fill: #D55E0033; } .norm { fill: #E69F0033; } .embedding { fill: #009E7333; }
-@media (prefers-color-scheme: dark) { text { fill: #eee; } .ground { fill: #15181C; } }
+@media (prefers-color-scheme: dark) { text { fill: #eee; } .ground { fill: #15181C; }
+circle.residual { fill: #444; } }
 """
 
 
@@ -40,6 +44,7 @@ class Part:
       shape: of the parameter, or of the module's output; None for a module that was not called.
       parts: what it consists of.
       count: how many equal parts in a row this one stands for.
+      residual: how many parts, up to this one, a residual connection goes around; 0 for none.
     """
 
     name: str
@@ -49,6 +54,7 @@ class Part:
     shape: tuple[int, ...] | None = None
     parts: list["Part"] = field(default_factory=list)
     count: int = 1
+    residual: int = 0
 
 
 class _Output(nnx.Intermediate):
@@ -63,14 +69,17 @@ def parts_of(model: nnx.Module, inputs: Mapping) -> Part:
       inputs: arrays, or their shapes, by the names of the model's arguments.
     """
     structure, parameters = split(model)
+    runs: dict[tuple, int] = {}
 
     def outputs_of_modules(parameters, inputs):
-        _, captured = nnx.capture(merge(structure, parameters), _Output, method_outputs=_Output)(**inputs)
+        merged = merge(structure, parameters)
+        with _noted_calls(merged, runs):
+            _, captured = nnx.capture(merged, _Output, method_outputs=_Output)(**inputs)
         return {path: jax.tree.leaves(variable.get_value()) for path, variable in nnx.to_flat_state(captured)}
 
     outputs = jax.eval_shape(outputs_of_modules, parameters, dict(inputs))
     shapes = {path[:-1]: arrays[0].shape for path, arrays in outputs.items() if path[-1] == "__call__" and arrays}
-    return _part("model", model, (), shapes)
+    return _part("model", model, (), shapes, runs)
 
 
 def diagram(part: Part, title: str) -> str:
@@ -90,23 +99,59 @@ def diagram(part: Part, title: str) -> str:
     )
 
 
+@contextmanager
+def _noted_calls(model: nnx.Module, runs: dict[tuple, int]) -> Iterator[None]:
+    """Numbers the modules of a model, by path, in the order in which they are first called inside the block.
+
+    Captured outputs are in the order of the alphabet, so Python is asked to report calls.
+    """
+    paths = {id(module): path for path, module in nnx.iter_modules(model)}
+
+    def note(frame, event, _):
+        if event == "call" and frame.f_code.co_name == "__call__":
+            if (path := paths.get(id(frame.f_locals.get("self")))) is not None:
+                runs.setdefault(path, len(runs))
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
+
+
 # ---- the tree -------------------------------------------------------------------------------------------------------
 
 
-def _part(name: str, module: nnx.Module, path: tuple, shapes: Mapping[tuple, tuple[int, ...]]) -> Part:
-    parts = []
-    for key, value in vars(module).items():
+def _part(
+    name: str, module: nnx.Module, path: tuple, shapes: Mapping[tuple, tuple[int, ...]], runs: Mapping[tuple, int]
+) -> Part:  # fmt: skip
+    """A module with its parts in the order in which data pass them; what is not called by itself comes first."""
+    parts: list[Part] = []
+    first_run = lambda key: min((runs[p] for p in runs if p[: len(path) + 1] == (*path, key)), default=-1)
+    for key, value in sorted(vars(module).items(), key=lambda item: first_run(item[0])):
         if isinstance(value, nnx.Param):
             parts.append(Part(key, "parameter", "", value[...].size, value[...].shape))
         elif isinstance(value, nnx.List):
-            each = [_part(str(i), item, (*path, key, i), shapes) for i, item in enumerate(value)]
+            each = [_part(str(i), item, (*path, key, i), shapes, runs) for i, item in enumerate(value)]
             parts += [replace(part, name=f"{key} {part.name}") for part in _merged(each)]
         elif isinstance(value, nnx.Module) and (_size(value) or getattr(value, "kind", "none") != "none"):
-            part = _part(key, value, (*path, key), shapes)
+            part = _part(key, value, (*path, key), shapes, runs)
             if isinstance(module, Stack) and module.scan:
                 part = replace(part, count=module.depth)
             parts.append(part)
+    if isinstance(module, Block):
+        parts = [_with_residual(parts, place, module.pre) for place in range(len(parts))]
     return Part(name, type(module).__name__, _style(name, module), _size(module), shapes.get(path), parts)
+
+
+def _with_residual(parts: list[Part], place: int, pre: bool) -> Part:
+    """A part of a block; attention and MLP are added to what comes in, in pre-norm blocks with the norm before."""
+    part = parts[place]
+    if part.style not in ("attention", "mlp"):
+        return part
+    with_norm = pre and place > 0 and parts[place - 1].style == "norm"
+    return replace(part, residual=2 if with_norm else 1)
 
 
 def _merged(parts: list[Part]) -> list[Part]:
@@ -163,11 +208,26 @@ def _boxes(part: Part, x: int, y: int, width: int) -> list[str]:
         f'<text x="{x + 0.56 * width:.0f}" y="{y + 18}">{output}</text>',
         f'<text class="right" x="{x + width - 10}" y="{y + 18}">{part.parameters:,}{each}</text>',
     ]
-    children, top = [], y + ROW
+    children, top, tops = [], y + ROW, []
+    side = SIDE if any(child.residual for child in part.parts) else 0
     for child in [] if _flat(part) else part.parts:
-        children += _boxes(child, x + EDGE, top, width - 2 * EDGE)
+        tops.append(top)
+        children += _boxes(child, x + EDGE + side, top, width - 2 * EDGE - side)
         top += _height(child) + GAP
+        if child.residual:
+            children += _around(x + EDGE, tops[-child.residual] - GAP / 2, top - GAP / 2)
     return behind + [rectangle(0)] + texts + children
+
+
+def _around(x: float, top: float, bottom: float) -> list[str]:
+    """A residual connection around what lies between two heights, with the sum at its end."""
+    left, right = x, x + SIDE
+    line = f"M {right} {top} H {left + 6} V {bottom} H {right}"
+    return [
+        f'<path class="residual" d="{line}"/>',
+        f'<circle class="residual" cx="{left + 6}" cy="{bottom}" r="6"/>',
+        f'<text class="sum" x="{left + 6}" y="{bottom + 4}">+</text>',
+    ]
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:

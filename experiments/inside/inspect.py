@@ -14,17 +14,19 @@ given; a published model needs one, and an encoder-decoder a `--target` too. The
 
 import argparse
 from functools import partial
+import math
 from pathlib import Path
 
 from flax import nnx
 from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 import numpy as np
 
 from core import files
 from core.command import command
 from core.errors import UserError
-from experiments.figures.style import draw, grid, ink, tiles
+from experiments.figures.style import draw, drawn, grid, ink, tiles
 from experiments.inside import latent
 from experiments.inside.attention_maps import (
     attention_distance,
@@ -40,6 +42,8 @@ from experiments.use.opened import open_folder
 from models import Variational
 from models.positions import Positions, sinusoids
 from models.protocols import Translator
+
+OVERLAY = "inferno"  # over a grey image
 
 
 def pictures(inspection: Inspection, folder: str | Path) -> tuple[list[Path], list[str]]:
@@ -58,13 +62,19 @@ def pictures(inspection: Inspection, folder: str | Path) -> tuple[list[Path], li
         left_out.append("attention and mask: the model has no attention")
     else:
         for path in inspection.maps:
-            paths += draw(partial(_attention, path=path), inspection, folder / _file_name("attention", path))
-        paths += draw(_mask, inspection, folder / "mask")
+            rows, columns = _layout(len(inspection.maps[path]))
+            side = min(3.8, 14 / columns)  # inches of a map; the colour bar and the title take the rest
+            size = (side * columns + 1.4, side * rows + 0.9)
+            paths += draw(partial(_attention, path=path), inspection, folder / _file_name("attention", path), size)
+        if all(mask_TS.all() for mask_TS in inspection.masks.values()):
+            left_out.append("mask: every query may attend to every key")
+        else:
+            paths += draw(_mask, inspection, folder / "mask")
         if distances := _distances(inspection):
             paths += draw(_distance, distances, folder / "distance")
     for name, (vectors_TD, shape) in _positions(inspection.model).items():
         plot = partial(_similarity, name=name, shape=shape)
-        paths += draw(plot, vectors_TD, folder / _file_name("positions", name))
+        paths += draw(plot, vectors_TD, folder / _file_name("positions", name), (7.5, 5.625))
     return paths, left_out
 
 
@@ -88,7 +98,7 @@ def main(arguments: list[str]) -> None:
     paths, left_out = pictures(inspection, folder)
     if args.workdir and isinstance(inspection.model, Variational):
         paths += latent.pictures(args.workdir, folder=folder)
-    print(*paths, *(f"left out: {reason}" for reason in left_out), sep="\n")
+    print(drawn(folder, paths), *(f"left out  {reason}" for reason in left_out), sep="\n")
 
 
 def _inspection(args: argparse.Namespace) -> Inspection:
@@ -118,36 +128,49 @@ def _file_name(kind: str, path: str) -> str:
 
 
 def _attention(figure: Figure, inspection: Inspection, path: str) -> None:
-    """One map per head: over the image if the keys are patches, otherwise queries by keys, with their tokens."""
+    """One map per head: over the image if the keys are patches, otherwise queries by keys, with their tokens.
+
+    All heads share the colours of one bar.
+    """
     weights_HTS = inspection.maps[path]
     heads, queries, keys = weights_HTS.shape
-    columns = min(4, heads)
-    panels = list(figure.subplots(-(-heads // columns), columns, squeeze=False).flat)
+    rows, columns = _layout(heads)
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     places = inspection.places(path, keys)
+    shown = weights_HTS if places is None else weights_HTS.mean(1)[:, -places[0] * places[1] :]
+    norm = PowerNorm(0.5, vmin=0, vmax=float(shown.max()))
     labels = {"queries": inspection.labels(path, queries, keys=False), "keys": inspection.labels(path, keys, keys=True)}
-    for head, (axes, weights_TS) in enumerate(zip(panels, weights_HTS), 1):
-        axes.set_title(f"head {head}", fontsize=13)
+    for head, (axes, weights) in enumerate(zip(panels, shown)):
+        axes.set_title(f"head {head}", fontsize=13, pad=4)
         if places is None:
-            draw_map(weights_TS, **labels, axes=axes)
+            draw_map(weights, **labels, axes=axes).images[-1].set_norm(norm)
         else:
-            _over_the_image(axes, inspection.image, weights_TS.mean(0), places)
+            _over_the_image(axes, inspection.image, weights, places, norm)
     for axes in panels[heads:]:
         axes.set_axis_off()
+    figure.colorbar(panels[0].images[-1], ax=panels, label="weight", fraction=0.05, pad=0.02, alpha=1.0)
     legend = ", mean over the queries" if places else ": queries down, keys across"
     figure.suptitle(f"{path}{legend}", fontsize=16)
 
 
-def _over_the_image(axes: Axes, image: np.ndarray | None, weights_S: np.ndarray, places: tuple[int, int]) -> None:
-    """Weights of patches over the image that they were cut from."""
+def _layout(panels: int) -> tuple[int, int]:
+    """The rows and columns of panels that are about as many down as across."""
+    columns = math.ceil(math.sqrt(panels))
+    return math.ceil(panels / columns), columns
+
+
+def _over_the_image(
+    axes: Axes, image: np.ndarray | None, weights_S: np.ndarray, places: tuple[int, int], norm: PowerNorm
+) -> None:  # fmt: skip
+    """Weights of patches over the image that they were cut from: what has little weight is veiled."""
     assert image is not None  # there are no places without an image
     rows, columns, channels = image.shape
     low, high = image.min(), image.max()
     picture = (image - low) / max(high - low, 1e-6)
     picture = picture if channels == 3 else picture.mean(-1)
-    weights_of_patches = weights_S[-places[0] * places[1] :].reshape(places)
     extent = (-0.5, columns - 0.5, rows - 0.5, -0.5)
     axes.imshow(picture, cmap="gray", extent=extent)
-    axes.imshow(weights_of_patches, alpha=0.6, extent=extent, vmin=0)
+    axes.imshow(weights_S.reshape(places), cmap=OVERLAY, alpha=0.55, extent=extent, norm=norm)
     axes.set(xticks=[], yticks=[])
 
 
@@ -215,12 +238,14 @@ def _similarity(figure: Figure, vectors_TD: np.ndarray, name: str, shape: tuple[
     cosines_TT = similarity(vectors_TD)
     axes = figure.subplots()
     if len(shape) == 2 and len(cosines_TT) <= 256:
-        drawn = tiles(axes, cosines_TT.reshape(*shape, *shape), vmin=-1, vmax=1)
-        axes.set_title(f"{name}: similarity of each place to all places")
+        picture = tiles(axes, cosines_TT.reshape(*shape, *shape), vmin=-1, vmax=1)
+        axes.set(title=f"{name}: similarity of each place to all places", xlabel="column", ylabel="row")
+        axes.set_yticks(axes.get_yticks(), [str(row) for row in range(shape[0])])
+        axes.set_xticks(axes.get_xticks(), [str(column) for column in range(shape[1])])
     else:
-        drawn = axes.imshow(cosines_TT, vmin=-1, vmax=1)
+        picture = axes.imshow(cosines_TT, vmin=-1, vmax=1)
         axes.set(title=f"{name}: similarity of positions", xlabel="position", ylabel="position")
-    figure.colorbar(drawn, ax=axes, label="cosine")
+    figure.colorbar(picture, ax=axes, label="cosine")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Draws what a variational model encodes in its latents.
 
-python -m experiments.latent pictures runs/vae [--seed=1]
-python -m experiments.latent curve runs/dib_gaussian [--betas 2 5 20]
+python -m experiments.latent pictures --workdir=runs/vae [--seed=1]
+python -m experiments.latent curve --workdir=runs/dib_gaussian [--betas 2 5 20]
 
 `pictures` draws reconstructions, samples, the effect of each latent, and the latent plane if there are two latents,
 into `latents/` of the run. `curve` trains the run's config once for each beta, in `betas/` of the run. It draws how
@@ -10,7 +10,7 @@ where it is known.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,17 @@ from typing import Any
 from einops import rearrange
 import jax
 import jax.numpy as jnp
+import matplotlib
 from matplotlib.figure import Figure
 import numpy as np
 from scipy.stats import norm
 
 from core.command import command
 from core.errors import UserError
-from core.files import save_figure
 from core.ranges import Seed, refuse_outside
 from data import DATASETS
 from data.two_views import gaussian_bottleneck
+from experiments.figures.style import SIZE, draw, drawn
 from models import Variational
 from objectives.variational import kl_to_standard_normal
 import train
@@ -36,7 +37,8 @@ from training.settings import accepted
 from training.workdir import read_config
 
 BETAS = (1.5, 2.0, 3.0, 5.0, 10.0, 20.0)  # weights of the likelihood; their inverses are weights of the KL
-GREY = "#5A5A5A"
+Picture = tuple[Callable[[Figure, None], None], tuple[float, float]]
+"""What draws a picture, and its size in inches."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def pictures(workdir: str, *, seed: Seed = 0, folder: str | Path | None = None) 
             f"{workdir} decodes {model.latents} latents to classes: expected images or 2 latents, as there is no image "
             "and no plane to draw"
         )
-    figures = {}
+    figures: dict[str, Picture] = {}
     if not classes:
         z_BZ = jax.random.normal(jax.random.key(seed), (100, model.latents))
         figures["reconstructions"] = _reconstructions(model, batch, mean_BZ)
@@ -93,12 +95,13 @@ def pictures(workdir: str, *, seed: Seed = 0, folder: str | Path | None = None) 
         figures["plane"] = _plane(model, mean_BZ, _labels(run, len(mean_BZ)), decoded=not classes)
     folder = Path(workdir) / "latents" if folder is None else Path(folder)
     folder.mkdir(exist_ok=True)
-    for name, figure in figures.items():
-        save_figure(folder / f"{name}.png", figure, bbox_inches="tight")
-    return [folder / f"{name}.png" for name in figures]
+    paths = []
+    for name, (plot, size) in figures.items():
+        paths += draw(plot, None, folder / name, size)
+    return paths
 
 
-def curve(workdir: str, *, betas: Sequence[float] | None = None) -> tuple[list[Point], Path]:
+def curve(workdir: str, *, betas: Sequence[float] | None = None) -> tuple[list[Point], list[Path]]:
     """Trains a run's config once for each beta, and draws the information curve.
 
     A beta that was trained before is not trained again.
@@ -108,7 +111,7 @@ def curve(workdir: str, *, betas: Sequence[float] | None = None) -> tuple[list[P
       betas: as the run's objective counts them; by default `BETAS`.
 
     Returns:
-      The points of the curve, and the path of the picture.
+      The points of the curve, and the paths of the pictures.
 
     Raises:
       UserError: the run's objective gives no bounds, or the training of a beta failed. Others as `train.run`.
@@ -131,9 +134,8 @@ def curve(workdir: str, *, betas: Sequence[float] | None = None) -> tuple[list[P
         strength = beta if weighs_likelihood else 1 / beta
         best = None if correlations is None else gaussian_bottleneck(correlations, strength)
         points.append(Point(beta, held_out["kl"], held_out["information"], best))
-    path = Path(workdir) / "information.png"
-    save_figure(path, _information(points, correlations))
-    return points, path
+    plot, size = _information(points, correlations)
+    return points, draw(plot, None, Path(workdir) / "information", size)
 
 
 @command
@@ -144,27 +146,30 @@ def main(arguments: list[str]) -> None:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     pictures_parser = commands.add_parser("pictures", help="reconstructions, samples, traversals, plane")
-    pictures_parser.add_argument("workdir", help="folder of the run")
+    pictures_parser.add_argument("--workdir", required=True, help="folder of the run")
     pictures_parser.add_argument("--seed", type=int, default=0, help="of the samples, and the example for traversals")
     curve_parser = commands.add_parser("curve", help="the information curve over beta")
-    curve_parser.add_argument("workdir", help="folder of a run that gives the config; runs for each beta go into it")
+    curve_parser.add_argument(
+        "--workdir", required=True, help="folder of a run that gives the config; runs for each beta go into it"
+    )
     curve_parser.add_argument("--betas", type=float, nargs="+", help="as the run's objective counts them")
     options = vars(parser.parse_args(arguments))
     if options.pop("command") == "pictures":
-        print(*pictures(**options), sep="\n")
+        paths = pictures(**options)
+        print(drawn(paths[0].parent, paths))
         return
-    points, path = curve(**options)
+    points, paths = curve(**options)
     for point in points:
         best = "   best possible {:.3f} {:.3f}".format(*point.best) if point.best else ""
         bounds = f"I(x~;z) <= {point.about_input:.3f}   I(z;x) >= {point.about_target:.3f}"
         print(f"beta {point.beta:<8g} {bounds}{best}")
-    print(path)
+    print(drawn(options["workdir"], paths))
 
 
 # ---- figures --------------------------------------------------------------------------------------------------------
 
 
-def _reconstructions(model: Variational, batch: dict, mean_BZ, count: int = 12) -> Figure:
+def _reconstructions(model: Variational, batch: dict, mean_BZ, count: int = 12) -> Picture:
     images, target = batch["inputs"]["images"][:count], batch["targets"][:count]
     rows = {"input": images} | ({} if np.array_equal(images, target) else {"target": target})
     rows |= {"decoded": _decode(model, mean_BZ[:count])}
@@ -173,7 +178,7 @@ def _reconstructions(model: Variational, batch: dict, mean_BZ, count: int = 12) 
     return _grid(np.stack(list(rows.values())), "decoded at the posterior mean", list(rows))
 
 
-def _traversals(model: Variational, start_Z, kl_Z, steps: int = 11, most: int = 12) -> Figure:
+def _traversals(model: Variational, start_Z, kl_Z, steps: int = 11, most: int = 12) -> Picture:
     """What each latent changes in the decoded image, those with the largest KL first."""
     largest = np.argsort(-kl_Z)[:most]
     z = np.tile(start_Z, (len(largest), steps, 1))
@@ -184,63 +189,73 @@ def _traversals(model: Variational, start_Z, kl_Z, steps: int = 11, most: int = 
     return _grid(images, "one latent from -3 to 3, the others as in one example; mean KL", names)
 
 
-def _plane(model: Variational, mean_BZ, labels_B, *, decoded: bool, side: int = 15) -> Figure:
+def _plane(model: Variational, mean_BZ, labels_B, *, decoded: bool, side: int = 15) -> Picture:
     """The posterior means in the plane, and beside them, if `decoded`, the images of a grid of latents."""
-    figure = Figure(figsize=(11 if decoded else 5.5, 5.5), dpi=160, layout="constrained")
-    axes = figure.subplots(1, 2 if decoded else 1, squeeze=False)[0]
-    for label in np.unique(labels_B):
-        points = mean_BZ[labels_B == label]
-        axes[0].scatter(*points.T, s=22, marker=f"${label}$" if label >= 0 else "o", linewidths=0.3)
-    axes[0].set_title("posterior means" + (", by class" if labels_B.max() >= 0 else ""), loc="left", color=GREY)
-    axes[0].set_xlabel("z0")
-    axes[0].set_ylabel("z1")
-    axes[0].set_aspect("equal", adjustable="datalim")
+    tiled = None
     if decoded:
         # At the quantiles of the prior every cell of the picture has the same probability (Kingma & Welling 2014).
         across = norm.ppf((np.arange(side) + 0.5) / side)
         z = np.stack(np.meshgrid(across, across[::-1]), axis=-1).reshape(-1, 2)
-        axes[1].imshow(_tiled(rearrange(_decode(model, z), "(r c) ... -> r c ...", c=side)), cmap="gray_r")
-        axes[1].set_title("decoded at the quantiles of the prior", loc="left", color=GREY)
-        axes[1].set_axis_off()
-    return figure
+        tiled = _tiled(rearrange(_decode(model, z), "(r c) ... -> r c ...", c=side))
+
+    def plot(figure: Figure, _: None) -> None:
+        axes = figure.subplots(1, 1 if tiled is None else 2, squeeze=False)[0]
+        for number, label in enumerate(np.unique(labels_B)):
+            points = mean_BZ[labels_B == label]
+            marker = f"${label}$" if label >= 0 else "o"
+            axes[0].scatter(*points.T, s=36, marker=marker, linewidths=0.3, color=f"C{number % 5}")
+        axes[0].set_title("posterior means" + (", by class" if labels_B.max() >= 0 else ""))
+        axes[0].set(xlabel="z0", ylabel="z1")
+        axes[0].set_aspect("equal", adjustable="datalim")
+        if tiled is not None:
+            axes[1].imshow(tiled, cmap=_grey())
+            axes[1].set_title("decoded at the quantiles of the prior")
+            axes[1].set_axis_off()
+
+    return plot, (15.0 if decoded else 7.5, 7.5)
 
 
-def _information(points: list[Point], correlations: tuple[float, ...] | None) -> Figure:
-    figure = Figure(figsize=(6.5, 4.5), dpi=160, layout="constrained")
-    axes = figure.add_subplot()
-    if correlations is not None:
-        strengths = [1 + 10**x for x in np.linspace(-2, 2.5, 400)]
-        line = np.array([gaussian_bottleneck(correlations, strength) for strength in strengths])
-        line = line[line[:, 0] <= 1.1 * max(point.about_input for point in points)]
-        axes.plot(*line.T, color="#0072B2", linewidth=1.8, label="best possible")
-    places = [(point.about_input, point.about_target) for point in points]
-    style = {"color": "#D55E00", "markersize": 6, "markeredgecolor": "white"}
-    axes.plot(*np.transpose(places), "o", **style, label="trained, held-out data")
-    for point, place in zip(points, places):
-        axes.annotate(f"{point.beta:g}", place, (4, -11), textcoords="offset points", color=GREY, fontsize=9)
-    axes.set_xlabel("KL, upper bound on I(x~; z) (nats)")
-    axes.set_ylabel("lower bound on I(z; x) (nats)")
-    axes.set_title("the numbers are beta", loc="left", fontsize=10, color=GREY)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlim(left=0)
-    axes.legend(frameon=False, loc="lower right")
-    return figure
+def _information(points: list[Point], correlations: tuple[float, ...] | None) -> Picture:
+    def plot(figure: Figure, _: None) -> None:
+        axes = figure.add_subplot()
+        if correlations is not None:
+            strengths = [1 + 10**x for x in np.linspace(-2, 2.5, 400)]
+            line = np.array([gaussian_bottleneck(correlations, strength) for strength in strengths])
+            line = line[line[:, 0] <= 1.1 * max(point.about_input for point in points)]
+            axes.plot(*line.T, "C0", label="best possible")
+        places = [(point.about_input, point.about_target) for point in points]
+        axes.plot(*np.transpose(places), "C1o", label="trained, held-out data")
+        for point, place in zip(points, places):
+            axes.annotate(f"{point.beta:g}", place, (6, -16), textcoords="offset points", fontsize=12)
+        axes.set(xlabel="KL, upper bound on I(x~; z) (nats)", ylabel="lower bound on I(z; x) (nats)")
+        axes.set_title("the numbers are beta")
+        axes.set_xlim(left=0)
+        axes.legend(loc="lower right")
+
+    return plot, SIZE
 
 
-def _grid(images: np.ndarray, title: str, names: list[str] | None = None) -> Figure:
+def _grid(images: np.ndarray, title: str, names: list[str] | None = None) -> Picture:
     """Images (rows, columns, height, width, channels), with a name for each row."""
     tiled = _tiled(images)
     height, width = tiled.shape[:2]
-    figure = Figure(figsize=(8, 8 * height / width + 0.3), dpi=160, layout="constrained")
-    axes = figure.add_subplot()
-    axes.imshow(tiled, cmap="gray_r", vmin=0, vmax=max(1.0, float(np.nanmax(tiled))))
-    axes.set_title(title, loc="left", fontsize=10, color=GREY)
-    axes.set_xticks([])
-    cell = height / len(images)
-    axes.set_yticks([(row + 0.5) * cell for row in range(len(names or []))], names or [], color=GREY, fontsize=9)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    return figure
+
+    def plot(figure: Figure, _: None) -> None:
+        axes = figure.add_subplot()
+        axes.imshow(tiled, cmap=_grey(), vmin=0, vmax=max(1.0, float(np.nanmax(tiled))))
+        axes.set_title(title)
+        cell = height / len(images)
+        axes.set_xticks([])
+        axes.set_yticks([(row + 0.5) * cell for row in range(len(names or []))], names or [])
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+
+    return plot, (10.0 + (2.0 if names else 0.0), max(2.0, 10.0 * height / width + 0.6))
+
+
+def _grey() -> str:
+    """The colours of grey images: ink on paper, in each theme."""
+    return "gray_r" if matplotlib.rcParams["figure.facecolor"] == "#FFFFFF" else "gray"
 
 
 def _tiled(images: np.ndarray) -> np.ndarray:

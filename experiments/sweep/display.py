@@ -26,13 +26,13 @@ class SweepDisplay:
       metric: what trials are compared by, "split/name".
       better: "min" or "max".
       total: the number of trials.
-      before: how many of them were settled earlier.
+      before: how many of them had finished earlier.
       jobs: how many processes train at a time.
     """
 
     def __init__(self, *, metric: str, better: str, total: int, before: int, jobs: int):
         self._metric, self._better = metric, better
-        self._total, self._settled, self._jobs = total, before, jobs
+        self._total, self._finished, self._jobs = total, before, jobs
         self._seconds: list[float] = []  # that each complete trial took
         self._counts: dict[str, int] = {}
         self._recent: list[tuple[str, str, str, str]] = []
@@ -62,14 +62,14 @@ class SweepDisplay:
         """Shows the state that each trial of a job ended in, and why it failed."""
         seconds = time.monotonic() - job.start_time
         for trial, state in ended.items():
-            self._settled += state != states.STOPPED
+            self._finished += state != states.STOPPED
             self._counts[state] = self._counts.get(state, 0) + 1
             if state == states.DONE:
                 self._seconds.append(seconds / len(job.trials))
             best = self._best(job.progress[trial])
             self._recent = [*self._recent, (state, trial.name, best, clock(seconds))][-RECENT:]
             if not self._live:
-                place = f"{self._settled} of {self._total}, {self._time_left([])} left"
+                place = f"{self._finished} of {self._total}, {self._time_left([])} left"
                 self._say(f"{state:9} {trial.name}  best {self._metric} {best}  in {clock(seconds)}  ({place})")
             if state == states.FAILED:
                 self._say("".join(f"    {line}\n" for line in trial.reason().splitlines()).rstrip())
@@ -91,7 +91,7 @@ class SweepDisplay:
         if not self._seconds:
             return "-:--"
         share = sum(progress.share for job in running for progress in job.progress.values())
-        return clock(mean(self._seconds) * (self._total - self._settled - share) / self._jobs)
+        return clock(mean(self._seconds) * (self._total - self._finished - share) / self._jobs)
 
     def _table(self, running: Sequence[Job]) -> Group:
         table = Table("state", "trial", "step", f"best {self._metric}", "time", "left", box=None)
@@ -104,4 +104,4 @@ class SweepDisplay:
                 step = f"{progress.step:,}/{progress.steps:,}"
                 table.add_row(states.RUNNING, trial.name, step, self._best(progress), clock(seconds), left)
         counts = "".join(f"   {count} {state}" for state, count in sorted(self._counts.items()))
-        return Group(table, f"{self._settled} of {self._total} settled{counts}   {self._time_left(running)} left")
+        return Group(table, f"{self._finished} of {self._total} finished{counts}   {self._time_left(running)} left")

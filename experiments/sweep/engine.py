@@ -14,6 +14,7 @@ from core.errors import Stopped, UserError
 from core.files import write_json
 from experiments.sweep import population, results, runner
 from experiments.sweep import trials as states
+from experiments.sweep.cost import flops_of_trials
 from experiments.sweep.display import SweepDisplay
 from experiments.sweep.options import Options
 from experiments.sweep.progress import clock
@@ -70,7 +71,7 @@ def _run_search(sweep: Sweep, options: Options, show: Show) -> bool:
     from experiments.sweep.search import Search  # nothing else needs Optuna
 
     if options.only or options.retry_failed:
-        raise UserError("--only and --retry-failed are for a sweep(): what a search has tried stays as it is")
+        raise UserError("--only and --retry_failed are for a sweep(): what a search has tried stays as it is")
     search = Search(sweep, options.workdir, options.storage)
     if options.dry_run:
         print(_dry_run(list(begun(options.workdir))), f"of {search.total} that the search may try")
@@ -119,17 +120,24 @@ def _run_on_slurm(
 
 
 def _dry_run(trials: list[Trial]) -> str:
-    """The trials with their states, and their cost: steps, examples and, if some are done, time."""
-    table = "\n".join(f"{trial.state():8} {trial.name}" for trial in trials)
+    """The trials with what would become of them, and their cost: steps, examples, FLOPs and, if some are done, time."""
+    table = "\n".join(f"{_WOULD[trial.state()]:14} {trial.name}" for trial in trials)
     configs = [trial.read_config() for trial in trials]
     steps = sum(config["steps"] for config in configs)
     examples = sum(config["steps"] * config["batch_size"] for config in configs)
     done = [trial for trial in trials if trial.settled() == states.DONE]
-    cost = f"{len(trials)} trials, {steps:,} steps, {examples:,} examples"
+    flops = f", {flops_of_trials(trials):.3g} FLOPs" if trials else ""
+    cost = f"{len(trials)} trials, {steps:,} steps, {examples:,} examples{flops}"
     if done:
         seconds = mean(trial.read_summary()["seconds"] for trial in done)
         cost += f"; {clock(seconds * len(trials))} one after the other, at the pace of the {len(done)} that are done"
     return f"{table}\n{cost}"
+
+
+_WOULD = {
+    states.WAITING: "would begin", states.STOPPED: "would continue", states.RUNNING: "is running",
+    states.DONE: "is done", states.FAILED: "has failed", states.PRUNED: "was pruned",
+}  # fmt: skip
 
 
 def _begin_again(trials: Sequence[Trial]) -> None:

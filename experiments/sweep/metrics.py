@@ -10,6 +10,7 @@ from core.metrics import measured_by, refuse_unknown
 from objectives import BETTER
 from train import Run
 from training.log import Log
+from training.programs import check_fit
 from training.step import make_evaluation_step, make_train_step
 
 NAMES = {**BETTER, **measured_by(make_train_step), **measured_by(Log.train), "learning_rate": ""}
@@ -36,8 +37,8 @@ def refuse_not_computed(metric: str, run: Run, place: str = "METRIC") -> None:
         raise UserError(f"{place} = {metric!r}: expected {evaluation}/<name>, or train/<name>")
     structure, create = run.initialise()
     state, batch = jax.eval_shape(create, jax.random.key(0)), run.dataset.train.examples(np.arange(1))
-    names = set(run.check_fit(partial(jax.eval_shape, make_evaluation_step(structure, run.objective)),
-                              state.parameters, batch))  # fmt: skip
+    evaluate = partial(jax.eval_shape, make_evaluation_step(structure, run.objective))
+    names = set(check_fit(evaluate, state.parameters, batch, run.fields))
     if split == "train":
         step = make_train_step(structure, run.objective, run.optimizer, freeze=run.fields.freeze)
         names = {*jax.eval_shape(step, state, batch)[1], *measured_by(Log.train), "learning_rate"}

@@ -56,9 +56,9 @@ class Options:
         add = parser.add_argument
         add("--jobs", type=int, default=1, help="runs at a time; with several, each has one GPU (default: 1)")
         add("--only", nargs="+", default=[], metavar="TEXT", help="trials with this text in their name, such as seed=0")
-        add("--dry-run", action="store_true", help="list the trials and what they cost; run nothing")
-        add("--retry-failed", action="store_true", help="continue the trials that failed")
-        add("--no-wait", action="store_true", help="do not wait for trials that other runners work on")
+        add("--dry_run", action="store_true", help="list the trials and what they cost; run nothing")
+        add("--retry_failed", action="store_true", help="continue the trials that failed")
+        add("--no_wait", action="store_true", help="do not wait for trials that other runners work on")
         add("--population", type=_population, default="auto", metavar="auto|N|off",
             help=f"trials that one program may train together, if they differ only in numbers (auto: {MEMBERS})")
         add("--storage", default="sqlite", help="of a search: sqlite (default), journal, or the URL of a database")

@@ -1,6 +1,6 @@
 """Draws the curves of one or several runs against steps.
 
-python -m experiments.plot runs/a runs/b [--metric=loss --out=curves.png]
+python -m experiments.plot --workdir runs/a runs/b [--metric=loss --out=curves.png]
 
 Thin lines show training batches, and points show whole evaluation splits. Each run is named at the end of its curve.
 The colours are those of Okabe & Ito 2008, which people with any kind of colour vision can tell apart.
@@ -23,7 +23,7 @@ from core.command import command
 from core.errors import UserError
 from core.files import save_figure
 from core.metrics import refuse_unknown
-from experiments.sweep.progress import Progress
+from experiments.sweep.progress import NOT_METRICS, Progress
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "os^Dv"
@@ -39,14 +39,17 @@ def plot(workdirs: list[str], out: str | Path | None = None, *, metric: str = "l
 
     Args:
       workdirs: the folders of the runs.
-      out: the path; by default `curves.png` in the folder of a single run, or here for several.
+      out: the path; by default `curves.png` in the folder of a single run, or beside the first of several.
 
     Raises:
       UserError: a folder holds no run, or a run has no such metric.
     """
+    if metric in NOT_METRICS:
+        raise UserError(f"--metric={metric}: no metric but a column of the log. Expected one such as loss or accuracy")
     runs = {name: _curves(workdir, metric) for name, workdir in _names(workdirs).items()}
     if out is None:
-        out = Path(workdirs[0] if len(workdirs) == 1 else ".") / "curves.png"
+        first = Path(workdirs[0])
+        out = (first if len(workdirs) == 1 else first.resolve().parent) / "curves.png"
     figure = Figure(figsize=(8, 4.5), dpi=160, layout="constrained")
     axes = figure.add_subplot()
     ends, runs_named = [], runs if len(runs) <= NAMED else {}
@@ -72,11 +75,11 @@ def plot(workdirs: list[str], out: str | Path | None = None, *, metric: str = "l
 def main(arguments: list[str]) -> None:
     """Runs the command line, and prints the path of the PNG."""
     parser = argparse.ArgumentParser(prog="python -m experiments.plot", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("workdirs", nargs="+", help="folders of runs")
+    parser.add_argument("--workdir", nargs="+", required=True, metavar="WORKDIR", help="folders of one run or several")
     parser.add_argument("--metric", default="loss", help="what to draw (default %(default)s)")
-    parser.add_argument("--out", help="the PNG (default: curves.png, in the folder of the run if there is only one)")
+    parser.add_argument("--out", help="the PNG (default: curves.png, in the folder of a single run, or beside several)")
     args = parser.parse_args(arguments)
-    print(plot(args.workdirs, args.out, metric=args.metric))
+    print(plot(args.workdir, args.out, metric=args.metric))
 
 
 def _names(workdirs: list[str]) -> dict[str, str]:

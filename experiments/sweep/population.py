@@ -51,7 +51,8 @@ from training.noise import silence_failed_writes
 from training.optimizer import make_optimizer
 from training.population import Group, for_all_members, make_mesh, member_getter, member_setter, placement
 from training.population import stack as stack_members
-from training.report import best_text, memory, start_report
+from training.programs import check_fit, unit_of
+from training.report import best_text, flops, memory, start_report
 from training.settings import accepted
 from training.state import TrainState
 from training.step import Batch, make_evaluation_step, make_train_step
@@ -73,10 +74,15 @@ def traced_fields() -> set[str]:
 
 
 def groups(trials: Sequence[Mapping]) -> list[list[Mapping]]:
-    """Returns the trials (as in the file, see above) in groups that can share a program, in the order of the trials."""
+    """Returns the trials (as in the file, see above) in groups that can share a program, in the order of the trials.
+
+    A trial that may stop early is alone.
+    """
     by_kind: dict[str, list[Mapping]] = {}
     for trial in trials:
-        by_kind.setdefault(_kind(read(trial)), []).append(trial)
+        config = read(trial)
+        own = trial["workdir"] if config.get("patience") else ""
+        by_kind.setdefault(_kind(config) + own, []).append(trial)
     return list(by_kind.values())
 
 
@@ -110,6 +116,8 @@ def run(trials: Sequence[Mapping]) -> list[dict | None]:
     if len({_kind(config) for config in configs}) != 1:
         raise UserError(f"these runs cannot share a program: they may differ in {', '.join(sorted(TRACED))} only, and "
                         "not in what is left out (a dropout, label smoothing or clip of 0)")  # fmt: skip
+    if len(trials) > 1 and any(config.get("patience") for config in configs):
+        raise UserError("patience: runs that may stop early cannot share a program; train each by itself")
     if len({workdir.resolve() for workdir in workdirs}) < len(workdirs):
         raise UserError("two runs have the same workdir: expected a folder for each run")
     if len(trials) == 1:
@@ -252,7 +260,7 @@ def _train(
     held_out_example = next(iter(held_out))
     evaluate_one = make_evaluation_step(structure, run.objective)
     parameters = get_member(members.state, first).parameters
-    run.check_fit(partial(jax.eval_shape, evaluate_one), parameters, held_out_example)
+    check_fit(partial(jax.eval_shape, evaluate_one), parameters, held_out_example, fields)
 
     at_all_places = [*runs, *[run] * (places - len(runs))]
     batches = population_batches(
@@ -266,7 +274,7 @@ def _train(
 
     display = Display(fields.steps, members.start[first])
     stack.enter_context(closing(display))
-    unit = "tokens" if example["weights"].ndim > 2 else "examples"
+    unit = unit_of(example, members=True)
     records = {
         i: accounts[i].record(
             members.about[i], start=members.start[i], unit=unit, split=run.dataset.evaluation_name,
@@ -281,7 +289,7 @@ def _train(
 
     group = Group(records, places=places, take=get_member, leave=leave, display=display)
     report_title = f"{len(active)} runs, the first {accounts[first].workdir}"
-    start_report(parameters, programs.step, mesh, report_title, group.start)
+    start_report(parameters, programs.step, flops(programs.step), mesh, report_title, group.start)
     del parameters
     try:
         state = fit(
@@ -377,7 +385,7 @@ def _check_memory(programs: _Programs, mesh: Mesh, runs: int) -> None:
     available = program_memory(mesh.size)
     if needed > available and runs > 1:
         needed, available = needed / 2**30, available / 2**30
-        raise _TooLarge(f"{runs} runs need {needed:.1f} GiB a device, and there are {available:.1f}")
+        raise _TooLarge(f"{runs} runs need {needed:.1f} GiB per device, and there are {available:.1f}")
     keep_memory(needed < available / 2)
 
 

@@ -72,7 +72,7 @@ class Progress:
             for (split, *names), group in alike.items():
                 steps = [record["step"] for record in group]
                 for name in names:
-                    if name not in _NOT_METRICS:
+                    if name not in NOT_METRICS:
                         self._add_curve(f"{split}/{name}", steps, [record[name] for record in group])
             self.step, self.seconds = records[-1]["step"], records[-1]["time"]
         except (ValueError, TypeError, KeyError, OverflowError) as error:
@@ -90,7 +90,7 @@ class Progress:
         self.last[name] = numbers[-1]
 
 
-_NOT_METRICS = ("step", "split", "time")
+NOT_METRICS = ("step", "split", "time")
 
 
 def clock(seconds: float) -> str:

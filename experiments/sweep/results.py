@@ -1,7 +1,7 @@
 """Writes and prints the results of a sweep: `results.csv`, a table and plots. It can be used while the sweep runs.
 
-python -m experiments.results runs/decoder_width [--metric=validation/accuracy --better=max]
-python -m experiments.results runs/decoder_width --compare=model.width
+python -m experiments.results --workdir=runs/decoder_width [--metric=validation/accuracy --better=max]
+python -m experiments.results --workdir=runs/decoder_width --compare=model.width
 
 `results.csv` has one row for each trial: overrides, state, best value of the metric, last metrics, and time. The table
 has means over seeds, the best first; `table.md` has all its rows, and the other metrics of the same split too. The
@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import csv
 import json
 from pathlib import Path
+import shlex
 from statistics import mean, stdev
 from textwrap import shorten
 from typing import Any
@@ -67,6 +68,8 @@ def show(workdir: str | Path, *, metric: str | None = None, better: str | None =
     counts = Counter(outcome.state for outcome in outcomes)
     console.print(f"trials   {len(outcomes)}: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
     console.print(f"results  {workdir}: {', '.join(['results.csv', 'table.md', *(plot.name for plot in plots)])}")
+    for number, line in enumerate(_next(workdir, record, outcomes, failed)):
+        console.print(f"{'' if number else 'next':8} {line}")
 
 
 def write_csv(path: Path, outcomes: Sequence[Outcome], metric: str, better: str) -> None:
@@ -115,7 +118,7 @@ def main(arguments: list[str]) -> None:
     """Shows the results of the sweep that the command line names."""
     description = (__doc__ or "").splitlines()[0]
     parser = argparse.ArgumentParser(prog="python -m experiments.results", description=description)
-    parser.add_argument("workdir", help="folder of the sweep")
+    parser.add_argument("--workdir", required=True, help="folder of the sweep")
     parser.add_argument("--metric", help="what to compare trials by (default: METRIC of the sweep file)")
     parser.add_argument("--better", choices=["min", "max"], help="(default: what the objective says of the metric)")
     parser.add_argument("--compare", metavar="FIELD", help="compare the values of a field over the seeds")
@@ -126,6 +129,18 @@ def main(arguments: list[str]) -> None:
         comparison.show(args.workdir, args.compare, metric=args.metric, better=args.better)
     else:
         show(args.workdir, metric=args.metric, better=args.better)
+
+
+def _next(workdir: str | Path, record: SweepRecord, outcomes: Sequence[Outcome], failed: list[Outcome]) -> list[str]:
+    """Command lines that go on from here."""
+    folder, lines = shlex.quote(str(workdir)), []
+    if failed and record.trials:
+        file = shlex.quote(record.file)
+        lines.append(f"python -m experiments.sweep {file} --workdir={folder} --retry_failed")
+    seeds = Counter(json.dumps({**outcome.overrides, "seed": None}) for outcome in outcomes)
+    if (fields := swept_fields(outcomes)) and max(seeds.values(), default=0) > 1:
+        lines.append(f"python -m experiments.results --workdir={folder} --compare={fields[0]}")
+    return [*lines, f"python -m experiments.plot --workdir {folder}/trials/*"]
 
 
 def _print_table(console: Console, outcomes: Sequence[Outcome], metric: str, better: str) -> None:

@@ -106,7 +106,7 @@ class Job:
             trial.mark(states.PRUNED, self.pruned)
             return states.PRUNED
         if code in (-signal.SIGKILL, 128 + signal.SIGKILL) and _out_of_memory_kills() > self._out_of_memory:
-            trial.mark(states.FAILED, "killed by the system: out of memory. Try --retry-failed with fewer --jobs.")
+            trial.mark(states.FAILED, "killed by the system: out of memory. Try --retry_failed with fewer --jobs.")
             return states.FAILED
         if self.stopped or code in KILLED:
             return states.STOPPED

@@ -69,7 +69,7 @@ def submit(flags: Sequence[str], workdir: str | Path, *, workers: int, resources
         parameters = DEFAULTS | dict(_parameter(text) for text in resources)
         try:
             executor.update_parameters(job_name="sweep", array_parallelism=workers, **parameters)
-            command = [sys.executable, "-m", "experiments.sweep", *flags, "--jobs=1", "--no-wait"]
+            command = [sys.executable, "-m", "experiments.sweep", *flags, "--jobs=1", "--no_wait"]
             jobs = executor.map_array(lambda worker: worker(), [Worker(command)] * missing)
         except (ValueError, FailedJobError) as error:  # what submitit raises for resources that do not exist
             lines = [line for line in str(error).splitlines() if "arameter" in line or "error" in line]

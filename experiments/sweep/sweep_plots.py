@@ -25,7 +25,7 @@ MAP = 40  # values of a field that a map can show
 LINES = len(COLOURS)  # the largest number of settings of the other fields that are drawn as lines; more are points
 
 
-@matplotlib.rc_context(AS_WRITTEN)
+@matplotlib.rc_context(AS_WRITTEN | {"font.size": 12})
 def draw(workdir: str | Path, outcomes: Sequence[Outcome], metric: str, better: str) -> list[Path]:
     """Draws the outcomes so far into the workdir. Returns the paths: `fields.png`, `curves.png`, `map.png`.
 
@@ -77,11 +77,11 @@ def _fields(settings: Sequence[Setting], fields: Sequence[str], metric: str, bet
         scale.apply(axes)
         _style(axes, name, metric if number == 0 else "")
         if len(fields) > 1 and few:
-            axes.legend(frameon=False, fontsize=8, labelcolor=GREY)
+            axes.legend(frameon=False, fontsize=12, labelcolor=GREY)
     counts = sorted({len(setting.values) for setting in settings})
     if counts[-1] > 1:
         text = f"mean and standard deviation over {' to '.join(map(str, dict.fromkeys([counts[0], counts[-1]])))} seeds"
-        panels[0].set_title(text, loc="left", fontsize=9, color=GREY)
+        panels[0].set_title(text, loc="left", fontsize=12, color=GREY)
     _limit(panels[0], [mean(setting.values) for setting in settings], better)
     return figure
 
@@ -102,7 +102,7 @@ def _curves(outcomes: Sequence[Outcome], fields: Sequence[str], metric: str, bet
         if len(set(values)) <= LINES:
             for value in sorted(set(values)):
                 axes.plot([], [], color=colours(norm(value)), marker="o", markersize=4, label=f"{value:g}")
-            axes.legend(title=numbers[0], frameon=False, fontsize=8, title_fontsize=8, labelcolor=GREY)
+            axes.legend(title=numbers[0], frameon=False, fontsize=12, title_fontsize=12, labelcolor=GREY)
         else:
             figure.colorbar(ScalarMappable(norm, colours), ax=axes, label=numbers[0])
     sign = 1 if better == "min" else -1
@@ -118,7 +118,7 @@ def _curves(outcomes: Sequence[Outcome], fields: Sequence[str], metric: str, bet
         top = outcome is best
         style = {"linewidth": 2.6 if top else 1.0, "alpha": 1.0 if top else 0.6, "zorder": 3 if top else 2}
         axes.plot(steps, values, color=colour, marker="o", markersize=5 if top else 2.5, **style)
-    axes.set_title(f"thick: {best.name}", loc="left", fontsize=9, color=GREY, wrap=True)
+    axes.set_title(f"thick: {best.name}", loc="left", fontsize=12, color=GREY, wrap=True)
     _style(axes, "optimizer steps", metric)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     _limit(axes, [value for outcome, _ in scores for _, value in outcome.curve], better)
@@ -137,7 +137,7 @@ def _limit(axes: Axes, values: list[float], better: str) -> None:
         axes.set_ylim(*sorted((sign * (inside[0] - margin), sign * (inside[-1] + margin))))
         title = axes.get_title(loc="left")
         text = f"{title}{' · ' if title else ''}off the scale: {len(outside)}"
-        axes.set_title(text, loc="left", fontsize=9, color=GREY)
+        axes.set_title(text, loc="left", fontsize=12, color=GREY)
 
 
 def _map(settings: Sequence[Setting], fields: Sequence[str], metric: str, better: str) -> Figure:
@@ -159,7 +159,7 @@ def _map(settings: Sequence[Setting], fields: Sequence[str], metric: str, better
     for (y, x), value in np.ndenumerate(grid):
         if np.isfinite(value):
             dark = sum(colours(norm(value))[:3]) < 1.5
-            axes.text(x, y, f"{value:.4g}", ha="center", va="center", fontsize=8, color="white" if dark else "black")
+            axes.text(x, y, f"{value:.4g}", ha="center", va="center", fontsize=12, color="white" if dark else "black")
         if value == best:
             style = {"fill": False, "edgecolor": "#D55E00", "linewidth": 3, "clip_on": False, "zorder": 3}
             axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, **style))

@@ -113,7 +113,9 @@ class Trial:
         """Whether there is a summary of the last step. If the sweep now asks for more, `train.py` continues it."""
         if not all((self.folder / name).exists() for name in ("summary.json", "trial.json")):
             return False
-        return self.read_summary()["steps"] == read_trial(self.folder)["config"].get("steps")
+        summary = self.read_summary()
+        asked = read_trial(self.folder)["config"].get("steps")
+        return summary["steps"] == asked or summary.get("stopped_early", False)
 
     def read_summary(self) -> dict:
         """Returns the content of `summary.json`. Raises UserError if there is none, or it is damaged."""

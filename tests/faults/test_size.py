@@ -56,8 +56,8 @@ def test_the_log_of_a_million_lines(tmp_path):
     write_trial(tmp_path / "trials" / "one", 1, LINES)
     record = {"file": "x.py", "metric": "test/loss", "better": "min", "trials": {}}
     (tmp_path / "sweep.json").write_text(json.dumps(record))
-    assert_quick("experiments.plot", str(tmp_path / "trials" / "one"))
-    assert_quick("experiments.results", str(tmp_path))
+    assert_quick("experiments.plot", f"--workdir={tmp_path / 'trials' / 'one'}")
+    assert_quick("experiments.results", f"--workdir={tmp_path}")
 
 
 @pytest.mark.slow
@@ -66,5 +66,5 @@ def test_a_sweep_of_two_thousand_trials(tmp_path):
         write_trial(tmp_path / "trials" / f"{number:04}", number)
     record = {"file": "x.py", "metric": "test/loss", "better": "min", "trials": {}}
     (tmp_path / "sweep.json").write_text(json.dumps(record))
-    assert_quick("experiments.results", str(tmp_path))
-    assert_quick("experiments.plot", *(str(path) for path in sorted((tmp_path / "trials").iterdir())))
+    assert_quick("experiments.results", f"--workdir={tmp_path}")
+    assert_quick("experiments.plot", "--workdir", *(str(path) for path in sorted((tmp_path / "trials").iterdir())))

@@ -65,6 +65,18 @@ def test_lines_are_json_and_flushed_at_once(tmp_path, clock):
     assert "test/loss" not in {tag for tag, _, _ in scalars}
 
 
+def test_utilisation_is_the_time_at_the_peak_over_the_time_that_passed(tmp_path, clock, capsys):
+    log = Log(tmp_path, steps=20, peak_seconds=0.003)
+    clock.now += 2
+    assert log.train(5, {"loss": 1.5}, 500) == {"model_flops_utilisation": pytest.approx(0.75)}
+    log.close()
+    assert "250 examples/s  75 % of peak  left" in capsys.readouterr().out
+    assert read(tmp_path / "metrics.jsonl")[0]["model_flops_utilisation"] == pytest.approx(0.75)
+    log = Log(tmp_path / "cpu", steps=20, display=False)
+    assert log.train(5, {"loss": 1.5}, 500) == {}
+    log.close()
+
+
 def test_plain_lines_when_not_a_terminal(tmp_path, clock, capsys):
     log = Log(tmp_path, steps=2000)
     clock.now += 10
@@ -76,9 +88,9 @@ def test_plain_lines_when_not_a_terminal(tmp_path, clock, capsys):
     log.train(200, {"loss": 1.23456, "learning_rate": 1e-5}, 61_725)
     log.close()
     assert capsys.readouterr().out.splitlines() == [
-        "step  100/2000  loss 2.0000  lr 3.0e-04  10,000 examples/s  left -:--",
+        "step  100/2000  loss 2.0000  lr 3.0e-04  10,000 examples/s  left 3:10",
         "step  100/2000  test  accuracy 0.9750",
-        "step  200/2000  loss 1.2346  lr 1.0e-05  12,345 examples/s  left 15:00",  # 50 s a 100 steps
+        "step  200/2000  loss 1.2346  lr 1.0e-05  12,345 examples/s  left 9:00",  # 60 s in 200 steps
     ]
 
 

@@ -21,6 +21,7 @@ class Notes:
     trained: list = field(default_factory=list)
     evaluated: list = field(default_factory=list)
     saved: list = field(default_factory=list)
+    stopped: list = field(default_factory=list)
 
     def step(self, step):
         pass
@@ -37,6 +38,9 @@ class Notes:
 
     def steps(self):
         return [step for step, _, _ in self.saved]
+
+    def stop_early(self, step, reason):
+        self.stopped.append((step, reason))
 
     def pause(self):
         return nullcontext()
@@ -73,7 +77,7 @@ def run(notes: Notes, *, at: int = 0, scores=None, step=step, best="score", abou
     record = Record(
         start=at, steps=settings["steps"], log=notes, log_every=settings.pop("log_every"), split="test",
         learning_rate=lambda step: 10 * step, checkpoints=notes, about=about, best=best,
-        better="min" if best == "loss" else "max",
+        better="min" if best == "loss" else "max", patience=settings.pop("patience", 0),
     )  # fmt: skip
     evaluate = lambda _: dict.fromkeys(("score", "loss"), next(scores)) if best == "loss" else {"score": next(scores)}
     state = fit(state, batches or Batches(), record, step=step, put=lambda batch: batch, evaluate=evaluate, **settings)
@@ -191,3 +195,25 @@ def test_evaluation_counts_each_example_once():
     batches = [np.array([1.0, 2.0, 3.0]), np.array([10.0])]
     step = lambda parameters, batch: {"score": (parameters * batch.sum(), len(batch))}
     assert evaluate(step, lambda batch: batch, batches, 2.0) == {"score": 2 * 16 / 4}
+
+
+def test_a_run_ends_when_as_many_evaluations_as_it_has_patience_were_not_better():
+    notes = Notes()
+    scores = [3.0, 2.0, 4.0, 4.0, float("nan"), 5.0]
+    state, _, about = run(notes, steps=9, eval_every=1, patience=2, scores=scores)
+    assert int(state.step) == 5 and about["not_better"] == 2
+    assert (about["best"], about["best_step"]) == (4.0, 3)
+    assert notes.stopped == [(5, "stops early: 2 evaluations without a better score")]
+    assert notes.saved[-1][0] == 5  # that step is saved, though no checkpoint was due
+    patient = Notes()
+    assert int(run(patient, steps=6, eval_every=1, patience=3, scores=scores)[0].step) == 6
+    assert patient.stopped == []
+
+
+def test_patience_goes_on_counting_after_a_restart_and_is_out_where_it_was():
+    before = {"best": 4.0, "best_step": 3, "not_better": 1}
+    state, _, _ = run(Notes(), at=4, steps=9, eval_every=1, patience=2, scores=[1.0, 1.0], about=before)
+    assert int(state.step) == 5
+    notes = Notes()
+    state, _, _ = run(notes, at=5, steps=9, eval_every=1, patience=2, about=before | {"not_better": 2})
+    assert int(state.step) == 5 and notes.trained == []

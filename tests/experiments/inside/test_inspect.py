@@ -55,9 +55,11 @@ def run(*arguments: str):
 def test_all_pictures_of_a_model_for_images(config, tmp_path, capsys):
     inspect.main([f"--config={config}", f"--out={tmp_path}/out", "--example=3"])
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    stems = {"attention_blocks_0", "mask", "distance", "positions"}
+    stems = {"attention_blocks_0", "distance", "positions"}  # and no mask: it would be a plain square
     assert names == {"model.svg"} | {f"{p}{s}.{k}" for p in stems for s in ("", "_dark") for k in ("png", "svg")}
-    assert set(capsys.readouterr().out.split()) == {str(tmp_path / "out" / name) for name in names}
+    line, left_out = capsys.readouterr().out.splitlines()
+    assert line == f"{tmp_path}/out: model, {', '.join(sorted(stems))} (PNG and SVG, light and dark)"
+    assert left_out == "left out  mask: every query may attend to every key"
 
 
 @pytest.mark.parametrize("config", ["gpt"], indirect=True)
@@ -136,7 +138,13 @@ def test_the_block_diagram_counts_every_parameter_once():
     assert [(part.name, part.parameters) for part in attention.parts] == [
         (name, 14 * 14 + 14) for name in ("query", "key", "value", "out")
     ]
+    # In the order of the data, not of the alphabet; a residual connection goes around each norm and what follows it.
+    assert [part.name for part in tree.parts] == ["embedding", "positions", "blocks", "head"]
+    parts = [(part.name, part.residual) for part in block.parts]
+    assert parts == [("attention_norm", 0), ("attention", 2), ("mlp_norm", 0), ("mlp", 2)]
     root = ElementTree.fromstring(diagram(tree, "a <model>"))
+    paths = root.findall("{http://www.w3.org/2000/svg}path")
+    assert [path.get("class") for path in paths] == ["residual"] * 2
     texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
     assert {"a <model>", "blocks 0 to 2 × 3", f"{tree.parameters:,}", "gives 8 × 11 × 23"} <= set(texts)
 

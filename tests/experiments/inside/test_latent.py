@@ -24,11 +24,14 @@ def config(data: dict, latents: int = 2, objective: dict | None = None, **model)
 
 
 def drawn(paths) -> list[str]:
-    """The names of the pictures, after a check that each shows something."""
+    """The names of the pictures, after a check that each shows something, in both themes."""
+    assert {path.suffix for path in paths} == {".png", ".svg"}
     for path in paths:
+        if path.suffix == ".svg":
+            continue
         pixels = np.asarray(Image.open(path).convert("L"))
         assert min(pixels.shape) > 100 and pixels.std() > 5
-    return [path.stem for path in paths]
+    return list(dict.fromkeys(path.stem.removesuffix("_dark") for path in paths))
 
 
 def test_pictures_of_an_autoencoder_with_a_plane(tmp_path):
@@ -62,10 +65,10 @@ GAUSSIAN = config({"name": "gaussian_pair", "evaluation": "test[:5%]"}, objectiv
 
 def test_a_curve_has_a_trained_run_for_each_beta(tmp_path, capsys):
     train.run(GAUSSIAN, tmp_path)
-    latent.main(["curve", str(tmp_path), "--betas", "2", "20"])
+    latent.main(["curve", f"--workdir={tmp_path}", "--betas", "2", "20"])
     lines = capsys.readouterr().out.splitlines()
     assert "best possible 0.725 0.484" in lines[-3] and "best possible 3.120 0.923" in lines[-2]
-    assert drawn([tmp_path / "information.png"])
+    assert drawn([*tmp_path.glob("information*")]) == ["information"]
     for beta in ("2", "20"):
         trained = train.load(tmp_path / "betas" / beta)[1].config
         assert trained["objective"]["beta"] == float(beta)
@@ -92,10 +95,10 @@ def test_what_cannot_be_drawn_is_one_line(tmp_path, capsys):
     train.run(config({"name": "digits"}, latents=3, likelihood="categorical"), tmp_path / "classes")
     capsys.readouterr()
     for arguments, words in [
-        (["pictures", str(tmp_path / "none")], "is not the workdir of a run"),
-        (["pictures", str(tmp_path / "vit")], "holds the model 'vit', not a 'variational' one"),
-        (["pictures", str(tmp_path / "classes")], "decodes 3 latents to classes"),
-        (["curve", str(tmp_path / "vit")], "needs the objective 'variational' with target_entropy set"),
+        (["pictures", "--workdir", str(tmp_path / "none")], "is not the workdir of a run"),
+        (["pictures", "--workdir", str(tmp_path / "vit")], "holds the model 'vit', not a 'variational' one"),
+        (["pictures", "--workdir", str(tmp_path / "classes")], "decodes 3 latents to classes"),
+        (["curve", "--workdir", str(tmp_path / "vit")], "needs the objective 'variational' with target_entropy set"),
     ]:
         with pytest.raises(SystemExit) as stop:
             latent.main(arguments)

@@ -39,7 +39,7 @@ def sweep(workdir: Path, *, seeds: int = 5, widths: tuple[int, ...] = (8, 16), s
 
 
 def test_the_values_of_a_field_are_compared_where_all_other_fields_agree(tmp_path, capsys):
-    results.main([str(sweep(tmp_path)), "--compare=optimizer.schedule"])
+    results.main([f"--workdir={sweep(tmp_path)}", "--compare=optimizer.schedule"])
     out = capsys.readouterr().out
     assert out.count("significantly better") == 2 and "where model.width = 16" in out
     text = (tmp_path / "comparison.md").read_text()
@@ -48,7 +48,7 @@ def test_the_values_of_a_field_are_compared_where_all_other_fields_agree(tmp_pat
 
 def test_a_tie_says_what_would_have_been_found(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(BETTER, "constant", 0.0)
-    results.main([str(sweep(tmp_path)), "--compare=optimizer.schedule"])
+    results.main([f"--workdir={sweep(tmp_path)}", "--compare=optimizer.schedule"])
     assert "not separated; this design finds 0.0" in capsys.readouterr().out
 
 
@@ -69,7 +69,7 @@ def test_seeds_that_matter_alike_for_all_values_make_it_a_comparison_in_pairs(tm
 
 
 def test_two_seeds_give_differences_and_no_conclusion(tmp_path, capsys):
-    results.main([str(sweep(tmp_path, seeds=2)), "--compare=optimizer.schedule"])
+    results.main([f"--workdir={sweep(tmp_path, seeds=2)}", "--compare=optimizer.schedule"])
     out = capsys.readouterr().out
     assert out.count("none: fewer than 3 seeds") == 2 and "-0.3" in out
 

@@ -53,11 +53,13 @@ def test_training_and_evaluation_are_drawn_against_steps(run, figures):
     assert [text.get_text() for text in axes.texts] == ["a"]
 
 
-def test_one_run_keeps_its_curves_and_several_leave_theirs_here(run, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_one_run_keeps_its_curves_and_several_have_theirs_beside_them(run, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
     other = record(tmp_path / "b", {"step": 1, "split": "train", "time": 0.1, "loss": 2.0})
     assert plot([run]) == Path(run) / "curves.png"
-    assert plot([run, other]).resolve() == tmp_path / "curves.png"
+    assert plot([run, other]) == tmp_path.resolve() / "curves.png"
+    assert not list((tmp_path / "elsewhere").iterdir())
     assert plot([other], tmp_path / "c.png") == tmp_path / "c.png"
     for path in (tmp_path / "a" / "curves.png", tmp_path / "curves.png", tmp_path / "c.png"):
         assert Image.open(path).format == "PNG"
@@ -87,8 +89,10 @@ def test_folders_of_the_same_name_are_called_by_their_path(tmp_path, figures):
 
 def test_an_unknown_metric_and_a_folder_without_run_are_named(run, tmp_path, capsys):
     for arguments, message in [
-        ([run, "--metric=los"], "expected one of accuracy, learning_rate, loss"),
-        ([str(tmp_path / "none")], "none/metrics.jsonl does not exist"),
+        (["--workdir", run, "--metric=los"], "expected one of accuracy, learning_rate, loss"),
+        (["--workdir", run, "--metric=time"], "--metric=time: no metric but a column of the log"),
+        (["--workdir", run, "--metric=step"], "--metric=step: no metric but a column of the log"),
+        (["--workdir", str(tmp_path / "none")], "none/metrics.jsonl does not exist"),
     ]:
         with pytest.raises(SystemExit) as stop:
             main(arguments)

@@ -258,7 +258,7 @@ def test_runs_that_do_not_fit_into_memory_are_trained_in_parts(uninterrupted, tm
     monkeypatch.setattr(population, "keep_memory", lambda keep=True: None)
     trials = [trial(tmp_path / str(i), overrides) for i, overrides in enumerate(MEMBERS)]
     summaries = population.run(trials)
-    assert "5 runs need 0.0 GiB a device, and there are 0.0: in two parts" in capfd.readouterr().out
+    assert "5 runs need 0.0 GiB per device, and there are 0.0: in two parts" in capfd.readouterr().out
     assert [summary is None for summary in summaries] == [i == BAD for i in range(5)]
     for i in good():
         folders = (tmp_path / str(i), uninterrupted[0] / str(i))

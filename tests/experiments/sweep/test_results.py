@@ -65,6 +65,9 @@ def test_the_table_has_means_over_seeds_sorted_from_the_best(workdir, capsys):
     assert lines[3] == ["8", "10", "11.125", "0.71", "2"]
     assert " ".join(lines[4]) == "failed width=16,rate=10.0,seed=0: out of memory"
     assert " ".join(lines[5]) == "trials 8: 6 done, 1 failed, 1 waiting"
+    assert lines[7][-3:] == ["f.py", f"--workdir={workdir}", "--retry_failed"]
+    assert lines[8][-2:] == [f"--workdir={workdir}", "--compare=width"]
+    assert lines[9][-2:] == ["--workdir", f"{workdir}/trials/*"]
 
 
 def test_the_markdown_table_has_every_setting_and_the_spread_over_its_seeds(workdir):
@@ -154,7 +157,7 @@ def test_an_incomplete_last_line_is_left_out(workdir):
 
 def test_a_folder_without_a_sweep_gives_one_line(tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
-        results.main([str(tmp_path)])
+        results.main([f"--workdir={tmp_path}"])
     assert end.value.code == 1
     assert capsys.readouterr().err == f"error: {tmp_path} is not the workdir of a sweep: it has no sweep.json\n"
 

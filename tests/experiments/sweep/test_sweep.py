@@ -107,17 +107,17 @@ def test_a_trial_that_fails_is_marked_and_shown_and_the_others_go_on(file, capsy
     assert [row["state"] for row in rows(path)] == ["failed"] * 4 + ["done"] * 2
     assert run(path) == 1  # they are not tried again
     assert len(histories(path)["optimizer.learning_rate=100.0,seed=0"]) == 1
-    assert run(path, "--retry-failed", "--only", "rate=100.0,seed=0") == 1
+    assert run(path, "--retry_failed", "--only", "rate=100.0,seed=0") == 1
     assert histories(path)["optimizer.learning_rate=100.0,seed=0"] == ["from 0", "from 1"]
     assert len(histories(path)["optimizer.learning_rate=100.0,seed=1"]) == 1
 
 
 def test_a_dry_run_lists_the_trials_and_changes_nothing(file, capsys):
     path = file([0.01, 0.1])
-    assert run(path, "--dry-run", "--only", "seed=1") == 0
+    assert run(path, "--dry_run", "--only", "seed=1") == 0
     output = capsys.readouterr().out.splitlines()
-    assert output[0] == "waiting  optimizer.learning_rate=0.01,seed=1" and len(output) == 3
-    assert output[2] == "2 trials, 20 steps, 320 examples"
+    assert output[0] == "would begin    optimizer.learning_rate=0.01,seed=1" and len(output) == 3
+    assert re.fullmatch(r"2 trials, 20 steps, 320 examples, [1-9].*e\+\d+ FLOPs", output[2])
     assert not (path.parent / "runs").exists()
 
 

@@ -1,0 +1,136 @@
+"""The estimate for accelerators that are not here: its numbers by hand, its refusals, and every config on a TPU."""
+
+import importlib.util
+import math
+import os
+from pathlib import Path
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from core.errors import UserError
+from experiments.measure import preflight
+from experiments.measure.collectives import Collective
+from experiments.measure.preflight import Estimate, devices_of, estimate, table
+from tests import tiny
+from train import Run
+from training.peaks import CHIPS, GIB, chip_of
+
+NEEDS_LIBTPU = pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="no libtpu")
+CONFIGS = sorted(path.stem for path in (tiny.ROOT / "configs").glob("*.py"))
+# Data that nothing generates or embeds: their configs train on files of a user's, or on sets that are downloaded.
+ON_FILES = {name for name in CONFIGS if any(word in (tiny.ROOT / f"configs/{name}.py").read_text() for word in (
+    '"path"', "multi30k", "mnist", "imdb", "shakespeare", "planetoid"))}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def on_a_gpu():
+    return estimate(Run.of(tiny.get_config("gpt")), "h100:1")
+
+
+def test_memory_is_that_of_the_state_and_the_times_follow_from_the_peaks(on_a_gpu):
+    run = Run.of(tiny.get_config("gpt"))
+    state = jax.eval_shape(run.initialise()[1], jax.random.key(0))
+    size = lambda tree: sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
+    assert on_a_gpu.memory["parameters"] == on_a_gpu.memory["average"] == size(state.parameters)
+    assert on_a_gpu.memory["optimizer"] == size(state.optimizer)
+    assert on_a_gpu.memory["batch"] == 16 * 7 * (4 + 4 + 4)  # tokens, targets, weights
+    assert on_a_gpu.fits and on_a_gpu.available == 80 * GIB and on_a_gpu.exchanges == []
+    assert on_a_gpu.seconds["products"] == on_a_gpu.flops / 494e12  # float32
+    assert on_a_gpu.seconds["memory"] == pytest.approx(on_a_gpu.touched / 3350e9)
+    assert on_a_gpu.step_seconds == max(on_a_gpu.seconds.values())
+
+
+def test_flops_are_those_of_the_matrices(on_a_gpu):
+    run = Run.of(tiny.get_config("gpt"))
+    parameters = jax.eval_shape(run.initialise()[1], jax.random.key(0)).parameters
+    kernels = sum(x.size for path, x in parameters.items() if path.endswith("kernel") or "embedding" in path)
+    # Six operations for each weight and token (forward, and backward for both factors), and little for attention.
+    assert 1 < on_a_gpu.flops / (6 * 16 * 7 * kernels) < 1.4
+
+
+def test_estimates_stand_side_by_side_and_say_what_does_not_fit():
+    fits = Estimate("v5e:2x2", 4, {"parameters": 3e9}, 16 * GIB, "", 5e12, 7e9, [Collective("all-reduce", 2, 11e6)],
+                    {"products": 0.013, "memory": 0.017}, 1000, 64)  # fmt: skip
+    full = Estimate("v5e:1x1", 1, {}, 16 * GIB, "Used 30.2G of 15.75G hbm")
+    assert (fits.fits, full.fits) == (True, False)
+    columns = {column.header: list(column.cells) for column in table([fits, full]).columns}
+    rows = dict(zip(columns[""], zip(columns["v5e:2x2"], columns["v5e:1x1"])))
+    assert rows["fits"] == ("yes", "no: Used 30.2G of 15.75G hbm")
+    assert rows["parameters, per device"] == ("3 GB", "")
+    assert rows["all-reduce, sent per device"] == ("2 x, 11 MB", "")
+    assert rows["step at least"] == ("17 ms", "") and rows["run at least"] == ("17 s", "")
+    assert rows["examples per second at most"] == ("3.76 k", "")
+    assert not Estimate("v5e:1x1", 1, {"activations": 17.0 * GIB}, 16 * GIB).fits
+
+
+@pytest.mark.parametrize(
+    "topology, words",
+    [
+        ("v5e", "expected v5e:4x4, h100:8 or the like"),
+        ("v9:2x2", "of v3, v4, v5e"),
+        ("h100:0", "expected 1 to 4,096 chips"),
+        ("h100:7", "this process has only 1 devices"),
+    ],
+)
+def test_a_topology_that_is_none_is_one_line(topology, words):
+    with pytest.raises(UserError, match=words):
+        devices_of(topology)
+
+
+def test_without_the_compiler_for_tpus_the_message_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(preflight.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="needs the compiler for TPUs: pip install -r requirements-tpu.txt"):
+        devices_of("v5e:2x2")
+
+
+@pytest.mark.parametrize(
+    "kind, name",
+    [
+        ("TPU v3", "v3"), ("TPU v4", "v4"), ("TPU v5 lite", "v5e"), ("TPU v5", "v5p"), ("TPU v6 lite", "v6e"),
+        ("NVIDIA H100 80GB HBM3", "h100"), ("NVIDIA H200", "h200"), ("NVIDIA A100-SXM4-40GB", "a100"),
+        ("NVIDIA A100-SXM4-80GB", "a100_80gb"), ("Tesla T4", "t4"), ("NVIDIA L4", "l4"), ("NVIDIA L40S", "l40s"),
+    ],
+)  # fmt: skip
+def test_devices_are_known_by_the_names_that_jax_gives_them(kind, name):
+    assert chip_of(kind) is CHIPS[name]
+
+
+def test_a_cpu_has_no_peak():
+    assert chip_of(jax.devices()[0].device_kind) is None
+
+
+def run_command(*flags: str) -> str:
+    process = subprocess.run(
+        [sys.executable, "-m", "experiments.preflight", *flags], cwd=tiny.ROOT, capture_output=True, text=True,
+        env=os.environ | {"COLUMNS": "200"}, timeout=900,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
+
+
+@pytest.mark.slow
+def test_the_command_divides_a_run_among_gpus():
+    out = run_command("--config=tests/tiny.py:gpt", "--topology", "h100:8", "a100:1", "--config.mesh.fsdp=-1",
+                      "--config.mesh.data=1", "--config.model.width=64")  # fmt: skip
+    rows = {line[:40].strip(): line.split() for line in out.splitlines()}
+    assert math.isclose(float(rows["FLOPs of a step"][4]), float(rows["FLOPs of a step"][6]))
+    assert "all-gather" in out
+
+
+@NEEDS_LIBTPU
+@pytest.mark.slow
+@pytest.mark.parametrize("mesh", [{}, {"fsdp": 2}, {"tensor": 2}, {"fsdp": 2, "tensor": 2}], ids=str)
+def test_a_mesh_compiles_for_a_tpu(mesh):
+    flags = [f"--config.mesh.{name}={size}" for name, size in mesh.items()]
+    assert "v5e:2x2" in run_command("--config=tests/tiny.py:gpt", "--topology", "v5e:2x2", *flags)
+
+
+@NEEDS_LIBTPU
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(set(CONFIGS) - ON_FILES))
+def test_every_config_compiles_for_a_tpu(name):
+    out = run_command(f"--config={Path('configs') / name}.py", "--topology", "v5e:1x1")
+    assert " fits " in out and "yes" in out
