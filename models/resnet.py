@@ -66,10 +66,9 @@ class ResNet(nnx.Module):
         ])  # fmt: skip
         self.norm = channel_norm(norm, widths[-1], dtype=dtype, rngs=rngs)
         self.dropout = Dropout(dropout)
-        without = head == "none" or classes is None
-        self.head = None if without else read_out(widths[-1], classes, dtype=dtype, rngs=rngs)
-        if not without:
-            self.classes = classes
+        self.head = None
+        if head == "classes" and classes is not None:
+            self.head, self.classes = read_out(widths[-1], classes, dtype=dtype, rngs=rngs), classes
 
     def __call__(
         self, images: Images, *, key: DropoutKey = None

@@ -41,12 +41,11 @@ def contrastive(model: Model, batch: Batch, key: PRNGKeyArray | None) -> tuple[L
             f"{targets.shape}"
         )
     counts_B, count = weights > 0, weights.sum()
-    losses, metrics = [], {}
+    loss_sum, metrics = jnp.zeros(()), {}
     for name, similarities in (("image_to_text", logits), ("text_to_image", logits.T)):
         loss_B, right_B = _identify(similarities, targets, counts_B)
-        losses.append((loss_B * weights).sum())
+        loss_sum += (loss_B * weights).sum() / 2
         metrics[name] = ((right_B * weights).sum(), count)
-    loss_sum = sum(losses) / 2
     broken = nan_unless_finite(loss_sum)
     metrics = {name: (total + broken, count) for name, (total, count) in metrics.items()}
     return loss_sum / jnp.maximum(count, 1), {"loss": (loss_sum, count)} | metrics

@@ -1,5 +1,7 @@
 """The archetypal autoencoder: its simplex, its mixtures, and what its encoder does not see."""
 
+from typing import Any
+
 from flax import nnx
 import jax
 import jax.numpy as jnp
@@ -11,8 +13,8 @@ from models.archetypal import ArchetypalAutoencoder, simplex
 IMAGES = jax.random.normal(jax.random.key(1), (11, 3, 5, 1))
 
 
-def build(**more) -> ArchetypalAutoencoder:
-    fields = dict(image_shape=(3, 5, 1), archetypes=7, width=13, depth=1) | more
+def build(**more: Any) -> ArchetypalAutoencoder:
+    fields: dict[str, Any] = dict(image_shape=(3, 5, 1), archetypes=7, width=13, depth=1) | more
     return ArchetypalAutoencoder(**fields, rngs=nnx.Rngs(0))
 
 

@@ -1,6 +1,6 @@
 """CLIP: vectors of length 1, a text read at its last token, a temperature with a bound, and both encoders of images."""
 
-from typing import Any
+from typing import Any, cast
 
 from flax import nnx
 import jax
@@ -65,7 +65,7 @@ def test_the_scale_is_at_most_100_and_can_come_back():
     structure, parameters = split(MODEL)
 
     def scale_and_slope(log_scale: float, sign: float):
-        scaled = lambda x: sign * merge(structure, parameters | {"log_scale": x}).scale
+        scaled = lambda x: sign * cast(CLIP, merge(structure, parameters | {"log_scale": x})).scale
         return jax.value_and_grad(scaled)(jnp.array(log_scale))
 
     bound = float(np.log(LARGEST_SCALE))

@@ -33,6 +33,7 @@ def test_the_parts_by_hand():
     corners = np.array(model.corners())
     choices = np.exp(logits) / np.exp(logits).sum(0)
     distance = np.mean([np.sum((corners[k] - choices[:, k] @ (weights @ corners)) ** 2) for k in range(3)])
+    assert model.side is not None
     side = np.mean(np.sum((np.array(model.side(jnp.array(weights @ corners))) - np.array(SIDE)) ** 2, axis=1))
     of_vae, _ = variational(model, batch(SIDE), None, beta=0.3)
     values = {name: float(total / count) for name, (total, count) in metrics.items()}

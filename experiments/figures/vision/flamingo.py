@@ -34,6 +34,8 @@ def run(seed: int, train: Trainer, *, right_images: bool = True) -> dict:
     images, tokens = (jnp.asarray(batch["inputs"][name]) for name in ("images", "tokens"))
     shown = images if right_images else jnp.roll(images, COUNT // 2, axis=0)
     logits = nnx.jit(lambda model: model(shown, tokens))(model)
+    vocabulary = part.run.dataset.vocabulary
+    assert vocabulary is not None
     blind = nnx.jit(lambda model: model(tokens))(text.model)
     gates = np.tanh([[float(block.attention_gate[...]), float(block.mlp_gate[...])] for block in model.gated])
     before, after = split(text.model)[1], split(model.language)[1]
@@ -46,7 +48,7 @@ def run(seed: int, train: Trainer, *, right_images: bool = True) -> dict:
         "changed": sum(not np.array_equal(before[path], after[path]) for path in before),
         "gates": gates,
         "images": np.array(images[:3]),
-        "sentences": [part.run.dataset.vocabulary.decode(row) for row in np.asarray(logits[:3].argmax(-1))],
+        "sentences": [vocabulary.decode(row) for row in np.asarray(logits[:3].argmax(-1))],
     }
 
 

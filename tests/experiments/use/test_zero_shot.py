@@ -93,8 +93,9 @@ def test_the_command_prints_each_template_and_a_probe_of_another_split(workdir, 
     ids=str,
 )
 def test_templates_that_cannot_be_read_are_refused(opened, templates, words):
+    model, dataset, vocabulary = opened
     with pytest.raises(UserError, match=words):
-        accuracies(*opened, templates)
+        accuracies(model, dataset, vocabulary, templates)
 
 
 def test_a_run_of_another_model_is_refused(folder):
