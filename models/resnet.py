@@ -66,9 +66,10 @@ class ResNet(nnx.Module):
         ])  # fmt: skip
         self.norm = channel_norm(norm, widths[-1], dtype=dtype, rngs=rngs)
         self.dropout = Dropout(dropout)
-        self.head = None
-        if head == "classes" and classes is not None:
-            self.head, self.classes = read_out(widths[-1], classes, dtype=dtype, rngs=rngs), classes
+        outputs = classes if head == "classes" else None
+        self.head = None if outputs is None else read_out(widths[-1], outputs, dtype=dtype, rngs=rngs)
+        if outputs is not None:
+            self.classes = outputs
 
     def __call__(
         self, images: Images, *, key: DropoutKey = None

@@ -12,7 +12,7 @@ from data import DATASETS
 
 NEEDS_FILES = {
     "binary_mnist", "fashion_mnist", "graph_files", "image_folder", "imdb", "labelled_text", "mnist", "planetoid",
-    "text_file", "tiny_shakespeare", "translation",
+    "text_file", "tfds", "tiny_shakespeare", "translation",
 }  # fmt: skip
 
 
