@@ -4,7 +4,10 @@ from pathlib import Path
 import shlex
 
 OF_OBJECTIVE = {
+    "classification": "evaluate --workdir={}",
+    "contrastive": "zero_shot --workdir={}",
     "language_modeling": 'generate --workdir={} --prompt="..."',
+    "segmentation": "evaluate --workdir={}",
     "seq2seq": 'translate --workdir={} --text="..."',
     "variational": "latent pictures --workdir={}",
 }
