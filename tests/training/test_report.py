@@ -38,7 +38,7 @@ def test_summary_shows_every_metric_and_the_best(capsys, tmp_path):
     summary_table(summary, tmp_path, tiny.get_config("vit").to_dict() | {"loggers": ["tensorboard"]})
     out = capsys.readouterr().out
     assert "averaged parameters (ema = 0.9)" in out and "label smoothing of 0.1" in out
-    assert f"next      python -m experiments.inspect --workdir={tmp_path}" in out
+    assert f"next      python -m experiments.evaluate --workdir={tmp_path}" in out
     assert "0.12346" in out and "0.1 at step 1,234" in out and "2,000 in 61.2 s" in out
 
 
