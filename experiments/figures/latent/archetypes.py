@@ -1,4 +1,4 @@
-"""Deep archetypal analysis finds the extremes that examples were mixed from, and their shares.
+"""Deep archetypal analysis finds the extremes that examples were mixed from.
 
 Each example is a mixture of three planted archetypes, bent into eight dimensions. The model places every example inside
 a triangle with fixed corners. Because each corner has to be a mixture of examples in turn, the corners come to lie on
