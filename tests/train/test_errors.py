@@ -229,7 +229,8 @@ def test_as_a_user_sees_it(tmp_path):
 
 
 def test_too_little_memory(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "run", lambda config, workdir, profile: jax.block_until_ready(jnp.ones(2**46, jnp.uint8)))
+    too_large = lambda *arguments, **more: jax.block_until_ready(jnp.ones(2**46, jnp.uint8))
+    monkeypatch.setattr(train, "run", too_large)
     error = message(capsys, CONFIG, f"--workdir={tmp_path}")
     assert error.startswith("error: Out of memory allocating") and "batch_size" in error
 
