@@ -29,10 +29,10 @@ def read_parts(
             raise UserError(f"init_parts.{cut(part)}: the model has no such part. Its parts are {names}")
         theirs = read(workdir, not inside)
         theirs = {prefix + path.removeprefix(start): x for path, x in theirs.items() if path.startswith(start)}
-        for path, x in ours.items():
-            if path.startswith(prefix):
-                if path not in theirs or theirs[path].shape != x.shape:
-                    shape = f"the shape {theirs[path].shape}" if path in theirs else "nothing"
-                    raise UserError(f"init_parts.{part} = {shown(source)} has {shape} for {path}: expected {x.shape}")
-                all_of_them[path] = theirs[path]
+        of_part = {path: x.shape for path, x in ours.items() if path.startswith(prefix)}
+        for path in sorted(of_part, key=lambda path: path in theirs):  # what is missing altogether says most
+            if path not in theirs or theirs[path].shape != of_part[path]:
+                shape = f"the shape {theirs[path].shape}" if path in theirs else "nothing"
+                raise UserError(f"init_parts.{part} = {shown(source)} has {shape} for {path}: expected {of_part[path]}")
+            all_of_them[path] = theirs[path]
     return all_of_them
