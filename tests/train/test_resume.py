@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import re
 import signal
 import subprocess
 
@@ -99,7 +100,7 @@ def test_not_finite(tmp_path):
     # Parameters grow until a gradient overflows. tests/training/test_checkpoints.py has an update that overflows.
     flags = ("--config.optimizer.weight_decay=1e6", "--config.optimizer.warmup=0")
     output = tiny.finish(tiny.start("vit", tmp_path, *flags, "--config.checkpoint_every=1"), 1)
-    assert "gradient norm inf, at learning rate 0.0096" in output
+    assert re.search(r"gradient norm (inf|nan), at learning rate 0\.00\d", output)  # CPUs differ in which, and when
     error = output[output.index("error: step ") :]
     bad = int(error.split()[2].rstrip(":"))
     saved = sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir())
