@@ -107,7 +107,7 @@ def test_with_another_posterior_the_gap_is_its_divergence_from_the_exact_one():
 
 def test_the_importance_weighted_bound_is_tighter_with_more_draws():
     bounds = [
-        evaluate(linear_model(widen=3.0), LINEAR, evaluation_samples=k)["importance_bound"] for k in (1, 10, 1000)
+        evaluate(linear_model(widen=3.0), LINEAR, evaluation_samples=k)["importance_bound"] for k in (1, 3, 1000)
     ]
     assert bounds[0] < bounds[1] - 0.1 < bounds[2] - 0.1
     assert bounds[1] < bounds[2] < EVIDENCE + 0.02
