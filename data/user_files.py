@@ -173,13 +173,13 @@ def _split_files(path: str) -> list[Path]:
 def _image_items(path: str, held_out: float, seed: int) -> dict[str, list[Item[Path]]]:
     """The images of each split, in an order that is random but always the same. Prints which layout was found."""
     folders = [folder for folder in _visible(path) if folder.is_dir()]
-    whole = folders and not any(entry.is_dir() for folder in folders for entry in _visible(folder))
-    if whole and any(folder.name in _SPLITS for folder in folders):
+    classes_alone = folders and not any(entry.is_dir() for folder in folders for entry in _visible(folder))
+    if classes_alone and any(folder.name in _SPLITS for folder in folders):
         raise UserError(
             f"{next(f for f in folders if f.name in _SPLITS)} is called as a split, but holds no folder of a class. "
             f"{_layouts(path)}"
         )
-    if whole:
+    if classes_alone:
         items = _split_by_class([_images_of(path, folder) for folder in folders], held_out, seed)
         layout = f"a folder per class; {held_out:.0%} of each are held out"
     else:

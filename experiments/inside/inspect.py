@@ -103,16 +103,17 @@ def main(arguments: list[str]) -> None:
 
 def _inspection(args: argparse.Namespace) -> Inspection:
     """The inspection that the command line asks for."""
-    given = args.text is not None or args.file or args.images or args.arrays
+    has_input = args.text is not None or args.file or args.images or args.arrays
     if args.config:
         if not args.out:
             raise UserError("--config needs --out, the folder for the pictures")
-        if given:
+        if has_input:
             raise UserError("--config draws a held-out example: choose it by --example")
         return open_config(args.config, args.example)
     if args.workdir:
-        return open_workdir(args.workdir, args.example, read_inputs(args, open_folder(args.workdir)) if given else None)
-    if not (args.out and given):
+        inputs = read_inputs(args, open_folder(args.workdir)) if has_input else None
+        return open_workdir(args.workdir, args.example, inputs)
+    if not (args.out and has_input):
         raise UserError("--weights needs --out, the folder for the pictures, and something to read, such as --text")
     opened = open_folder(args.weights)
     if isinstance(opened.model, Translator):
@@ -137,10 +138,10 @@ def _attention(figure: Figure, inspection: Inspection, path: str) -> None:
     rows, columns = _layout(heads)
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     places = inspection.places(path, keys)
-    shown = weights_HTS if places is None else weights_HTS.mean(1)[:, -places[0] * places[1] :]
-    norm = PowerNorm(0.5, vmin=0, vmax=float(shown.max()))
+    drawn_weights = weights_HTS if places is None else weights_HTS.mean(1)[:, -places[0] * places[1] :]
+    norm = PowerNorm(0.5, vmin=0, vmax=float(drawn_weights.max()))
     labels = {"queries": inspection.labels(path, queries, keys=False), "keys": inspection.labels(path, keys, keys=True)}
-    for head, (axes, weights) in enumerate(zip(panels, shown)):
+    for head, (axes, weights) in enumerate(zip(panels, drawn_weights)):
         axes.set_title(f"head {head}", fontsize=13, pad=4)
         if places is None:
             draw_map(weights, **labels, axes=axes).images[-1].set_norm(norm)

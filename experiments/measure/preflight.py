@@ -202,27 +202,27 @@ def table(estimates: Sequence[Estimate]) -> Table:
         cells |= {f"{kind}, per device": f"{_short(each.memory[kind])}B" if each.memory else "" for kind in kinds}
         total = sum(each.memory.values())
         cells["all of it"] = f"{_short(total)}B of {_short(each.available)}B" if each.memory else ""
-        known = each.seconds is not None
-        cells["FLOPs of a step"] = _short(each.flops) if known else ""
-        cells["memory traffic per device"] = f"{_short(each.touched)}B" if known else ""
+        estimated = each.seconds is not None
+        cells["FLOPs of a step"] = _short(each.flops) if estimated else ""
+        cells["memory traffic per device"] = f"{_short(each.touched)}B" if estimated else ""
         sent = {exchange.kind: exchange for exchange in each.exchanges}
         for kind in exchanged:
             text = f"{sent[kind].count:.0f} x, {_short(sent[kind].sent)}B" if kind in sent else ""
             cells[f"{kind}, sent per device"] = text
         for bound in ("products", "memory", "links"):
-            if known and bound in (each.seconds or {}):
+            if estimated and bound in (each.seconds or {}):
                 cells[f"time for {bound}"] = f"{1000 * (each.seconds or {})[bound]:.3g} ms"
             else:
                 cells[f"time for {bound}"] = ""
-        cells["step at least"] = f"{1000 * each.step_seconds:.3g} ms" if known else ""
-        cells["run at least"] = _duration(each.steps * each.step_seconds) if known else ""
-        cells["examples per second at most"] = _short(each.batch_size / each.step_seconds) if known else ""
+        cells["step at least"] = f"{1000 * each.step_seconds:.3g} ms" if estimated else ""
+        cells["run at least"] = _duration(each.steps * each.step_seconds) if estimated else ""
+        cells["examples per second at most"] = _short(each.batch_size / each.step_seconds) if estimated else ""
         for name, cell in cells.items():
             rows.setdefault(name, []).append(cell)
-    shown = Table("", *(each.topology for each in estimates), box=None)
+    rows = Table("", *(each.topology for each in estimates), box=None)
     for name, cells in rows.items():
-        shown.add_row(name, *cells)
-    return shown
+        rows.add_row(name, *cells)
+    return rows
 
 
 def _duration(seconds: float) -> str:

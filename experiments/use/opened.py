@@ -86,9 +86,9 @@ def _images(folder: Path, shape: tuple[int, int, int]) -> Reading:
 
 
 def _texts(vocabulary: PublishedTokenizer, model: Bert | GPT | Perceiver, context: int) -> Reading:
-    whole = isinstance(model, Perceiver)  # its positions are those of a full context
+    full = isinstance(model, Perceiver)  # its positions are those of a full context
     mask = not isinstance(model, GPT)
-    return Reading("texts", lambda texts: PublishedTexts(vocabulary, texts, context, full=whole, mask=mask))
+    return Reading("texts", lambda texts: PublishedTexts(vocabulary, texts, context, full=full, mask=mask))
 
 
 class PublishedTexts:

@@ -133,16 +133,16 @@ def _with_progress(rows: Iterator[dict[str, Any]], count: int) -> Iterator[dict[
 def _answer(opened: Opened, values: np.ndarray, label, tokens, weights: np.ndarray, top_k: int) -> dict[str, Any]:
     """What the model answers to one input."""
     if opened.classes is None:
-        known = {} if label is None else {"label": np.asarray(label, float).tolist()}
-        return known | {"numbers": np.asarray(values, float).tolist()}
+        label_of = {} if label is None else {"label": np.asarray(label, float).tolist()}
+        return label_of | {"numbers": np.asarray(values, float).tolist()}
     names = opened.classes
     if values.ndim == 1:
-        known = {} if label is None else {"label": names[int(label)]}
+        label_of = {} if label is None else {"label": names[int(label)]}
         order = np.argsort(-values, kind="stable")[:top_k]
         probabilities = {names[c]: _rounded(values[c]) for c in order}
         first = order[0]
         answer = {"class": names[first], "probability": _rounded(values[first]), "probabilities": probabilities}
-        return known | answer
+        return label_of | answer
     if values.ndim == 3:
         shares = np.bincount(values.argmax(-1).ravel(), minlength=len(names)) / values[..., 0].size
         return {"shares": {name: _rounded(share) for name, share in zip(names, shares)}}
@@ -171,8 +171,8 @@ def _lines(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     else:
         numbers, labels = np.ravel(row["numbers"]), np.ravel(row.get("label", []))
         for place, number in enumerate(numbers):
-            known = {"label": labels[place]} if len(labels) else {}
-            yield {"input": row["input"]} | ({"place": place} if len(numbers) > 1 else {}) | known | {"number": number}
+            label_of = {"label": labels[place]} if len(labels) else {}
+            yield {"input": row["input"]} | ({"place": place} if len(numbers) > 1 else {}) | label_of | {"number": number}
 
 
 def _cells(line: Mapping[str, Any], top_k: int) -> dict[str, str]:
