@@ -219,10 +219,10 @@ def table(estimates: Sequence[Estimate]) -> Table:
         cells["examples per second at most"] = _short(each.batch_size / each.step_seconds) if estimated else ""
         for name, cell in cells.items():
             rows.setdefault(name, []).append(cell)
-    rows = Table("", *(each.topology for each in estimates), box=None)
+    columns = Table("", *(each.topology for each in estimates), box=None)
     for name, cells in rows.items():
-        rows.add_row(name, *cells)
-    return rows
+        columns.add_row(name, *cells)
+    return columns
 
 
 def _duration(seconds: float) -> str:

@@ -171,8 +171,8 @@ def _lines(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     else:
         numbers, labels = np.ravel(row["numbers"]), np.ravel(row.get("label", []))
         for place, number in enumerate(numbers):
-            label_of = {"label": labels[place]} if len(labels) else {}
-            yield {"input": row["input"]} | ({"place": place} if len(numbers) > 1 else {}) | label_of | {"number": number}
+            named = {"label": labels[place]} if len(labels) else {}
+            yield {"input": row["input"]} | ({"place": place} if len(numbers) > 1 else {}) | named | {"number": number}
 
 
 def _cells(line: Mapping[str, Any], top_k: int) -> dict[str, str]:
