@@ -4,6 +4,7 @@ Command: python train.py --config=configs/gpt_shakespeare.py --workdir=runs/gpt_
 Time:    258 s on 2 shared CPU cores
 Needs:   tiny_shakespeare
 Reaches: validation/loss <= 1.88
+Published: validation/loss 1.88, README of https://github.com/karpathy/nanoGPT
 
 The recipe is that of https://github.com/karpathy/nanoGPT ("I only have a macbook"): 4 layers, width 128, context 64,
 batch size 12, no dropout. The loss here is the mean over the whole validation split, in nats per character.

@@ -4,6 +4,7 @@ Command: python train.py --config=configs/gpt_shakespeare_gpu.py --workdir=runs/
 Time:    not measured yet (no GPU was at hand)
 Needs:   tiny_shakespeare, gpu
 Reaches: validation/loss <= 1.4697
+Published: validation/loss 1.4697, README of https://github.com/karpathy/nanoGPT
 
 The recipe is that of https://github.com/karpathy/nanoGPT: 6 layers, width 384, context 256, batch size 64, dropout
 0.2; 1.4697 is the best validation loss that its README reports. The loss here is the mean over the whole validation

@@ -4,11 +4,12 @@ Command: python train.py --config=configs/vib_mnist.py --workdir=runs/vib_mnist
 Time:    817 s on 2 shared CPU cores
 Needs:   mnist
 Reaches: test/accuracy >= 0.986
+Published: test/accuracy 0.9887, Alemi et al. 2017, table 1, after 200 epochs
 
 The recipe of Alemi et al. 2017: two hidden layers of 1024, 256 latents, a linear decoder, beta 1e-3, batches of 100,
 Adam at 1e-4 with beta1 0.5 and a falling learning rate, averaged parameters, 12 samples of the latents in evaluation.
-Published: 1.13 % errors after 200 epochs; here 1.27 % after 60. Unlike there, the learning rate falls linearly, and the
-encoder returns the logarithm of the variance.
+Unlike there, it trains for 60 epochs, the learning rate falls linearly, and the encoder returns the logarithm of the
+variance.
 """
 
 import math

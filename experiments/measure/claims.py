@@ -2,38 +2,30 @@
 
 python -m experiments.claims [configs/vit.py ...] [--seeds=5] [--set steps=10]
 
-The docstring of a config has one line of each of these kinds (Needs is optional, Reaches may occur several times):
-
-  Command: python train.py --config=configs/vit.py --workdir=runs/vit
-  Time:    25 s on 2 CPU cores
-  Needs:   mnist, gpu
-  Reaches: test/accuracy >= 0.98
+`experiments/measure/claim.py` describes the lines of a docstring that are read here: what to run, what the run must
+reach, and what others have published for it.
 
 The command runs in a temporary workdir, and the metrics in its `summary.json` are compared with the claims. A config
 is skipped if this machine lacks a data set or device that it needs, or if it says "not measured" instead of a number.
 The exit code is 1 if a claim does not hold.
 
-What was measured is kept in `runs/claims/<config>.json`, and `runs/claims/table.md` shows it for all configs. Runs with
-fields that were set are not kept.
+What was measured is kept in `docs/claims/<config>.json`. Two tables show it for all configs: `runs/claims/table.md`
+has what each of them claims, and `runs/claims/published.md` the published numbers beside ours. Runs with fields that
+were set are not kept.
 """
 
 import argparse
-import ast
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import date
-import operator
+import os
 from pathlib import Path
-import re
-import shlex
 from statistics import mean, stdev
 import subprocess
 import sys
 import tempfile
 import time
-from typing import Any
 
-import jax
 from rich.console import Console
 from rich.table import Table
 
@@ -41,67 +33,12 @@ from core.command import command
 from core.errors import UserError
 from core.files import ROOT, read_json, write_json
 from core.markdown import write_table
-from data.storage import MissingData, open_official
+from experiments.benchmark.statistics import interval
+from experiments.measure.claim import Claim, Goal
 from training.workdir import environment
 
-RECORDS = ROOT / "runs" / "claims"
-COMPARE = {">=": operator.ge, "<=": operator.le}
-
-
-@dataclass(frozen=True)
-class Goal:
-    """One line "Reaches:": the value that a metric must reach, and from which side."""
-
-    metric: str
-    sign: str
-    value: float
-
-    def met_by(self, measured: float) -> bool:
-        """Returns whether a measured value reaches the goal; the value of the goal itself does."""
-        return COMPARE[self.sign](measured, self.value)
-
-    def __str__(self) -> str:
-        return f"{self.metric} {self.sign} {self.value:g}"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What the docstring of a config claims.
-
-    Attributes:
-      config: path of the config file.
-      command: the words of "python train.py --config=... --workdir=...".
-      time: such as "25 s on 2 CPU cores", or "not measured" and the reason.
-      needs: names of TFDS sets that must be on disk, paths (with a "/") from the root of the project, "gpu", "tpu".
-      goals: the lines "Reaches:"; none if it says "not measured" there.
-    """
-
-    config: str
-    command: list[str]
-    time: str
-    needs: list[str]
-    goals: list[Goal]
-
-    @classmethod
-    def read(cls, path: str | Path) -> "Claim":
-        """Reads a config file. Raises UserError that names the line of the docstring that is missing or malformed."""
-        lines: dict[str, list[str]] = {"Command": [], "Time": [], "Needs": [], "Reaches": []}
-        for name, text in _LINE.findall(ast.get_docstring(ast.parse(Path(path).read_text())) or ""):
-            lines[name].append(text.strip())
-        for name, form in _FORMS.items():
-            if not lines[name] or (name != "Reaches" and len(lines[name]) > 1):
-                raise UserError(f"{path}: its docstring has {len(lines[name])} lines {name!r}, expected one: {form}")
-            for text in lines[name]:
-                if not re.fullmatch(_PATTERNS[name], text):
-                    raise UserError(f"{path}: {name}: {text!r}, expected a line like: {form}")
-        needs = [need.strip() for text in lines["Needs"] for need in text.split(",")]
-        measured = [text.split() for text in lines["Reaches"] if not text.startswith("not measured")]
-        goals = [Goal(metric, sign, float(value)) for metric, sign, value in measured]
-        return cls(str(path), shlex.split(lines["Command"][0]), lines["Time"][0], needs, goals)
-
-    def missing(self) -> list[str]:
-        """Returns those of its needs that this machine does not have."""
-        return [need for need in self.needs if not _available(need)]
+RECORDS = ROOT / "docs" / "claims"
+TABLES = ROOT / "runs" / "claims"
 
 
 @dataclass(frozen=True)
@@ -109,17 +46,27 @@ class Record:
     """What was measured for a claim.
 
     Attributes:
-      metrics: the last metrics of each run, one run for each seed from 0 on.
+      metrics: the last metrics of each run, one run for each seed from 0 on; null stands for NaN.
       seconds: wall-clock seconds of each run.
-      environment: commit, packages and devices, as `training.workdir.environment` gives them, and the date.
+      command: what measured it.
+      date: of the measurement, as in "2026-01-31".
+      commit: of the project; with "+" if files differed from it, None outside a git checkout.
+      python: its version.
+      packages: the version of each package of requirements.txt.
+      devices: such as "2 CPU cores", or the number and kind of accelerators.
     """
 
     metrics: list[dict[str, float | None]]
     seconds: list[float]
-    environment: dict[str, Any]
+    command: str
+    date: str
+    commit: str | None
+    python: str
+    packages: dict[str, str]
+    devices: str
 
     def values(self, metric: str) -> list[float]:
-        """Returns the values of a metric, one for each run that reported it; null in the file stands for NaN."""
+        """Returns the values of a metric, one for each run that reported it."""
         return [value for metrics in self.metrics if (value := metrics.get(metric)) is not None]
 
     def judge(self, goal: Goal) -> tuple[bool, str]:
@@ -180,7 +127,7 @@ def check(configs: Sequence[str], *, seeds: int = 1, overrides: Sequence[str] = 
             all_hold = False
             continue
         metrics, seconds = zip(*runs)
-        record = Record(list(metrics), list(seconds), environment() | {"date": date.today().isoformat()})
+        record = _record(claim, list(metrics), list(seconds))
         if not overrides:
             RECORDS.mkdir(parents=True, exist_ok=True)
             write_json(_record_path(claim.config), asdict(record))
@@ -193,21 +140,35 @@ def check(configs: Sequence[str], *, seeds: int = 1, overrides: Sequence[str] = 
     return all_hold
 
 
-def recorded() -> Table:
-    """Returns a table of all configs: what each claims, and what was last measured here."""
+def claims_table() -> Table:
+    """Returns a table of all configs: what each claims, and what was last measured."""
     table = Table("config", "what", "claim", "measured", "time", "commit", box=None)
-    for config in _configs():
-        claim = Claim.read(ROOT / config)
-        about = (ast.get_docstring(ast.parse((ROOT / config).read_text())) or "").splitlines()[0]
-        path = _record_path(config)
-        record = Record(**read_json(path)) if path.exists() else None
+    for claim, record in _recorded():
         for goal in claim.goals or [None]:
             cells = ["", "", ""]
             if record and goal:
                 holds, measured = record.judge(goal)
-                commit = (record.environment["git"]["commit"] or "")[:7]
-                cells = [measured + ("" if holds else " (FAILED)"), f"{mean(record.seconds):.0f} s", commit]
-            table.add_row(Path(config).stem, about, str(goal) if goal else "not measured yet", *cells)
+                measured += "" if holds else " (FAILED)"
+                cells = [measured, f"{mean(record.seconds):.0f} s", record.commit or ""]
+            table.add_row(Path(claim.config).stem, claim.title, str(goal) if goal else "not measured yet", *cells)
+    return table
+
+
+def published_table() -> Table:
+    """Returns a table of the numbers that others published for what a config repeats, beside what was measured."""
+    table = Table("config", "metric", "published", "source", "measured", "95 % interval", "hardware", "date", box=None)
+    for claim, record in _recorded():
+        for published in claim.published:
+            values = record.values(published.metric) if record else []
+            if record and values:
+                low, high = interval(values)
+                within = "" if low is None or high is None else f"{low:.4f} to {high:.4f}, {len(values)} seeds"
+                cells = [f"{mean(values):.4f}", within or "one seed", record.devices, record.date]
+            else:
+                devices = [need.upper() for need in claim.needs if need in ("gpu", "tpu")]
+                cells = [f"needs a {devices[0]}: not run" if devices else "not run", "", "", ""]
+            name = Path(claim.config).stem
+            table.add_row(name, published.metric, f"{published.value:g}", published.source, *cells)
     return table
 
 
@@ -224,42 +185,42 @@ def main(arguments: list[str]) -> int:
     if absent := [config for config in args.configs if not Path(config).is_file()]:
         raise UserError(f"there is no config file {absent[0]}: expected a path such as configs/vit.py")
     all_hold = check(args.configs or _configs(), seeds=args.seeds, overrides=args.set)
-    write_table(RECORDS / "table.md", recorded())
-    print(f"table    {RECORDS / 'table.md'}")
+    for file, table in (("table.md", claims_table()), ("published.md", published_table())):
+        write_table(TABLES / file, table)
+        print(f"table    {TABLES / file}")
+    print("next     python -m experiments.document    copies the tables into docs/results.md")
     return 0 if all_hold else 1
-
-
-_LINE = re.compile(r"^(Command|Time|Needs|Reaches):(.*)$", re.MULTILINE)
-_FORMS = {
-    "Command": "python train.py --config=configs/vit.py --workdir=runs/vit",
-    "Time": "25 s on 2 CPU cores",
-    "Reaches": "test/accuracy >= 0.98",
-}
-_PATTERNS = {
-    "Command": r"python train\.py (?=.*--config=\S).*--workdir=\S+.*",
-    "Time": r"\d+(\.\d+)? (s|min|h) on .+|not measured.*",
-    "Reaches": r"\S+ (>=|<=) -?\d+(\.\d+)?|not measured.*",
-}
 
 
 def _configs() -> list[str]:
     return [str(path.relative_to(ROOT)) for path in sorted((ROOT / "configs").glob("*.py"))]
 
 
+def _recorded() -> Iterator[tuple[Claim, Record | None]]:
+    """Yields the claim of each config in configs/, and its record if there is one."""
+    for config in _configs():
+        path = _record_path(config)
+        yield replace(Claim.read(ROOT / config), config=config), Record(**read_json(path)) if path.exists() else None
+
+
+def _record(claim: Claim, metrics: list[dict[str, float | None]], seconds: list[float]) -> Record:
+    facts = environment()
+    commit, devices = facts["git"]["commit"], facts["devices"]
+    is_cpu = devices["platform"] == "cpu"
+    return Record(
+        metrics=metrics,
+        seconds=[round(value, 1) for value in seconds],
+        command=f"python -m experiments.claims {claim.config} --seeds={len(metrics)}",
+        date=date.today().isoformat(),
+        commit=commit and commit[:7] + ("+" if facts["git"]["dirty"] else ""),
+        python=facts["python"],
+        packages=facts["packages"],
+        devices=f"{os.cpu_count()} CPU cores" if is_cpu else f"{devices['count']} {devices['kind']}",
+    )
+
+
 def _record_path(config: str) -> Path:
     return RECORDS / f"{Path(config).stem}.json"
-
-
-def _available(need: str) -> bool:
-    if need in ("gpu", "tpu"):
-        return jax.default_backend() == need
-    if "/" in need and (ROOT / need).exists():
-        return True
-    try:
-        open_official(need)
-    except MissingData:
-        return False
-    return True
 
 
 def _spread(values: list[float]) -> str:

@@ -35,7 +35,7 @@ from core.files import ROOT
 from core.markdown import write_table
 from data.pipeline import train_batches
 from data.storage import MissingData
-from experiments.measure.claims import Claim
+from experiments.measure.claim import Claim
 from experiments.measure.population_speed import measure_population
 from experiments.sweep import runner
 from experiments.sweep.display import SweepDisplay

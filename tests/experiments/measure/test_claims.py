@@ -1,11 +1,14 @@
 """Claims of configs: read, run again, compared. A stand-in for train.py reports what the test wants it to."""
 
+import json
 from pathlib import Path
+import sys
 
 import pytest
 
-from experiments.measure import claims
-from experiments.measure.claims import Claim, Goal, check, main, measure
+from experiments.measure import claim, claims
+from experiments.measure.claim import Claim, Goal, Published
+from experiments.measure.claims import check, main, measure
 
 CONFIGS = sorted((Path(__file__).resolve().parents[3] / "configs").glob("*.py"))
 DOCSTRING = '''"""A model.
@@ -15,6 +18,7 @@ Time:    1.5 min on 2 CPU cores
 Needs:   mnist, gpu
 Reaches: test/accuracy >= 0.98
 Reaches: test/loss <= 1.88
+Published: test/accuracy 0.975, Someone et al. 2021, table 3
 """
 '''
 TRAIN = """
@@ -34,7 +38,9 @@ metrics = {"test/accuracy": accuracy, "train/loss": None}
 def config(tmp_path, monkeypatch):
     """Writes a config that reaches accuracy 0.5 + seed / 8, by default 0.625, and claims what the test says."""
     monkeypatch.setattr(claims, "ROOT", tmp_path)
-    monkeypatch.setattr(claims, "RECORDS", tmp_path / "runs" / "claims")
+    monkeypatch.setattr(claim, "ROOT", tmp_path)
+    monkeypatch.setattr(claims, "RECORDS", tmp_path / "docs" / "claims")
+    monkeypatch.setattr(claims, "TABLES", tmp_path / "runs" / "claims")
     monkeypatch.setenv("COLUMNS", "250")
     (tmp_path / "train.py").write_text(TRAIN)
 
@@ -51,16 +57,17 @@ def config(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_claims(path):
-    claim = Claim.read(path)
-    assert f"--config=configs/{path.name}" in claim.command
+    assert f"--config=configs/{path.name}" in Claim.read(path).command
 
 
 def test_a_docstring_is_read(tmp_path):
     (tmp_path / "x.py").write_text(DOCSTRING)
-    claim = Claim.read(tmp_path / "x.py")
-    assert claim.command[:2] == ["python", "train.py"] and claim.command[4] == "--config.model.depth=3"
-    assert (claim.time, claim.needs) == ("1.5 min on 2 CPU cores", ["mnist", "gpu"])
-    assert claim.goals == [Goal("test/accuracy", ">=", 0.98), Goal("test/loss", "<=", 1.88)]
+    read = Claim.read(tmp_path / "x.py")
+    assert read.title == "A model."
+    assert read.command[:2] == ["python", "train.py"] and read.command[4] == "--config.model.depth=3"
+    assert (read.time, read.needs) == ("1.5 min on 2 CPU cores", ["mnist", "gpu"])
+    assert read.goals == [Goal("test/accuracy", ">=", 0.98), Goal("test/loss", "<=", 1.88)]
+    assert read.published == [Published("test/accuracy", 0.975, "Someone et al. 2021, table 3")]
 
 
 def test_a_time_may_be_unknown(tmp_path):
@@ -75,6 +82,7 @@ def test_a_time_may_be_unknown(tmp_path):
         ("1.5 min on 2 CPU cores", "a while", "'a while', expected a line like: 25 s on"),
         ("Reaches: test/loss <= 1.88", "Time: 3 s on a GPU", "2 lines 'Time'"),
         ("accuracy >= 0.98", "accuracy = 0.98", "'test/accuracy = 0.98', expected a line like"),
+        (" 0.975, Someone", " 97.5 %, Someone", "Published: 'test/accuracy 97.5 %, Someone et al. 2021, table 3'"),
         (" --workdir=runs/x", "", "'python train.py --config=configs/x.py --config"),
     ],
 )
@@ -153,4 +161,29 @@ def test_what_was_measured_is_kept_and_shown_for_all_configs(config, tmp_path):
 def test_a_run_with_other_fields_is_not_kept(config, tmp_path):
     with pytest.raises(SystemExit):
         main([config("test/accuracy >= 0.99"), "--set", "seed=2"])
-    assert not list((tmp_path / "runs" / "claims").glob("*.json"))
+    assert not list((tmp_path / "docs" / "claims").glob("*.json"))
+
+
+def test_published_numbers_stand_beside_ours(config, tmp_path):
+    path = config("test/accuracy >= 0.625\nPublished: test/accuracy 0.75, Someone 2021")
+    (tmp_path / "configs").mkdir()
+    text = Path(path).read_text()
+    (tmp_path / "configs" / "x.py").write_text(text)
+    (tmp_path / "configs" / "y.py").write_text(text.replace("\n\nReaches", "\nNeeds: gpu\nReaches"))
+    (tmp_path / "configs" / "z.py").write_text(text)
+    main([path, "--seeds=3"])
+    table = (tmp_path / "runs" / "claims" / "published.md").read_text().splitlines()
+    assert table[0] == "| config | metric | published | source | measured | 95 % interval | hardware | date |"
+    # 0.625 +- t(0.975, 2 degrees of freedom) * 0.125 / sqrt(3) = 4.30265 * 0.07217
+    assert table[2].startswith("| x | test/accuracy | 0.75 | Someone 2021 | 0.6250 | 0.3145 to 0.9355, 3 seeds | ")
+    assert table[3] == "| y | test/accuracy | 0.75 | Someone 2021 | needs a GPU: not run |  |  |  |"
+    assert table[4] == "| z | test/accuracy | 0.75 | Someone 2021 | not run |  |  |  |"
+
+
+def test_a_record_names_what_made_it_and_no_path_of_the_machine(config, tmp_path):
+    main([config("test/accuracy >= 0.1"), "--seeds=2"])
+    text = (tmp_path / "docs" / "claims" / "x.json").read_text()
+    record = claims.Record(**json.loads(text))
+    assert [run["test/accuracy"] for run in record.metrics] == [0.5, 0.625]
+    assert record.command.endswith("x.py --seeds=2") and "jax" in record.packages and record.devices.endswith("cores")
+    assert sys.executable not in text
