@@ -116,7 +116,7 @@ def join_processes(options: flags.FlagValues) -> None:
         return
     try:
         together.join(options.coordinator, options.processes, options.process)
-    except (ValueError, RuntimeError) as error:  # what JAX raises for arguments that are missing or wrong
+    except (ValueError, RuntimeError) as error:  # JAX's, for arguments that are missing or wrong, and our own
         names = ("coordinator", "processes", "process")
         raise UserError(f"{', '.join(f'--{name}={options[name].value}' for name in names)}: {error}") from error
 

@@ -12,10 +12,12 @@ import time
 from typing import Any
 
 import jax
+from jax._src.distributed import global_state
 from jax._src.lib import _jax, utils
 
 from core.errors import Stopped, UserError, printable
 
+WAIT = 300  # seconds that the processes of a run have to find each other
 SILENT = 30  # seconds without a sign of life after which a process counts as ended
 MESSAGE = (
     "another process of this run has ended, or cannot be reached, so this one ends too. What was saved before is kept. "
@@ -34,12 +36,22 @@ def join(coordinator: str, processes: int | None = None, process: int | None = N
       processes: how many there are. process: the number of this one, from 0.
 
     Raises:
-      ValueError, RuntimeError: from JAX; an argument is missing or wrong, or the others cannot be reached.
+      UserError: the others cannot be reached.
+      ValueError, RuntimeError: from JAX; an argument is missing or wrong.
     """
     utils.absl_set_min_log_level(3)  # the runtime's own words about an ended process, which `MESSAGE` says in one line
     numbers = (None, None, None) if coordinator == "auto" else (coordinator, processes, process)
     with _ending_by(_end):
-        jax.distributed.initialize(*numbers, heartbeat_timeout_seconds=SILENT)
+        try:
+            jax.distributed.initialize(*numbers, initialization_timeout=WAIT, heartbeat_timeout_seconds=SILENT)
+        except RuntimeError as error:
+            if global_state.client is None:  # nothing was tried
+                raise
+            atexit.register(_leave)  # leaving a run that it never joined, JAX prints a stack trace
+            raise UserError(
+                f"the other processes cannot be reached after {WAIT} s: expected all of them to be started with the "
+                "same coordinator and the same number of processes, and none to have ended"
+            ) from error
 
 
 @contextmanager

@@ -47,14 +47,15 @@ def kill_one(processes: Iterable[subprocess.Popen], generator: random.Random) ->
 
 def interrupt(work: Work, folder: Path, seconds: float, generator: random.Random) -> bool:
     """Starts the work and kills one of its processes after a while. Returns whether there was one to kill."""
+    log, running = folder / "run" / "metrics.jsonl", lambda: any(process.poll() is None for process in processes)
+    before = log.stat().st_size if log.exists() else 0
     processes = work.start(folder)
-    begin = time.monotonic()
-    if work.together:
-        while not (folder / "run" / "metrics.jsonl").exists() and time.monotonic() < begin + seconds:
+    if work.together:  # one that has not found the others yet may wait for minutes for them to be started
+        while running() and not (log.exists() and log.stat().st_size != before):
             time.sleep(0.01)
         seconds /= 4
     end = time.monotonic() + generator.uniform(0, seconds)
-    while time.monotonic() < end and any(process.poll() is None for process in processes):
+    while time.monotonic() < end and running():
         time.sleep(0.01)
     killed = kill_one(processes, generator)
     kill_time = time.monotonic()

@@ -118,7 +118,9 @@ def _benchmark(folder: Path) -> list[list]:
 def _scores(folder: Path) -> dict:
     families = json.loads((folder / "runs" / "results.json").read_text())["families"]
     fields = ("seed", "score", "state_digest", "config_digest", "curve")
-    return {name: [[run[field] for field in fields] for run in family["runs"]] for name, family in families.items()}
+    scored = {name: family["runs"] for name, family in families.items() if "runs" in family}
+    assert set(scored) == {"mlp", "bottleneck"}
+    return {name: [[run[field] for field in fields] for run in runs] for name, runs in scored.items()}
 
 
 def _figure(folder: Path) -> tuple:

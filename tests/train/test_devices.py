@@ -111,6 +111,27 @@ def test_one_of_two_processes_is_asked_to_stop(number, tmp_path):
     assert (tmp_path / "checkpoints" / str(step)).is_dir()
 
 
+ALONE = """
+import sys
+import train
+from training import together
+together.WAIT = 2
+train.main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_process_whose_others_never_come_ends_with_one_line(number, tmp_path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    flags = [f"--config={tiny.__file__}:vit", f"--workdir={tmp_path}", f"--coordinator=localhost:{port}"]
+    line = [sys.executable, "-c", ALONE, *flags, "--processes=2", f"--process={number}"]
+    done = subprocess.run(line, cwd=tiny.ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "the other processes cannot be reached after 2 s" in done.stderr and done.stderr.count("\n") == 1
+
+
 def name(mesh) -> str:
     return "x".join(map(str, mesh))
 
