@@ -1,10 +1,11 @@
-"""Measures how fast things are: data pipeline, start, attention, the runner of sweeps, populations.
+"""Measures how fast things are: data pipeline, start, attention, the runner of sweeps, populations, training steps.
 
 python -m experiments.speed input [configs/vit.py ...]   the data pipeline against the train step, batches a second
 python -m experiments.speed start [configs/vit.py ...]   seconds from command to first step, first and second start
 python -m experiments.speed attention                    our attention against jax.nn's, forward and backward
 python -m experiments.speed sweep                        CPU time of the runner of a sweep, and its delay between trials
 python -m experiments.speed population [--steps=3000 --members=16 --alone=3]   runs as one program, and one by one
+python -m experiments.speed peers [vit ...] [--rounds=5 --set width=128]       training steps against PyTorch's
 
 Each prints a table, and writes it as Markdown to `runs/speed`.
 """
@@ -36,6 +37,7 @@ from core.markdown import write_table
 from data.pipeline import train_batches
 from data.storage import MissingData
 from experiments.measure.claim import Claim
+from experiments.measure.peers import measure_peers
 from experiments.measure.population_speed import measure_population
 from experiments.sweep import runner
 from experiments.sweep.display import SweepDisplay
@@ -139,15 +141,21 @@ def measure_sweep(*, trials: int = 200, jobs: int = 2, seconds: float = 1.0) -> 
 def main(arguments: list[str]) -> None:
     """Runs the command line."""
     parser = argparse.ArgumentParser(prog="python -m experiments.speed", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", choices=["input", "start", "attention", "sweep", "population"])
-    parser.add_argument("configs", nargs="*", help="config files (default: all in configs/ that this machine can run)")
+    parser.add_argument("what", choices=["input", "start", "attention", "sweep", "population", "peers"])
+    parser.add_argument(
+        "names", nargs="*", help="config files (default: all in configs/ that this machine can run); peers: shapes"
+    )
     parser.add_argument("--steps", type=int, default=3000, help="population: steps of each run (default %(default)s)")
     parser.add_argument("--members", type=int, default=16, help="population: number of runs (default %(default)s)")
     parser.add_argument("--alone", type=int, default=3, help="population: single runs to measure (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="peers: in which both sides take turns (default 5)")
+    parser.add_argument("--set", action="append", default=[], metavar="NUMBER=VALUE", help="peers: changes the shapes")
     args = parser.parse_args(arguments)
-    if absent := [config for config in args.configs if not Path(config).is_file()]:
+    if args.what == "peers":
+        table = measure_peers(args.names, rounds=args.rounds, changes=_numbers(args.set))
+    elif absent := [config for config in args.names if not Path(config).is_file()]:
         raise UserError(f"there is no config file {absent[0]}: expected a path such as configs/vit.py")
-    if args.what == "attention":
+    elif args.what == "attention":
         table = measure_attention()
     elif args.what == "sweep":
         table = measure_sweep()
@@ -155,11 +163,22 @@ def main(arguments: list[str]) -> None:
         table = measure_population(steps=args.steps, members=args.members, alone=args.alone)
     else:
         measure = {"input": measure_input, "start": measure_start}[args.what]
-        table = measure(args.configs or _runnable())
+        table = measure(args.names or _runnable())
     show(table)
     path = ROOT / "runs" / "speed" / f"{args.what}.md"
     write_table(path, table)
     print(f"table    {path}")
+
+
+def _numbers(texts: list[str]) -> dict[str, int]:
+    """Returns the numbers that texts such as "width=128" set."""
+    numbers = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if not value.isdecimal() or not int(value):
+            raise UserError(f"--set {text}: expected a name and a whole number above 0, such as width=128")
+        numbers[name] = int(value)
+    return numbers
 
 
 def show(table: Table) -> None:
