@@ -90,6 +90,7 @@ def measure_peers(
         if unused := [field for field in changes or {} if field not in SHAPES[name]]:
             raise UserError(f"{unused[0]!r} is no number of {name}: expected some of {', '.join(SHAPES[name])}")
         times = measure(SHAPES[name] | dict(changes or {}), rounds, python)
+        print(f"measured {name}: {median(times.ratios):.2f}", flush=True)
         text = ", ".join(f"{field} {value}" for field, value in times.shape.items() if field != "kind")
         theirs, ours = (f"{median(side):.1f}" for side in (times.theirs, times.ours))
         limits = f"{min(times.ratios):.2f} to {max(times.ratios):.2f}"
@@ -169,8 +170,9 @@ def _model(
     kind = shape["kind"]
     if kind == "vae":
         images = jnp.asarray(arrays["images"]).reshape(-1, 28, shape["pixels"] // 28, 1)
-        sizes: dict[str, Any] = {"latents": shape["latents"], "width": shape["width"], "depth": 1}
-        model = MODELS["variational"](image_shape=images.shape[1:], **sizes, rngs=nnx.Rngs(0))
+        sizes: dict[str, Any] = dict.fromkeys(("image_shape", "target_shape"), images.shape[1:])
+        sizes |= {"latents": shape["latents"], "width": shape["width"], "depth": 1}
+        model = MODELS["variational"](**sizes, rngs=nnx.Rngs(0))
         return model, {"images": images}, images, OBJECTIVES["variational"]
     model = pretrained.load(folder / "model", dropout=0.0)
     targets = jnp.asarray(arrays["targets"], jnp.int32)
