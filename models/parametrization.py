@@ -42,12 +42,14 @@ Kind = Annotated[str, OneOf(("standard", "mup"))]
 
 
 def scalable(model: Model) -> Model:
-    """Decorates a model with a field `width`. It then takes three fields more, and has the attribute `rate_factors`.
+    """Decorates a model with a field `width`: it then takes the fields below too, and has `rate_factors`.
 
-    Args of the model:
+    `rate_factors` are pairs of a parameter's path and the factor of its learning rate, where that is not 1.
+
+    Args:
       parametrization: "standard" or "mup".
-      base_width: the width at which both are the same. Other fields of a width have the same ratio to those of the
-        base, so it must divide them.
+      base_width: the width at which both are the same. Those of the base's other widths, such as `mlp_width`, are in
+        proportion, rounded.
       base_heads: the heads of the base (default: the same heads, which grow with the width).
     """
     initialise = model.__init__
@@ -72,8 +74,7 @@ def scalable(model: Model) -> Model:
     __init__.__signature__ = inner.replace(parameters=[*parameters[:place], *added, *parameters[place:]])  # pyright: ignore[reportFunctionMemberAccess] # PEP 362
     __init__.__wrapped__ = initialise  # pyright: ignore[reportFunctionMemberAccess]
     __init__.__doc__ = initialise.__doc__
-    if targets := getattr(initialise, "forwards_to", None):
-        __init__.forwards_to = targets  # pyright: ignore[reportFunctionMemberAccess]
+    __init__.forwards_to = (*getattr(initialise, "forwards_to", ()), scalable)  # pyright: ignore[reportFunctionMemberAccess]
     model.__init__ = __init__
     return model
 
@@ -83,13 +84,7 @@ def _base_fields(fields: Mapping[str, Any], base_width: int, base_heads: int | N
     base = {name: value for name, value in fields.items() if name != "rngs"}
     for name, value in base.items():
         if (name == "width" or name.endswith("_width")) and isinstance(value, int):
-            scaled, rest = divmod(value * base_width, fields["width"])
-            if rest or not scaled:
-                raise UserError(
-                    f"parametrization='mup': {name}={value} times base_width={base_width} / width={fields['width']} "
-                    "is not a whole number: choose widths with a common factor"
-                )
-            base[name] = scaled
+            base[name] = max(1, round(value * base_width / fields["width"]))
     if base_heads is not None:
         base["heads"] = base_heads
     return base

@@ -141,9 +141,17 @@ def test_every_one_computes_at_twice_the_base_width(name):
     assert all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves(model(**inputs)))
 
 
-def test_widths_must_be_in_proportion():
-    with pytest.raises(UserError, match="mlp_width=17 times base_width=14 / width=42 is not a whole number"):
-        gpt(parametrization="mup", base_width=14, mlp_width=17)
+def test_other_widths_of_the_base_are_in_proportion():
+    rates = dict(gpt(parametrization="mup", base_width=14, mlp_width=61).rate_factors)  # 20.33 at the base: 20
+    assert rates["blocks.blocks.0.mlp.down.kernel"] == pytest.approx(20 / 61)
+    assert rates["blocks.blocks.0.mlp.up.kernel"] == pytest.approx(1 / 3)
+
+
+def test_more_heads_of_the_same_size():
+    model = gpt(parametrization="mup", base_width=14, heads=21, base_heads=7)
+    attention = model.blocks.block(0).attention
+    assert attention is not None and attention.query_factor == 1
+    assert dict(model.rate_factors)["blocks.blocks.0.attention.out.kernel"] == pytest.approx(1 / 3)
 
 
 def test_weights_are_neither_read_from_nor_written_to_a_published_format(tmp_path):
