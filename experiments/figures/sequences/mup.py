@@ -1,4 +1,4 @@
-"""muP: in the standard parametrization the best learning rate falls with the width; in muP it stays where it is.
+"""The best learning rate falls as a model gets wider; in muP it stays where it is.
 
 Left, activations after four steps: how far they have moved from where they started. A coordinate check: in muP the
 distance does not depend on the width. Right, the loss after training with each learning rate, in four widths.
