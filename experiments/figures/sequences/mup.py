@@ -5,7 +5,8 @@ distance does not depend on the width. Right, the loss after training with each 
 
 Formula: hidden weights learn with rate / r, r = width / base width; see models/parametrization.py
 Source: Yang et al. 2022 (arXiv 2203.03466), figures 1 and 5
-Look at: in muP the curves of all widths have their lowest point at the same rate, and wider is better there.
+Look at: in muP all widths are best at one rate, so it can be found at width 16. How low the loss gets is another
+question: in these 200 steps the standard parametrization, tuned again for each width, gets lower.
 """
 
 import jax
@@ -85,6 +86,7 @@ def plot(figure: Figure, results: dict) -> None:
     for number, (kind, moved) in enumerate(results["moved"].items()):
         left.loglog(WIDTHS, moved[:, 1], f"C{number}o-", label=kind)
     left.set_xticks(WIDTHS, [f"{width}" for width in WIDTHS])
+    left.set_yticks([0.25, 0.5, 1, 2], ["0.25", "0.5", "1", "2"])
     left.minorticks_off()
     left.set(xlabel="width", ylabel="change of the logits", title="After four steps")
     left.legend()
