@@ -71,6 +71,7 @@ class Run:
 
     Attributes:
       config: the complete config, with defaults and with what the data decides.
+      rate_factors: of learning rates, by the path of a parameter, where they are not 1.
       better: whether the "min" or the "max" of the metric `best` is better.
     """
 
@@ -78,6 +79,7 @@ class Run:
     fields: Fields
     dataset: Dataset
     make_model: Callable[[nnx.Rngs], nnx.Module]
+    rate_factors: dict[str, float]
     objective: Objective
     optimizer: optax.GradientTransformation
     learning_rate: optax.Schedule
@@ -99,7 +101,6 @@ class Run:
             check_values(section, values, target, supplied=["rngs"])  # before the data, which may take time
         optimizer_settings = complete("optimizer", fields.optimizer, make_optimizer, supplied=["steps"])
         mesh = complete("mesh", fields.mesh, meshes.make_mesh)
-        optimizer, learning_rate = make_optimizer(steps=fields.steps, **optimizer_settings)
         make_dataset, data = resolve("data", _with_images_of(fields), DATASETS)
         dataset = make_dataset(**data)
         check_data(dataset)
@@ -113,12 +114,14 @@ class Run:
         shapes = nnx.eval_shape(lambda: make_model(nnx.Rngs(0)))  # the model checks its fields
         check_ability(objective, shapes)
         check_patterns(fields.freeze, split(shapes)[1])
+        rate_factors = dict(getattr(shapes, "rate_factors", ()))  # see models.parametrization
+        optimizer, learning_rate = make_optimizer(rate_factors, steps=fields.steps, **optimizer_settings)
         arguments = {"data": data, "model": model, "objective": settings}
         sections = {section: {"name": getattr(fields, section)["name"]} | arguments[section] for section in arguments}
         full = asdict(fields) | sections | {"optimizer": optimizer_settings, "mesh": mesh}
         full = json.loads(json.dumps(full))  # as a checkpoint returns it
         objective = partial(objective, **settings)
-        return cls(full, fields, dataset, make_model, objective, optimizer, learning_rate, better)
+        return cls(full, fields, dataset, make_model, rate_factors, objective, optimizer, learning_rate, better)
 
     def initialise(self) -> tuple[nnx.GraphDef, Callable[[jax.Array], TrainState]]:
         """Returns the structure of the model, and the function from a random key to the first state."""

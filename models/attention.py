@@ -121,6 +121,7 @@ class Attention(nnx.Module):
         self.dropout = Dropout(dropout)
         self.heads, self.kv_heads, self.head_size, self.value_size = heads, kv_heads, head_size, value_size
         self.causal, self.rotary, self.scaled, self.dtype = causal, rotary, scaled, dtype
+        self.query_factor = 1.0  # see `models.parametrization`
         self.weigh, self.beta = weigh, beta
         self.kind, self.feature_map, self.window, self.stride = kind, feature_map, window or stride, stride
 
@@ -141,8 +142,9 @@ class Attention(nnx.Module):
         if source_BSD is not None and self.window is not None:
             raise UserError("a window is for self-attention: positions of a source are not those of the queries")
         query_BTHK = self._split(self.query(x_BTD), self.heads, self.query_norm)
-        if not self.scaled:
-            query_BTHK = query_BTHK * math.sqrt(self.head_size)  # undoes the division in all kernels
+        factor = self.query_factor if self.scaled else self.query_factor * math.sqrt(self.head_size)
+        if factor != 1:  # for unscaled products it undoes the division by sqrt(K) in all kernels
+            query_BTHK = query_BTHK * factor
         source_BSD = x_BTD if source_BSD is None else source_BSD
         remembered = source_BSD if isinstance(source_BSD, dict) else self.remember(source_BSD)
         key_BSGK, value_BSGK = remembered["key"], remembered["value"]

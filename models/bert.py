@@ -16,6 +16,7 @@ from core.ranges import Depth, Dtype, Epsilon, Length, ShareBelowAll, Size, Voca
 from models.fields import LayerFields, Semantic, TowerFields, forwards
 from models.layers import ACTIVATIONS, Dropout, DropoutKey, Embedding, linear, normalisation, read_out, split_key
 from models.masks import Padding, over_keys, padding_mask
+from models.parametrization import scalable
 from models.positions import Positions
 from models.transformer import Hidden, Stack
 
@@ -27,6 +28,7 @@ class PassedOn(LayerFields, TowerFields, total=False):
     """The fields of `Stack` and `Block` for which BERT has no defaults of its own."""
 
 
+@scalable
 class Bert(nnx.Module):
     """Reads tokens; returns what the head makes of them.
 

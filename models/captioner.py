@@ -15,6 +15,7 @@ from core.errors import UserError, shown
 from core.ranges import Depth, Dtype, ImageShape, Length, ShareBelowAll, Side, Size, Vocabulary
 from models.fields import StackFields, forwards
 from models.layers import Dropout, DropoutKey, Embedding, linear, split_key
+from models.parametrization import scalable
 from models.positions import Positions
 from models.recurrent_decoder import RecurrentDecoder
 from models.transformer import Cache, Stack
@@ -26,6 +27,7 @@ Tokens = Int[Array, "batch time"]
 Logits = Float[Array, "batch time vocabulary"]
 
 
+@scalable
 class Captioner(nnx.Module):
     """Reads an image and the text so far; returns the logits of the next token of the text.
 

@@ -18,6 +18,7 @@ from core.ranges import Depth, Dtype, ImageShape, Length, ShareBelowAll, Side, S
 from models.fields import Semantic, StackFields, forwards
 from models.layers import Dropout, DropoutKey, Embedding, read_out, split_key
 from models.masks import Padding, over_keys, padding_mask
+from models.parametrization import scalable
 from models.positions import Positions
 from models.resnet import ResNet
 from models.transformer import Stack
@@ -32,6 +33,7 @@ Vectors = Float[Array, "batch shared"]
 FIRST_SCALE, LARGEST_SCALE = 1 / 0.07, 100.0  # Radford et al. 2021, section 2.5
 
 
+@scalable
 class CLIP(nnx.Module):
     """Reads images and texts; returns how similar each image is to each text.
 

@@ -17,6 +17,7 @@ from core.ranges import Depth, Dtype, Epsilon, Length, ShareBelowAll, Size, Voca
 from models.fields import LayerFields, Semantic, SourceFields, TowerFields, forwards
 from models.layers import Dropout, DropoutKey, Embedding, normalisation, read_out, split_key
 from models.masks import Padding, over_keys, padding_mask
+from models.parametrization import scalable
 from models.positions import Positions
 from models.transformer import Cache, Stack
 
@@ -32,6 +33,7 @@ class PassedOn(LayerFields, SourceFields, TowerFields, total=False):
     activation: str
 
 
+@scalable
 class EncoderDecoder(nnx.Module):
     """Reads the source and the target so far; returns the logits of the next token of the target.
 
@@ -89,6 +91,8 @@ class EncoderDecoder(nnx.Module):
         self.vocab_size, self.width = vocab_size, width
         self.context, self.source_context = context, source_context
         self.embedding_scale = embedding_scale
+        self.input_scale = math.sqrt(width) if embedding_scale == "in" else 1.0
+        self.output_scale = width**-0.5 if embedding_scale == "out" else 1.0
 
     def __call__(
         self, source: Sources, tokens: Targets, *, source_mask: Padding | None = None, key: DropoutKey = None
@@ -139,13 +143,13 @@ class EncoderDecoder(nnx.Module):
         x, cache = self.decoder(
             x, source=source, source_mask=over_keys(source_mask), cache=cache, start=start, key=blocks_key
         )
-        x = x * self.width**-0.5 if self.embedding_scale == "out" else x
+        x = x if self.output_scale == 1 else x * self.output_scale
         logits = self.embedding.attend(x) if self.head is None else self.head(x)
         return logits if self.bias is None else logits + self.bias[...], cache
 
     def _embed(self, tokens, embedding, positions, norm, start, key):
-        x = embedding(tokens) * math.sqrt(self.width) if self.embedding_scale == "in" else embedding(tokens)
-        x = positions(x, start)
+        x = embedding(tokens)
+        x = positions(x if self.input_scale == 1 else x * self.input_scale, start)
         return self.dropout(x if norm is None else norm(x), key)
 
 

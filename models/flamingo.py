@@ -19,6 +19,7 @@ from models.attention import Attention
 from models.fields import BlockFields, Semantic, StackFields, forwards, select
 from models.gpt import GPT
 from models.layers import Dropout, DropoutKey, split_key
+from models.parametrization import scalable
 from models.perceiver.rounds import Rounds
 from models.resnet import ResNet
 from models.transformer import Block, Hidden, Stack
@@ -30,6 +31,7 @@ Tokens = Int[Array, "batch time"]
 Logits = Float[Array, "batch time vocabulary"]
 
 
+@scalable
 class Flamingo(nnx.Module):
     """Reads a text with images in it; returns the logits of the next token at every position.
 

@@ -14,6 +14,7 @@ from core.ranges import Depth, Dtype, Length, ShareBelowAll, Size, Vocabulary
 from models.fields import Semantic, StackFields, forwards
 from models.layers import Dropout, DropoutKey, Embedding, read_out, split_key
 from models.masks import Padding, over_keys, padding_mask
+from models.parametrization import scalable
 from models.positions import Positions
 from models.transformer import Cache, Hidden, Stack
 
@@ -21,6 +22,7 @@ Tokens = Int[Array, "batch time"]
 Logits = Float[Array, "batch time vocabulary"]
 
 
+@scalable
 class GPT(nnx.Module):
     """Reads tokens; returns the logits of the next token at every position.
 

@@ -13,10 +13,12 @@ from jaxtyping import Array, Float
 from core.ranges import Depth, Dtype, Length, ShareBelowAll, Size
 from models.fields import Semantic, StackFields, forwards
 from models.layers import Dropout, DropoutKey, linear, read_out, split_key
+from models.parametrization import scalable
 from models.positions import Positions
 from models.transformer import Stack
 
 
+@scalable
 class InContextRegressor(nnx.Module):
     """Reads points and the values there; returns a prediction of each value, made from the examples before it.
 

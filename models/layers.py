@@ -70,7 +70,8 @@ class Embedding(nnx.Module):
 
     def __init__(self, count: int, width: int, *, scale: float = 0.02, dtype: str = "float32", rngs: nnx.Rngs):
         self.embedding = nnx.Param(scale * jax.random.normal(rngs.params(), (count, width)))
-        self.dtype = dtype
+        self.scale, self.dtype = scale, dtype
+        self.logit_factor = 1.0  # see `models.parametrization`
 
     def __call__(self, indices: Int[Array, "*indices"]) -> Float[Array, "*indices width"]:
         """Returns the vector of each index."""
@@ -78,6 +79,7 @@ class Embedding(nnx.Module):
 
     def attend(self, x_BTD: Float[Array, "*batch width"]) -> Float[Array, "*batch count"]:
         """Returns the inner products with every vector of the table, added up in float32."""
+        x_BTD = x_BTD if self.logit_factor == 1 else x_BTD * self.logit_factor
         return _wide_product(x_BTD.astype(self.dtype), self.embedding[...].astype(self.dtype).T)
 
 

@@ -20,12 +20,14 @@ from core.ranges import Depth, Dtype, ImageShape, ShareBelowAll, Side, Size, Voc
 from models.convolution import Images
 from models.fields import BlockFields, Semantic, forwards
 from models.layers import Dropout, DropoutKey, linear, normalisation, read_out, split_key
+from models.parametrization import scalable
 from models.transformer import Block
 from models.vit import patch_grid, patches
 
 Grid = tuple[int, int]
 
 
+@scalable
 class SwinTransformer(nnx.Module):
     """Reads images; returns the logits of classes, which are linear in the mean over the last tokens.
 

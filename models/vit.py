@@ -19,11 +19,13 @@ from core.ranges import Depth, Dtype, ImageShape, ShareBelowAll, Side, Size, Voc
 from models.convolution import Convolution, Images
 from models.fields import Semantic, StackFields, forwards
 from models.layers import Dropout, DropoutKey, linear, normalisation, read_out, split_key
+from models.parametrization import scalable
 from models.positions import Positions
 from models.resnet import ResidualBlock, channel_norm
 from models.transformer import Hidden, Stack
 
 
+@scalable
 class VisionTransformer(nnx.Module):
     """Reads images; returns what the head makes of them.
 

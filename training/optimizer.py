@@ -1,5 +1,7 @@
 """Optimizers and learning-rate schedules, all from Optax, behind one set of fields."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, cast
 
 import jax.numpy as jnp
@@ -12,20 +14,24 @@ from training.stacked import per_layer
 from training.state import Parameters
 
 OPTIMIZERS = ("adamw", "sgd", "lion", "adafactor", "muon")
+SCALABLE = ("adamw", "lion")  # whose updates do not depend on the size of the gradient
 SCHEDULES = ("constant", "cosine", "linear", "rsqrt", "wsd")
 
 LearningRate = Annotated[float, Range(0, 1000, open_low=True)]
 
 
 def make_optimizer(
-    *, steps: Count, learning_rate: Traced[LearningRate], name: str = "adamw", schedule: str = "cosine",
-    warmup: CountOrZero = 0, final: Share = 0.0, decay_share: Share = 0.2, weight_decay: Traced[Nonnegative] = 0.0,
+    rate_factors: Mapping[str, float] = MappingProxyType({}), *, steps: Count, learning_rate: Traced[LearningRate],
+    name: str = "adamw", schedule: str = "cosine", warmup: CountOrZero = 0, final: Share = 0.0,
+    decay_share: Share = 0.2, weight_decay: Traced[Nonnegative] = 0.0,
     l2: TracedUnlessZero[Nonnegative] = 0.0, clip: TracedUnlessZero[Nonnegative] = 0.0, beta1: ShareBelowAll = 0.9,
     beta2: ShareBelowAll = 0.999, epsilon: Epsilon = 1e-8, momentum: ShareBelowAll = 0.9,
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:  # fmt: skip
     """Returns an optimizer over flat parameters, and its learning rate as a function of the step.
 
     Args:
+      rate_factors: what the learning rates of some parameters are multiplied by, by path (`Run.rate_factors`). Weight
+        decay is not.
       steps: the number of steps of the run.
       learning_rate: the highest learning rate.
       name: "adamw"; "sgd" with Nesterov `momentum`; "lion" (Chen et al. 2023); "adafactor" (Shazeer & Stern 2018); or
@@ -43,7 +49,8 @@ def make_optimizer(
       epsilon: of AdamW.
 
     Raises:
-      UserError: `name` or `schedule` is unknown, or `warmup` is out of range.
+      UserError: `name` or `schedule` is unknown, `warmup` is out of range, or there are factors for an optimizer that
+        they are not for.
     """
     learning_rates = _schedule(learning_rate, steps, schedule, warmup, final, decay_share)
     if name == "adamw":
@@ -59,8 +66,14 @@ def make_optimizer(
         scale = _muon(beta1, beta2, epsilon)
     else:
         raise UserError(f"optimizer.name = {shown(name)}: expected one of {', '.join(OPTIMIZERS)}")
+    if rate_factors and name not in SCALABLE:
+        raise UserError(
+            f"model.parametrization = 'mup' has a table for optimizer.name = {' and '.join(map(repr, SCALABLE))}, "
+            f"not for {name!r}"
+        )
     parts = [
         scale,
+        *([_by_factors(rate_factors)] if rate_factors else []),
         optax.add_decayed_weights(weight_decay, decayed),
         optax.scale_by_learning_rate(learning_rates),
     ]
@@ -74,6 +87,13 @@ def make_optimizer(
 def decayed(parameters: Parameters) -> dict[str, bool]:
     """Returns which parameters decay: the kernels of linear maps."""
     return {path: path.endswith("kernel") for path in parameters}
+
+
+def _by_factors(factors: Mapping[str, float]) -> optax.GradientTransformation:
+    def scale(updates: Any, _: Any) -> Any:
+        return {path: x * factors.get(path, 1.0) for path, x in updates.items()}
+
+    return optax.stateless(scale)
 
 
 def _is_zero(number: float) -> bool:

@@ -14,10 +14,12 @@ from dataclasses import dataclass, replace
 import math
 from pathlib import Path
 
+from core.signatures import keywords
 from experiments.benchmark.studies import final_seed, folder, splits, tuning_seed
 from experiments.benchmark.suite import CURVE_POINTS, Suite, config_path, refuse_test, schedule
 from experiments.sweep import trials as states
 from experiments.sweep.outcomes import read_outcomes
+from models import MODELS
 
 WIDEST = 3
 """Learning rates that may be added at each end of those of a suite."""
@@ -142,7 +144,8 @@ def final(plan: Plan, chosen: Mapping[str, Mapping], study: int = 0) -> dict[str
             continue
         variants: list[tuple[str, str, Mapping]] = [("final", "", {})]
         if plan.sizes and not study:
-            variants += [("size", size, fields) for size, fields in plan.suite.family(family).sizes.items()]
+            entry = plan.suite.family(family)
+            variants += [("size", size, {**_scaled(entry.model), **fields}) for size, fields in entry.sizes.items()]
         if plan.by and not study:
             name, values = plan.suite.by
             variants += [("difficulty", f"{name}={value}", {name: value}) for value in values]
@@ -155,6 +158,13 @@ def final(plan: Plan, chosen: Mapping[str, Mapping], study: int = 0) -> dict[str
                     plan, labels, setting, examples=plan.suite.examples, evaluations=CURVE_POINTS
                 )
     return trials
+
+
+def _scaled(model: Mapping) -> dict:
+    """The fields by which a learning rate that was tuned at one width suits others (muP), for a model that has them."""
+    if "parametrization" not in keywords(MODELS[model["name"]]):
+        return {}
+    return {"model.parametrization": "mup", "model.base_width": model["width"]}
 
 
 def _of_study(study: int) -> dict[str, int]:

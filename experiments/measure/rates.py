@@ -68,7 +68,7 @@ def measure(run: Run, *, low: float = 1e-6, high: float = 1.0, steps: int = 200)
     settings = run.config["optimizer"] | {"schedule": "constant", "warmup": 0}
 
     def step(state: TrainState, batch: Batch, rate):
-        optimizer, _ = make_optimizer(steps=steps, **settings | {"learning_rate": rate})
+        optimizer, _ = make_optimizer(run.rate_factors, steps=steps, **settings | {"learning_rate": rate})
         return make_train_step(structure, run.objective, optimizer, **run.fields.step_options)(state, batch)
 
     compiled, state = jax.jit(step, donate_argnums=0), jax.jit(create)(jax.random.key(run.fields.seed))

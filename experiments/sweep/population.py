@@ -416,7 +416,8 @@ def _steps(run: Run, structure: nnx.GraphDef, mesh: Mesh) -> tuple[Any, Any]:
         def fields_of(section: str) -> dict:
             return {name.split(".")[1]: x for name, x in numbers.items() if name.startswith(section + ".")}
 
-        optimizer, _ = make_optimizer(steps=run.fields.steps, **run.config["optimizer"] | fields_of("optimizer"))
+        settings = run.config["optimizer"] | fields_of("optimizer")
+        optimizer, _ = make_optimizer(run.rate_factors, steps=run.fields.steps, **settings)
         return _with_dropout(partial(run.objective, **fields_of("objective")), **fields_of("model")), optimizer
 
     def step(numbers, state, batch):

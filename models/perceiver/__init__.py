@@ -17,6 +17,7 @@ from core.ranges import Dtype, ShareBelowAll, Size
 from models.fields import BlockFields, expect_only, forwards, select
 from models.layers import DropoutKey, split_key
 from models.masks import Padding
+from models.parametrization import scalable
 from models.perceiver.answer import Answer, AnswerFields
 from models.perceiver.input_array import InputArray, InputFields
 from models.perceiver.rounds import RoundFields, Rounds
@@ -27,6 +28,7 @@ class PerceiverFields(InputFields, RoundFields, AnswerFields, BlockFields, total
     """All fields but those that the three parts share."""
 
 
+@scalable
 class Perceiver(InputArray, Rounds, Answer):
     """Reads images or tokens; returns the logits of classes, or of the tokens at every position.
 

@@ -25,6 +25,7 @@ from core.errors import UserError
 from core.parameters import merge, split
 from core.ranges import refuse_outside
 from models.fields import semantic_fields
+from models.parametrization import refuse_scaled
 from models.pretrained.bart import BART
 from models.pretrained.bert import BERT
 from models.pretrained.files import CONFIG, Tensors, read_config, write
@@ -104,6 +105,7 @@ def load_for(make_model: Callable[[nnx.Rngs], nnx.Module], folder: str | Path) -
     published, model = load(folder, dropout=0.0), nnx.eval_shape(lambda: make_model(nnx.Rngs(0)))
     if type(model) is not type(published):
         raise UserError(f"{folder} holds a {type(published).__name__}, and this model is a {type(model).__name__}")
+    refuse_scaled(model, f"{folder} has weights in the standard parametrization")
     theirs, ours = describe(published), describe(model)
     names = [name for name in semantic_fields(type(model)) if name in theirs.keys() & ours.keys()]
     if differ := [name for name in names if theirs[name] != ours[name]]:
@@ -154,6 +156,7 @@ def save(
     Raises UserError if the folder holds a model already, and for a model that no published format can express; the
     message names the fields in question.
     """
+    refuse_scaled(model, "no published format has the factors of its products")
     reference, fields, head = _recognise(model)
     parameters = _unstacked(model)
     tensors = {}

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from core.errors import UserError
 from models import MODELS
 from training.optimizer import OPTIMIZERS, decayed, make_optimizer
 from training.state import split
@@ -87,6 +88,22 @@ def test_muon_leaves_the_rest_to_adam():
     for path in ("head.kernel", "embedding.embedding", "blocks.0.mlp.up.bias"):
         change = moved("muon", {path: jnp.zeros((3, 5))}, {path: jnp.array(g)})[path]
         np.testing.assert_allclose(change, -RATE * size * np.sign(g), rtol=1e-4)
+
+
+def test_factors_of_learning_rates_do_not_change_the_decay():
+    parameters, gradient = {PATH: numbers(0, 3, 5), "norm.scale": numbers(1, 5)}, numbers(2, 3, 5)
+    gradients = {PATH: gradient, "norm.scale": numbers(3, 5)}
+    optimizer, _ = make_optimizer({PATH: 0.25}, steps=9, learning_rate=RATE, schedule="constant", weight_decay=DECAY)
+    updates, _ = optimizer.update(gradients, optimizer.init(parameters), parameters)
+    expected = -RATE * (0.25 * np.sign(gradient) + DECAY * parameters[PATH])
+    np.testing.assert_allclose(updates[PATH], expected, atol=1e-5)
+    np.testing.assert_allclose(updates["norm.scale"], -RATE * np.sign(gradients["norm.scale"]), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adafactor", "muon"])
+def test_factors_are_for_optimizers_whose_table_is_known(name):
+    with pytest.raises(UserError, match=f"parametrization = 'mup' .* 'adamw' and 'lion', not for '{name}'"):
+        make_optimizer({PATH: 0.25}, steps=9, learning_rate=RATE, name=name)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -93,6 +93,17 @@ def test_further_sizes_are_trained_with_the_same_setting(tmp_path):
     assert trials["vit,quarter,seed=1"]["overrides"]["model.width"] == 16
 
 
+def test_the_rate_of_further_sizes_is_transferred_by_mup(tmp_path):
+    """The base is the size that was tuned. A model without widths in proportion keeps the rate."""
+    chosen = dict.fromkeys(["vit", "mlp"], {"setting": {"optimizer.learning_rate": 0.01}})
+    trials = final(plan(tmp_path, ["vit", "mlp"], sizes=True, seeds=1), chosen)
+    width = suites.load("digits").family("vit").model["width"]
+    fields = {"model.parametrization": "mup", "model.base_width": width}
+    assert fields.items() <= trials["vit,half,seed=1"]["overrides"].items()
+    assert not fields.keys() & trials["vit,seed=1"]["overrides"].keys()
+    assert not fields.keys() & trials["mlp,half,seed=1"]["overrides"].keys()
+
+
 def test_trials_are_labelled_with_family_kind_variant_and_seed(tmp_path):
     """Nothing else may depend on the names of their folders."""
     setting = {"vit": {"setting": {"optimizer.learning_rate": 0.01}}}

@@ -31,6 +31,10 @@ _ERRORS = {
     for split in ("train", "test")
 }
 
+_SHARED = np.array([[3.1, 2.5, 2.4, 2.5, 2.8], [3.0, 2.4, 2.2, 2.3, 2.5]])  # the lowest loss at one rate
+_SHIFTED = np.array([[3.1, 2.5, 2.4, 2.3, 2.6], [2.1, 1.95, 2.1, 2.4, 2.8]])
+_STEPS = {"standard": np.outer([1, 2, 4, 8], [2.5, 0.9]) ** 0.7, "muP": np.full((4, 2), 1.0)}
+
 # id: (results that pass, changes each of which makes the check fail)
 RECORDED = {
     "ae_vs_pca": (
@@ -144,6 +148,15 @@ RECORDED = {
             {"losses": _LOSSES | {"without the mask, held out": 1.9}},
         ],
     ),
+    "mup": (
+        {"moved": _STEPS, "losses": {"standard": _SHIFTED, "muP": _SHARED}},
+        [
+            {"moved": _STEPS | {"muP": _STEPS["standard"]}},
+            {"moved": _STEPS | {"standard": _STEPS["muP"]}},
+            {"losses": {"standard": _SHIFTED, "muP": _SHIFTED}},
+            {"losses": {"standard": _SHARED, "muP": _SHARED}},
+        ],
+    ),
     "texture_bag": (
         {"accuracy": 0.99, "logits": {"image": np.eye(6), "shuffled": np.eye(6)}},
         [{"accuracy": 0.2}, {"logits": {"image": np.eye(6), "shuffled": np.eye(6)[::-1]}}],
@@ -209,6 +222,7 @@ BREAKS = {
     "icl_regression": {"own_examples": False},  # values of another function
     "induction": {"layers": 1},
     "lm_is_dae": {"delay": 2},  # the word before is missing too
+    "mup": {"scaled": False},  # the standard parametrization twice
     "texture_bag": {"positions": "learned"},
     "transformer_reverse": {"positions": "none"},
     "vae_beta": {"beta_weighs": "kl"},  # the usual beta

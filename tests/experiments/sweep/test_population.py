@@ -36,6 +36,12 @@ MASKED = {
     "objective": {"name": "masked_language_modeling", "rate": 0.15},
     "data": {"name": "python_docs", "context": 16, "tokenizer": "bytes", "evaluation": "validation[:1%]"},
 }
+WIDE = {
+    "model": {
+        "name": "vit", "patch": 4, "width": 8, "heads": 2, "dropout": 0.1, "parametrization": "mup", "base_width": 4,
+    },
+    "optimizer": {"learning_rate": 0.01, "weight_decay": 0.1},
+}  # fmt: skip
 SGD = {"name": "sgd", "learning_rate": 0.1, "schedule": "linear", "weight_decay": 0.1, "clip": 0.5, "warmup": 1}
 
 
@@ -85,8 +91,9 @@ def losses_together(runs: list[Run]) -> np.ndarray:
               "optimizer.learning_rate": 0.02, "optimizer.weight_decay": 0.0}),
         (VAE, {"objective.beta": 3.0, "objective.free_bits": 0.7}),
         (MASKED, {"objective.rate": 0.5}),
+        (WIDE, {"optimizer.learning_rate": 0.02}),
     ],
-    ids=["vit", "vae", "masked"],
+    ids=["vit", "vae", "masked", "mup"],
 )  # fmt: skip
 def test_every_traced_field(sections, changes):
     """The first member has the config as it is. Each other member has another number in one field."""
