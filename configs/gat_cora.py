@@ -1,9 +1,9 @@
 """Graph attention on Cora: 2,708 papers, 140 of them with a label, and who cites whom (Velickovic et al. 2018).
 
 Command: python train.py --config=configs/gat_cora.py --workdir=runs/gat_cora
-Time:    not measured yet
+Time:    111 s on 2 CPU cores that other work kept busy
 Needs:   planetoid/cora
-Reaches: not measured yet
+Reaches: test/accuracy >= 0.81
 Published: test/accuracy 0.83, Velickovic et al. 2018, table 2, the mean of 100 runs (standard deviation 0.007)
 
 Eight heads of eight columns, then one. data.path: see configs/gcn_cora.py.

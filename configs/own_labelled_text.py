@@ -1,9 +1,9 @@
 """BERT, from scratch, on labelled texts of your own, read as bytes.
 
 Command: python train.py --config=configs/own_labelled_text.py --workdir=runs/own_labelled_text
-Time:    not measured yet
+Time:    136 s on 2 CPU cores that other work kept busy
 Needs:   samples/labelled_text
-Reaches: not measured yet
+Reaches: validation/accuracy >= 0.98
 
 To make the sample first: python -m experiments.sample labelled_text. For your own: --config.data.path=FOLDER with
 train.csv and validation.csv, whose header names the columns text and label; or .tsv, .jsonl or .parquet, see

@@ -1,9 +1,9 @@
 """A GPT on a text of your own, character by character.
 
 Command: python train.py --config=configs/own_text.py --workdir=runs/own_text
-Time:    not measured yet
+Time:    379 s on 2 CPU cores that other work kept busy
 Needs:   samples/text/text.txt
-Reaches: not measured yet
+Reaches: validation/loss <= 1.7
 
 To make the sample first: python -m experiments.sample text. For your own: --config.data.path=FILE, in UTF-8; its last
 tenth is held out. With word pieces: python -m experiments.tokenizer --files FILE --out=tokenizer.json and

@@ -1,6 +1,6 @@
 """Re-runs what configs claim, and compares the results with the claims.
 
-python -m experiments.claims [configs/vit.py ...] [--seeds=5] [--set steps=10]
+python -m experiments.claims [configs/vit.py ...] [--seeds=5] [--set steps=10] [--tables]
 
 `experiments/measure/claim.py` describes the lines of a docstring that are read here: what to run, what the run must
 reach, and what others have published for it.
@@ -179,12 +179,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("configs", nargs="*", help="config files (default: all in configs/)")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each config, with seeds 0, 1, ...")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="set a field of the configs")
+    parser.add_argument("--tables", action="store_true", help="run nothing, and write the tables of what was measured")
     args = parser.parse_args(arguments)
     if args.seeds < 1:
         raise UserError(f"--seeds={args.seeds}: expected at least 1")
     if absent := [config for config in args.configs if not Path(config).is_file()]:
         raise UserError(f"there is no config file {absent[0]}: expected a path such as configs/vit.py")
-    all_hold = check(args.configs or _configs(), seeds=args.seeds, overrides=args.set)
+    all_hold = args.tables or check(args.configs or _configs(), seeds=args.seeds, overrides=args.set)
     for file, table in (("table.md", claims_table()), ("published.md", published_table())):
         write_table(TABLES / file, table)
         print(f"table    {TABLES / file}")

@@ -178,6 +178,9 @@ def test_published_numbers_stand_beside_ours(config, tmp_path):
     assert table[2].startswith("| x | test/accuracy | 0.75 | Someone 2021 | 0.6250 | 0.3145 to 0.9355, 3 seeds | ")
     assert table[3] == "| y | test/accuracy | 0.75 | Someone 2021 | needs a GPU: not run |  |  |  |"
     assert table[4] == "| z | test/accuracy | 0.75 | Someone 2021 | not run |  |  |  |"
+    (tmp_path / "runs" / "claims" / "published.md").unlink()
+    main(["--tables"])
+    assert (tmp_path / "runs" / "claims" / "published.md").read_text().splitlines() == table
 
 
 def test_a_record_names_what_made_it_and_no_path_of_the_machine(config, tmp_path):
