@@ -1,11 +1,12 @@
 """A captioner that says what shapes it sees, with a convolutional encoder and a recurrent decoder with attention.
 
 Command: python train.py --config=configs/captions.py --workdir=runs/captions
-Time:    not measured yet
-Reaches: not measured yet
+Time:    205 s on 2 CPU cores that other work kept busy
+Reaches: test/exact >= 0.99
 
-"exact" is the share of captions without any error. To see whether it also names combinations of colour and shape that
-are in no image of the training split, such as a red triangle: --config.data.evaluation=combinations.
+"exact" is the share of captions without any error. Of images with a combination of colour and shape that is in no image
+of the training split, such as a red triangle, it describes 0.127 without an error and 0.857 of the words rightly: python
+-m experiments.evaluate --workdir=runs/captions --split=combinations
 """
 
 from ml_collections import ConfigDict

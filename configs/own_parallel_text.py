@@ -1,9 +1,9 @@
 """An encoder-decoder transformer on parallel text of your own: line n of one file translates line n of the other.
 
 Command: python train.py --config=configs/own_parallel_text.py --workdir=runs/own_parallel_text
-Time:    not measured yet
+Time:    300 s on 2 CPU cores that other work kept busy
 Needs:   samples/parallel_text
-Reaches: not measured yet
+Reaches: validation/exact >= 0.98
 
 To make the sample first: python -m experiments.sample parallel_text. For your own, a folder with train.en, train.de,
 validation.en and validation.de; other endings by --config.data.source and --config.data.target:
