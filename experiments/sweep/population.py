@@ -35,6 +35,7 @@ from core.errors import UserError, shown
 from core.files import parse_json, refuse_unknown_keys, write_text
 from core.reading import read_text
 from core.traced import traced_arguments
+from data import DATASETS
 from data.pipeline import evaluation_batches, population_batches
 from models import MODELS
 from models.layers import Dropout
@@ -42,7 +43,7 @@ from objectives import OBJECTIVES
 import train
 from train import Run, begin
 from training.account import Account
-from training.command_line import read_command_line
+from training.command_line import read_run
 from training.compilation import use_compilation_cache
 from training.log import Display
 from training.loop import NonFinite, fit, means_over
@@ -92,15 +93,21 @@ def read(trial: Mapping) -> ConfigDict:
     Raises:
       UserError: the trial lacks something, or its config is wrong.
     """
+    return _read(trial)[0]
+
+
+def _read(trial: Mapping) -> tuple[ConfigDict, str]:
+    """The config of a trial, and a line on the fields of another data set that it leaves out, or ""."""
     if missing := {"config", "workdir"} - set(trial):
         raise UserError(f"a trial needs {' and '.join(sorted(missing))}: {json.dumps(trial)[:300]}")
     refuse_unknown_keys("a trial", trial, ("config", "overrides", "workdir"))
     if not isinstance(trial.get("overrides", {}), Mapping):
         raise UserError(f"trial {trial['workdir']}: overrides: expected fields and values, {{\"steps\": 300}}")
     overrides = (f"--config.{name}={value}" for name, value in trial.get("overrides", {}).items())
-    config = read_command_line([f"--config={trial['config']}", f"--workdir={trial['workdir']}", *overrides]).config
-    assert config is not None
-    return config
+    flags = [f"--config={trial['config']}", f"--workdir={trial['workdir']}", *overrides]
+    options, line = read_run(flags, DATASETS)
+    assert options.config is not None
+    return options.config, line
 
 
 def run(trials: Sequence[Mapping]) -> list[dict | None]:
@@ -112,7 +119,9 @@ def run(trials: Sequence[Mapping]) -> list[dict | None]:
     """
     started = time.time()
     use_compilation_cache()
-    configs, workdirs = [read(trial) for trial in trials], [Path(trial["workdir"]) for trial in trials]
+    configs, lines = zip(*map(_read, trials))
+    print(*(f"{line}\n" for line in dict.fromkeys(lines) if line), sep="", end="", flush=True)
+    workdirs = [Path(trial["workdir"]) for trial in trials]
     if len({_kind(config) for config in configs}) != 1:
         raise UserError(f"these runs cannot share a program: they may differ in {', '.join(sorted(TRACED))} only, and "
                         "not in what is left out (a dropout, label smoothing or clip of 0)")  # fmt: skip
