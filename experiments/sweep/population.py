@@ -20,7 +20,7 @@ import json
 import os
 from pathlib import Path
 import time
-from typing import Any
+from typing import Any, TypeVar
 
 from flax import nnx
 import jax
@@ -68,6 +68,8 @@ TRACED = {"seed": False, "model.dropout": True} | {
 }
 FAILED = "failed.txt"
 
+T = TypeVar("T")
+
 
 def traced_fields() -> set[str]:
     """Returns the fields of a config, by dotted name, in which the runs of a group may differ."""
@@ -110,6 +112,14 @@ def _read(trial: Mapping) -> tuple[ConfigDict, str]:
     return options.config, line
 
 
+def _naming(trial: Mapping, function: Callable[[Any], T], argument: Any) -> T:
+    """Calls a function, and has the message of a UserError name the trial."""
+    try:
+        return function(argument)
+    except UserError as error:
+        raise UserError(f"trial {shown(trial.get('workdir'))}: {error}") from error
+
+
 def run(trials: Sequence[Mapping]) -> list[dict | None]:
     """Trains all trials, or continues them. Returns the content of each `summary.json`, or None for a run that failed.
 
@@ -119,7 +129,7 @@ def run(trials: Sequence[Mapping]) -> list[dict | None]:
     """
     started = time.time()
     use_compilation_cache()
-    configs, lines = zip(*map(_read, trials))
+    configs, lines = zip(*(_naming(trial, _read, trial) for trial in trials))
     print(*(f"{line}\n" for line in dict.fromkeys(lines) if line), sep="", end="", flush=True)
     workdirs = [Path(trial["workdir"]) for trial in trials]
     if len({_kind(config) for config in configs}) != 1:
@@ -132,7 +142,7 @@ def run(trials: Sequence[Mapping]) -> list[dict | None]:
     if len(trials) == 1:
         return [_train_alone(configs[0], workdirs[0])]
     keep_memory()
-    runs = [Run.of(config) for config in configs]
+    runs = [_naming(trial, Run.of, config) for trial, config in zip(trials, configs)]
     with ExitStack() as stack:
         data = runs[0].dataset.identity  # the same for all, because their configs name the same data
         accounts = [
@@ -151,11 +161,16 @@ def main(arguments: list[str]) -> None:
     description = (__doc__ or "").splitlines()[0]
     parser = argparse.ArgumentParser(prog="python -m experiments.population", description=description)
     parser.add_argument("file", help="the trials, as JSON")
-    trials = _read_file(parser.parse_args(arguments).file)
+    file = parser.parse_args(arguments).file
+    trials = _read_file(file)
     # On a CPU, one device for each core: the steps of small networks keep only one core busy.
     silence_failed_writes()
     jax.config.update("jax_num_cpu_devices", min(len(os.sched_getaffinity(0)), len(trials)))
-    _print_summaries(trials, run(trials))
+    try:
+        summaries = run(trials)
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from error
+    _print_summaries(trials, summaries)
 
 
 def _read_file(path: str) -> list[Mapping]:
