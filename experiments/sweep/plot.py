@@ -239,7 +239,7 @@ def _style(axes: Axes, panel: Panel) -> None:
     axes.set_title(" · ".join(parts), fontsize=13)
     grid(axes, "y")
     axes.set_xlim(0, 1.01 * axes.dataLim.x1)
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
 

@@ -136,7 +136,7 @@ def _curves(
         axes.plot(steps, values, color=colour, marker="o", markersize=7 if top else 3.5, **look)
     axes.set_title(f"thick: {best.name}", fontsize=SMALL, wrap=True)
     _style(axes, "optimizer steps", metric)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
     _limit(axes, [value for outcome, _ in scores for _, value in outcome.curve], better)
 
 

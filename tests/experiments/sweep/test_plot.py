@@ -105,6 +105,11 @@ def test_the_unit_of_a_loss_is_the_one_that_its_objective_documents(objective):
     assert LOSSES[objective] in " ".join((OBJECTIVES[objective].__doc__ or "").split())
 
 
+def test_the_ticks_of_a_single_step_are_whole_steps(tmp_path, figures):
+    plot([record(tmp_path / "run", {"step": 4, "split": "test", "time": 0.1, "loss": 2.0})], tmp_path / "c")
+    assert all(tick % 1 == 0 for tick in figures[0].axes[0].get_xticks())
+
+
 def test_names_stay_within_the_panel_where_all_curves_end_at_the_top(tmp_path, figures):
     lines = [
         [{"step": step, "split": "test", "time": 0.1, "loss": loss} for step, loss in ((1, 0.0), (11, 2 + number / 99))]
