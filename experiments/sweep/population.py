@@ -104,7 +104,7 @@ def _read(trial: Mapping) -> tuple[ConfigDict, str]:
         raise UserError(f"a trial needs {' and '.join(sorted(missing))}: {json.dumps(trial)[:300]}")
     refuse_unknown_keys("a trial", trial, ("config", "overrides", "workdir"))
     if not isinstance(trial.get("overrides", {}), Mapping):
-        raise UserError(f"trial {trial['workdir']}: overrides: expected fields and values, {{\"steps\": 300}}")
+        raise UserError('overrides: expected fields and values, {"steps": 300}')
     overrides = (f"--config.{name}={value}" for name, value in trial.get("overrides", {}).items())
     flags = [f"--config={trial['config']}", f"--workdir={trial['workdir']}", *overrides]
     options, line = read_run(flags, DATASETS)
