@@ -42,7 +42,7 @@ from training import mesh as meshes
 from training import workdir as workdirs
 from training.account import Account
 from training.checkpoints import Checkpoints
-from training.command_line import join_processes, keep_fields_of, read_command_line, read_config_file
+from training.command_line import join_processes, read_config_file, read_run
 from training.compilation import use_compilation_cache
 from training.fields import Fields
 from training.frozen import check_patterns
@@ -257,8 +257,8 @@ def main(arguments: list[str]) -> None:
     if {"-h", "--help"} & set(arguments):
         print(usage(str(__doc__), TABLES, read_config_file(arguments)))
         return
-    options = read_command_line(arguments)
-    if line := keep_fields_of(options.config, "data", arguments, DATASETS):
+    options, line = read_run(arguments, DATASETS)
+    if line:
         print(line, flush=True)
     silence_failed_writes()
     join_processes(options)

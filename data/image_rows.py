@@ -1,5 +1,7 @@
 """Image files of the user's own as rows that `data.images.Images` reads."""
 
+from concurrent.futures import ThreadPoolExecutor
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +11,16 @@ from data.identity import file_digest, identity_of
 from data.image_cache import row_type
 from data.image_files import image_pixels
 
+_ALONE = 8  # images; for fewer, threads would not pay
+_THREADS = min(16, len(os.sched_getaffinity(0)))
+
 
 class ImageRows:
     """Image files and class numbers that can be indexed like an array of rows, see `data.image_cache.row_type`.
 
-    A file is decoded when it is first read. Where the whole set takes at most `memory_limit` bytes, decoded images are
-    kept in memory. `stretch`: see `data.image_files.image_pixels`.
+    Files are decoded when they are read, the files of one read in parallel. Where the whole set takes at most
+    `memory_limit` bytes, decoded images are kept in memory, so each file is decoded once. `stretch`: see
+    `data.image_files.image_pixels`.
     """
 
     def __init__(
@@ -48,8 +54,22 @@ class ImageRows:
 
     def _decode(self, indices: np.ndarray) -> np.ndarray:
         chosen = [self._labelled[index] for index in indices.tolist()]
-        pixels = lambda file: image_pixels(file, self._shape, stretch=self._stretch)
-        return np.array([(label, pixels(file)) for file, label in chosen], self.dtype)
+        rows = np.empty(len(chosen), self.dtype)
+        rows["label"] = [label for _, label in chosen]
+
+        def fill(place: int) -> None:
+            rows["image"][place] = image_pixels(chosen[place][0], self._shape, stretch=self._stretch)
+
+        if len(chosen) < _ALONE or _THREADS == 1:
+            for place in range(len(chosen)):
+                fill(place)
+            return rows
+        # Threads are enough, because Pillow gives up Python's lock while it decodes. They end with the read, so no
+        # other thread, fork or end of the program has to know of them.
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for _ in pool.map(fill, range(len(chosen))):  # raises the error of the first file that has one
+                pass
+        return rows
 
     def identity(self) -> dict[str, Any]:
         """Returns how many images each folder of a class has, and a digest of their names and contents."""

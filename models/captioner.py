@@ -14,12 +14,12 @@ from jaxtyping import Array, Float, Int
 from core.errors import UserError, shown
 from core.ranges import Depth, Dtype, ImageShape, Length, ShareBelowAll, Side, Size, Vocabulary
 from models.fields import StackFields, forwards
+from models.image_encoders import make_image_encoder
 from models.layers import Dropout, DropoutKey, Embedding, linear, split_key
 from models.parametrization import scalable
 from models.positions import Positions
 from models.recurrent_decoder import RecurrentDecoder
 from models.transformer import Cache, Stack
-from models.vit import VisionTransformer
 from models.yardsticks import ConvolutionalNetwork
 
 Images = Float[Array, "batch rows columns channels"]
@@ -59,21 +59,14 @@ class Captioner(nnx.Module):
         if heads is None and (encoder == "vit" or decoder == "transformer"):
             raise UserError("encoder='vit' and decoder='transformer' need heads")
         blocks: dict[str, Any] = {"width": width, "heads": heads, "dropout": dropout, "dtype": dtype, **stack}
-        if encoder == "vit":
-            if patch is None:
-                raise UserError("encoder='vit' needs patch")
-            self.encoder = VisionTransformer(
-                image_shape=image_shape, patch=patch, head="none", depth=depth, positions=positions, rngs=rngs,
-                **blocks,
-            )  # fmt: skip
-            self.project = None
-        else:
-            self.encoder = ConvolutionalNetwork(
-                image_shape=image_shape, head="none", width=max(1, width >> (depth - 1)), depth=depth,
-                dropout=dropout, dtype=dtype, rngs=rngs,
-            )  # fmt: skip
+        self.encoder = make_image_encoder(
+            encoder, image_shape=image_shape, depth=depth, patch=patch, positions=positions, rngs=rngs, **blocks
+        )
+        if isinstance(self.encoder, ConvolutionalNetwork):
             self.project = linear(self.encoder.outputs, width, dtype=dtype, rngs=rngs)
             self.source_positions = Positions(positions, self.encoder.grid, width, rngs=rngs)
+        else:
+            self.project = None
         self.embedding = Embedding(vocab_size, width, scale=width**-0.5, dtype=dtype, rngs=rngs)
         layers = depth if decoder_depth is None else decoder_depth
         if decoder == "transformer":

@@ -13,17 +13,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from core.errors import UserError, shown
 from core.ranges import Depth, Dtype, ImageShape, Length, ShareBelowAll, Side, Size, Vocabulary
 from models.fields import Semantic, StackFields, forwards
+from models.image_encoders import make_image_encoder
 from models.layers import Dropout, DropoutKey, Embedding, read_out, split_key
 from models.masks import Padding, over_keys, padding_mask
 from models.parametrization import scalable
 from models.positions import Positions
-from models.resnet import ResNet
 from models.transformer import Stack
-from models.vit import VisionTransformer
-from models.yardsticks import ConvolutionalNetwork
 
 Images = Float[Array, "batch rows columns channels"]
 Tokens = Int[Array, "texts time"]
@@ -59,22 +56,11 @@ class CLIP(nnx.Module):
         pooling: Semantic[str] = "mean", positions: str = "learned", dropout: ShareBelowAll = 0.0,
         dtype: Dtype = "float32", rngs: nnx.Rngs, **stack: Unpack[StackFields],
     ):  # fmt: skip
-        if encoder not in ("vit", "resnet", "convolutional"):
-            raise UserError(f"encoder={shown(encoder)}: expected 'vit', 'resnet' or 'convolutional'")
         fields: dict[str, Any] = {"dropout": dropout, "dtype": dtype, "rngs": rngs}
-        if encoder == "vit":
-            if patch is None:
-                raise UserError("encoder='vit' needs patch")
-            self.image_encoder = VisionTransformer(
-                image_shape=image_shape, classes=shared_width, patch=patch, pooling=pooling, positions=positions,
-                width=width, depth=depth, heads=heads, **fields, **stack,
-            )  # fmt: skip
-        else:
-            sizes = {"image_shape": image_shape, "classes": shared_width, "width": max(1, width >> (depth - 1))}
-            if encoder == "resnet":
-                self.image_encoder = ResNet(depths=(2,) * depth, **sizes, **fields)
-            else:
-                self.image_encoder = ConvolutionalNetwork(depth=depth, **sizes, **fields)
+        self.image_encoder = make_image_encoder(
+            encoder, image_shape=image_shape, outputs=shared_width, width=width, depth=depth, patch=patch,
+            pooling=pooling, positions=positions, heads=heads, **fields, **stack,
+        )  # fmt: skip
         self.text_encoder = TextEncoder(
             vocab_size=vocab_size, context=context, outputs=shared_width, width=text_width or width,
             depth=text_depth or depth, heads=text_heads or heads, positions=positions, **fields, **stack,

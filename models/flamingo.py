@@ -6,25 +6,22 @@ attends to the latents of the image before it. Gates that start at 0 let nothing
 exactly that GPT. To train only what is new: freeze=("language.*", "vision.*").
 """
 
-from functools import partial
 from typing import Unpack
 
 from flax import nnx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from core.errors import UserError, shown
+from core.errors import UserError
 from core.ranges import Depth, Dtype, ImageShape, Length, ShareBelowAll, Side, Size, Token, Vocabulary
 from models.attention import Attention
 from models.fields import BlockFields, Semantic, StackFields, forwards, select
 from models.gpt import GPT
+from models.image_encoders import make_image_encoder
 from models.layers import Dropout, DropoutKey, split_key
 from models.parametrization import scalable
 from models.perceiver.rounds import Rounds
-from models.resnet import ResNet
 from models.transformer import Block, Hidden, Stack
-from models.vit import VisionTransformer
-from models.yardsticks import ConvolutionalNetwork
 
 Images = Float[Array, "batch number rows columns channels"]
 Tokens = Int[Array, "batch time"]
@@ -60,28 +57,17 @@ class Flamingo(nnx.Module):
         positions: str = "learned", tied: bool = True, dropout: ShareBelowAll = 0.0, dtype: Dtype = "float32",
         rngs: nnx.Rngs, **stack: Unpack[StackFields],
     ):  # fmt: skip
-        if vision not in ("vit", "resnet", "convolutional"):
-            raise UserError(f"vision={shown(vision)}: expected 'vit', 'resnet' or 'convolutional'")
+        if vision == "vit" and vision_heads is None:
+            raise UserError("vision='vit' needs vision_heads")
         block = select(BlockFields, stack)
         self.language = GPT(
             vocab_size=vocab_size, context=context, width=width, depth=depth, heads=heads, positions=positions,
             tied=tied, dropout=dropout, dtype=dtype, rngs=rngs, **stack,
         )  # fmt: skip
-        if vision == "vit":
-            if patch is None or vision_heads is None:
-                raise UserError("vision='vit' needs patch and vision_heads")
-            self.vision = VisionTransformer(
-                image_shape=image_shape, head="none", patch=patch, positions=positions, width=vision_width,
-                depth=vision_depth, heads=vision_heads, dropout=dropout, dtype=dtype, rngs=rngs, **block,
-            )  # fmt: skip
-        else:
-            convolutions = partial(ResNet, depths=(2,) * vision_depth)
-            if vision == "convolutional":
-                convolutions = partial(ConvolutionalNetwork, depth=vision_depth)
-            self.vision = convolutions(
-                image_shape=image_shape, head="none", width=max(1, vision_width >> (vision_depth - 1)),
-                dropout=dropout, dtype=dtype, rngs=rngs,
-            )  # fmt: skip
+        self.vision = make_image_encoder(
+            vision, field="vision", image_shape=image_shape, width=vision_width, depth=vision_depth, patch=patch,
+            heads=vision_heads, positions=positions, dropout=dropout, dtype=dtype, rngs=rngs, **block,
+        )  # fmt: skip
         self.resampler = Rounds(
             array_width=vision_width, latents=latents, width=width, depth=resampler_depth, heads=heads,
             cross_heads=heads, source_norm=True, dropout=dropout, dtype=dtype, rngs=rngs, **block,

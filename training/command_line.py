@@ -63,6 +63,17 @@ def read_command_line(arguments: Sequence[str]) -> flags.FlagValues:
     return options
 
 
+def read_run(arguments: Sequence[str], datasets: Mapping[str, Callable]) -> tuple[flags.FlagValues, str]:
+    """Returns the flags of a run without fields that the config file has for another data set, and a line on these.
+
+    Args:
+      arguments: see `read_command_line`, which says what it raises.
+      datasets: what the section `data` may name.
+    """
+    options = read_command_line(arguments)
+    return options, keep_fields_of(options.config, "data", arguments, datasets)
+
+
 def keep_fields_of(config: ConfigDict, section: str, arguments: Sequence[str], table: Mapping[str, Callable]) -> str:
     """Removes what a config file says about another choice than the one that the command line makes for a section.
 

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 import math
 from pathlib import Path
+import shlex
 import subprocess
 import sys
 
@@ -89,6 +90,16 @@ def publish(outcome: Scores, workdir: Path) -> None:
     page = report.write_page(outcome, pictures, workdir)
     tables.show(outcome)
     print(f"results  {workdir}: results.json, table.csv, table.md, table.tex, {page.name}", flush=True)
+    for number, line in enumerate(_next(workdir)):
+        print(f"{'' if number else 'next':8} {line}", flush=True)
+
+
+def _next(workdir: Path) -> list[str]:
+    """Command lines that go on from the results. Merged ones have no runs in their own folder."""
+    lines = [f"python -m experiments.benchmark summary {shlex.quote(str(workdir))}"]
+    if (finals := folder(workdir, "final", 0)).is_dir():
+        lines.append(f"python -m experiments.results --workdir={shlex.quote(str(finals))}")
+    return lines
 
 
 def _tune(plan: Plan, options: Options, *, grow: bool) -> tuple[Plan, list[dict]]:

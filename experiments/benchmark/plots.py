@@ -22,8 +22,10 @@ from experiments.benchmark.statistics import interval
 from experiments.benchmark.suite import Suite
 from experiments.benchmark.tables import Row
 from experiments.figures.style import THEMES, grid, ink
-from experiments.sweep.plot import COLOURS, MARKERS
+from experiments.sweep.plot import MARKERS
 
+# Those of Okabe & Ito 2008, which people with any kind of colour vision can tell apart.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 SHADES = (*COLOURS, "#8C6D31", "#7F7F7F")
 SIZE = (7.5, 4.6)  # inches
 FRONT = "The dashed line is the Pareto front: no other family has a better mean for less."

@@ -24,9 +24,10 @@ from core.files import save_figure, write_text
 from core.markdown import markdown
 from experiments.benchmark import aggregates
 from experiments.benchmark.aggregates import improvement, interquartile_mean, interval, optimality_gap, profile
+from experiments.benchmark.plots import COLOURS
 from experiments.benchmark.scores import Scores, read
 from experiments.figures.style import THEMES, grid
-from experiments.sweep.plot import COLOURS, MARKERS
+from experiments.sweep.plot import MARKERS
 
 THRESHOLDS = np.linspace(0, 1, 101)
 

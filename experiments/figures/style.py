@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 from cycler import cycler
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.image import AxesImage
 import numpy as np
@@ -82,6 +83,13 @@ def drawn(folder: str | Path, paths: Sequence[Path]) -> str:
 def ink() -> str:
     """Returns the colour of text in the current theme."""
     return matplotlib.rcParams["text.color"]
+
+
+def visible_viridis() -> ListedColormap:
+    """Returns viridis for lines, without the end that cannot be seen on the background of the current theme."""
+    red, green, blue = to_rgb(matplotlib.rcParams["figure.facecolor"])
+    low, high = (0.25, 1) if red + green + blue < 1.5 else (0, 0.88)
+    return ListedColormap(matplotlib.colormaps["viridis"](np.linspace(low, high, 256)))
 
 
 def split(figure: Figure | SubFigure, rows: int, columns: int, **ratios) -> list[SubFigure]:

@@ -1,7 +1,8 @@
 """The block diagram of a model, drawn from its module tree: boxes in boxes, with shapes and parameter counts.
 
 Each box has the name of a module, its class, the shape of its output for one example, and its number of parameters.
-Equal blocks in a row are drawn once, with their number. From Python:
+Equal blocks in a row are drawn once, with their number. Lines at the left are residual connections and the skip
+connections of a U-Net. From Python:
 
     Path("gpt.svg").write_text(diagram(parts_of(model, {"tokens": tokens}), "GPT"))
 """
@@ -19,9 +20,11 @@ from models.attention import Attention
 from models.layers import MLP, Embedding
 from models.positions import Positions
 from models.transformer import Block, Stack
+from models.unet import UNet
 from training.state import merge, split
 
-WIDTH, ROW, GAP, EDGE, SIDE = 720, 26, 8, 14, 16  # pixels
+WIDTH, ROW, GAP, EDGE, SIDE, LANE = 720, 26, 8, 14, 16, 9  # pixels
+TIED = "attend"  # the method with which a tied embedding gives logits
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #222; } .name { font-weight: 600; } .right { text-anchor: end; }
 .sum { text-anchor: middle; } .residual { fill: none; stroke: #888; } circle.residual { fill: #ddd; }
@@ -45,6 +48,7 @@ class Part:
       parts: what it consists of.
       count: how many equal parts in a row this one stands for.
       residual: how many parts, up to this one, a residual connection goes around; 0 for none.
+      reads: the name of an earlier part beside it whose output this one reads too; "" for none.
     """
 
     name: str
@@ -55,6 +59,7 @@ class Part:
     parts: list["Part"] = field(default_factory=list)
     count: int = 1
     residual: int = 0
+    reads: str = ""
 
 
 class _Output(nnx.Intermediate):
@@ -78,7 +83,8 @@ def parts_of(model: nnx.Module, inputs: Mapping) -> Part:
         return {path: jax.tree.leaves(variable.get_value()) for path, variable in nnx.to_flat_state(captured)}
 
     outputs = jax.eval_shape(outputs_of_modules, parameters, dict(inputs))
-    shapes = {path[:-1]: arrays[0].shape for path, arrays in outputs.items() if path[-1] == "__call__" and arrays}
+    shapes = {path: arrays[0].shape for path, arrays in outputs.items() if arrays}
+    shapes = {path[:-1] if path[-1] == "__call__" else path: shape for path, shape in shapes.items()}
     return _part("model", model, (), shapes, runs)
 
 
@@ -108,9 +114,9 @@ def _noted_calls(model: nnx.Module, runs: dict[tuple, int]) -> Iterator[None]:
     paths = {id(module): path for path, module in nnx.iter_modules(model)}
 
     def note(frame, event, _):
-        if event == "call" and frame.f_code.co_name == "__call__":
+        if event == "call" and (method := frame.f_code.co_name) in ("__call__", TIED):
             if (path := paths.get(id(frame.f_locals.get("self")))) is not None:
-                runs.setdefault(path, len(runs))
+                runs.setdefault(path if method == "__call__" else (*path, TIED), len(runs))
 
     before = sys.getprofile()
     sys.setprofile(note)
@@ -127,22 +133,30 @@ def _part(
     name: str, module: nnx.Module, path: tuple, shapes: Mapping[tuple, tuple[int, ...]], runs: Mapping[tuple, int]
 ) -> Part:  # fmt: skip
     """A module with its parts in the order in which data pass them; what is not called by itself comes first."""
-    parts: list[Part] = []
-    first_run = lambda key: min((runs[p] for p in runs if p[: len(path) + 1] == (*path, key)), default=-1)
-    for key, value in sorted(vars(module).items(), key=lambda item: first_run(item[0])):
+    parts: list[tuple[int, str, Part]] = []  # when it first runs, the list that it is in or "", and what it is
+    first_run = lambda *place: min((n for p, n in runs.items() if p[: len(path + place)] == path + place), default=-1)
+    for key, value in vars(module).items():
         if isinstance(value, nnx.Param):
-            parts.append(Part(key, "parameter", "", value[...].size, value[...].shape))
+            parts.append((-1, "", Part(key, "parameter", "", value[...].size, value[...].shape)))
         elif isinstance(value, nnx.List):
-            each = [_part(str(i), item, (*path, key, i), shapes, runs) for i, item in enumerate(value)]
-            parts += [replace(part, name=f"{key} {part.name}") for part in _merged(each)]
+            for i, item in enumerate(value):
+                parts.append((first_run(key, i), key, _part(str(i), item, (*path, key, i), shapes, runs)))
         elif isinstance(value, nnx.Module) and (_size(value) or getattr(value, "kind", "none") != "none"):
             part = _part(key, value, (*path, key), shapes, runs)
             if isinstance(module, Stack) and module.scan:
                 part = replace(part, count=module.depth)
-            parts.append(part)
+            parts.append((first_run(key), "", part))
+            if (tied := (*path, key, TIED)) in runs and isinstance(value, Embedding):
+                shape = shapes.get(tied)
+                parts.append((runs[tied], "", Part(f"{key}, transposed", "Embedding", "embedding", 0, shape)))
+    inside = _merged([(key, part) for _, key, part in sorted(parts, key=lambda entry: entry[0])])
     if isinstance(module, Block):
-        parts = [_with_residual(parts, place, module.pre) for place in range(len(parts))]
-    return Part(name, type(module).__name__, _style(name, module), _size(module), shapes.get(path), parts)
+        inside = [_with_residual(inside, place, module.pre) for place in range(len(inside))]
+    if isinstance(module, UNet) and module.skips:
+        levels = len(module.up)
+        reads = {f"up {level}": f"down {levels - 1 - level}" for level in range(levels)}
+        inside = [replace(part, reads=reads.get(part.name, "")) for part in inside]
+    return Part(name, type(module).__name__, _style(name, module), _size(module), shapes.get(path), inside)
 
 
 def _with_residual(parts: list[Part], place: int, pre: bool) -> Part:
@@ -154,16 +168,18 @@ def _with_residual(parts: list[Part], place: int, pre: bool) -> Part:
     return replace(part, residual=2 if with_norm else 1)
 
 
-def _merged(parts: list[Part]) -> list[Part]:
-    """The numbered parts of a list, where equal neighbours become one part with their count."""
-    parts_shown = []
-    for part in parts:
-        if parts_shown and replace(parts_shown[-1], name="", count=1) == replace(part, name=""):
-            parts_shown[-1] = replace(parts_shown[-1], count=parts_shown[-1].count + 1)
+def _merged(parts: list[tuple[str, Part]]) -> list[Part]:
+    """The parts with the names of their lists, where equal neighbours of a list become one part with their count."""
+    merged: list[tuple[str, Part]] = []
+    for key, part in parts:
+        last_key, last = merged[-1] if merged else ("", part)
+        follows = key and key == last_key and int(part.name) == int(last.name) + last.count
+        if follows and replace(last, name="", count=1) == replace(part, name=""):
+            merged[-1] = (key, replace(last, count=last.count + 1))
         else:
-            parts_shown.append(part)
-    last = lambda part: int(part.name) + part.count - 1
-    return [part if part.count == 1 else replace(part, name=f"{part.name} to {last(part)}") for part in parts_shown]
+            merged.append((key, part))
+    numbers = lambda part: part.name if part.count == 1 else f"{part.name} to {int(part.name) + part.count - 1}"
+    return [replace(part, name=f"{key} {numbers(part)}") if key else part for key, part in merged]
 
 
 def _size(module: nnx.Module) -> int:
@@ -185,7 +201,8 @@ def _flat(part: Part) -> bool:
 
 def _height(part: Part) -> int:
     children = 0 if _flat(part) else sum(_height(child) + GAP for child in part.parts)
-    return ROW + children + (GAP if part.count > 1 else 0)
+    below = GAP if any(child.residual for child in part.parts) else 0  # the last sum is there
+    return ROW + children + below + (GAP if part.count > 1 else 0)
 
 
 def _boxes(part: Part, x: int, y: int, width: int) -> list[str]:
@@ -208,15 +225,23 @@ def _boxes(part: Part, x: int, y: int, width: int) -> list[str]:
         f'<text x="{x + 0.56 * width:.0f}" y="{y + 18}">{output}</text>',
         f'<text class="right" x="{x + width - 10}" y="{y + 18}">{part.parameters:,}{each}</text>',
     ]
-    children, top, tops = [], y + ROW, []
-    side = SIDE if any(child.residual for child in part.parts) else 0
+    children, lines, sums, top, tops = [], [], [], y + ROW, []
+    readers = [child for child in part.parts if child.reads]
+    side = max(SIDE if any(child.residual for child in part.parts) else 0, LANE * len(readers) + LANE * bool(readers))
     for child in [] if _flat(part) else part.parts:
         tops.append(top)
         children += _boxes(child, x + EDGE + side, top, width - 2 * EDGE - side)
         top += _height(child) + GAP
         if child.residual:
-            children += _around(x + EDGE, tops[-child.residual] - GAP / 2, top - GAP / 2)
-    return behind + [rectangle(0)] + texts + children
+            line, *plus = _around(x + EDGE, tops[-child.residual] - GAP / 2, top - GAP / 2)
+            lines.append(line)
+            sums += plus  # over all lines, because the next connection begins there
+        if child.reads:
+            source = next(place for place, other in enumerate(part.parts) if other.name == child.reads)
+            lane = x + EDGE + side - LANE * (1 + readers.index(child))
+            end = tops[source] + _height(part.parts[source]) - ROW / 2
+            lines.append(_skip(x + EDGE + side, lane, end, tops[-1] + ROW / 2))
+    return behind + [rectangle(0)] + texts + children + lines + sums
 
 
 def _around(x: float, top: float, bottom: float) -> list[str]:
@@ -228,6 +253,11 @@ def _around(x: float, top: float, bottom: float) -> list[str]:
         f'<circle class="residual" cx="{left + 6}" cy="{bottom}" r="6"/>',
         f'<text class="sum" x="{left + 6}" y="{bottom + 4}">+</text>',
     ]
+
+
+def _skip(x: float, lane: float, top: float, bottom: float) -> str:
+    """A connection from the end of a part to one further below, along a lane of its own, with an arrow."""
+    return f'<path class="residual" d="M {x} {top} H {lane} V {bottom} H {x} m -5 -4 l 5 4 l -5 4"/>'
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:

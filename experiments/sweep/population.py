@@ -20,7 +20,7 @@ import json
 import os
 from pathlib import Path
 import time
-from typing import Any
+from typing import Any, TypeVar
 
 from flax import nnx
 import jax
@@ -35,6 +35,7 @@ from core.errors import UserError, shown
 from core.files import parse_json, refuse_unknown_keys, write_text
 from core.reading import read_text
 from core.traced import traced_arguments
+from data import DATASETS
 from data.pipeline import evaluation_batches, population_batches
 from models import MODELS
 from models.layers import Dropout
@@ -42,7 +43,7 @@ from objectives import OBJECTIVES
 import train
 from train import Run, begin
 from training.account import Account
-from training.command_line import read_command_line
+from training.command_line import read_run
 from training.compilation import use_compilation_cache
 from training.log import Display
 from training.loop import NonFinite, fit, means_over
@@ -66,6 +67,8 @@ TRACED = {"seed": False, "model.dropout": True} | {
     for name, zero_differs in traced_arguments(function).items()
 }
 FAILED = "failed.txt"
+
+T = TypeVar("T")
 
 
 def traced_fields() -> set[str]:
@@ -92,15 +95,29 @@ def read(trial: Mapping) -> ConfigDict:
     Raises:
       UserError: the trial lacks something, or its config is wrong.
     """
+    return _read(trial)[0]
+
+
+def _read(trial: Mapping) -> tuple[ConfigDict, str]:
+    """The config of a trial, and a line on the fields of another data set that it leaves out, or ""."""
     if missing := {"config", "workdir"} - set(trial):
         raise UserError(f"a trial needs {' and '.join(sorted(missing))}: {json.dumps(trial)[:300]}")
     refuse_unknown_keys("a trial", trial, ("config", "overrides", "workdir"))
     if not isinstance(trial.get("overrides", {}), Mapping):
-        raise UserError(f"trial {trial['workdir']}: overrides: expected fields and values, {{\"steps\": 300}}")
+        raise UserError('overrides: expected fields and values, {"steps": 300}')
     overrides = (f"--config.{name}={value}" for name, value in trial.get("overrides", {}).items())
-    config = read_command_line([f"--config={trial['config']}", f"--workdir={trial['workdir']}", *overrides]).config
-    assert config is not None
-    return config
+    flags = [f"--config={trial['config']}", f"--workdir={trial['workdir']}", *overrides]
+    options, line = read_run(flags, DATASETS)
+    assert options.config is not None
+    return options.config, line
+
+
+def _naming(trial: Mapping, function: Callable[[Any], T], argument: Any) -> T:
+    """Calls a function, and has the message of a UserError name the trial."""
+    try:
+        return function(argument)
+    except UserError as error:
+        raise UserError(f"trial {shown(trial.get('workdir'))}: {error}") from error
 
 
 def run(trials: Sequence[Mapping]) -> list[dict | None]:
@@ -112,7 +129,9 @@ def run(trials: Sequence[Mapping]) -> list[dict | None]:
     """
     started = time.time()
     use_compilation_cache()
-    configs, workdirs = [read(trial) for trial in trials], [Path(trial["workdir"]) for trial in trials]
+    configs, lines = zip(*(_naming(trial, _read, trial) for trial in trials))
+    print(*(f"{line}\n" for line in dict.fromkeys(lines) if line), sep="", end="", flush=True)
+    workdirs = [Path(trial["workdir"]) for trial in trials]
     if len({_kind(config) for config in configs}) != 1:
         raise UserError(f"these runs cannot share a program: they may differ in {', '.join(sorted(TRACED))} only, and "
                         "not in what is left out (a dropout, label smoothing or clip of 0)")  # fmt: skip
@@ -123,7 +142,7 @@ def run(trials: Sequence[Mapping]) -> list[dict | None]:
     if len(trials) == 1:
         return [_train_alone(configs[0], workdirs[0])]
     keep_memory()
-    runs = [Run.of(config) for config in configs]
+    runs = [_naming(trial, Run.of, config) for trial, config in zip(trials, configs)]
     with ExitStack() as stack:
         data = runs[0].dataset.identity  # the same for all, because their configs name the same data
         accounts = [
@@ -142,11 +161,16 @@ def main(arguments: list[str]) -> None:
     description = (__doc__ or "").splitlines()[0]
     parser = argparse.ArgumentParser(prog="python -m experiments.population", description=description)
     parser.add_argument("file", help="the trials, as JSON")
-    trials = _read_file(parser.parse_args(arguments).file)
+    file = parser.parse_args(arguments).file
+    trials = _read_file(file)
     # On a CPU, one device for each core: the steps of small networks keep only one core busy.
     silence_failed_writes()
     jax.config.update("jax_num_cpu_devices", min(len(os.sched_getaffinity(0)), len(trials)))
-    _print_summaries(trials, run(trials))
+    try:
+        summaries = run(trials)
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from error
+    _print_summaries(trials, summaries)
 
 
 def _read_file(path: str) -> list[Mapping]:

@@ -27,6 +27,7 @@ from core.command import command
 from core.files import replacing, write_text
 from core.markdown import markdown
 from core.metrics import refuse_unknown
+from experiments.figures.style import drawn
 from experiments.sweep import sweep_plots
 from experiments.sweep import trials as states
 from experiments.sweep.metrics import better_of
@@ -67,7 +68,9 @@ def show(workdir: str | Path, *, metric: str | None = None, better: str | None =
             console.print(f"warning  {outcome.name}: {outcome.reason}")
     counts = Counter(outcome.state for outcome in outcomes)
     console.print(f"trials   {len(outcomes)}: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
-    console.print(f"results  {workdir}: {', '.join(['results.csv', 'table.md', *(plot.name for plot in plots)])}")
+    console.print(f"results  {workdir}: results.csv, table.md")
+    if plots:
+        console.print(f"pictures {drawn(workdir, plots)}")
     for number, line in enumerate(_next(workdir, record, outcomes, failed)):
         console.print(f"{'' if number else 'next':8} {line}")
 

@@ -121,11 +121,15 @@ def check(trials: list[Trial], metric: str) -> None:
 
     Every config is read as its run will read it. Building models takes time, so that is done only for one trial of each
     combination of the fields that are not plain numbers, and for the smallest and the largest value of each number.
+    Prints which fields of the config file a trial leaves out because it chooses another data set.
 
     Raises:
       UserError: names the trial and the field.
     """
     configs = [trial.read_config() for trial in trials]
+    for line in dict.fromkeys(trial.left_out() for trial in trials):
+        if line:
+            print(line, flush=True)
     seen: dict[str, Trial] = {}
     for trial, config in zip(trials, configs):
         earlier = seen.setdefault(json.dumps(config, sort_keys=True), trial)

@@ -1,6 +1,7 @@
 """Plots of a sweep: the metric against each field, its curves, and a map if the sweep has two fields."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 import json
 from pathlib import Path
 from statistics import mean, stdev
@@ -10,49 +11,63 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
-from matplotlib.colors import ListedColormap, LogNorm, Normalize
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 import numpy as np
 
-from core.files import save_figure
+from experiments.figures import style
 from experiments.sweep.outcomes import Outcome, Setting, over_seeds, swept_fields
-from experiments.sweep.plot import AS_WRITTEN, COLOURS, GREY, MARKERS, thin
+from experiments.sweep.plot import AS_WRITTEN, COLOURS, MARKERS, thin
 
 MANY = 200  # curves; more are drawn without points, which takes a hundredth of the time
 MAP = 40  # values of a field that a map can show
-LINES = len(COLOURS)  # the largest number of settings of the other fields that are drawn as lines; more are points
+LINES = COLOURS  # the largest number of settings of the other fields that are drawn as lines; more are points
+SMALL = 13  # points, of titles and legends
+ACROSS = 3  # panels beside one another
+
+# Draws into an empty figure in the current theme; the number is not used.
+Draw = Callable[[Figure, None], None]
 
 
-@matplotlib.rc_context(AS_WRITTEN | {"font.size": 12})
+@matplotlib.rc_context(AS_WRITTEN)
 def draw(workdir: str | Path, outcomes: Sequence[Outcome], metric: str, better: str) -> list[Path]:
-    """Draws the outcomes so far into the workdir. Returns the paths: `fields.png`, `curves.png`, `map.png`.
+    """Draws the outcomes so far into the workdir, as PNG and SVG, light and dark: `fields`, `curves` and `map`.
 
     Args:
       metric, better: what trials are compared by, and whether its "min" or "max" is better.
+
+    Returns:
+      The paths of the pictures.
     """
     settings = over_seeds(outcomes, metric)
     fields = swept_fields(outcomes)
-    figures = {}
+    figures: dict[str, tuple[Draw, tuple[float, float]]] = {}
     if settings and fields:
-        figures["fields"] = _fields(settings, fields, metric, better)
+        across, down = min(len(fields), ACROSS), -(-len(fields) // ACROSS)
+        size = style.SIZE if len(fields) == 1 else (1.5 + 5 * across, 5.8 * down)
+        figures["fields"] = (partial(_fields, settings=settings, fields=fields, metric=metric, better=better), size)
     if any(outcome.curve for outcome in outcomes):
-        figures["curves"] = _curves(outcomes, fields, metric, better)
+        show = partial(_curves, outcomes=outcomes, fields=fields, metric=metric, better=better)
+        figures["curves"] = (show, style.SIZE)
     cells = [len(_values(settings, name)) for name in fields]
     if len(fields) == 2 and len(settings) >= 3 and max(cells) <= MAP:
-        figures["map"] = _map(settings, fields, metric, better)
-    paths = []
-    for name, figure in figures.items():
-        paths.append(Path(workdir) / f"{name}.png")
-        save_figure(paths[-1], figure)
-    return paths
+        show = partial(_map, settings=settings, fields=fields, metric=metric, better=better)
+        figures["map"] = (show, (3.2 + 1.1 * cells[1], 2.2 + 0.7 * cells[0]))
+    return [
+        path for name, (show, size) in figures.items() for path in style.draw(show, None, Path(workdir) / name, size)
+    ]
 
 
-def _fields(settings: Sequence[Setting], fields: Sequence[str], metric: str, better: str) -> Figure:
+def _fields(
+    figure: Figure, _: object, *, settings: Sequence[Setting], fields: Sequence[str], metric: str, better: str
+) -> None:  # fmt: skip
     """A panel for each field: means and deviations over seeds, with a line for each setting of the other fields."""
-    figure = Figure(figsize=(1.5 + 5 * len(fields), 4.2), dpi=160, layout="constrained")
-    panels = figure.subplots(1, len(fields), squeeze=False, sharey=True)[0]
+    across, down = min(len(fields), ACROSS), -(-len(fields) // ACROSS)
+    panels = figure.subplots(down, across, squeeze=False, sharey=True).ravel()
+    for axes in panels[len(fields) :]:
+        axes.remove()
     for number, (name, axes) in enumerate(zip(fields, panels)):
         lines: dict[str, list[tuple[Any, list[float]]]] = {}
         for setting in settings:
@@ -67,62 +82,62 @@ def _fields(settings: Sequence[Setting], fields: Sequence[str], metric: str, bet
             xs = [scale.at(x) for x, _ in points]
             means = [mean(values) for _, values in points]
             spread = [stdev(values) if len(values) > 1 else 0.0 for _, values in points]
-            colour, marker = (COLOURS[i % LINES], MARKERS[i % len(MARKERS)]) if few else (COLOURS[0], "o")
+            colour, marker = (f"C{i}", MARKERS[i % len(MARKERS)]) if few else ("C0", "o")
             label = _label(others) if few and len(fields) > 1 else None
             axes.errorbar(
-                xs, means, spread if any(spread) else None, color=colour, marker=marker, capsize=3, label=label,
-                linestyle="-" if few else "none", linewidth=1.6, markersize=5.5, markeredgecolor="white",
-                alpha=1.0 if few else 0.6,
+                xs, means, spread if any(spread) else None, color=colour, marker=marker, capsize=4, label=label,
+                linestyle="-" if few else "none", linewidth=2.2, markersize=7.5,
+                markeredgecolor=matplotlib.rcParams["axes.facecolor"], alpha=1.0 if few else 0.6,
             )  # fmt: skip
         scale.apply(axes)
-        _style(axes, name, metric if number == 0 else "")
+        _style(axes, name, metric if number % ACROSS == 0 else "")
         if len(fields) > 1 and few:
-            axes.legend(frameon=False, fontsize=12, labelcolor=GREY)
+            short = max(len(_label(others)) for others in lines) < 24
+            # Inside the panel it would lie on lines.
+            axes.legend(loc="upper left", bbox_to_anchor=(-0.05, -0.17), ncols=2 if short else 1)
     counts = sorted({len(setting.values) for setting in settings})
     if counts[-1] > 1:
-        text = f"mean and standard deviation over {' to '.join(map(str, dict.fromkeys([counts[0], counts[-1]])))} seeds"
-        panels[0].set_title(text, loc="left", fontsize=12, color=GREY)
+        text = f"mean and deviation over {' to '.join(map(str, dict.fromkeys([counts[0], counts[-1]])))} seeds"
+        panels[0].set_title(text, fontsize=SMALL)
     _limit(panels[0], [mean(setting.values) for setting in settings], better)
-    return figure
 
 
-def _curves(outcomes: Sequence[Outcome], fields: Sequence[str], metric: str, better: str) -> Figure:
+def _curves(
+    figure: Figure, _: object, *, outcomes: Sequence[Outcome], fields: Sequence[str], metric: str, better: str
+) -> None:  # fmt: skip
     """The metric of every trial against steps, coloured by the first field of numbers. The best curve is thick."""
-    figure = Figure(figsize=(8, 4.5), dpi=160, layout="constrained")
     axes = figure.add_subplot()
     scores = [(outcome, best) for outcome in outcomes if (best := outcome.best(better)) is not None]
     numbers = [name for name in fields if all(_is_number(outcome.overrides.get(name)) for outcome, _ in scores)]
-    line_colours: Any = [COLOURS[0]] * len(scores)
+    line_colours: Any = ["C0"] * len(scores)
     if numbers:
         values = [outcome.overrides[numbers[0]] for outcome, _ in scores]
         norm = (LogNorm if _spans(values) else Normalize)(min(values), max(values))
-        # The yellow end is left out, because it cannot be seen on white.
-        colours = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0, 0.88, 256)))
+        colours = style.visible_viridis()
         line_colours = colours(norm(values))
         if len(set(values)) <= LINES:
             for value in sorted(set(values)):
-                axes.plot([], [], color=colours(norm(value)), marker="o", markersize=4, label=f"{value:g}")
-            axes.legend(title=numbers[0], frameon=False, fontsize=12, title_fontsize=12, labelcolor=GREY)
+                axes.plot([], [], color=colours(norm(value)), marker="o", markersize=6, label=f"{value:g}")
+            axes.legend(title=numbers[0], title_fontsize=SMALL)
         else:
             figure.colorbar(ScalarMappable(norm, colours), ax=axes, label=numbers[0])
     sign = 1 if better == "min" else -1
     best, _ = min(scores, key=lambda pair: sign * pair[1])
     if len(scores) > MANY:
         lines = [outcome.curve for outcome, _ in scores]
-        axes.add_collection(LineCollection(lines, colors=line_colours, linewidths=0.8, alpha=0.4))
+        axes.add_collection(LineCollection(lines, colors=line_colours, linewidths=1, alpha=0.4, rasterized=True))
         axes.autoscale_view()
     for (outcome, _), colour in zip(scores, line_colours):
         if outcome is not best and len(scores) > MANY:
             continue
         steps, values = thin(*zip(*outcome.curve))
         top = outcome is best
-        style = {"linewidth": 2.6 if top else 1.0, "alpha": 1.0 if top else 0.6, "zorder": 3 if top else 2}
-        axes.plot(steps, values, color=colour, marker="o", markersize=5 if top else 2.5, **style)
-    axes.set_title(f"thick: {best.name}", loc="left", fontsize=12, color=GREY, wrap=True)
+        look = {"linewidth": 3.4 if top else 1.4, "alpha": 1.0 if top else 0.6, "zorder": 3 if top else 2}
+        axes.plot(steps, values, color=colour, marker="o", markersize=7 if top else 3.5, **look)
+    axes.set_title(f"thick: {best.name}", fontsize=SMALL, wrap=True)
     _style(axes, "optimizer steps", metric)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
     _limit(axes, [value for outcome, _ in scores for _, value in outcome.curve], better)
-    return figure
 
 
 def _limit(axes: Axes, values: list[float], better: str) -> None:
@@ -137,10 +152,12 @@ def _limit(axes: Axes, values: list[float], better: str) -> None:
         axes.set_ylim(*sorted((sign * (inside[0] - margin), sign * (inside[-1] + margin))))
         title = axes.get_title(loc="left")
         text = f"{title}{' · ' if title else ''}off the scale: {len(outside)}"
-        axes.set_title(text, loc="left", fontsize=12, color=GREY)
+        axes.set_title(text, fontsize=SMALL)
 
 
-def _map(settings: Sequence[Setting], fields: Sequence[str], metric: str, better: str) -> Figure:
+def _map(
+    figure: Figure, _: object, *, settings: Sequence[Setting], fields: Sequence[str], metric: str, better: str
+) -> None:  # fmt: skip
     """Means over seeds for each pair of values of two fields, as a coloured table. The best is framed."""
     down, across = fields
     rows, columns = (_values(settings, name) for name in fields)
@@ -148,9 +165,9 @@ def _map(settings: Sequence[Setting], fields: Sequence[str], metric: str, better
     for setting in settings:
         row, column = rows.index(setting.overrides.get(down)), columns.index(setting.overrides.get(across))
         grid[row, column] = mean(setting.values)
-    figure = Figure(figsize=(2.2 + 0.95 * len(columns), 1.6 + 0.6 * len(rows)), dpi=160, layout="constrained")
     axes = figure.add_subplot()
-    colours = matplotlib.colormaps["viridis_r" if better == "min" else "viridis"].with_extremes(bad="#EEEEEE")
+    colours = matplotlib.colormaps["viridis_r" if better == "min" else "viridis"]
+    colours = colours.with_extremes(bad=matplotlib.rcParams["grid.color"])
     ordered = np.sort(grid[np.isfinite(grid)])
     worst = float(np.quantile(ordered, 0.9 if better == "min" else 0.1))  # a run that diverged must not hide the others
     best = float(ordered[0 if better == "min" else -1])
@@ -159,18 +176,17 @@ def _map(settings: Sequence[Setting], fields: Sequence[str], metric: str, better
     for (y, x), value in np.ndenumerate(grid):
         if np.isfinite(value):
             dark = sum(colours(norm(value))[:3]) < 1.5
-            axes.text(x, y, f"{value:.4g}", ha="center", va="center", fontsize=12, color="white" if dark else "black")
+            axes.text(x, y, f"{value:.4g}", ha="center", va="center", fontsize=14, color="white" if dark else "black")
         if value == best:
-            style = {"fill": False, "edgecolor": "#D55E00", "linewidth": 3, "clip_on": False, "zorder": 3}
-            axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, **style))
+            frame = {"fill": False, "edgecolor": "#D55E00", "linewidth": 4, "clip_on": False, "zorder": 3}
+            axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, **frame))
     axes.set_xticks(range(len(columns)), [_short(value) for value in columns])
     axes.set_yticks(range(len(rows)), [_short(value) for value in rows])
     axes.set_xlabel(across)
     axes.set_ylabel(down)
-    axes.tick_params(length=0, labelcolor=GREY)
+    axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     figure.colorbar(image, ax=axes, label=metric)
-    return figure
 
 
 def _values(settings: Sequence[Setting], name: str) -> list:
@@ -210,11 +226,7 @@ class _Scale:
 def _style(axes: Axes, x: str, y: str) -> None:
     axes.set_xlabel(x)
     axes.set_ylabel(y)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#B0B0B0")
-    axes.tick_params(color="#B0B0B0", labelcolor=GREY)
-    axes.grid(axis="y", color="#E6E6E6", linewidth=0.8)
-    axes.set_axisbelow(True)
+    style.grid(axes, "y")
 
 
 def _is_number(value: Any) -> bool:

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from core.errors import UserError
 from core.files import read_json, write_json, write_text
-from training.command_line import read_command_line
+from training.command_line import read_command_line, read_run
 
 DONE, FAILED, PRUNED, RUNNING, STOPPED, WAITING = "done", "failed", "pruned", "running", "stopped", "waiting"
 
@@ -60,15 +60,27 @@ class Trial:
         Raises:
           UserError: names the trial, and says what is wrong.
         """
-        try:
-            config = read_command_line(self.flags()).config
-        except UserError as error:
-            raise UserError(f"trial {self.name}: {error}") from error
+        config, _ = self._read()
         for name, value in self.fields.items():
             read = _field(config, name)
             if read != value or isinstance(read, bool) != isinstance(value, bool):
                 raise UserError(f"trial {self.name}: {name} = {value!r} would be read as {read!r}")
         return json.loads(json.dumps(config.to_dict()))
+
+    def left_out(self) -> str:
+        """Returns a line on what the config file says for another data set than that of this trial, or ""."""
+        return self._read()[1] if "data.name" in self.fields else ""
+
+    def _read(self) -> tuple[ConfigDict, str]:
+        try:
+            if "data.name" not in self.fields:
+                return read_command_line(self.flags()).config, ""
+            from data import DATASETS  # takes a second to load, and the results of a sweep need none
+
+            options, line = read_run(self.flags(), DATASETS)
+            return options.config, line
+        except UserError as error:
+            raise UserError(f"trial {self.name}: {error}") from error
 
     def settled(self) -> str | None:
         """Returns DONE, FAILED or PRUNED, or None for a trial that is still to be run or continued."""

@@ -17,10 +17,11 @@ from sklearn.linear_model import LogisticRegression
 
 from core.command import command
 from core.errors import UserError
-from data import DATASETS
 from data.dataset import Dataset, Source
+from data.pipeline import evaluation_batches
 from data.prompts import TEMPLATES, framed, prompts
 from data.subwords import UNK, Subwords
+from experiments.use.opened import open_split
 from models import CLIP
 import train
 
@@ -39,10 +40,7 @@ def open_run(workdir: str, split: str | None = None) -> tuple[CLIP, Dataset, Sub
     if not (isinstance(model, CLIP) and isinstance(vocabulary, Subwords) and dataset.classes):
         name, data = run.fields.model["name"], run.fields.data["name"]
         raise UserError(f"{workdir} holds the model {name!r} of the data {data!r}, which compares no images with texts")
-    if split is not None:
-        fields = run.config["data"] | {"evaluation": split}
-        dataset = DATASETS[fields.pop("name")](**fields)
-    return model, dataset, vocabulary
+    return model, dataset if split is None else open_split(run, split), vocabulary
 
 
 def class_vectors(
@@ -68,9 +66,7 @@ def image_vectors(model: CLIP, source: Source) -> tuple[np.ndarray, np.ndarray]:
     """Returns the vectors of all images of a source, (N, shared), and their classes, (N,)."""
     encode = nnx.jit(lambda model, images: model.encode_images(images))
     vectors, labels = [], []
-    for start in range(0, len(source), BATCH):
-        rows = np.minimum(np.arange(start, start + BATCH), len(source) - 1)  # full batches: compiled once
-        batch = source.examples(rows)
+    for batch in evaluation_batches(source, batch_size=min(BATCH, len(source))):
         vectors.append(jax.device_get(encode(model, batch["inputs"]["images"])))
         labels.append(batch["targets"])
     return np.concatenate(vectors)[: len(source)], np.concatenate(labels)[: len(source)]

@@ -10,8 +10,10 @@ import pyarrow.parquet
 import pytest
 
 from core.errors import UserError
+from data import image_rows
 from data.image_rows import ImageRows
 from data.images import Images
+from data.pipeline import train_batches
 from data.subwords import CLS, SEP, Subwords
 from data.user_files import image_folder, labelled_text
 
@@ -225,6 +227,46 @@ def test_an_image_is_decoded_once_where_all_fit_into_memory(tmp_path):
     assert kept[np.array([6, 2, 5])]["image"][:, 0, 0, 0].tolist() == [60, 20, 50]
     with pytest.raises(ValueError, match="There is no file .*2.png"):
         anew[np.array([6, 2, 5])]
+
+
+def batches(path, start, count):
+    """Training batches number `start` to `start + count` of a folder of images that do not stay in memory."""
+    files = sorted(path.glob("train/*/*.jpg"))
+    rows = ImageRows([(file, number) for number, file in enumerate(files)], (4, 4, 3), stretch=True, memory_limit=0)
+    source = Images(rows, peak=255)
+    iterator = train_batches(source, batch_size=13, seed=3)
+    whole = [next(iterator) for _ in range(start)]
+    state = iterator.get_state()
+    resumed = train_batches(source, batch_size=13, seed=3)
+    resumed.set_state(state)
+    return [next(resumed) for _ in range(count)], whole
+
+
+def test_files_that_are_decoded_in_parallel_give_the_same_batches_also_after_resuming(tmp_path, monkeypatch):
+    generator = np.random.default_rng(0)
+    for number in range(17):
+        pixels = generator.integers(0, 256, (11, 7, 3))
+        picture(tmp_path, f"train/{'cat' if number % 3 else 'dog'}/{number}.jpg", pixels)
+    monkeypatch.setattr(image_rows, "_THREADS", 1)
+    _, one_by_one = batches(tmp_path, 11, 0)
+    monkeypatch.setattr(image_rows, "_THREADS", 4)
+    in_parallel, _ = batches(tmp_path, 5, 6)
+    np.testing.assert_equal(in_parallel, one_by_one[5:])
+    assert len({batch["inputs"]["images"].tobytes() for batch in one_by_one}) == 11
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_of_several_files_that_cannot_be_read_the_first_is_named(tmp_path, monkeypatch, threads):
+    monkeypatch.setattr(image_rows, "_THREADS", threads)
+    labelled = [(tmp_path / f"{n}.png", 0) for n in range(19)]
+    for file, _ in labelled:
+        picture(tmp_path, file, [[1, 2]])
+    rows = ImageRows(labelled, (1, 2, 1))
+    for number in (17, 5, 11):
+        labelled[number][0].write_text("no image")
+    for _ in range(5):
+        with pytest.raises(UserError, match="/5.png is not an image"):
+            rows[np.arange(19)]
 
 
 def test_images_of_two_sizes_are_named(tmp_path):

@@ -89,7 +89,10 @@ def test_all_parts_learn_when_the_gates_are_open():
 
 @pytest.mark.parametrize(
     "wrong, words",
-    [({"vision": "swin"}, "expected 'vit', 'resnet' or"), ({"vision_heads": None}, "needs patch and vision_heads")],
+    [
+        ({"vision": "swin"}, "expected 'vit', 'resnet' or"), ({"vision_heads": None}, "needs vision_heads"),
+        ({"patch": None}, "vision='vit' needs patch"),
+    ],  # fmt: skip
     ids=str,
 )
 def test_bad_fields_are_named(wrong, words):

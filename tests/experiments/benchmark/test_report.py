@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 import numpy as np
 import pytest
 
+from experiments.benchmark import __main__ as benchmark
 from experiments.benchmark import plots, report, suite
 from experiments.benchmark.scores import Scores
 from tests.experiments.benchmark import planted
@@ -36,6 +37,18 @@ def page(tmp_path_factory):
 def write(outcome: Scores, workdir: Path) -> str:
     """The text of a page without figures."""
     return report.write_page(outcome, [], workdir).read_text()
+
+
+def test_the_command_ends_with_the_commands_that_come_next(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(plots, "draw", lambda *_: [])
+    outcome, folder = scores({"vit": family(0.97), "cnn": family(0.9)}), tmp_path / "a folder"
+    for finals, count in ((False, 1), (True, 2)):  # merged results have no runs of their own
+        if finals:
+            (folder / "final").mkdir()
+        benchmark.publish(outcome, folder)
+        after = capsys.readouterr().out.partition("\nnext ")[2].splitlines()
+        expected = [f"benchmark summary '{folder}'", f"results --workdir='{folder}/final'"][:count]
+        assert [line.strip() for line in after] == [f"python -m experiments.{line}" for line in expected]
 
 
 def test_the_page_needs_nothing_else(page):

@@ -16,6 +16,7 @@ from experiments.use.opened import Opened
 from models import pretrained
 from models.gpt import GPT
 from models.perceiver import Perceiver
+from models.unet import UNet
 from tests.models import rows
 
 PUBLISHED = Path(__file__).parents[2] / "models" / "pretrained"
@@ -147,6 +148,39 @@ def test_the_block_diagram_counts_every_parameter_once():
     assert [path.get("class") for path in paths] == ["residual"] * 2
     texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
     assert {"a <model>", "blocks 0 to 2 × 3", f"{tree.parameters:,}", "gives 8 × 11 × 23"} <= set(texts)
+
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.mark.parametrize("skips", [True, False])
+def test_the_block_diagram_of_a_unet_alternates_its_lists_and_draws_its_skip_connections(skips):
+    model = UNet(image_shape=(8, 12, 3), classes=5, width=4, depth=2, skips=skips, rngs=nnx.Rngs(0))
+    tree = parts_of(model, {"images": np.zeros((7, 8, 12, 3), np.float32)})
+    down, up = ["down 0", "down 1", "down 2"], ["double 0", "up 0", "double 1", "up 1"]
+    assert [part.name for part in tree.parts] == [*down, *up, "head"]
+    reads = {part.name: part.reads for part in tree.parts if part.reads}
+    assert reads == ({"up 0": "down 1", "up 1": "down 0"} if skips else {})
+    inside = tree.parts[0].parts
+    assert [part.name for part in inside] == ["convolutions 0", "norms 0", "convolutions 1", "norms 1"]
+    root = ElementTree.fromstring(diagram(tree, "U-Net"))
+    lanes = [float(str(path.get("d")).split()[4]) for path in root.findall(f"{SVG}path")]
+    assert len(lanes) == len(set(lanes)) == 2 * skips  # lines that do not lie on one another
+
+
+def test_the_block_diagram_ends_with_the_tied_embedding_and_leaves_space_for_the_last_sum():
+    model = GPT(vocab_size=23, context=13, width=14, depth=2, heads=7, tied=True, rngs=nnx.Rngs(0))
+    tree = parts_of(model, {"tokens": rows.TOKENS})
+    names = [part.name for part in tree.parts]
+    assert names == ["embedding", "positions", "blocks", "embedding, transposed"]
+    assert (tree.parts[-1].shape, tree.parts[-1].parameters) == ((8, 11, 23), 0)
+    root = ElementTree.fromstring(diagram(tree, "GPT"))
+    numbers = lambda element, *keys: [float(element.get(key)) for key in keys]
+    sums = [numbers(circle, "cy", "r") for circle in root.findall(f"{SVG}circle")]
+    assert len(sums) == 2
+    boxes = [numbers(box, "y", "height") for box in root.findall(f"{SVG}rect")[1:]]
+    for y, radius in sums:  # no border of a box that holds a sum touches it
+        assert all(not top < y < top + height or top + height > y + radius for top, height in boxes)
 
 
 @pytest.mark.parametrize("config", ["gpt"], indirect=True)

@@ -361,7 +361,7 @@ def test_bad_trials(trials, message, tmp_path, monkeypatch):
         ({"trials": [{"config": "x", "workdir": "y", "override": {}}]}, "trial 1: 'override' is not read by anything. "
          "Did you mean 'overrides'?"),
         ({"trials": [{"config": "x", "workdir": "y"}], "trails": []}, "'trails' is not read by anything. Did you mean"),
-        ({"trials": [{"config": "x", "workdir": "y", "overrides": ["steps=3"]}]}, "y: overrides: expected fields and"),
+        ({"trials": [{"config": "x", "workdir": "y", "overrides": ["steps=3"]}]}, "trial 'y': overrides: expected"),
     ],
 )  # fmt: skip
 def test_a_file_of_trials_holds_nothing_that_nobody_reads(content, words, tmp_path):

@@ -65,9 +65,10 @@ def test_the_table_has_means_over_seeds_sorted_from_the_best(workdir, capsys):
     assert lines[3] == ["8", "10", "11.125", "0.71", "2"]
     assert " ".join(lines[4]) == "failed width=16,rate=10.0,seed=0: out of memory"
     assert " ".join(lines[5]) == "trials 8: 6 done, 1 failed, 1 waiting"
-    assert lines[7][-3:] == ["f.py", f"--workdir={workdir}", "--retry_failed"]
-    assert lines[8][-2:] == [f"--workdir={workdir}", "--compare=width"]
-    assert lines[9][-2:] == ["--workdir", f"{workdir}/trials/*"]
+    assert " ".join(lines[7]) == f"pictures {workdir}: fields, curves, map (PNG and SVG, light and dark)"
+    assert lines[8][-3:] == ["f.py", f"--workdir={workdir}", "--retry_failed"]
+    assert lines[9][-2:] == [f"--workdir={workdir}", "--compare=width"]
+    assert lines[10][-2:] == ["--workdir", f"{workdir}/trials/*"]
 
 
 def test_the_markdown_table_has_every_setting_and_the_spread_over_its_seeds(workdir):
@@ -121,7 +122,9 @@ def test_two_fields_make_a_map(workdir, figures):
     assert [text.get_text() for text in axes.texts] == ["1.225", "11.12", "1.163"]
     assert axes.patches[0].get_xy() == (-0.5, 0.5)  # the frame around the best
     assert [label.get_text() for label in axes.get_yticklabels()] == ["8", "16"]
-    assert Image.open(workdir / "map.png").format == "PNG"
+    for name in ("map.png", "map_dark.png", "fields_dark.png", "curves_dark.png"):
+        assert Image.open(workdir / name).format == "PNG"
+        assert (workdir / name).with_suffix(".svg").exists()
 
 
 def test_values_of_runs_that_diverged_are_cut_off_and_counted(workdir, figures):

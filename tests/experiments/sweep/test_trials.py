@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.sweep import population
+from experiments.sweep.runner import request
 from experiments.sweep.sweep_file import Sweep, check
 from experiments.sweep.trials import claim_folder
 from tests.data.planetoid_files import planetoid_files
@@ -71,6 +73,32 @@ def test_a_name_that_no_folder_can_have_is_changed_and_stays_unique(read, tmp_pa
     sweep = read()
     names = [sweep.trial(tmp_path, {"init_from": text}).name for text in ("runs/a b", "runs/a_b", "x" * 300)]
     assert len(set(names)) == 3 and all("/" not in name and len(name) <= 255 for name in names)
+
+
+def test_a_trial_with_another_data_set_leaves_out_the_fields_of_the_first_one(read, tmp_path, capsys):
+    config = tmp_path / "config.py"
+    config.write_text(
+        "from tests import tiny\n"
+        "def get_config():\n"
+        "    config = tiny.get_config('vit')\n"
+        "    config.data = {'name': 'textures', 'side': 8, 'evaluation': 'test'}\n"
+        "    return config\n"
+    )
+    path = tmp_path / "file.py"
+    path.write_text(
+        f"CONFIG, METRIC, BASE = {str(config)!r}, 'test/loss', {{'steps': 10}}\n"
+        "def sweep():\n"
+        "    return [{'data.name': name, 'seed': seed} for name in ('textures', 'digits') for seed in (0, 1)]\n"
+    )
+    trials = Sweep.read(path).trials(tmp_path / "runs")
+    check(trials, "test/loss")
+    first, _, third, _ = (trial.read_config()["data"] for trial in trials)
+    assert first == {"name": "textures", "side": 8, "evaluation": "test"}
+    assert third == {"name": "digits"}
+    says = "data.name = 'digits': left out what the config file says for 'textures': "
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line)  # once, not for each trial
+    assert line.startswith(says) and sorted(line.removeprefix(says).split(", ")) == ["evaluation = 'test'", "side = 8"]
+    assert third == population.read(request(trials[2])).to_dict()["data"]  # several trials as one program agree
 
 
 @pytest.mark.parametrize(
