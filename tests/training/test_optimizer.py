@@ -1,5 +1,7 @@
 """Optimizers and schedules against values worked out by hand."""
 
+from typing import Any
+
 from flax import nnx
 import jax
 import jax.numpy as jnp
@@ -94,6 +96,7 @@ def test_factors_of_learning_rates_do_not_change_the_decay():
     parameters, gradient = {PATH: numbers(0, 3, 5), "norm.scale": numbers(1, 5)}, numbers(2, 3, 5)
     gradients = {PATH: gradient, "norm.scale": numbers(3, 5)}
     optimizer, _ = make_optimizer({PATH: 0.25}, steps=9, learning_rate=RATE, schedule="constant", weight_decay=DECAY)
+    updates: Any
     updates, _ = optimizer.update(gradients, optimizer.init(parameters), parameters)
     expected = -RATE * (0.25 * np.sign(gradient) + DECAY * parameters[PATH])
     np.testing.assert_allclose(updates[PATH], expected, atol=1e-5)
