@@ -17,6 +17,7 @@ from data.linear_functions import linear_functions
 from data.listops import listops
 from data.markov import markov
 from data.mixtures import mixtures
+from data.mqar import mqar
 from data.number_languages import number_languages
 from data.number_words import number_words
 from data.planetoid import planetoid
@@ -42,6 +43,7 @@ DATASETS = {
     "digits": digits,
     "mixtures": mixtures,
     "mnist": mnist,
+    "mqar": mqar,
     "fashion_mnist": fashion_mnist,
     "ellipse": ellipse,
     "gaussian_pair": gaussian_pair,
