@@ -96,7 +96,8 @@ def test_the_digits_keep_their_budget_and_have_three_sizes(family):
 @pytest.mark.medium
 @pytest.mark.parametrize(
     "name",
-    ["density", "recall", "mqar", "mqar_gpu",
+    ["density", "recall", "mqar", "mqar_gpu", "compression", "fuzzy_recall", "memorisation", "noisy_recall",
+     "selective_copying",
      *(pytest.param(name, marks=pytest.mark.slow) for name in ("listops", "translation"))],
 )
 def test_the_others_keep_their_budget(name):
