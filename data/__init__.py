@@ -6,17 +6,21 @@ a `data.dataset.Dataset`, whose sources `data.pipeline` turns into batches.
 """
 
 from data.binary_mnist import binary_mnist
+from data.compression import compression
 from data.digits import digits
 from data.ellipses import ellipse, horn
 from data.graph_classes import graph_classes
 from data.graph_files import graph_files
 from data.images import fashion_mnist, mnist
 from data.imdb import imdb
+from data.key_value_recall import fuzzy_recall, noisy_recall
 from data.lexical_reversal import lexical_reversal
 from data.linear_functions import linear_functions
 from data.listops import listops
 from data.markov import markov
+from data.memorisation import memorisation
 from data.mixtures import mixtures
+from data.mqar import mqar
 from data.number_languages import number_languages
 from data.number_words import number_words
 from data.planetoid import planetoid
@@ -27,6 +31,7 @@ from data.random_fields import random_fields
 from data.recall import recall
 from data.repeats import repeats
 from data.reversal import reversal
+from data.selective_copying import selective_copying
 from data.sentence_pairs import sentence_pairs
 from data.shapes import shapes
 from data.text import text_file, tiny_shakespeare
@@ -39,11 +44,15 @@ from data.user_files import image_folder, labelled_text
 
 DATASETS = {
     "binary_mnist": binary_mnist,
+    "compression": compression,
     "digits": digits,
+    "memorisation": memorisation,
     "mixtures": mixtures,
     "mnist": mnist,
+    "mqar": mqar,
     "fashion_mnist": fashion_mnist,
     "ellipse": ellipse,
+    "fuzzy_recall": fuzzy_recall,
     "gaussian_pair": gaussian_pair,
     "graph_classes": graph_classes,
     "graph_files": graph_files,
@@ -55,6 +64,7 @@ DATASETS = {
     "linear_functions": linear_functions,
     "listops": listops,
     "markov": markov,
+    "noisy_recall": noisy_recall,
     "number_languages": number_languages,
     "number_words": number_words,
     "planetoid": planetoid,
@@ -65,6 +75,7 @@ DATASETS = {
     "recall": recall,
     "repeats": repeats,
     "reversal": reversal,
+    "selective_copying": selective_copying,
     "sentence_pairs": sentence_pairs,
     "shapes": shapes,
     "text_file": text_file,

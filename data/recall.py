@@ -7,6 +7,7 @@ import numpy as np
 from core.errors import UserError
 from core.ranges import Range
 from data.dataset import Dataset
+from data.different import first_different
 from data.forms import in_form
 from data.sequences import Sequences, sequence_dataset
 
@@ -40,7 +41,7 @@ def recall(
         raise UserError(f"pairs = {pairs}, distinct_keys = {keys}: expected at least as many keys as pairs.")
     count = sum(_SIZES.values())
     tokens, targets = _draw(2 * count, pairs, keys, values, joined)
-    first = np.sort(np.unique(tokens, axis=0, return_index=True)[1])[:count]
+    first = first_different(tokens, count)
     if len(first) < count:
         raise UserError(
             f"{pairs} pairs of {keys} keys and {values} values give only about {len(first):,} different examples, "

@@ -7,6 +7,7 @@ import numpy as np
 from core.errors import UserError
 from core.ranges import Range
 from data.dataset import Dataset
+from data.different import first_different
 from data.source_target import Pairs
 from data.storage import split_rows
 from data.subwords import SPECIALS
@@ -28,8 +29,7 @@ def reversal(
             f"symbols = {symbols}, length = {length}: there are too few different strings. Raise either of them."
         )
     candidates = np.random.default_rng(0).integers(symbols, size=(4 * sum(_SIZES.values()), length), dtype=np.int32)
-    first = np.sort(np.unique(candidates, axis=0, return_index=True)[1])[: sum(_SIZES.values())]
-    strings = candidates[first] + len(SPECIALS)
+    strings = candidates[first_different(candidates, sum(_SIZES.values()))] + len(SPECIALS)
 
     def pairs(spec: str) -> Pairs:
         rows = strings[split_rows("reversal", _SIZES, spec)]

@@ -4,13 +4,13 @@ Radford et al. 2018 and 2019; Brown et al. 2020. Unlike BERT, each position sees
 distribution over sequences: it can be sampled token by token, with a cache of keys and values.
 """
 
-from typing import Unpack
+from typing import Annotated, Unpack
 
 from flax import nnx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from core.ranges import Depth, Dtype, Length, ShareBelowAll, Size, Vocabulary
+from core.ranges import Depth, Dtype, Length, Range, ShareBelowAll, Size, Vocabulary
 from models.fields import Semantic, StackFields, forwards
 from models.layers import Dropout, DropoutKey, Embedding, read_out, split_key
 from models.masks import Padding, over_keys, padding_mask
@@ -30,6 +30,9 @@ class GPT(nnx.Module):
       vocab_size: V. context: longest sequence. width: D. depth: L. heads: H.
       positions: "learned", "sinusoidal", "rotary" or "none".
       tied: the output projection is the embedding, transposed.
+      initial_scale: standard deviation of the embeddings and learned positions before training. With the small default
+        (Radford et al. 2018) what attention adds is at first larger than the token itself, so a layer finds it hard to
+        compare tokens; where that is the task, 0.5 and an output that is not tied are learned much sooner.
       dropout: on the embeddings and in every block.
       dtype: of the computation; parameters and logits are float32.
       stack: further fields of `models.transformer.Stack` and `Block`.
@@ -38,12 +41,12 @@ class GPT(nnx.Module):
     @forwards(Stack)
     def __init__(
         self, *, vocab_size: Vocabulary, context: Length, width: Size, depth: Depth, heads: Semantic[Size],
-        positions: str = "learned", tied: bool = True, dropout: ShareBelowAll = 0.0, dtype: Dtype = "float32",
-        rngs: nnx.Rngs, **stack: Unpack[StackFields],
+        positions: str = "learned", tied: bool = True, initial_scale: Annotated[float, Range(1e-4, 10)] = 0.02,
+        dropout: ShareBelowAll = 0.0, dtype: Dtype = "float32", rngs: nnx.Rngs, **stack: Unpack[StackFields],
     ):  # fmt: skip
         rotary = positions == "rotary"
-        self.embedding = Embedding(vocab_size, width, dtype=dtype, rngs=rngs)
-        self.positions = Positions("none" if rotary else positions, (context,), width, rngs=rngs)
+        self.embedding = Embedding(vocab_size, width, scale=initial_scale, dtype=dtype, rngs=rngs)
+        self.positions = Positions("none" if rotary else positions, (context,), width, scale=initial_scale, rngs=rngs)
         self.dropout = Dropout(dropout)
         self.blocks = Stack(
             width=width, depth=depth, heads=heads, causal=True, rotary=rotary, dropout=dropout, dtype=dtype, rngs=rngs,

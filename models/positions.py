@@ -24,13 +24,17 @@ Grid = tuple[int, ...]
 
 
 class Positions(nnx.Module):
-    """Absolute positions on a grid, added to embeddings: a "learned" table, "sinusoidal" (fixed), or "none"."""
+    """Absolute positions on a grid, added to embeddings: a "learned" table, "sinusoidal" (fixed), or "none".
 
-    def __init__(self, kind: str, shape: Grid, width: int, *, rngs: nnx.Rngs):
+    A learned table starts from N(0, `scale`^2).
+    """
+
+    def __init__(self, kind: str, shape: Grid, width: int, *, scale: float = 0.02, rngs: nnx.Rngs):
         if kind not in ("learned", "sinusoidal", "none"):
             raise UserError(f"positions={shown(kind)}: expected 'learned', 'sinusoidal' or 'none'")
         count = math.prod(shape)
-        self.table = nnx.Param(0.02 * jax.random.normal(rngs.params(), (count, width))) if kind == "learned" else None
+        learned = kind == "learned"
+        self.table = nnx.Param(scale * jax.random.normal(rngs.params(), (count, width))) if learned else None
         if kind == "sinusoidal":
             sinusoids(shape, width)  # raises an error now, not in the first call, if the width does not divide
         self.kind, self.shape, self.width = kind, shape, width

@@ -95,6 +95,20 @@ def of_tokens(models: Models, sizes: Sizes) -> dict[str, Family | str]:
     }
 
 
+def of_decoders(models: Models, sizes: Sizes) -> dict[str, Family]:
+    """Returns the decoders and recurrent networks of a suite whose task is to predict tokens from those before them.
+
+    The data need no form: the examples are tokens, and the targets are the next ones.
+    """
+    return {
+        name: Family(
+            model={**entry.model, **models[name]}, objective=entry.objective, own=entry.own, sizes=sizes.get(name, {})
+        )
+        for name, entry in FAMILIES.items()
+        if entry.objective == NEXT_TOKEN and name in models
+    }
+
+
 def others(families: Mapping[str, Family | str], reason: str, *, images: str = "") -> dict[str, Family | str]:
     """Returns the families of a suite that states each of them itself, and a reason for all that it does not name.
 

@@ -76,3 +76,12 @@ def test_tied_head_is_the_embedding():
 def test_a_sequence_longer_than_the_context_is_refused():
     with pytest.raises(ValueError, match="14 is longer than the 13 positions"):
         build()(jnp.zeros((1, 14), int))
+
+
+def test_the_initial_scale_is_that_of_embeddings_and_learned_positions_only():
+    small, large = build(vocab_size=2311), build(vocab_size=2311, initial_scale=0.5)
+    for model, scale in ((small, 0.02), (large, 0.5)):
+        assert model.embedding.embedding[...].std() == pytest.approx(scale, rel=0.02)
+        assert model.positions.table[...].std() == pytest.approx(scale, rel=0.2)
+    kernels = [model.blocks.blocks[1].attention.query.kernel[...] for model in (small, large)]
+    np.testing.assert_array_equal(*kernels)

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 import json
 import runpy
 from types import SimpleNamespace
 
+from flax import nnx
 import jax
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from experiments.benchmark import suite as suites
 from experiments.benchmark.families import FAMILIES, NO_SIZE, Entry, of_images, of_tokens, others
 from experiments.benchmark.phases import Plan, tuning
 from experiments.benchmark.suite import Family, Suite, refuse_test
+from models import MODELS
 from train import Run
 
 DIGITS = suites.load("digits")
@@ -92,7 +95,10 @@ def test_the_digits_keep_their_budget_and_have_three_sizes(family):
 
 @pytest.mark.medium
 @pytest.mark.parametrize(
-    "name", ["density", "recall", *(pytest.param(name, marks=pytest.mark.slow) for name in ("listops", "translation"))]
+    "name",
+    ["density", "recall", "mqar", "mqar_gpu", "compression", "fuzzy_recall", "memorisation", "noisy_recall",
+     "selective_copying",
+     *(pytest.param(name, marks=pytest.mark.slow) for name in ("listops", "translation"))],
 )
 def test_the_others_keep_their_budget(name):
     for family in parts(name):
@@ -123,6 +129,29 @@ def test_multi30k_keeps_its_budget(tmp_path):
     path = {"data.path": str(tmp_path), "data.tokenizer": str(tmp_path / "tokenizer.json")}
     for family in parts("multi30k"):
         assert_within_budget("multi30k", family, path)
+
+
+@pytest.mark.parametrize("family", ["decoder", "encoder_decoder", "gru", "lstm", "recurrent"])
+def test_further_sizes_of_mqar_gpu_are_like_those_of_the_decoder(family):
+    """Without the data, which would be made for each size: what they decide is stated."""
+    suite = suites.load("mqar_gpu")
+    own, reference = (parameters_without_data(suite, name) for name in (family, "decoder"))
+    assert own.keys() == {"128", "256", "512"}
+    assert all(abs(count / reference[size] - 1) < 0.1 for size, count in own.items()), (own, reference)
+
+
+def parameters_without_data(suite: Suite, name: str) -> dict[str, int]:
+    family = suite.family(name)
+    facts = {"vocab_size": 8192, "context": 256}
+    if family.data:
+        facts |= {"source_vocab_size": 8192, "source_context": 32, "context": 224}
+    counts = {}
+    for size, fields in family.sizes.items():
+        model = {**family.model, **facts, **{field.removeprefix("model."): value for field, value in fields.items()}}
+        create = partial(MODELS[model.pop("name")], **model)
+        shapes = nnx.eval_shape(lambda create=create: nnx.state(create(rngs=nnx.Rngs(0))))
+        counts[size] = sum(x.size for x in jax.tree.leaves(shapes))
+    return counts
 
 
 def test_a_row_just_outside_the_budget_is_outside():
