@@ -1,7 +1,7 @@
 """Graph convolution on Cora: 2,708 papers, 140 of them with a label, and who cites whom (Kipf & Welling 2017).
 
 Command: python train.py --config=configs/gcn_cora.py --workdir=runs/gcn_cora
-Time:    85 s on a machine of 2 CPU cores with 30 other processes
+Time:    37 s on 2 CPU cores that other work kept busy
 Needs:   planetoid/cora
 Reaches: test/accuracy >= 0.80
 Published: test/accuracy 0.815, Kipf & Welling 2017, table 2, the mean of 100 runs

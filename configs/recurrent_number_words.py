@@ -1,8 +1,8 @@
 """A recurrent encoder-decoder with additive attention that translates English number words into German.
 
 Command: python train.py --config=configs/recurrent_number_words.py --workdir=runs/recurrent_number_words
-Time:    not measured yet
-Reaches: not measured yet
+Time:    217 s on 2 CPU cores that other work kept busy
+Reaches: test/exact >= 0.998
 
 Bahdanau et al. 2015, with GRUs. To hand over a single vector instead: --config.model.attention=fixed. The same task as
 configs/number_words.py, where a transformer learns it. To translate:
