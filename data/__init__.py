@@ -17,6 +17,7 @@ from data.linear_functions import linear_functions
 from data.listops import listops
 from data.markov import markov
 from data.mixtures import mixtures
+from data.molecules import molecules, molecules_file
 from data.number_languages import number_languages
 from data.number_words import number_words
 from data.planetoid import planetoid
@@ -55,6 +56,8 @@ DATASETS = {
     "linear_functions": linear_functions,
     "listops": listops,
     "markov": markov,
+    "molecules": molecules,
+    "molecules_file": molecules_file,
     "number_languages": number_languages,
     "number_words": number_words,
     "planetoid": planetoid,
