@@ -20,6 +20,7 @@ from data.listops import listops
 from data.markov import markov
 from data.memorisation import memorisation
 from data.mixtures import mixtures
+from data.molecules import molecules, molecules_file
 from data.mqar import mqar
 from data.number_languages import number_languages
 from data.number_words import number_words
@@ -64,6 +65,8 @@ DATASETS = {
     "linear_functions": linear_functions,
     "listops": listops,
     "markov": markov,
+    "molecules": molecules,
+    "molecules_file": molecules_file,
     "noisy_recall": noisy_recall,
     "number_languages": number_languages,
     "number_words": number_words,

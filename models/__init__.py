@@ -33,6 +33,7 @@ from models.perceiver import Perceiver
 from models.recurrent import RecurrentLanguageModel
 from models.recurrent_encoder_decoder import RecurrentEncoderDecoder
 from models.resnet import ResNet
+from models.sequence_vae import SequenceVAE
 from models.swin import SwinTransformer
 from models.unet import UNet
 from models.vae import VariationalAutoencoder
@@ -42,8 +43,8 @@ from models.yardsticks import ConvolutionalNetwork, Perceptron
 __all__ = [
     "CLIP", "GPT", "MODELS", "ArchetypalAutoencoder", "Autoencoder", "Bert", "Captioner", "ConvolutionalNetwork",
     "EncoderDecoder", "Flamingo", "GraphNetwork", "InContextRegressor", "LatentEnergy", "Perceiver", "Perceptron",
-    "RecurrentEncoderDecoder", "RecurrentLanguageModel", "ResNet", "SwinTransformer", "UNet", "Variational",
-    "VariationalAutoencoder", "VisionTransformer",
+    "RecurrentEncoderDecoder", "RecurrentLanguageModel", "ResNet", "SequenceVAE", "SwinTransformer", "UNet",
+    "Variational", "VariationalAutoencoder", "VisionTransformer",
 ]  # fmt: skip
 
 MODELS = {
@@ -64,6 +65,7 @@ MODELS = {
     "recurrent": RecurrentLanguageModel,
     "recurrent_encoder_decoder": RecurrentEncoderDecoder,
     "resnet": ResNet,
+    "sequence_vae": SequenceVAE,
     "swin": SwinTransformer,
     "unet": UNet,
     "variational": Variational,

@@ -28,12 +28,14 @@ class Edges(NamedTuple):
       sender_BE, receiver_BE: the numbers of the nodes that an edge leads from and to.
       mask_BE: False for padding.
       nodes: N.
+      mask_BN: False for nodes that are padding; None where there is no such node.
     """
 
     sender_BE: Int[Array, "batch edges"]
     receiver_BE: Int[Array, "batch edges"]
     mask_BE: Bool[Array, "batch edges"]
     nodes: int
+    mask_BN: Bool[Array, "batch nodes"] | None = None
 
 
 def edges_of(
@@ -50,10 +52,11 @@ def edges_of(
     """
     sender_BE, receiver_BE = edges[..., 0], edges[..., 1]
     mask_BE = jnp.ones(sender_BE.shape, bool) if edge_mask is None else jnp.asarray(boolean(edge_mask, "edge_mask"))
-    if mask is not None:
-        mask_BN = jnp.asarray(boolean(mask))
-        mask_BE &= at(mask_BN, sender_BE) & at(mask_BN, receiver_BE)
-    return Edges(sender_BE, receiver_BE, mask_BE, nodes)
+    if mask is None:
+        return Edges(sender_BE, receiver_BE, mask_BE, nodes)
+    mask_BN = jnp.broadcast_to(boolean(mask), (len(edges), nodes))
+    mask_BE &= at(mask_BN, sender_BE) & at(mask_BN, receiver_BE)
+    return Edges(sender_BE, receiver_BE, mask_BE, nodes, mask_BN)
 
 
 def with_self_loops(edges: Edges) -> Edges:
@@ -66,6 +69,7 @@ def with_self_loops(edges: Edges) -> Edges:
     return Edges(
         jnp.concatenate([edges.sender_BE, loop_BN], axis=1), jnp.concatenate([edges.receiver_BE, loop_BN], axis=1),
         jnp.concatenate([edges.mask_BE & (edges.sender_BE != edges.receiver_BE), jnp.ones((B, N), bool)], axis=1), N,
+        edges.mask_BN,
     )  # fmt: skip
 
 

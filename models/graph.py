@@ -4,7 +4,8 @@
 
 The layers are in `models/graph_layers.py`: graph convolution (Kipf & Welling 2017), whose weights are given; graph
 attention (Velickovic et al. 2018), whose weights are scored; and gated graph convolution (Bresson & Laurent 2017).
-Unlike a transformer over the nodes, a node sees its neighbours only, and there is no matrix of nodes by nodes.
+Unlike in a transformer over the nodes, a node sees its neighbours only, and there is no matrix of nodes by nodes. That
+transformer, the same with the adjacency as mask, and a perceptron for each node are layers too, to compare with.
 """
 
 from typing import Annotated
@@ -18,10 +19,12 @@ from core.errors import UserError, shown
 from core.ranges import Depth, Dtype, Range, ShareBelowAll, Size, Vocabulary
 from models.edges import edges_of
 from models.graph_layers import LAYERS, Nodes
-from models.layers import Dropout, DropoutKey, linear, read_out, split_key
+from models.layers import Dropout, DropoutKey, linear, normalisation, read_out, split_key
 from models.masks import Padding, padding_mask
 
-ACTIVATIONS = {"gcn": jax.nn.relu, "gat": jax.nn.elu, "gated": lambda x: x}
+ACTIVATIONS = {"gcn": jax.nn.relu, "gat": jax.nn.elu, "mlp": jax.nn.relu}
+RESIDUAL = ("gated", "masked_transformer", "transformer")  # layers that add to their input, so they keep the width
+WITH_HEADS = ("gat", "masked_transformer", "transformer")
 PREDICTS = ("graphs", "nodes")
 EdgeFeatures = Annotated[int, Range(0, 2**17)]
 
@@ -32,12 +35,13 @@ class GraphNetwork(nnx.Module):
     Args:
       features: of a node. edge_features: of an edge; only "gated" layers read them. classes: C.
       predicts: "nodes" or "graphs", whose head reads the mean over the nodes.
-      layer: "gcn", "gat" or "gated". Those of the first two kinds map the features to the width, and where nodes are
-        classified, the last one gives the logits, as in the papers. "gated" ones stand between two linear maps.
+      layer: "gcn", "gat", "gated", "transformer", "masked_transformer" or "mlp", see `models.graph_layers`. Those of
+        "gcn", "gat" and "mlp" map the features to the width, and where nodes are classified, the last one gives the
+        logits, as in the papers. The others stand between two linear maps.
       width: D. depth: L.
-      heads: H of "gat", D / H columns each; those of a layer that gives logits are averaged.
-      dropout: on what a "gcn" or "gat" layer reads and on the weights of "gat"; on what a "gated" layer adds; before
-        the head.
+      heads: H, of D / H columns each, of "gat" and the transformers; those of "gat" that give logits are averaged.
+      dropout: on what a "gcn", "gat" or "mlp" layer reads and on the weights of "gat"; on what a "gated" layer adds;
+        as in `models.transformer.Block`; before the head.
       dtype: of the computation; parameters and logits are float32.
     """
 
@@ -52,17 +56,20 @@ class GraphNetwork(nnx.Module):
             raise UserError(f"predicts={shown(predicts)}: expected one of {', '.join(PREDICTS)}")
         if edge_features and layer != "gated":
             raise UserError(f"edge_features={edge_features}: layer={layer!r} reads none, set layer='gated'")
-        if heads > 1 and layer != "gat":
+        if heads > 1 and layer not in WITH_HEADS:
             raise UserError(f"heads={heads}: layer={layer!r} has no heads, set layer='gat'")
-        gated, last = layer == "gated", predicts == "nodes" and layer != "gated"
-        self.start = linear(features, width, dtype=dtype, rngs=rngs) if gated else None
+        residual = layer in RESIDUAL
+        last = predicts == "nodes" and not residual
+        self.start = linear(features, width, dtype=dtype, rngs=rngs) if residual else None
         self.edge_start = linear(edge_features, width, dtype=dtype, rngs=rngs) if edge_features else None
-        sizes = [width if gated else features] + [width] * (depth - 1) + [classes if last else width]
+        sizes = [width if residual else features] + [width] * (depth - 1) + [classes if last else width]
         make = lambda number: LAYERS[layer](
             sizes[number], sizes[number + 1], heads=heads, average=last and number == depth - 1, dropout=dropout,
             dtype=dtype, rngs=rngs,
         )  # fmt: skip
         self.blocks = nnx.List([make(number) for number in range(depth)])
+        ends_normed = layer in ("masked_transformer", "transformer")  # their blocks norm what they read
+        self.norm = normalisation("layer", width, rngs, epsilon=1e-5, bias=True, dtype=dtype) if ends_normed else None
         self.head = None if last else read_out(width, classes, dtype=dtype, rngs=rngs)
         self.dropout = Dropout(dropout)
         self.columns, self.classes, self.predicts, self.layer = features, classes, predicts, layer
@@ -96,8 +103,10 @@ class GraphNetwork(nnx.Module):
             state = self.edge_start(edge_features)
         for number, (block, block_key) in enumerate(zip(self.blocks, keys)):
             x, state = block(x, state, graph, key=block_key)
-            if self.head is not None or number < len(self.blocks) - 1:
+            if self.layer in ACTIVATIONS and (self.head is not None or number < len(self.blocks) - 1):
                 x = ACTIVATIONS[self.layer](x)
+        if self.norm is not None:
+            x = self.norm(x)
         if self.predicts == "graphs":
             x = _mean(x, mask)
         return x.astype(jnp.float32) if self.head is None else self.head(self.dropout(x, head_key))
@@ -106,8 +115,11 @@ class GraphNetwork(nnx.Module):
         real = not jnp.issubdtype(nodes.dtype, jnp.integer)
         if real and nodes.shape[-1] != self.columns:
             raise UserError(f"nodes have {nodes.shape[-1]} features, but the model has features={self.columns}")
-        if not real and self.layer == "gated":
-            raise UserError("layer='gated' reads real features of nodes, not the numbers of those that they have")
+        if not real and self.start is not None:
+            raise UserError(
+                f"layer={self.layer!r} reads real features of nodes, not the numbers of those that they have: set "
+                "layer='gcn', 'gat' or 'mlp'"
+            )
         expected = 0 if self.edge_start is None else self.edge_start.in_features
         count = 0 if edge_features is None else edge_features.shape[-1]
         if count != expected:

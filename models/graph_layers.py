@@ -1,11 +1,15 @@
 """Layers of graph networks: attention over edges, with weights that are given, scored, or a gate for each channel.
 
-| layer | weights of a node's edges                               | source                                          |
-|-------|---------------------------------------------------------|-------------------------------------------------|
-| gcn   | given: the normalised adjacency                         | Kipf & Welling 2017, eq. 2                      |
-| gat   | softargmax of additive scores, for each head            | Velickovic et al. 2018, eq. 1 to 6              |
-| gated | a gate for each channel, from both nodes and the edge   | Bresson & Laurent 2017, eq. 11, with edge state |
+| layer              | weights of a node's edges                             | source                               |
+|--------------------|-------------------------------------------------------|--------------------------------------|
+| gcn                | given: the normalised adjacency                       | Kipf & Welling 2017, eq. 2           |
+| gat                | softargmax of additive scores, for each head          | Velickovic et al. 2018, eq. 1 to 6   |
+| gated              | a gate for each channel, from both nodes and the edge | Bresson & Laurent 2017, eq. 11       |
+| masked_transformer | softargmax of dot products                            | Dwivedi & Bresson 2021, no encodings |
+| transformer        | the same, over all nodes: it reads no edges           | Vaswani et al. 2017                  |
+| mlp                | none: each node is alone                              |                                      |
 
+The last three are there to compare with. The transformers form the matrix of nodes by nodes that the others avoid.
 All of them are called with the nodes, the state of the edges, the edges and a key, and return nodes and edge state.
 """
 
@@ -20,6 +24,8 @@ from core.errors import UserError
 from models.attention import AttentionWeights
 from models.edges import Edges, as_given, at, dense, mix, normalised_adjacency, softargmax, summed, with_self_loops
 from models.layers import Dropout, DropoutKey, linear, normalisation, split_key
+from models.masks import over_keys
+from models.transformer import Block
 
 Nodes = Shaped[Array, "batch nodes features"]
 """Real features, or, as integers, the numbers of the features that a node has (-1 for none)."""
@@ -107,7 +113,45 @@ class GatedGraphConvolution(nnx.Module):
         return x_BND + self.dropout(added_BND, key), new_state_BED
 
 
-LAYERS = {"gcn": GraphConvolution, "gat": GraphAttention, "gated": GatedGraphConvolution}
+class NodeTransformer(nnx.Module):
+    """A block of a transformer whose positions are the nodes: every node attends to every other one."""
+
+    def __init__(self, inputs: int, outputs: int, *, heads: int, dropout: float, dtype: str, rngs: nnx.Rngs, **_: Any):
+        if inputs != outputs:
+            raise ValueError("a transformer block adds to its input, so it keeps the width")
+        self.block = Block(width=outputs, heads=heads, dropout=dropout, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x_BND: Nodes, state: EdgeState, edges: Edges, *, key: DropoutKey = None):
+        return self.block(x_BND, mask=self._sees(edges), key=key)[0], state
+
+    def _sees(self, edges: Edges):
+        """The mask `BHTS` of which node attends to which."""
+        return over_keys(edges.mask_BN)
+
+
+class MaskedNodeTransformer(NodeTransformer):
+    """The same block with the adjacency as mask: a node attends to itself and to those that have an edge to it."""
+
+    def _sees(self, edges: Edges):
+        looped = with_self_loops(edges)
+        return dense(jnp.ones((*looped.mask_BE.shape, 1)), looped) > 0
+
+
+class NodeLayer(nnx.Module):
+    """X W + b: a layer of a perceptron that every node has for itself."""
+
+    def __init__(self, inputs: int, outputs: int, *, dropout: float, dtype: str, rngs: nnx.Rngs, **_: Any):
+        self.value = linear(inputs, outputs, dtype=dtype, rngs=rngs)
+        self.dropout = Dropout(dropout)
+
+    def __call__(self, x_BNX: Nodes, state: EdgeState, edges: Edges, *, key: DropoutKey = None):
+        return project(self.value, x_BNX, self.dropout, key), state
+
+
+LAYERS = {
+    "gcn": GraphConvolution, "gat": GraphAttention, "gated": GatedGraphConvolution, "mlp": NodeLayer,
+    "masked_transformer": MaskedNodeTransformer, "transformer": NodeTransformer,
+}  # fmt: skip
 
 
 def project(layer: nnx.Linear, x_BNX: Nodes, dropout: Dropout, key: DropoutKey) -> Float[Array, "batch nodes width"]:

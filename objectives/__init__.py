@@ -22,6 +22,7 @@ from objectives.reconstruction import reconstruction
 from objectives.regression import regression
 from objectives.segmentation import segmentation
 from objectives.seq2seq import seq2seq
+from objectives.sequence_variational import sequence_variational
 from objectives.variational import variational
 
 OBJECTIVES = {
@@ -36,6 +37,7 @@ OBJECTIVES = {
     "regression": regression,
     "segmentation": segmentation,
     "seq2seq": seq2seq,
+    "sequence_variational": sequence_variational,
 }
 
 BETTER = {name: better for objective in OBJECTIVES.values() for name, better in measured_by(objective).items()}

@@ -134,7 +134,7 @@ def test_the_readme_names_the_file_of_every_architecture():
 
 def test_the_default_install_is_light_and_pinned():
     for name in ("requirements.txt", "requirements-dev.txt", "requirements-docs.txt", "requirements-reference.txt",
-                 "requirements-loggers.txt"):  # fmt: skip
+                 "requirements-loggers.txt", "requirements-chemistry.txt"):  # fmt: skip
         lines = [line.split("#")[0].strip() for line in (ROOT / name).read_text().splitlines()]
         assert all("==" in line for line in lines if line), name
     names = {line.split("==")[0].lower() for line in (ROOT / "requirements.txt").read_text().splitlines()}

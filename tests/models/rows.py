@@ -181,6 +181,12 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, Any], int]] = {
         ("classification", jnp.arange(8)),
         30_007,
     ),
+    "sequence_vae": (
+        dict(vocab_size=23, context=13, latents=5, properties=2, width=14, depth=3),
+        {"tokens": TOKENS, "properties": jnp.ones((8, 2))},
+        ("language_modeling", TOKENS),
+        8617,
+    ),
     "swin": (
         dict(image_shape=(12, 8, 3), patch=1, classes=19, window=2, width=14, depths=(2, 1), heads=7, mlp_width=17),
         {"images": IMAGES[:, :12, :8]},

@@ -13,6 +13,7 @@ from experiments.inside.attention_maps import attention_maps
 from models import GraphNetwork
 from models import scores as dense_parts
 from models.edges import dense, edges_of, mix, normalised_adjacency, softargmax, with_self_loops
+from models.graph import WITH_HEADS
 from models.graph_layers import LAYERS
 from tests.tiers import first_fast
 from training.state import split
@@ -172,11 +173,11 @@ def test_nodes_without_edges_get_zeros_and_finite_gradients():
     assert value == 4 and jnp.isfinite(gradient).all()
 
 
-KINDS = [(kind, predicts) for kind in ("gcn", "gat", "gated") for predicts in ("nodes", "graphs")]
+KINDS = [(kind, predicts) for kind in LAYERS for predicts in ("nodes", "graphs")]
 
 
 def network(kind: str, predicts: str, **fields: Any) -> GraphNetwork:
-    sizes: dict[str, Any] = dict(features=F, classes=3, width=D, depth=2, heads=2 if kind == "gat" else 1)
+    sizes: dict[str, Any] = dict(features=F, classes=3, width=D, depth=2, heads=2 if kind in WITH_HEADS else 1)
     return GraphNetwork(layer=kind, predicts=predicts, **sizes | fields, rngs=nnx.Rngs(1))
 
 
@@ -198,11 +199,24 @@ def test_padding_and_the_numbering_of_nodes_change_nothing(kind, predicts):
     np.testing.assert_allclose(permuted, expected, atol=1e-5)
 
 
-def test_a_node_is_reached_from_as_many_steps_away_as_there_are_layers():
+@pytest.mark.parametrize(
+    "kind, reached", [("gat", 3), ("masked_transformer", 3), ("transformer", 6), ("mlp", 1)], ids=str
+)
+def test_a_node_is_reached_from_as_many_steps_away_as_there_are_layers_along_edges(kind, reached):
+    """Two layers: the transformer without the mask sees all nodes in one step, and the perceptron only its own."""
     path = jnp.array([[[i, i + 1] for i in range(5)] + [[i + 1, i] for i in range(5)]])
-    out = lambda nodes: network("gat", "nodes")(nodes, path)[0, 0].sum()
-    gradient = jnp.abs(jax.grad(out)(jnp.ones((1, 6, F))))[0].sum(-1)
-    assert (gradient > 0).tolist() == [True, True, True, False, False, False]
+    out = lambda nodes: (network(kind, "nodes")(nodes, path)[0, 0] * jnp.arange(1, 4)).sum()
+    nodes = jax.random.normal(jax.random.key(2), (1, 6, F))
+    gradient = jnp.abs(jax.grad(out)(nodes))[0].sum(-1)
+    assert (gradient > 0).tolist() == [node < reached for node in range(6)]
+
+
+def test_the_masked_transformer_is_the_transformer_where_all_nodes_are_joined():
+    everyone = jnp.array([[[i, j] for i in range(7) for j in range(7) if i != j]])
+    nodes = jax.random.normal(jax.random.key(5), (1, 7, F))
+    free, masked = (network(kind, "graphs") for kind in ("transformer", "masked_transformer"))
+    np.testing.assert_allclose(masked(nodes, everyone), free(nodes, everyone[:, :1]), atol=1e-5)
+    assert np.abs(masked(nodes, everyone[:, :-9]) - free(nodes, everyone)).max() > 1e-3
 
 
 def test_numbers_of_features_stand_for_rows_that_sum_to_one():
@@ -227,9 +241,10 @@ def test_the_weights_can_be_looked_at():
 @pytest.mark.parametrize(
     "wrong, words",
     [
-        ({"layer": "sage"}, "layer='sage': expected one of gat, gated, gcn"),
+        ({"layer": "sage"}, "layer='sage': expected one of gat, gated, gcn, masked_transformer, mlp, transformer"),
         ({"predicts": "edges"}, "predicts='edges': expected one of graphs, nodes"),
         ({"heads": 2}, "layer='gcn' has no heads"),
+        ({"layer": "mlp", "heads": 2}, "layer='mlp' has no heads"),
         ({"layer": "gat", "heads": 4}, "heads=4 must divide width=6"),
         ({"edge_features": 2}, "layer='gcn' reads none"),
     ],
@@ -245,5 +260,7 @@ def test_features_that_do_not_fit_are_said():
     net, edges = network("gcn", "nodes"), jnp.zeros((1, 3, 2), int)
     with pytest.raises(UserError, match="nodes have 4 features, but the model has features=5"):
         net(jnp.ones((1, N, 4)), edges)
+    with pytest.raises(UserError, match="layer='transformer' reads real features of nodes, not the numbers"):
+        network("transformer", "nodes")(jnp.ones((1, N, F), int), edges)
     with pytest.raises(UserError, match="edges have 2 features, but the model has edge_features=0"):
         net(jnp.ones((1, N, F)), edges, edge_features=jnp.ones((1, 3, 2)))

@@ -30,6 +30,7 @@ MASKED = {
     "perceiver": (OF_TOKENS, "mask", TEXT_MASK),
     "recurrent": ({}, "mask", TEXT_MASK),
     "recurrent_encoder_decoder": ({}, "source_mask", SOURCE_MASK),
+    "sequence_vae": ({}, "mask", TEXT_MASK),
     "variational": (OF_TOKENS | dict(encoder="bert", patch=None), "mask", TEXT_MASK),
 }
 KINDS = [np.int32, np.uint8, np.float32, jnp.bfloat16]

@@ -34,6 +34,7 @@ ABILITIES = {
     "recurrent": {LanguageModel, TokenPredictor},
     "recurrent_encoder_decoder": {LanguageModel, TokenPredictor, Translator},
     "resnet": {Classifier, Features},
+    "sequence_vae": {TokenPredictor},
     "swin": {Classifier, Features},
     "unet": {Classifier},
     "variational": {Classifier, LatentVariable},

@@ -73,6 +73,11 @@ CASES = {
                                    examples({"tokens": TOKENS}, CLASSES % 2, EACH_TOKEN)),
     "autoencoder": ("variational", dict(evaluation_samples=3, free_bits=0.5, target_entropy=4.0, kl_warmup=9), *VAE,
                     examples({"images": IMAGES}, IMAGES)),
+    "texts and their properties": (
+        "sequence_variational", dict(beta=0.5, free_bits=0.5, property_weight=3.0), "sequence_vae",
+        dict(vocab_size=23, context=7, latents=5, properties=2, width=6, depth=1),
+        examples({"tokens": TOKENS, "mask": EACH_TOKEN > 0, "properties": DRAW.random((COUNT, 2), np.float32)}, TOKENS,
+                 EACH_TOKEN)),
     "another view": ("variational", dict(beta=0.1, beta_weighs="likelihood"), VAE[0],
                      VAE[1] | dict(target_shape=(2,), likelihood="gaussian"),
                      examples({"images": IMAGES}, IMAGES[:, :, 0, 0])),

@@ -96,10 +96,12 @@ def test_the_digits_keep_their_budget_and_have_three_sizes(family):
 @pytest.mark.medium
 @pytest.mark.parametrize(
     "name",
-    ["density", "recall", "mqar", "mqar_gpu", "compression", "fuzzy_recall", "memorisation", "noisy_recall",
-     "selective_copying",
-     *(pytest.param(name, marks=pytest.mark.slow) for name in ("listops", "translation"))],
-)
+    [
+        "density", "graphs", "recall", "mqar", "mqar_gpu", "compression", "fuzzy_recall", "memorisation",
+        "noisy_recall", "selective_copying",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("listops", "translation")),
+    ],
+)  # fmt: skip
 def test_the_others_keep_their_budget(name):
     for family in parts(name):
         assert_within_budget(name, family, {})

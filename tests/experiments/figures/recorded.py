@@ -34,6 +34,17 @@ _ERRORS = {
 _SHARED = np.array([[3.1, 2.5, 2.4, 2.5, 2.8], [3.0, 2.4, 2.2, 2.3, 2.5]])  # the lowest loss at one rate
 _SHIFTED = np.array([[3.1, 2.5, 2.4, 2.3, 2.6], [2.1, 1.95, 2.1, 2.4, 2.8]])
 _STEPS = {"standard": np.outer([1, 2, 4, 8], [2.5, 0.9]) ** 0.7, "muP": np.full((4, 2), 1.0)}
+_MOLECULES = {
+    "exact": {"alone": 0.95, "joint": 0.95},
+    "valid": {"alone": 0.95, "joint": 0.95},
+    "explained": {"alone": 0.06, "joint": 0.95},
+}
+_WALK = np.linspace(-1, 3, 25)[:, None] + np.zeros((25, 5))
+_COLLAPSE = {
+    "no earlier tokens": {"kl": 9.0, "reconstruction": 20.0},
+    "strong": {"kl": 0.0, "reconstruction": 13.0},
+    "strong, free bits": {"kl": 4.0, "reconstruction": 9.0},
+}
 
 # id: (results that pass, changes each of which makes the check fail)
 RECORDED = {
@@ -75,6 +86,24 @@ RECORDED = {
             {"unmasked": _HONEST},
             {"masked": _HONEST | {"influence": np.ones((_T, _T))}},
             {"unmasked": _CHEATING | {"prefix": np.full(_T, 1.85)}},
+        ],
+    ),
+    "chemical_vae": (
+        _MOLECULES,
+        [
+            {"exact": {"alone": 0.95, "joint": 0.8}},
+            {"valid": {"alone": 0.85, "joint": 0.95}},
+            {"explained": {"alone": 0.06, "joint": 0.5}},
+            {"explained": {"alone": 0.7, "joint": 0.95}},
+        ],
+    ),
+    "chemical_walk": (
+        {"uphill": _WALK, "random": 0 * _WALK},
+        [
+            {"uphill": 0.3 * _WALK},
+            {"uphill": _WALK + np.where(np.arange(25) % 2, 1.0, 0.0)[:, None]},
+            {"random": _WALK},
+            {"uphill": np.where(np.arange(5) < 3, _WALK, np.nan)},
         ],
     ),
     "dae": (
@@ -157,6 +186,15 @@ RECORDED = {
             {"losses": {"standard": _SHARED, "muP": _SHARED}},
         ],
     ),
+    "posterior_collapse": (
+        _COLLAPSE,
+        [
+            {"strong": {"kl": 3.0, "reconstruction": 13.0}},
+            {"strong, free bits": {"kl": 0.1, "reconstruction": 9.0}},
+            {"strong, free bits": {"kl": 4.0, "reconstruction": 12.9}},
+            {"no earlier tokens": {"kl": 0.1, "reconstruction": 20.0}},
+        ],
+    ),
     "texture_bag": (
         {"accuracy": 0.99, "logits": {"image": np.eye(6), "shuffled": np.eye(6)}},
         [{"accuracy": 0.2}, {"logits": {"image": np.eye(6), "shuffled": np.eye(6)[::-1]}}],
@@ -212,6 +250,8 @@ BREAKS = {
     "bert_vs_gpt": {"two_sided": False},
     "bottleneck": {"attention": "fixed"},
     "cheating_mask": {"masked": "bert"},  # without the mask
+    "chemical_vae": {"property_weight": 0.0},
+    "chemical_walk": {"uphill": False},
     "dae": {"corrupt": False},
     "dib_curve": {"beta_weighs": "kl"},  # the usual beta
     "ebm_horn": {"temperature": 10.0},
@@ -223,6 +263,7 @@ BREAKS = {
     "induction": {"layers": 1},
     "lm_is_dae": {"delay": 2},  # the word before is missing too
     "mup": {"scaled": False},  # the standard parametrization twice
+    "posterior_collapse": {"free_bits": 0.0},
     "texture_bag": {"positions": "learned"},
     "transformer_reverse": {"positions": "none"},
     "vae_beta": {"beta_weighs": "kl"},  # the usual beta

@@ -12,7 +12,7 @@ from tests import tiny
 from train import Run
 
 LOWER = {"archetype", "contrast", "energy", "loss", "kl", "reconstruction", "masked_loss", "next_loss", "grad_norm",
-         "side"}  # fmt: skip
+         "property", "side"}  # fmt: skip
 HIGHER = {"accuracy", "dice", "exact", "iou", "elbo", "image_to_text", "information", "importance_bound",
           "next_accuracy", "text_to_image", "examples_per_second", "tokens_per_second", "nodes_per_second",
           "pixels_per_second", "model_flops_utilisation"}  # fmt: skip
