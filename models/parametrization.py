@@ -25,6 +25,7 @@ What grows is not named anywhere: the shapes of a model are compared with those 
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 import inspect
 from typing import Annotated, Any, TypeVar
 
@@ -33,6 +34,7 @@ from flax import nnx
 from core.errors import UserError
 from core.parameters import Parameters, split
 from core.ranges import OneOf, Size
+from core.signatures import keywords
 from models.attention import Attention
 from models.fields import Semantic
 from models.layers import Embedding
@@ -41,40 +43,45 @@ Model = TypeVar("Model", bound=type[nnx.Module])
 Kind = Annotated[str, OneOf(("standard", "mup"))]
 
 
-def scalable(model: Model) -> Model:
-    """Decorates a model with a field `width`: it then takes the fields below too, and has `rate_factors`.
+@dataclass(frozen=True, kw_only=True)
+class Parametrization:
+    """The fields that `scalable` adds to a model.
 
-    `rate_factors` are pairs of a parameter's path and the factor of its learning rate, where that is not 1.
-
-    Args:
+    Attributes:
       parametrization: "standard" or "mup".
       base_width: the width at which both are the same. Those of the base's other widths, such as `mlp_width`, are in
         proportion, rounded.
       base_heads: the heads of the base (default: the same heads, which grow with the width).
     """
-    initialise = model.__init__
+
+    parametrization: Semantic[Kind] = "standard"
+    base_width: Semantic[Size] = 64
+    base_heads: Semantic[Size | None] = None
+
+
+def scalable(model: Model) -> Model:
+    """Decorates a model with a field `width`: it then takes those of `Parametrization` too, and has `rate_factors`.
+
+    `rate_factors` are pairs of a parameter's path and the factor of its learning rate, where that is not 1.
+    """
+    initialise, added = model.__init__, keywords(Parametrization)
     make: Any = model
 
-    def __init__(
-        self, *, parametrization: Semantic[Kind] = "standard", base_width: Semantic[Size] = 64,
-        base_heads: Semantic[Size | None] = None, **fields,
-    ):  # fmt: skip
+    def __init__(self, **fields):
+        own = Parametrization(**{name: fields.pop(name) for name in added if name in fields})
         initialise(self, **fields)
         self.rate_factors = ()
-        if parametrization == "mup":
-            of_base = _base_fields(fields, base_width, base_heads)
+        if own.parametrization == "mup":
+            of_base = _base_fields(fields, own.base_width, own.base_heads)
             base = nnx.eval_shape(lambda: make(**of_base, rngs=nnx.Rngs(0)))
             self.rate_factors = tuple(_rescale(self, base).items())
 
-    own = inspect.signature(__init__).parameters
-    inner = inspect.signature(initialise)
-    added = [own[name] for name in ("parametrization", "base_width", "base_heads")]
-    parameters = [p for p in inner.parameters.values()]
-    place = next(i for i, p in enumerate(parameters) if p.name == "rngs") if "rngs" in inner.parameters else -1
-    __init__.__signature__ = inner.replace(parameters=[*parameters[:place], *added, *parameters[place:]])  # pyright: ignore[reportFunctionMemberAccess] # PEP 362
+    signature = inspect.signature(initialise)
+    parameters = [*signature.parameters.values(), *added.values()]
+    __init__.__signature__ = signature.replace(parameters=parameters)  # pyright: ignore[reportFunctionMemberAccess] # PEP 362
     __init__.__wrapped__ = initialise  # pyright: ignore[reportFunctionMemberAccess]
     __init__.__doc__ = initialise.__doc__
-    __init__.forwards_to = (*getattr(initialise, "forwards_to", ()), scalable)  # pyright: ignore[reportFunctionMemberAccess]
+    __init__.forwards_to = (*getattr(initialise, "forwards_to", ()), Parametrization)  # pyright: ignore[reportFunctionMemberAccess]
     model.__init__ = __init__
     return model
 
