@@ -1,16 +1,24 @@
 """Silences libraries whose stack traces repeat what this project says in one line. For commands only."""
 
 import logging
+import os
+import signal
 import sys
 import threading
+
+from core.errors import Stopped
+
+AGAIN = 0.1  # seconds until a signal is sent again that Python could not act on
 
 
 def silence_failed_writes() -> None:
     """Keeps Orbax, asyncio and TensorBoard from printing stack traces for a write that failed, as on a full disk.
 
-    `CheckpointFailed` and the log's own error say the same in one line. This changes loggers and hooks of the whole
-    process until it ends, because the tasks of a failed write may end after everything else: call it from a command,
-    not from a library. Calling it again changes nothing.
+    `CheckpointFailed` and the log's own error say the same in one line. A signal that comes while garbage is collected,
+    where Python drops what a handler raises, is sent again, so that it is not lost.
+
+    This changes loggers and hooks of the whole process until it ends, because the tasks of a failed write may end after
+    everything else: call it from a command, not from a library. Calling it again changes nothing.
     """
     absl = logging.getLogger("absl")
     if _not_from_orbax in absl.filters:
@@ -21,6 +29,12 @@ def silence_failed_writes() -> None:
     unraisablehook, excepthook = sys.unraisablehook, threading.excepthook
 
     def without_late_writes(unraisable) -> None:
+        if isinstance(unraisable.exc_value, (KeyboardInterrupt, Stopped)):
+            number = signal.SIGINT if isinstance(unraisable.exc_value, KeyboardInterrupt) else signal.SIGTERM
+            timer = threading.Timer(AGAIN, os.kill, (os.getpid(), number))  # not here, where it would be dropped again
+            timer.daemon = True
+            timer.start()
+            return
         # A write of TensorStore that ends after its save was given up reports to an event loop that is closed.
         if str(unraisable.exc_value) != "Event loop is closed":
             unraisablehook(unraisable)

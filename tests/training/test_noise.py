@@ -1,7 +1,10 @@
 """Libraries are silent about failed writes, and about nothing else."""
 
+import signal
 import subprocess
 import sys
+
+import pytest
 
 from tests import tiny
 
@@ -36,6 +39,42 @@ for error in (RuntimeError("Event loop is closed"), ValueError("a bug in a final
     Late(error)
 logging.getLogger("asyncio").error("a task failed")
 """
+
+
+LOST = """
+import gc, os, signal, sys, time
+from core.command import command
+from core.errors import Stopped
+from training.noise import silence_failed_writes
+
+
+def stop(number, frame):
+    raise Stopped("stopped by a signal", 143)
+
+
+def collect(phase, info):
+    gc.callbacks.remove(collect)
+    os.kill(os.getpid(), int(sys.argv[1]))
+
+
+@command
+def main(arguments):
+    silence_failed_writes()
+    signal.signal(signal.SIGTERM, stop)
+    gc.callbacks.append(collect)
+    gc.collect()
+    time.sleep(20)
+
+
+main()
+"""
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_that_comes_while_garbage_is_collected_is_not_lost(number, code):
+    line = [sys.executable, "-c", LOST, str(int(number))]
+    process = subprocess.run(line, cwd=tiny.ROOT, capture_output=True, text=True)
+    assert process.returncode == code and "stopped" in process.stderr and process.stderr.count("\n") == 1
 
 
 def test_failed_writes_are_silent_and_bugs_are_not():
