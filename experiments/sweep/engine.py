@@ -74,7 +74,7 @@ def _run_search(sweep: Sweep, options: Options, show: Show) -> bool:
         raise UserError("--only and --retry_failed are for a sweep(): what a search has tried stays as it is")
     search = Search(sweep, options.workdir, options.storage)
     if options.dry_run:
-        print(_dry_run(list(begun(options.workdir))), f"of {search.total} that the search may try")
+        print(_dry_run(list(begun(options.workdir))), f"of {search.total} that the search may begin")
         return True
     _write_record(sweep, options.workdir, [])
     with search.storing():

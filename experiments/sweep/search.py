@@ -4,19 +4,20 @@ A sweep file for a search sets, besides CONFIG, METRIC, BETTER and BASE (`experi
 
   search(trial)  returns the overrides of an `optuna.Trial`: {"model.width": trial.suggest_categorical(...), ...}
   TRIALS   the number of trials
+  SEEDS    runs of each trial, with seeds 0, 1, ..., as one program; its value is their mean. By default a single run
   SAMPLER  an Optuna sampler; by default TPE
   PRUNER   an Optuna pruner, such as ASHA (SuccessiveHalvingPruner) or Hyperband; by default none
 
-The pruner sees METRIC at every evaluation, read from the `metrics.jsonl` that the run writes. The study is stored in
+The pruner sees METRIC at every evaluation, read from the `metrics.jsonl` that each run writes. The study is stored in
 the workdir, in SQLite or in Optuna's journal file. Any number of runners can work on it. A trial that is running
 according to the study, but whose folder no process has claimed, was interrupted: the next runner that looks resumes it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 import json
-import os
 from pathlib import Path
+from statistics import mean
 import time
 from typing import Literal
 from urllib.parse import quote
@@ -28,11 +29,14 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import UserError, cut
+from experiments.sweep import population
 from experiments.sweep import trials as states
-from experiments.sweep.runner import LOOK_AGAIN, Job
+from experiments.sweep.progress import Progress
+from experiments.sweep.runner import LOOK_AGAIN, Job, request
 from experiments.sweep.sweep_file import Sweep, check, refuse_other
 from experiments.sweep.trials import Trial, claim_folder, read_trial
 
+MOST_SEEDS = 1000
 _ADVICE = "bring the study back as it was, or take another workdir"
 
 
@@ -45,7 +49,7 @@ class Search:
       storage: "sqlite", "journal" (for a folder on a network file system), or the URL of a database.
 
     Attributes:
-      total: the number of trials that the search may try.
+      total: the number of runs that the search may begin: of its trials, times the seeds of each.
 
     Raises:
       UserError: the sweep file lacks something, or `search(trial)` suggests something that cannot run.
@@ -56,7 +60,11 @@ class Search:
         total = sweep.names.get("TRIALS")
         if not isinstance(total, int) or total < 1:
             raise UserError(f"{sweep.path} does not set TRIALS, the number of trials, such as TRIALS = 30")
-        self.total: int = total
+        self._seeds = sweep.names.get("SEEDS", 1)
+        if not isinstance(self._seeds, int) or not 1 <= self._seeds <= MOST_SEEDS:
+            raise UserError(f"{sweep.path}: SEEDS = {self._seeds!r}: expected a whole number from 1 to {MOST_SEEDS}")
+        self._trials = total
+        self.total: int = total * self._seeds
         sampler = sweep.names.get("SAMPLER")
         if isinstance(sampler, (optuna.samplers.GridSampler, optuna.samplers.BruteForceSampler)):
             raise UserError(f"{sweep.path}: {type(sampler).__name__} is no search: write a sweep() of a product()")
@@ -64,7 +72,11 @@ class Search:
         self._seen: set[int] = set()  # numbers of the trials that this runner has had
         self._looked, self._all_asked = 0.0, False
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # or it prints a line for each trial
-        check([self._trial_of(optuna.create_study().ask(), "first")], sweep.metric)
+        first = self._trials_of(optuna.create_study().ask(), "first")
+        check(first, sweep.metric)
+        if len(population.groups([request(trial) for trial in first])) > 1:
+            reason = "runs that may stop early (patience) share no program"
+            raise UserError(f"{sweep.path}: SEEDS = {self._seeds}: {reason}")
 
     def open(self) -> None:
         """Opens the study in the workdir, or creates it.
@@ -101,8 +113,8 @@ class Search:
             raise UserError(f"{place} is damaged, or cannot be written ({cut(reason, 200)}): {_ADVICE}") from error
 
     def settled(self) -> int:
-        """Returns how many trials of the study have ended."""
-        return sum(trial.state.is_finished() for trial in self._study.get_trials(deepcopy=False))
+        """Returns how many runs of the study have ended."""
+        return self._seeds * sum(trial.state.is_finished() for trial in self._study.get_trials(deepcopy=False))
 
     def take(self) -> Job | None:
         now = time.monotonic()
@@ -112,25 +124,26 @@ class Search:
                 if job := self._claim(optuna.Trial(self._study, frozen._trial_id)):
                     return job
         while not self._all_asked:
-            if len(self._study.get_trials(deepcopy=False)) >= self.total:
+            if len(self._study.get_trials(deepcopy=False)) >= self._trials:
                 self._all_asked = True
                 break
             trial = self._study.ask()
-            if trial.number >= self.total:  # another runner asked at the same moment
+            if trial.number >= self._trials:  # another runner asked at the same moment
                 self._study.tell(trial, state=TrialState.FAIL)
             elif job := self._claim(trial):
                 return job
         return None
 
     def left(self) -> int:
-        return len(self._of_other_runners())
+        return self._seeds * len(self._of_other_runners())
 
     def watch(self, job: Job) -> str:
         trial = self._running[job]
         reported = self._study.get_trials(deepcopy=False)[trial.number].intermediate_values
-        (progress,) = job.progress.values()
         # NaN is reported too: every pruner ends such a trial.
-        for step, value in progress.values(self._sweep.metric, finite=False):
+        curves = [dict(_progress(job, run).values(self._sweep.metric, finite=False)) for run in job.group]
+        for step in sorted(set.intersection(*map(set, curves))):
+            value = mean(curve[step] for curve in curves)
             if step not in reported:
                 trial.report(value, step)
                 if trial.should_prune():
@@ -138,8 +151,7 @@ class Search:
         return ""
 
     def close(self, job: Job, ended: Mapping[Trial, str]) -> None:
-        (trial,) = job.trials
-        self._tell(self._running.pop(job), trial)
+        self._tell(self._running.pop(job), job.group)
 
     def _of_other_runners(self) -> list[FrozenTrial]:
         """Trials that the study calls running and that this runner never had. Their runners may have been killed."""
@@ -151,20 +163,23 @@ class Search:
 
         If a trial has ended and its runner was killed before it could tell the study, this tells it.
         """
-        trial = self._trial_of(suggestion, f"{suggestion.number:04}")
-        if (claim := claim_folder(trial.folder)) is None:
+        runs = self._trials_of(suggestion, f"{suggestion.number:04}")
+        claims = [claim_folder(run.folder) for run in runs]
+        job = Job([run for run in runs if not run.settled()], [claim for claim in claims if claim is not None], runs)
+        if None in claims:
+            job.release()
             return None
         try:
-            self._refuse_other(trial)
+            for run in runs:
+                self._refuse_other(run)
         except UserError:
-            os.close(claim)
+            job.release()
             raise
         finished = self._study.get_trials(deepcopy=False)[suggestion.number].state.is_finished()
-        if finished or self._tell(suggestion, trial):
-            os.close(claim)
+        if finished or self._tell(suggestion, runs):
+            job.release()
             return None
         self._seen.add(suggestion.number)
-        job = Job([trial], [claim])
         self._running[job] = suggestion
         return job
 
@@ -179,18 +194,38 @@ class Search:
                 "study removed, or search(trial) changed? Put it back, or take another workdir"
             )
 
-    def _tell(self, suggestion: optuna.Trial, trial: Trial) -> bool:
-        """Tells the study how a trial has ended. Returns whether it has."""
-        state = trial.settled()
-        if state == states.DONE:
-            value = trial.read_summary().get("metrics", {}).get(self._sweep.metric)
-            self._study.tell(suggestion, value, state=TrialState.FAIL if value is None else None)
-        elif state:
-            self._study.tell(suggestion, state=TrialState.PRUNED if state == states.PRUNED else TrialState.FAIL)
-        return state is not None
+    def _tell(self, suggestion: optuna.Trial, runs: Sequence[Trial]) -> bool:
+        """Tells the study how a trial has ended. Returns whether it has: with its last run, or one that failed."""
+        ended = {run.settled() for run in runs}
+        if states.FAILED in ended:
+            self._study.tell(suggestion, state=TrialState.FAIL)
+        elif states.PRUNED in ended:
+            self._study.tell(suggestion, state=TrialState.PRUNED)
+        elif ended == {states.DONE}:
+            values = [run.read_summary().get("metrics", {}).get(self._sweep.metric) for run in runs]
+            self._study.tell(suggestion, *((None, TrialState.FAIL) if None in values else (mean(values), None)))
+        else:
+            return False
+        return True
 
-    def _trial_of(self, suggestion: optuna.Trial, name: str) -> Trial:
-        return self._sweep.trial(self._workdir, self._sweep.suggested(suggestion), name)
+    def _trials_of(self, suggestion: optuna.Trial, name: str) -> list[Trial]:
+        """The runs of a suggested trial, in folders of this name: one, or one for each seed."""
+        overrides = self._sweep.suggested(suggestion)
+        if self._seeds == 1:
+            return [self._sweep.trial(self._workdir, overrides, name)]
+        if "seed" in overrides:
+            raise UserError(f"{self._sweep.path}: search(trial) sets the seed, which SEEDS = {self._seeds} does too")
+        names = {seed: f"{name},seed={seed}" for seed in range(self._seeds)}
+        return [self._sweep.trial(self._workdir, {**overrides, "seed": i}, names[i]) for i in names]
+
+
+def _progress(job: Job, run: Trial) -> Progress:
+    """The progress of a run of a job, also of one that had ended before the job began."""
+    if run in job.progress:
+        return job.progress[run]
+    progress = Progress(run.folder / "metrics.jsonl", steps=0)
+    progress.read()
+    return progress
 
 
 def _sqlite_url(path: Path) -> str:

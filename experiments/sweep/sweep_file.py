@@ -194,7 +194,7 @@ def _refuse_unread(path: str | Path, names: Mapping[str, Any]) -> None:
 
 
 _NAMES = ("CONFIG", "METRIC", "BETTER", "BASE")
-_OF_SEARCHES = ("TRIALS", "SAMPLER", "PRUNER")
+_OF_SEARCHES = ("TRIALS", "SEEDS", "SAMPLER", "PRUNER")
 _EXAMPLES = {"CONFIG": 'CONFIG = "configs/gpt.py"', "METRIC": 'METRIC = "validation/loss"'}
 
 

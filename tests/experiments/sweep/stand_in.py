@@ -32,7 +32,7 @@ def until(condition: Callable[[], object]) -> None:
 
 def command(trials: list[Trial]) -> list[str]:
     """Replaces `experiments.sweep.runner.command`."""
-    return [sys.executable, "-S", __file__, "count", *trials[0].flags()]
+    return [sys.executable, "-S", __file__, "count", *(flag for trial in trials for flag in (*trial.flags(), "--"))]
 
 
 def count(flags: dict[str, str]) -> None:
@@ -69,7 +69,14 @@ def count(flags: dict[str, str]) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "count":
-        count(dict(word.removeprefix("--").split("=", 1) for word in sys.argv[2:]))
+        flags: dict[str, str] = {}
+        for word in sys.argv[2:]:
+            if word == "--":
+                count(flags)
+                flags = {}
+            else:
+                name, _, value = word.removeprefix("--").partition("=")
+                flags[name] = value
     else:
         sys.path.insert(0, str(Path(__file__).parents[3]))
         from experiments.sweep import __main__ as sweep

@@ -88,6 +88,61 @@ def test_the_study_is_told_how_each_trial_ended(file, storage, capsys):
     assert len(study(path, storage).trials) == 6
 
 
+SEEDS = """
+import optuna
+CONFIG = "tests/tiny.py:vit"
+METRIC = "test/loss"
+BASE = {"steps": 10, "data.evaluation": "test"}
+TRIALS, SEEDS = 3, 2
+def search(trial):
+    return {"optimizer.learning_rate": [0.1, 0.2, 100.0][trial.number]}
+"""
+
+
+def test_a_trial_of_several_seeds_is_scored_by_their_mean(file, monkeypatch):
+    monkeypatch.setattr(runner, "LOOK_AGAIN", 0.01)
+    path = file()
+    path.write_text(SEEDS)
+    assert run(path, "--jobs=1") == 1
+    trials = study(path).trials
+    assert [trial.state.name for trial in trials] == ["COMPLETE", "COMPLETE", "FAIL"]
+    # The loss of the stand-in is rate + seed / 1000 + 1 / steps.
+    assert [trial.value for trial in trials[:2]] == pytest.approx([0.1 + 0.0005 + 0.1, 0.2 + 0.0005 + 0.1])
+    for step, value in trials[0].intermediate_values.items():
+        assert value == pytest.approx(0.1 + 0.0005 + 1 / step)
+    assert trials[0].intermediate_values
+    folders = sorted(folder.name for folder in path.parent.glob("runs/trials/*"))
+    assert folders == [f"{trial:04},seed={seed}" for trial in range(3) for seed in range(2)]
+
+
+def test_a_run_that_ended_before_its_runner_was_killed_counts(file):
+    """As after a kill between the ends of the two runs of a trial: the first is not repeated, and in the mean."""
+    path = file()
+    path.write_text(SEEDS)
+    assert run(path, "--jobs=1") == 1
+    (path.parent / "runs/study.db").unlink()
+    (path.parent / "runs/trials/0001,seed=1/summary.json").unlink()
+    assert run(path, "--jobs=1") == 1
+    assert study(path).trials[1].value == pytest.approx(0.2 + 0.0005 + 0.1)
+    assert (path.parent / "runs/trials/0000,seed=0/history").read_text() == "from 0\n"
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("SEEDS = 3, 2", "SEEDS = 3, 0", "SEEDS = 0: expected a whole number from 1 to 1000"),
+        ("return {", 'return {"seed": 1, ', "search(trial) sets the seed, which SEEDS = 2 does too"),
+        ('{"steps"', '{"patience": 2, "steps"', "SEEDS = 2: runs that may stop early (patience) share no program"),
+    ],
+)
+def test_seeds_that_do_not_fit_are_one_line(file, old, new, message, capsys):
+    path = file()
+    path.write_text(SEEDS.replace(old, new))
+    assert run(path) == 1
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
 @pytest.mark.medium
 def test_a_poor_trial_is_pruned_while_it_trains(file, monkeypatch):
     monkeypatch.setattr(runner, "LOOK_AGAIN", 0.01)
