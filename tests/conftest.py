@@ -1,8 +1,12 @@
 """How tests compile: quickly, with one cache for them and for the runs that they start."""
 
+from contextlib import suppress
+import ctypes
 import gc
 import os
 from pathlib import Path
+
+ROOM = 2 * 2**30  # bytes that a process of tests may grow by until programs that it compiled are given up
 
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "compiled"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
@@ -25,3 +29,27 @@ def pytest_configure():
         del os.environ["XLA_FLAGS"]
     else:
         os.environ["XLA_FLAGS"] = flags
+
+
+def pytest_runtest_logfinish():
+    """Gives up what was traced and compiled before it fills the memory: thousands of programs are several GiB."""
+    import jax
+
+    global _limit
+    if _memory() > _limit:
+        jax.clear_caches()
+        gc.collect()
+        with suppress(OSError, AttributeError):  # without it, most of the memory stays with the process
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+        _limit = _memory() + ROOM
+
+
+def _memory() -> int:
+    """The bytes of memory that this process has; 0 where the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+_limit = 2 * ROOM
