@@ -113,9 +113,9 @@ def measure(shape: Mapping[str, Any], rounds: int, python: Path) -> Times:
         commands, answers = process.stdin, process.stdout
         assert commands and answers and process.stderr
         try:
-            if not (line := answers.readline()):
+            if not (text := answers.readline()):
                 raise RuntimeError(f"PyTorch failed:\n{process.stderr.read()[-2000:]}")
-            about = json.loads(line)
+            about = json.loads(text)
             run, loss, parameters = _ours(shape, Path(folder))
             if shape["kind"] != "vae" and abs(loss - about["loss"]) > SAME:
                 raise RuntimeError(f"{shape}: the first loss is {about['loss']:.5f} there and {loss:.5f} here")

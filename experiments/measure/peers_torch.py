@@ -129,4 +129,5 @@ def main(folder: Path, shape: dict) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), json.loads(sys.argv[2]))
+    _, folder, text = sys.argv
+    main(Path(folder), json.loads(text))

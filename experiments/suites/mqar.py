@@ -27,6 +27,9 @@ DECODING = BLOCKS | {"tied": False, "initial_scale": 0.5}
 NARROW = {"quarter": {"model.width": 24, "model.mlp_width": 24}, "half": {"model.width": 40, "model.mlp_width": 40}}
 ONE_ANSWER = "answers once for a whole sequence, and each sequence asks for all of its pairs"
 
+# Its embeddings are of order 1, as those of the decoders are here.
+SCALED_UP = {name: value for name, value in ENCODER_DECODER.items() if name != "embedding_scale"}
+
 SUITE = Suite(
     title="Multi-query associative recall, short",
     about="Eight pairs of one of 63 keys and one of 64 values, then every key once more, after which its value is the "
@@ -71,7 +74,7 @@ SUITE = Suite(
                 own=DECAY, sizes=NARROW,
             ),
             "encoder_decoder": Family(
-                model=ENCODER_DECODER | {"width": 56, "depth": 1, "heads": 1, "mlp_width": 56, "embedding_scale": "in"},
+                model=SCALED_UP | {"width": 56, "depth": 1, "heads": 1, "mlp_width": 56},
                 objective=SEQUENCE, data={"form": "answers"}, own=DECAY, sizes=NARROW,
             ),
             "recurrent": Family(

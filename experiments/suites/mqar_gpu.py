@@ -43,7 +43,7 @@ SUITE = replace(
     title="Multi-query associative recall, as published",
     about=SHORT.about.replace("Eight pairs of one of 63 keys and one of 64", "16 pairs of one of 4,095 keys and 4,096"),
     data={
-        "name": "mqar", "symbols": 8192, "length": 256, "pairs": 16,
+        "name": "mqar", "length": 256, "pairs": 16,
         "train": "train[:97%]", "evaluation": "train[97%:]",
     },
     budget=1_130_000,

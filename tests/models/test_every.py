@@ -22,6 +22,7 @@ def row(request):
     return request.param, *ROWS[request.param]
 
 
+RATES = {"archetypal": 3e-3}  # at 0.01 its weights, which sum to 1, all go to one corner with most seeds
 GPT_FAST = first_fast(sorted(TRANSFORMERS, key=lambda name: name != "gpt"))
 
 
@@ -140,7 +141,7 @@ def test_fits_eight_examples(row):
     name, fields, inputs, (objective, targets), _ = row
     structure, parameters = split(build(name, fields | {"width": 28}))
     batch = {"inputs": inputs, "targets": targets, "weights": jnp.ones(targets.shape)}
-    optimizer = optax.adam(1e-2)
+    optimizer = optax.adam(RATES.get(name, 1e-2))
 
     @jax.jit
     def fit(parameters):
