@@ -55,9 +55,9 @@ def noisy_recall(
     sequences = np.stack([keys, np.take_along_axis(values, first, axis=1)], axis=2)
     if noise_symbols:
         sequences = np.where(is_noise[..., None], generator.integers(noises, symbols, size=sequences.shape), sequences)
-    known = np.stack([np.zeros_like(is_noise), first < np.arange(pairs)], axis=2)
+    is_answer = np.stack([np.zeros_like(is_noise), first < np.arange(pairs)], axis=2)
     flat = lambda x: x.reshape(COUNT, length)
-    return _next_tokens("noisy_recall", flat(sequences), flat(known), train, evaluation, symbols)
+    return _next_tokens("noisy_recall", flat(sequences), flat(is_answer), train, evaluation, symbols)
 
 
 def fuzzy_recall(
@@ -95,8 +95,8 @@ def fuzzy_recall(
     generator, rows, pairs = np.random.default_rng(0), np.arange(COUNT), length // 2
     # Pairs are numbered from the end of the sequence: 0 is the last one, so the first few are those that fit.
     keys, key_sizes = _words(generator, pairs, 0, border, key_tokens)
-    asked = generator.integers(1, sure, size=COUNT)
-    keys[:, 0], key_sizes[:, 0] = keys[rows, asked], key_sizes[rows, asked]
+    repeated_pair = generator.integers(1, sure, size=COUNT)
+    keys[:, 0], key_sizes[:, 0] = keys[rows, repeated_pair], key_sizes[rows, repeated_pair]
     values, value_sizes = _words(generator, pairs, border, padding, value_tokens)
     numbers = _numbers(keys, key_sizes)
     last = first_of_each(numbers)
@@ -106,14 +106,14 @@ def fuzzy_recall(
     fits = begins >= 0
     apart = np.where(fits, numbers, numbers.max() + 1 + np.arange(pairs))[:, ::-1]
     came_before = (first_of_each(apart) < np.arange(pairs))[:, ::-1]
-    sequences, known = np.full((COUNT, length), padding), np.zeros((COUNT, length), bool)
+    sequences, is_answer = np.full((COUNT, length), padding), np.zeros((COUNT, length), bool)
     parts = ((keys, key_sizes, begins, False), (values, value_sizes, begins + key_sizes, True))
     for words, sizes, begin, is_value in parts:
         for token in range(words.shape[2]):
             row, pair = np.nonzero(fits & (token < sizes))
             sequences[row, begin[row, pair] + token] = words[row, pair, token]
-            known[row, begin[row, pair] + token] = came_before[row, pair] & is_value
-    return _next_tokens("fuzzy_recall", sequences, known, train, evaluation, symbols)
+            is_answer[row, begin[row, pair] + token] = came_before[row, pair] & is_value
+    return _next_tokens("fuzzy_recall", sequences, is_answer, train, evaluation, symbols)
 
 
 def first_of_each(numbers: np.ndarray) -> np.ndarray:
@@ -141,6 +141,6 @@ def _numbers(words: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return number.reshape(sizes.shape)
 
 
-def _next_tokens(name, sequences, known, train, evaluation, symbols) -> Dataset:
-    tokens, targets, asked = sequences[:, :-1], sequences[:, 1:], known[:, 1:]
-    return answers_dataset(name, tokens, targets, asked, train, evaluation, symbols=symbols)
+def _next_tokens(name, sequences, is_answer, train, evaluation, symbols) -> Dataset:
+    tokens, targets, is_target = sequences[:, :-1], sequences[:, 1:], is_answer[:, 1:]
+    return answers_dataset(name, tokens, targets, is_target, train, evaluation, symbols=symbols)

@@ -115,8 +115,8 @@ def _next(workdirs: Sequence[str], metrics: Sequence[str]) -> list[str]:
     lines = []
     others = sorted({name.split("/", 1)[1] for name in _read(workdirs[0]).last} - {*metrics, "learning_rate"})
     if len(workdirs) == 1 and others:
-        shown = " ".join([*metrics, *others][: len(metrics) + 1])
-        lines.append(f"python -m experiments.plot --workdir {shlex.quote(workdirs[0])} --metric {shown}")
+        further_metrics = " ".join([*metrics, *others][: len(metrics) + 1])
+        lines.append(f"python -m experiments.plot --workdir {shlex.quote(workdirs[0])} --metric {further_metrics}")
     return [*lines, f"python -m experiments.inspect --workdir={shlex.quote(workdirs[0])}"]
 
 
@@ -182,13 +182,13 @@ def thin(steps: Sequence[int], values: Sequence[float]) -> tuple[list, list]:
     """Returns a curve of at most 4,000 points that looks the same: the lowest and highest points of 2,000 parts."""
     if len(steps) <= POINTS:
         return list(steps), list(values)
-    kept, numbers = [0, len(steps) - 1], np.array(values, float)
+    indices, numbers = [0, len(steps) - 1], np.array(values, float)
     for part in np.array_split(np.arange(len(steps)), POINTS // 2 - 1):
         of_part = numbers[part]
         if not np.isnan(of_part).all():
-            kept += [int(part[np.nanargmin(of_part)]), int(part[np.nanargmax(of_part)])]
-    kept = sorted(set(kept))
-    return [steps[i] for i in kept], [values[i] for i in kept]
+            indices += [int(part[np.nanargmin(of_part)]), int(part[np.nanargmax(of_part)])]
+    indices = sorted(set(indices))
+    return [steps[i] for i in indices], [values[i] for i in indices]
 
 
 def _draw(axes: Axes, panel: Panel, names: Sequence[str]) -> list[tuple[float, float, str, str]]:

@@ -23,12 +23,12 @@ def test_every_key_comes_back_once_and_its_target_is_the_value_after_it():
     assert tokens.dtype == targets.dtype == np.int32 and weights.dtype == np.float32
     for row, target, weight in zip(tokens.tolist(), targets.tolist(), weights.tolist()):
         value_of = dict(zip(row[0:10:2], row[1:10:2]))
-        asked = [place for place in range(10, 23) if row[place]]
-        assert sorted(row[place] for place in asked) == sorted(value_of) and len(value_of) == 5
-        assert all(place % 2 == 0 for place in asked)
-        assert [target[place] for place in asked] == [value_of[row[place]] for place in asked]
-        assert [place for place in range(23) if weight[place]] == asked and sum(weight) == 5
-        assert not any(target[place] for place in range(23) if place not in asked)
+        queries = [place for place in range(10, 23) if row[place]]
+        assert sorted(row[place] for place in queries) == sorted(value_of) and len(value_of) == 5
+        assert all(place % 2 == 0 for place in queries)
+        assert [target[place] for place in queries] == [value_of[row[place]] for place in queries]
+        assert [place for place in range(23) if weight[place]] == queries and sum(weight) == 5
+        assert not any(target[place] for place in range(23) if place not in queries)
 
 
 def test_keys_and_values_have_their_own_symbols_which_occur_equally_often():

@@ -58,7 +58,7 @@ def folder(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("generated")
 
 
-def named(message: str | None, *names: str) -> None:
+def assert_names(message: str | None, *names: str) -> None:
     assert message is None or any(name in message for name in names), message
 
 
@@ -68,7 +68,7 @@ def test_a_file_of_trials(folder, data):
     content = json.dumps(data.draw(mutated(TRIALS))).replace("W/", f"{folder}/")
     path = folder / "trials.json"
     path.write_bytes(data.draw(spoiled(content.encode())) if data.draw(st.booleans()) else content.encode())
-    named(rejection(population.main, path), "trials.json")
+    assert_names(rejection(population.main, path), "trials.json")
 
 
 @properties
@@ -77,7 +77,9 @@ def test_a_list_of_trials(folder, data):
     path = folder / "list.json"
     content = json.dumps(data.draw(mutated(LIST))).encode()
     path.write_bytes(data.draw(spoiled(content)) if data.draw(st.booleans()) else content)
-    named(rejection(sweep.main, path, f"--workdir={folder / 'runs'}"), "list.json", "trial", "metric", "--config")
+    assert_names(
+        rejection(sweep.main, path, f"--workdir={folder / 'runs'}"), "list.json", "trial", "metric", "--config"
+    )
 
 
 @properties
@@ -91,7 +93,7 @@ def test_a_sweep_file(folder, data):
     path = folder / "sweep.py"
     content = text.encode("utf-8", "surrogatepass")
     path.write_bytes(data.draw(spoiled(content)) if data.draw(st.booleans()) else content)
-    named(rejection(sweep.main, path, f"--workdir={folder / 'runs'}"), "sweep.py", "trial", "METRIC", "--config")
+    assert_names(rejection(sweep.main, path, f"--workdir={folder / 'runs'}"), "sweep.py", "trial", "METRIC", "--config")
 
 
 @properties
@@ -104,7 +106,7 @@ def test_a_published_config(folder, data):
     content = json.dumps(data.draw(mutated(original))).encode()
     (model / "config.json").write_bytes(data.draw(spoiled(content)) if data.draw(st.booleans()) else content)
     load = command(lambda arguments: pretrained.load(arguments[0]) and None)
-    named(rejection(load, model), "config.json", case)
+    assert_names(rejection(load, model), "config.json", case)
 
 
 @properties
@@ -120,7 +122,7 @@ def test_a_text_file(folder, name, content, data):
     else:
         path.with_stem("validation").write_bytes(content)
         flags = ["--config=tests/faults/bert.py", f"--config.data.path={path.parent}"]
-    named(rejection(train.main, *flags, f"--workdir={folder / 'runs'}"), name, str(path.parent))
+    assert_names(rejection(train.main, *flags, f"--workdir={folder / 'runs'}"), name, str(path.parent))
 
 
 @properties
@@ -131,7 +133,7 @@ def test_a_config_file(folder, data):
     text = "from ml_collections import ConfigDict\nnan = inf = 0.0\ndef get_config():\n"
     text += f"    return ConfigDict({config!r})\n"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
-    named(rejection(train.main, f"--config={path}", f"--workdir={folder / 'runs'}"), "config", *FIELDS)
+    assert_names(rejection(train.main, f"--config={path}", f"--workdir={folder / 'runs'}"), "config", *FIELDS)
 
 
 KINDS = {

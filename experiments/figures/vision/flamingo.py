@@ -32,8 +32,8 @@ def run(seed: int, train: Trainer, *, right_images: bool = True) -> dict:
     model: Flamingo = part.model
     batch = part.run.dataset.evaluation.examples(np.arange(COUNT))
     images, tokens = (jnp.asarray(batch["inputs"][name]) for name in ("images", "tokens"))
-    shown = images if right_images else jnp.roll(images, COUNT // 2, axis=0)
-    logits = nnx.jit(lambda model: model(shown, tokens))(model)
+    images_seen = images if right_images else jnp.roll(images, COUNT // 2, axis=0)
+    logits = nnx.jit(lambda model: model(images_seen, tokens))(model)
     vocabulary = part.run.dataset.vocabulary
     assert vocabulary is not None
     blind = nnx.jit(lambda model: model(tokens))(text.model)
@@ -41,7 +41,7 @@ def run(seed: int, train: Trainer, *, right_images: bool = True) -> dict:
     before, after = split(text.model)[1], split(model.language)[1]
     for block in model.gated:
         block.attention_gate[...] = block.mlp_gate[...] = jnp.zeros(())
-    closed = nnx.jit(lambda model: model(shown, tokens))(model)
+    closed = nnx.jit(lambda model: model(images_seen, tokens))(model)
     return {
         "right": {"with images": _right(logits, batch), "blind": _right(blind, batch)},
         "closed": float(jnp.abs(closed - blind).max()),
