@@ -9,7 +9,10 @@ under Slurm, --coordinator=auto is enough). --help lists all flags and fields.
 
 import gc
 
+from core.huge_pages import use_huge_pages
+
 if __name__ == "__main__":
+    use_huge_pages()
     gc.disable()  # Imports create 150,000 objects that stay. Searching them for garbage takes a third of their time ...
 
 from collections.abc import Callable, Mapping

@@ -12,6 +12,12 @@
 """
 
 from pathlib import Path
+import sys
+
+from core.huge_pages import use_huge_pages
+
+if sys.argv[0] == "-m":  # so it is while Python looks for the module that `python -m experiments.<command>` names
+    use_huge_pages()
 
 # Commands keep short names: `python -m experiments.generate` runs `use/generate.py`. Imports use the full path.
 __path__ += [str(Path(__file__).with_name(wing)) for wing in ("sweep", "inside", "use", "measure")]

@@ -2,16 +2,27 @@
 
 from collections.abc import Sequence
 from functools import partial
+import math
 
 from flax import nnx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
+import numpy as np
 
 from core.errors import UserError, shown
 
+
+def gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Returns x Phi(x), where Phi is the distribution function of N(0, 1) (Hendrycks & Gimpel 2016).
+
+    It is computed from erf: for float32 a rational function on a CPU, where erfc takes an exponential and a division.
+    """
+    return 0.5 * x * (1 + jax.lax.erf(x * np.float32(math.sqrt(0.5)).astype(x.dtype)))
+
+
 ACTIVATIONS = {
-    "gelu": partial(nnx.gelu, approximate=False),
+    "gelu": gelu,
     "gelu_tanh": partial(nnx.gelu, approximate=True),
     "relu": nnx.relu,
     "silu": nnx.silu,
@@ -24,12 +35,24 @@ DropoutKey = Key[Array, ""] | None
 """The random key of a call; None, as in evaluation, turns dropout off."""
 
 
+class Linear(nnx.Linear):
+    """A linear map of rows: all axes but the last are one in the product.
+
+    The gradient of the weights is then a product over one axis, for which a CPU needs no copy of its operands (1.5
+    times as fast for 64 x 65 rows of 192 and 768 columns).
+    """
+
+    def __call__(self, inputs: Float[Array, "*batch inputs"], out_sharding=None) -> Float[Array, "*batch outputs"]:
+        """Returns x W + b."""
+        return super().__call__(_rows(inputs), out_sharding=out_sharding).reshape(*inputs.shape[:-1], -1)
+
+
 def linear(inputs: int, outputs: int, *, bias: bool = True, dtype: str = "float32", rngs: nnx.Rngs) -> nnx.Linear:
     """Returns the map x W + b from `inputs` to `outputs` columns.
 
     W starts from N(0, 1 / inputs), truncated at two standard deviations (LeCun et al. 1998), and b from 0.
     """
-    return nnx.Linear(inputs, outputs, use_bias=bias, dtype=jnp.dtype(dtype), rngs=rngs)
+    return Linear(inputs, outputs, use_bias=bias, dtype=jnp.dtype(dtype), rngs=rngs)
 
 
 class ReadOut(nnx.Linear):
@@ -49,8 +72,13 @@ def read_out(inputs: int, outputs: int, *, bias: bool = True, dtype: str = "floa
     return ReadOut(inputs, outputs, use_bias=bias, dtype=jnp.dtype(dtype), rngs=rngs)
 
 
+def _rows(x: Float[Array, "*batch width"]) -> Float[Array, "rows width"]:
+    return x.reshape(-1, x.shape[-1]) if x.ndim > 2 else x
+
+
 def _wide_product(x: Float[Array, "*batch inputs"], kernel: Float[Array, "inputs outputs"]):
-    return jax.lax.dot_general(x, kernel, (((x.ndim - 1,), (0,)), ((), ())), preferred_element_type=jnp.float32)
+    rows, contracted = _rows(x), (((min(x.ndim, 2) - 1,), (0,)), ((), ()))
+    return jax.lax.dot_general(rows, kernel, contracted, preferred_element_type=jnp.float32).reshape(*x.shape[:-1], -1)
 
 
 Norm = nnx.LayerNorm | nnx.RMSNorm

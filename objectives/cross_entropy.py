@@ -1,5 +1,6 @@
 """Weighted cross-entropy and accuracy, for logits with any leading axes."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
 import optax
@@ -26,8 +27,18 @@ def weighted_cross_entropy(
         nll = nll + label_smoothing * (target - logits.mean(axis=-1))
     count = weights.sum()
     loss_sum = (nll * weights).sum()
-    correct = ((logits.argmax(axis=-1) == targets) * weights).sum() + nan_unless_finite(loss_sum)
+    correct = ((most_likely(logits) == targets) * weights).sum() + nan_unless_finite(loss_sum)
     return loss_sum / jnp.maximum(count, 1), {"loss": (loss_sum, count), "accuracy": (correct, count)}
+
+
+def most_likely(logits: Float[Array, "*axes C"]) -> Int[Array, "*axes"]:
+    """Returns the first class with the largest logit, as argmax does; C if a logit is NaN.
+
+    Two plain reductions are vectorised on a CPU. `argmax` is one over pairs that is not: for a vocabulary of 8,000 it
+    took as long as the logits' exponentials.
+    """
+    logits, classes = jax.lax.stop_gradient(logits), logits.shape[-1]
+    return jnp.where(logits == logits.max(axis=-1, keepdims=True), jnp.arange(classes), classes).min(axis=-1)
 
 
 def nan_unless_finite(loss: Float[Array, ""]) -> Float[Array, ""]:

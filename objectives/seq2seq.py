@@ -6,7 +6,7 @@ from jaxtyping import PRNGKeyArray
 from core.metrics import HIGHER, LOWER, measures
 from core.ranges import ShareBelowAll
 from core.traced import TracedUnlessZero
-from objectives.cross_entropy import expect_sequences, nan_unless_finite, weighted_cross_entropy
+from objectives.cross_entropy import expect_sequences, most_likely, nan_unless_finite, weighted_cross_entropy
 from objectives.interface import Batch, Loss, Metrics, Model, call, needs
 
 
@@ -30,6 +30,6 @@ def seq2seq(
     targets, weights = batch["targets"], batch["weights"]
     expect_sequences(targets)
     loss, metrics = weighted_cross_entropy(logits_BTV, targets, weights, label_smoothing)
-    right_B = ((logits_BTV.argmax(-1) == targets) | (weights == 0)).all(-1)
+    right_B = ((most_likely(logits_BTV) == targets) | (weights == 0)).all(-1)
     counted_B = (weights > 0).any(-1)
     return loss, metrics | {"exact": (jnp.sum(right_B & counted_B) + nan_unless_finite(loss), counted_B.sum())}

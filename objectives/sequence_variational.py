@@ -15,7 +15,7 @@ from core.errors import UserError
 from core.metrics import HIGHER, LOWER, measures
 from core.ranges import CountOrZero, Nonnegative
 from core.traced import Traced
-from objectives.cross_entropy import nan_unless_finite
+from objectives.cross_entropy import most_likely, nan_unless_finite
 from objectives.interface import Batch, Loss, Metrics, call, needs
 from objectives.noise import keys_of_examples, noise_of_examples
 from objectives.variational import kl_to_standard_normal
@@ -73,7 +73,7 @@ def sequence_variational(
     if columns:
         means["property"] = mean(((model.predict(z_BZ, key=head_key) - properties_BP) ** 2).sum(-1))
         loss += property_weight * means["property"]
-    right_BT = logits_BTV.argmax(-1) == targets
+    right_BT = most_likely(logits_BTV) == targets
     means |= {"loss": loss, "exact": mean((right_BT | (weights_BT == 0)).all(1).astype(jnp.float32))}
     means["exact"] += nan_unless_finite(loss)
     metrics = {name: (value * total, total) for name, value in means.items()}

@@ -149,7 +149,8 @@ def log_likelihood(decoded: Decoded, targets: Shaped[Array, "B ..."]) -> Float[A
         shapes = ", ".join(f"{name} {x.shape}" for name, x in decoded.items())
         raise UserError(f"the model decodes {shapes}, but the targets have the shape {targets.shape}")
     if "logits" in decoded:
-        log_p = -optax.sigmoid_binary_cross_entropy(decoded["logits"], targets)
+        logits = decoded["logits"]  # one exponential and one logarithm where the sum of two log sigmoids takes two
+        log_p = targets * logits - jnp.maximum(logits, 0) - jnp.log(1 + jnp.exp(-jnp.abs(logits)))
     else:
         mean, log_variance = decoded["mean"], decoded["log_variance"]
         log_p = -((targets - mean) ** 2 * jnp.exp(-log_variance) + log_variance + math.log(2 * math.pi)) / 2

@@ -25,6 +25,7 @@ from safetensors.numpy import load_file
 
 from core.errors import UserError
 from core.files import ROOT
+from core.huge_pages import default_environment
 from core.parameters import split
 from models import MODELS, pretrained
 from objectives import OBJECTIVES
@@ -108,7 +109,7 @@ def measure(shape: Mapping[str, Any], rounds: int, python: Path) -> Times:
     with tempfile.TemporaryDirectory() as folder:
         process = subprocess.Popen(
             [str(python), str(SCRIPT), folder, json.dumps(shape)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True,
+            stderr=subprocess.PIPE, text=True, env=default_environment(),
         )  # fmt: skip
         commands, answers = process.stdin, process.stdout
         assert commands and answers and process.stderr

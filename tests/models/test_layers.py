@@ -1,5 +1,6 @@
 """Norms, MLP, dropout and positions, against their formulas."""
 
+import math
 from typing import Any
 
 from flax import nnx
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.layers import MLP, Dropout, Embedding, normalisation
+from models.layers import MLP, Dropout, Embedding, gelu, linear, normalisation, read_out
 from models.positions import RelativePositions, distance_buckets, interpolate, rotate, sinusoids
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(3, 7, 10)), jnp.float32)
@@ -35,6 +36,25 @@ def test_geglu_by_hand():
     z = X @ gate
     gelu = z * (1 + np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3))) / 2
     np.testing.assert_allclose(mlp(X), (X @ up * gelu) @ down, atol=1e-5)
+
+
+def test_gelu_and_its_slope_by_hand():
+    x = np.linspace(-9, 9, 181)
+    phi = np.array([(1 + math.erf(value / math.sqrt(2))) / 2 for value in x])
+    np.testing.assert_allclose(gelu(jnp.float32(x)), x * phi, atol=1e-6)
+    slope = phi + x * np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi)
+    np.testing.assert_allclose(jax.vmap(jax.grad(gelu))(jnp.float32(x)), slope, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [linear, read_out])
+@pytest.mark.parametrize("shape", [(5,), (3, 5), (2, 3, 5), (2, 3, 7, 5)])
+def test_a_linear_map_takes_any_leading_axes(make, shape):
+    layer = make(5, 11, rngs=nnx.Rngs(0))
+    layer.bias[...] = jnp.arange(11.0)
+    x = np.random.default_rng(0).normal(size=shape)
+    out = np.float64(x) @ np.float64(layer.kernel[...]) + np.arange(11)
+    assert layer(jnp.float32(x)).shape == (*shape[:-1], 11)
+    np.testing.assert_allclose(layer(jnp.float32(x)), out, atol=1e-5)
 
 
 def test_buckets_of_distances_by_hand():

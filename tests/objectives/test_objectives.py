@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from objectives import OBJECTIVES
+from objectives.cross_entropy import most_likely
 
 # Three examples, two classes; the probabilities are 3/4 and 1/4, then 1/5 and 4/5, then 1/2 and 1/2.
 LOGITS = np.log([[3.0, 1.0], [1.0, 4.0], [1.0, 1.0]])
@@ -73,3 +74,10 @@ def test_the_model_gets_the_key(name):
     seen = []
     OBJECTIVES[name](lambda x, key: seen.append(key) or jnp.asarray(x), batch, "a key")
     assert seen == ["a key"]
+
+
+def test_the_most_likely_class_is_that_of_argmax_also_among_equals():
+    logits = np.random.default_rng(0).integers(0, 3, (7, 5, 11)).astype(np.float32)
+    logits[0, 0] = -np.inf
+    np.testing.assert_array_equal(most_likely(jnp.asarray(logits)), logits.argmax(-1))
+    assert most_likely(jnp.array([1.0, jnp.nan, 2.0])) == 3  # no class: a broken model is right nowhere

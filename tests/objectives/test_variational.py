@@ -56,6 +56,8 @@ def test_likelihoods_by_hand():
     p = 1 / (1 + np.exp(-np.array(logits)))
     expected = (targets * np.log(p) + (1 - targets) * np.log(1 - p)).sum((1, 2))
     np.testing.assert_allclose(log_likelihood({"logits": logits}, targets), expected, rtol=1e-5)
+    certain = log_likelihood({"logits": jnp.array([[90.0], [90.0], [-90.0]])}, jnp.array([[1.0], [0.0], [0.0]]))
+    np.testing.assert_allclose(certain, [0, -90, 0], atol=1e-6)
     gaussian = {"mean": logits, "log_variance": jnp.full((2, 1, 2), np.log(0.3))}
     expected = norm.logpdf(targets, logits, np.sqrt(0.3)).sum((1, 2))
     np.testing.assert_allclose(log_likelihood(gaussian, targets), expected, rtol=1e-5)
