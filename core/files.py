@@ -47,6 +47,18 @@ def replacing(path: str | Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def make_folder_of(path: str | Path) -> None:
+    """Makes the folder of a file that will be written, with those above it.
+
+    Raises:
+      UserError: there is a file in the place of a folder.
+    """
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"{path} cannot be written: {error.filename} is no folder") from error
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Writes `text` through `replacing`. A file that already holds exactly this text is left alone."""
     path = Path(path)

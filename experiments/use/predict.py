@@ -24,8 +24,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from core.command import command, print_foreign
-from core.errors import UserError, cut
-from core.files import replacing
+from core.errors import cut
+from core.files import make_folder_of, replacing
 from core.ranges import Range, Size, refuse_outside
 from experiments.use.answers import answers
 from experiments.use.inputs import Inputs, add_folders, add_inputs, read_inputs
@@ -108,8 +108,8 @@ def main(arguments: list[str]) -> None:
     args = parser.parse_args(arguments)
     ending = Path(args.out or "").suffix.removeprefix(".")
     form = args.format or (ending if ending in FORMATS else "table")
-    if args.out and not Path(args.out).parent.is_dir():
-        raise UserError(f"--out={args.out}: there is no folder {Path(args.out).parent}")
+    if args.out:
+        make_folder_of(args.out)
     opened = open_folder(args.folder)
     inputs = read_inputs(args, opened)
     count = len(opened.classes or ()) if form == "csv" else 0

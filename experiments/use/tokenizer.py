@@ -7,11 +7,11 @@ python -m experiments.tokenizer --tfds=imdb_reviews/plain_text --out=imdb.json
 """
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from core.command import command
 from core.errors import UserError
+from core.files import make_folder_of
 from core.reading import read_text
 from data.storage import open_official, records
 from data.subwords import KINDS, Subwords
@@ -30,8 +30,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--vocab_size", type=int, default=8000, help="tokens at most (default %(default)s)")
     parser.add_argument("--out", required=True, help="file to write, such as tokenizer.json")
     args = parser.parse_args(arguments)
-    if not Path(args.out).parent.is_dir():
-        raise UserError(f"--out={args.out}: there is no folder {Path(args.out).parent}")
+    make_folder_of(args.out)
     texts = _records(args.tfds) if args.tfds else [line for path in args.files for line in _lines(path)]
     vocabulary = Subwords.train(texts, kind=args.kind, vocab_size=args.vocab_size)
     vocabulary.save(args.out)

@@ -139,6 +139,15 @@ def test_a_missing_folder_is_named_before_anything_is_written(tmp_path):
         files.write_text(tmp_path / "nothing" / "a.txt", "new")
 
 
+def test_folders_are_made_unless_a_file_is_in_their_place(tmp_path):
+    files.make_folder_of(tmp_path / "a" / "b" / "c.txt")
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "d").write_text("")
+    for name in ("d/c.txt", "d/e/c.txt"):
+        with pytest.raises(UserError, match=r"c.txt cannot be written: .*d(/e)? is no folder"):
+            files.make_folder_of(tmp_path / name)
+
+
 def test_every_json_file_is_read_by_the_one_function():
     """`json.loads` is for text that we made ourselves."""
     own = re.compile(r"\bjson\.(load\(|loads\((?!json\.dumps\(|text\)|name\)|others\)))")

@@ -255,7 +255,7 @@ def test_a_published_tagger_leaves_out_special_tokens(published_bert, capsys):
         pytest.param("codes", ["--split=test"], "which predicts neither classes nor numbers", marks=pytest.mark.slow),
         ("numbers", ["--arrays=lines.txt"], "lines.txt is not an .npz file of arrays"),
         ("numbers", ["--arrays=other.npz"], "the inputs of the model are 'points', 'values', but the data has 'x'"),
-        ("texts", ["--text=a", "--out=nowhere/a.csv"], "there is no folder nowhere"),
+        ("texts", ["--text=a", "--out=lines.txt/a.csv"], "lines.txt/a.csv cannot be written: lines.txt is no folder"),
         ("texts", ["--text=a", "--batch_size=0"], "batch_size = 0: expected 1 <= batch_size"),
     ],
 )
