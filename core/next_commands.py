@@ -1,8 +1,9 @@
-"""Which commands use a run, by its objective: what a command names when it ends."""
+"""Which commands use a run, by its model and its objective: what a command names when it ends."""
 
 from pathlib import Path
 import shlex
 
+OF_MODEL = {"captioner": "caption --workdir={}"}  # where it reads something else than the objective expects
 OF_OBJECTIVE = {
     "classification": "evaluate --workdir={}",
     "contrastive": "zero_shot --workdir={}",
@@ -13,9 +14,10 @@ OF_OBJECTIVE = {
 }
 
 
-def next_commands(objective: str, workdir: str | Path) -> list[str]:
-    """Returns command lines that use the run in `workdir`, which was trained for `objective`."""
+def next_commands(model: str, objective: str, workdir: str | Path) -> list[str]:
+    """Returns command lines that use the run in `workdir`, whose model was trained for `objective`."""
     folder = shlex.quote(str(workdir))
-    commands = [OF_OBJECTIVE[objective]] if objective in OF_OBJECTIVE else []
+    first = OF_MODEL.get(model) or OF_OBJECTIVE.get(objective)
+    commands = [first] if first else []
     commands += ["inspect --workdir={}", "plot --workdir={}"]
     return [f"python -m experiments.{command.format(folder)}" for command in commands]

@@ -18,16 +18,14 @@ from data.in_memory import ArraySource
 from data.interleaved import interleaved
 from data.prompts import with_prompts
 from data.storage import split_rows
-from data.subwords import BOS, EOS, PAD, SPECIALS, Subwords, vocabulary_of_words
+from data.subwords import BOS, EOS, PAD, SPECIALS, vocabulary_of_words
 
 COLOURS = {
     "red": (0.9, 0.2, 0.2), "green": (0.2, 0.75, 0.3), "blue": (0.25, 0.4, 0.95), "yellow": (0.95, 0.85, 0.2),
-    "purple": (0.65, 0.3, 0.8),
+    "purple": (0.65, 0.3, 0.8), "orange": (0.95, 0.5, 0.1), "cyan": (0.2, 0.8, 0.85), "white": (0.95, 0.95, 0.95),
+    "pink": (0.95, 0.6, 0.75), "brown": (0.55, 0.35, 0.15), "grey": (0.55, 0.55, 0.55), "lime": (0.65, 0.95, 0.2),
 }  # fmt: skip
 SHAPES = ("circle", "square", "triangle", "cross", "ring")
-WORDS = (*SPECIALS, "a", "and", *COLOURS, *SHAPES)
-# One for each colour and each shape: red triangle, green cross, blue ring, yellow circle, purple square.
-HELD_OUT = np.array([[(shape - colour) % 5 == 2 for shape in range(5)] for colour in range(5)])
 
 _SIZES = {"train": 8_000, "test": 1_000, "combinations": 1_000}
 
@@ -35,14 +33,17 @@ _SIZES = {"train": 8_000, "test": 1_000, "combinations": 1_000}
 def shapes(
     *, train: str = "train", evaluation: str = "test", form: str = "caption", side: Annotated[int, Range(16, 64)] = 24,
     objects: Annotated[int, Range(1, 3)] = 2, noise: Annotated[float, Range(0, 1)] = 0.05,
+    colours: Annotated[int, Range(5, len(COLOURS))] = 5,
 ) -> Dataset:  # fmt: skip
-    """Returns images (side, side, 3) in [0, 1] of one to `objects` shapes, each in one of five colours.
+    """Returns images (side, side, 3) in [0, 1] of one to `objects` shapes out of five, each in one colour.
 
-    The splits train (8,000) and test (1,000) have 20 of the 25 combinations of colour and shape. Each image of the
-    split combinations (1,000) has at least one of the other five. Sizes, places and the grey of the background are
-    random, and no two shapes overlap. The images are generated at each start, always the same ones.
+    The splits train (8,000) and test (1,000) have four of the five shapes in each colour. Each image of the split
+    combinations (1,000) has at least one shape in the colour that it never had. Sizes, places and the grey of the
+    background are random, and no two shapes overlap. The images are generated at each start, always the same ones.
 
     Args:
+      colours: how many of the colours in `COLOURS`, the first ones. The more colours a network sees a shape in, the
+        more often it knows the shape in yet another one.
       form: what the inputs and targets are:
         "caption": the image and its caption shifted right, as "tokens"; the targets are the next tokens, up to [EOS].
           A caption names the shapes from left to right, as in "a red circle and a blue square".
@@ -61,46 +62,61 @@ def shapes(
     if objects > (most := {"blind": 1, "class": 1, "interleaved": 1, "pair": 2}.get(form, objects)):
         raise UserError(f"objects = {objects}: form = {form!r} needs at most {most}.")
     if form in ("blind", "interleaved", "pair"):
-        of_one = shapes(train=train, evaluation=evaluation, form="class", side=side, objects=1, noise=noise)
-        return _pairs(of_one, train, side, objects, noise) if form == "pair" else interleaved(of_one, form == "blind")
-    images, masks, colours, kinds = _scenes(side, objects, noise)
+        of_one = shapes(
+            train=train, evaluation=evaluation, form="class", side=side, objects=1, noise=noise, colours=colours
+        )
+        if form == "pair":
+            return _pairs(of_one, train, side, objects, noise, colours)
+        return interleaved(of_one, form == "blind")
+    images, masks, hues, kinds = _scenes(side, objects, noise, colours)
     examples: Batch = {"inputs": {"images": images}, "targets": masks, "weights": np.ones(masks.shape, np.float32)}
     facts: dict[str, Any] = {"image_shape": (side, side, 3), "classes": 1 + len(SHAPES)}
     if form == "class":
-        examples |= {"targets": colours[:, 0] * len(SHAPES) + kinds[:, 0], "weights": np.ones(len(images), np.float32)}
-        facts["classes"] = HELD_OUT.size
+        examples |= {"targets": hues[:, 0] * len(SHAPES) + kinds[:, 0], "weights": np.ones(len(images), np.float32)}
+        facts["classes"] = colours * len(SHAPES)
     if form == "caption":
-        tokens, examples["targets"], examples["weights"] = _captions(colours, kinds)
+        tokens, examples["targets"], examples["weights"] = _captions(hues, kinds, colours)
         examples["inputs"]["tokens"] = tokens
-        facts = {"image_shape": (side, side, 3), "vocab_size": len(WORDS), "context": tokens.shape[1]}
-    classes = {
-        "class": tuple(f"{colour} {kind}" for colour in COLOURS for kind in SHAPES), "mask": ("background", *SHAPES)
-    }  # fmt: skip
+        facts = {"image_shape": (side, side, 3), "vocab_size": len(words(colours)), "context": tokens.shape[1]}
+    combinations = tuple(f"{colour} {kind}" for colour in _names(colours) for kind in SHAPES)
+    classes = {"class": combinations, "mask": ("background", *SHAPES)}
     source = lambda spec: _Images(examples, split_rows("shapes", _SIZES, spec))
     return Dataset(
         facts=facts, train=source(train), evaluation=source(evaluation), evaluation_name=evaluation,
-        vocabulary=vocabulary() if form == "caption" else None, classes=classes.get(form),
-        reading=None if form == "caption" else image_reading((side, side, 3)),
+        vocabulary=vocabulary_of_words(words(colours)) if form == "caption" else None, classes=classes.get(form),
+        reading=image_reading((side, side, 3)),
     )  # fmt: skip
 
 
-def _pairs(of_one: Dataset, train: str, side: int, objects: int, noise: float) -> Dataset:
+def held_out(colours: int) -> np.ndarray:
+    """Returns which shapes are held out in which of the colours, bool (colours, shapes): one in each colour.
+
+    They are the red triangle, the green cross, the blue ring, the yellow circle, the purple square, and so on.
+    """
+    return (np.arange(len(SHAPES)) - np.arange(colours)[:, None]) % len(SHAPES) == 2
+
+
+def words(colours: int) -> tuple[str, ...]:
+    """Returns the vocabulary of captions, behind the special tokens."""
+    return (*SPECIALS, "a", "and", *_names(colours), *SHAPES)
+
+
+def _names(colours: int) -> tuple[str, ...]:
+    return tuple(COLOURS)[:colours]
+
+
+def _pairs(of_one: Dataset, train: str, side: int, objects: int, noise: float, colours: int) -> Dataset:
     """Returns images and sentences; in training with up to `objects` shapes, in evaluation those of a set of one."""
     assert of_one.classes is not None
     one, C = of_one.classes, len(of_one.classes)
-    images, _, colours, kinds = _scenes(side, objects, noise)
-    numbers = colours * len(SHAPES) + kinds
+    images, _, hues, kinds = _scenes(side, objects, noise, colours)
+    numbers = hues * len(SHAPES) + kinds
     alone = numbers[:, -1] < 0 if objects > 1 else np.ones(len(images), bool)
     targets = np.where(alone, numbers[:, 0], C + C * numbers[:, 0] + numbers[:, -1])
     examples = {"inputs": {"images": images}, "targets": targets, "weights": np.ones(len(images), np.float32)}
     source = _Images(examples, split_rows("shapes", _SIZES, train))
     two = [f"{first} and a {second}" for first in one for second in one] if objects > 1 else []
     return with_prompts(replace(of_one, train=source), [*one, *two])
-
-
-def vocabulary() -> Subwords:
-    """Returns the words of captions as tokens, behind the special tokens."""
-    return vocabulary_of_words(WORDS)
 
 
 class _Images(ArraySource):
@@ -113,7 +129,9 @@ class _Images(ArraySource):
 
 
 @lru_cache(maxsize=2)  # takes seconds; the members of a population share the result
-def _scenes(side: int, objects: int, noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _scenes(
+    side: int, objects: int, noise: float, colours: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Returns images uint8 (N, side, side, 3), masks int32 (N, side, side), and colours and shapes int32 (N, objects).
 
     Shapes stand in strips beside each other, and their numbers from left to right; -1 stands for no shape. Callers
@@ -121,9 +139,9 @@ def _scenes(side: int, objects: int, noise: float) -> tuple[np.ndarray, np.ndarr
     """
     generator, N = np.random.default_rng(0), sum(_SIZES.values())
     counts = generator.integers(1, objects + 1, size=N)
-    colours, kinds = _combinations(generator, counts, objects)
+    hues, kinds = _combinations(generator, counts, objects, colours)
     absent = np.arange(objects) >= counts[:, None]
-    colours[absent] = kinds[absent] = -1
+    hues[absent] = kinds[absent] = -1
     rows, columns = np.indices((side, side), np.float32) + 0.5
     background = generator.uniform(0, 0.25, size=(N, 1, 1, 1)).astype(np.float32)
     images, masks = np.broadcast_to(background, (N, side, side, 3)).copy(), np.zeros((N, side, side), np.int32)
@@ -137,19 +155,19 @@ def _scenes(side: int, objects: int, noise: float) -> tuple[np.ndarray, np.ndarr
         covers &= ~absent[:, number, None, None]
         masks[covers] = np.broadcast_to(1 + kinds[:, number, None, None], covers.shape)[covers]
         table = np.array(list(COLOURS.values()), np.float32) * 0.9
-        images[covers] = np.broadcast_to(table[colours[:, number], None, None], images.shape)[covers]
+        images[covers] = np.broadcast_to(table[hues[:, number], None, None], images.shape)[covers]
     images += noise * generator.standard_normal(images.shape, np.float32)
-    return np.rint(255 * images.clip(0, 1)).astype(np.uint8), masks, colours, kinds
+    return np.rint(255 * images.clip(0, 1)).astype(np.uint8), masks, hues, kinds
 
 
 def _combinations(
-    generator: np.random.Generator, counts: np.ndarray, objects: int
+    generator: np.random.Generator, counts: np.ndarray, objects: int, colours: int
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Returns colours and shapes (N, objects). In the last split one of the first `counts` in each row is held out."""
-    seen, held_out = np.argwhere(~HELD_OUT), np.argwhere(HELD_OUT)
+    seen, unseen = np.argwhere(~held_out(colours)), np.argwhere(held_out(colours))
     pairs = seen[generator.integers(len(seen), size=(len(counts), objects))]
     last = np.arange(len(counts) - _SIZES["combinations"], len(counts))
-    pairs[last, generator.integers(counts[last])] = held_out[generator.integers(len(held_out), size=len(last))]
+    pairs[last, generator.integers(counts[last])] = unseen[generator.integers(len(unseen), size=len(last))]
     return pairs[..., 0].astype(np.int32), pairs[..., 1].astype(np.int32)
 
 
@@ -166,19 +184,19 @@ def _covers(down: np.ndarray, right: np.ndarray, kinds: np.ndarray) -> np.ndarra
     return np.select([kinds[:, None, None] == SHAPES.index(name) for name in covered], list(covered.values()), False)
 
 
-def _captions(colours: np.ndarray, kinds: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _captions(hues: np.ndarray, kinds: np.ndarray, colours: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns captions shifted right, the tokens that come next, and the weights of these, (N, T) each."""
-    number = {word: token for token, word in enumerate(WORDS)}
+    number = {word: token for token, word in enumerate(words(colours))}
     first_colour, first_shape = number[next(iter(COLOURS))], number[SHAPES[0]]
     parts = []
-    for place in range(colours.shape[1]):
+    for place in range(hues.shape[1]):
         begin = [number["and"]] if place else []
-        words = [*begin, number["a"], first_colour, first_shape]
-        part = np.tile(np.array(words, np.int32), (len(colours), 1))
-        part[:, -2] += colours[:, place]
+        first = [*begin, number["a"], first_colour, first_shape]
+        part = np.tile(np.array(first, np.int32), (len(hues), 1))
+        part[:, -2] += hues[:, place]
         part[:, -1] += kinds[:, place]
-        parts.append(np.where(colours[:, place, None] >= 0, part, PAD))
-    targets = np.concatenate([*parts, np.full((len(colours), 1), PAD, np.int32)], axis=1)
+        parts.append(np.where(hues[:, place, None] >= 0, part, PAD))
+    targets = np.concatenate([*parts, np.full((len(hues), 1), PAD, np.int32)], axis=1)
     lengths = (targets != PAD).sum(1)
     targets[np.arange(len(targets)), lengths] = EOS
     tokens = np.concatenate([np.full((len(targets), 1), BOS, np.int32), targets[:, :-1]], axis=1)

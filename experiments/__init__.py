@@ -6,8 +6,8 @@
 | `benchmark/` | `benchmark` | `suites/` |
 | `figures/` | `figures` | the figures, in folders by topic |
 | `inside/` | `inspect`, `latent`: looking into a model | |
-| `use/` | `predict`, `evaluate`, `export`, `generate`, `translate`, `score`, `features`, `zero_shot`, `tokenizer` | |
-| | `sample` | |
+| `use/` | `predict`, `evaluate`, `export`, `generate`, `translate`, `caption`, `score`, `features`, `zero_shot` | |
+| | `tokenizer`, `sample` | |
 | `measure/` | `claims`, `speed`, `preflight`, `rates`, `scaling`, `document` | |
 """
 

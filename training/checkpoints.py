@@ -30,6 +30,7 @@ import numpy as np
 from core.errors import UserError
 from core.files import parse_json
 from training.fingerprints import by_path, describe, digest, examine, is_key, plain_arrays
+from training.noise import without_remarks
 from training.plain_paths import PlainPath
 
 with epy.lazy_imports():  # takes long to load, and mistakes in a config are reported before
@@ -95,19 +96,20 @@ class Checkpoints:
         self._say = say
         self._saving: int | None = None
         self._keep = _LastAndBest(keep, better)
-        self._manager = ocp.CheckpointManager(
-            self._plain.path,
-            item_handlers={
-                "state": ocp.PyTreeCheckpointHandler(type_handler_registry=_array_handlers()),
-                "about": ocp.JsonCheckpointHandler(filename="about.json"),
-            },
-            options=ocp.CheckpointManagerOptions(
-                cleanup_tmp_directories=not read_only,
-                create=not read_only,
-                read_only=read_only,
-                preservation_policy=None if read_only else self._keep,
-            ),
-        )
+        with without_remarks():  # that a run is opened read-only is no news
+            self._manager = ocp.CheckpointManager(
+                self._plain.path,
+                item_handlers={
+                    "state": ocp.PyTreeCheckpointHandler(type_handler_registry=_array_handlers()),
+                    "about": ocp.JsonCheckpointHandler(filename="about.json"),
+                },
+                options=ocp.CheckpointManagerOptions(
+                    cleanup_tmp_directories=not read_only,
+                    create=not read_only,
+                    read_only=read_only,
+                    preservation_policy=None if read_only else self._keep,
+                ),
+            )
         for step in self.steps():
             try:
                 self._keep.metrics[step] = self._read_record(step)["metric"]

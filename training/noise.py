@@ -1,5 +1,7 @@
 """Silences libraries whose stack traces repeat what this project says in one line. For commands only."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 import logging
 import os
 import signal
@@ -45,6 +47,19 @@ def silence_failed_writes() -> None:
             excepthook(failure)
 
     sys.unraisablehook, threading.excepthook = without_late_writes, without_failed_events
+
+
+@contextmanager
+def without_remarks() -> Iterator[None]:
+    """In a block, Orbax logs nothing; afterwards loggers are as they were."""
+    absl = logging.getLogger("absl")
+    there = _not_from_orbax in absl.filters  # adding it again does nothing, but removing it would
+    absl.addFilter(_not_from_orbax)
+    try:
+        yield
+    finally:
+        if not there:
+            absl.removeFilter(_not_from_orbax)
 
 
 def _not_from_orbax(record: logging.LogRecord) -> bool:

@@ -56,7 +56,7 @@ def summary_table(summary: dict, workdir: str | Path, config: Mapping) -> None:
     places = ["summary.json", "metrics.jsonl", "checkpoints/"]
     places += ["tensorboard/"] if "tensorboard" in config["loggers"] else []
     console.print(f"results   {workdir}: {', '.join(places)}")
-    for number, line in enumerate(next_commands(config["objective"]["name"], workdir)):
+    for number, line in enumerate(next_commands(config["model"]["name"], config["objective"]["name"], workdir)):
         console.print(f"{'' if number else 'next':9} {line}")
 
 

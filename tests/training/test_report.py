@@ -60,10 +60,11 @@ def test_a_complete_run_names_the_flag_that_makes_it_go_on():
 
 
 def test_the_next_commands_fit_the_objective_and_quote_the_folder():
-    first, *_ = next_commands("language_modeling", "my runs/gpt")
+    first, *_ = next_commands("gpt", "language_modeling", "my runs/gpt")
     assert first == "python -m experiments.generate --workdir='my runs/gpt' --prompt=\"...\""
-    assert next_commands("classification", "runs/vit")[0] == "python -m experiments.evaluate --workdir=runs/vit"
-    assert next_commands("energy", "runs/ebm")[0] == "python -m experiments.inspect --workdir=runs/ebm"
+    assert next_commands("vit", "classification", "runs/vit")[0] == "python -m experiments.evaluate --workdir=runs/vit"
+    assert next_commands("energy", "energy", "runs/ebm")[0] == "python -m experiments.inspect --workdir=runs/ebm"
+    assert next_commands("captioner", "seq2seq", "runs/c")[0] == "python -m experiments.caption --workdir=runs/c"
 
 
 def test_what_is_counted_per_second_follows_from_the_weights():
