@@ -8,6 +8,7 @@ each place of the last map of a convolutional network, is an element that the de
 from typing import Any, Unpack
 
 from flax import nnx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -41,6 +42,8 @@ class Captioner(nnx.Module):
         see `models.recurrent_decoder`. Its first states, and its fixed
         context, follow from the mean over the image.
       dropout: on the embeddings and in every block.
+      word_dropout: the share of the text so far that the decoder does not see in training (Bowman et al. 2016, section
+        3.2), so that it says what is in the image, and not what usually follows.
       dtype: of the computation; parameters and logits are float32.
     """
 
@@ -49,8 +52,8 @@ class Captioner(nnx.Module):
         self, *, image_shape: ImageShape, vocab_size: Vocabulary, context: Length, width: Size, depth: Depth,
         decoder_depth: Depth | None = None, encoder: str = "vit", decoder: str = "transformer",
         patch: Side | None = None, heads: Size | None = None, positions: str = "learned", alignment: str = "additive",
-        cell: str = "gru", dropout: ShareBelowAll = 0.0, dtype: Dtype = "float32", rngs: nnx.Rngs,
-        **stack: Unpack[StackFields],
+        cell: str = "gru", dropout: ShareBelowAll = 0.0, word_dropout: ShareBelowAll = 0.0, dtype: Dtype = "float32",
+        rngs: nnx.Rngs, **stack: Unpack[StackFields],
     ):  # fmt: skip
         if encoder not in ("vit", "convolutional"):
             raise UserError(f"encoder={shown(encoder)}: expected 'vit' or 'convolutional'")
@@ -76,7 +79,7 @@ class Captioner(nnx.Module):
             self.decoder = RecurrentDecoder(
                 width=width, depth=layers, cell=cell, attention=alignment, dropout=dropout, dtype=dtype, rngs=rngs
             )
-        self.dropout = Dropout(dropout)
+        self.dropout, self.word_dropout = Dropout(dropout), Dropout(word_dropout)
         self.image_shape, self.vocab_size, self.context, self.dtype = image_shape, vocab_size, context, dtype
 
     def __call__(self, images: Images, tokens: Tokens, *, key: DropoutKey = None) -> Logits:
@@ -120,6 +123,9 @@ class Captioner(nnx.Module):
     def _decode(self, tokens, cache: Cache, key: DropoutKey, *, source=None, start=0):
         first_key, layers_key = split_key(key, 2)
         y_BTD = self.embedding(tokens)
+        if key is not None and self.word_dropout.active(key):
+            keep_BT1 = self.word_dropout(jnp.ones((*tokens.shape, 1)), jax.random.fold_in(key, 0)) > 0
+            y_BTD = jnp.where(keep_BT1, y_BTD, 0)  # not scaled: decoding sees all tokens
         if isinstance(self.decoder, RecurrentDecoder):
             x, layers = self.decoder(self.dropout(y_BTD, first_key), cache["decoder"], key=layers_key)
         else:

@@ -91,3 +91,18 @@ def test_a_field_that_does_not_fit_is_named():
     for fields, message in wrong:
         with pytest.raises(UserError, match=message):
             make(**fields)
+
+
+def test_word_dropout_hides_whole_tokens_in_training_only():
+    model, plain = (make(**CNN, **RECURRENT, word_dropout=rate) for rate in (0.6, 0.0))
+    np.testing.assert_array_equal(model(IMAGES, TOKENS), plain(IMAGES, TOKENS))
+    logits = lambda tokens: model(IMAGES, tokens, key=jax.random.key(3))
+    slopes = np.zeros((3, 11, 11))  # of the logits of position t to the token s
+    for s in range(11):
+        other = TOKENS.at[:, s].set((TOKENS[:, s] + 1) % 23)
+        slopes[:, :, s] = np.abs(logits(other) - logits(TOKENS)).max(-1)
+    hidden = slopes.max(1) == 0
+    assert 0.4 < hidden.mean() < 0.8  # of 33 tokens
+    assert (np.triu(slopes, 1) == 0).all()
+    own = np.diagonal(slopes, axis1=1, axis2=2)
+    assert ((own > 0) == ~hidden).all()
