@@ -22,7 +22,7 @@ def get_config() -> ConfigDict:
                 "text_width": 32, "text_depth": 1,
             },
             "objective": {"name": "contrastive"},
-            "data": {"name": "shapes", "form": "pair", "side": 16},
+            "data": {"name": "shapes", "form": "pair", "side": 16, "colours": 8},
             "optimizer": {"learning_rate": 3e-3, "warmup": 50, "weight_decay": 0.05, "clip": 1.0},
         }
     )  # fmt: skip
