@@ -115,13 +115,13 @@ RECORDED = {
     ),
     "clip": (
         {
-            "cosines": 0.95 * np.eye(5) - 0.02,
+            "cosines": 0.95 * np.eye(10) - 0.02,
             "right": {"test": 0.98, "combinations": 0.75},
             "loss at first": 4.3,
         },
         [
-            {"cosines": 0.5 * np.eye(5)},
-            {"cosines": 0.5 + 0.45 * np.eye(5)},
+            {"cosines": 0.5 * np.eye(10)},
+            {"cosines": 0.5 + 0.45 * np.eye(10)},
             {"right": {"test": 0.9, "combinations": 0.75}},
             {"right": {"test": 0.98, "combinations": 0.5}},
             {"loss at first": 6.0},
