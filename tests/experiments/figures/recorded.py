@@ -124,7 +124,7 @@ RECORDED = {
             {"cosines": 0.5 + 0.45 * np.eye(10)},
             {"right": {"test": 0.9, "combinations": 0.75}},
             {"right": {"test": 0.98, "combinations": 0.5}},
-            {"loss at first": 6.0},
+            {"loss at first": 7.0},
         ],
     ),
     "dib_curve": ({"points": _CURVE}, [{"points": _CURVE[::-1]}, {"points": _CURVE * [1, 0.5]}]),
