@@ -5,7 +5,8 @@ Time:    189 s on 2 shared CPU cores
 Reaches: test/image_to_text >= 0.98
 
 Evaluation images have one shape. As several of a batch of 64 have the same sentence, the loss stays above 1 there, and
-"image_to_text" takes any of them as right. What it makes of combinations that it has never seen:
+"image_to_text" takes any of them as right. Of images that show a combination of colour and shape that it has never
+seen, it names 0.76 to 0.85 right in three seeds (the figure "clip"):
 python -m experiments.zero_shot --workdir=runs/clip_shapes --split=combinations
 """
 
