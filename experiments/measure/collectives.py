@@ -35,9 +35,15 @@ def collectives(text: str) -> list[Collective]:
     """Returns what each device of a compiled program sends in one run, by kind."""
     counts = runs(text)
     totals: dict[str, tuple[float, float]] = {}
+    channels: set[str] = set()
     for name, lines in computations(text).items():
         for line in lines:
             if (match := _OPERATION.search(line)) and (times := counts.get(name, 0.0)):
+                # On TPUs an exchange that goes on beside computations is written again in each of them.
+                if channel := re.search(r"channel_id=\d+", line):
+                    if channel[0] in channels:
+                        continue
+                    channels.add(channel[0])
                 count, sent = totals.get(match[2], (0.0, 0.0))
                 totals[match[2]] = (count + times, sent + times * _sent(match[2], match[1], bool(match[3]), line))
     return [Collective(kind, *totals[kind]) for kind in KINDS if kind in totals]

@@ -4,7 +4,7 @@ The text is HLO, XLA's language, after all of its optimisations: what `compiled.
 operations takes the inside of a loop once; here it counts as often as the loop runs, where the compiler knows that.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 import math
 import re
@@ -55,14 +55,20 @@ def runs(text: str) -> dict[str, float]:
 def trips(line: str, all_lines: dict[str, list[str]]) -> float:
     """Returns how often the loop of a line runs.
 
-    XLA for CPUs and GPUs says so; for TPUs it is what the condition of the loop compares with.
+    XLA for CPUs and GPUs says so; for TPUs it is what the condition of the loop compares with, over what the counter
+    grows by in each round: 2 in loops that XLA has unrolled once.
     """
     if match := re.search(r'known_trip_count"?:\{"n":"(\d+)"', line):
         return float(match[1])
     condition = re.search(r"condition=%?([\w.-]+)", line)
     lines = "\n".join(all_lines.get(condition[1], ())) if condition else ""
-    bounds = re.findall(r"= s32\[\]\S* constant\((\d+)\)", lines)
-    return float(bounds[0]) if len(bounds) == 1 and "direction=LT" in lines else 1.0
+    bounds = re.findall(r"= [su]32\[\]\S* constant\((\d+)\)", lines)
+    if len(bounds) != 1 or "direction=LT" not in lines:
+        return 1.0
+    counter = re.search(r"get-tuple-element\(.*\), index=(\d+)", lines)
+    body = re.search(r"body=%?([\w.-]+)", line)
+    growth = _growth(all_lines.get(body[1], ()), int(counter[1])) if counter and body else 1
+    return float(-(-int(bounds[0]) // growth))
 
 
 def products(text: str) -> list[Product]:
@@ -93,16 +99,28 @@ def _computations(text: str) -> Iterator[tuple[str, list[str]]]:
             lines.append(line)
 
 
+def _growth(lines: Iterable[str], place: int) -> int:
+    """What the counter at a place of a loop's state grows by in a round; 1 if that is not a written addition."""
+    text = "\n".join(lines)
+    root = re.search(r"ROOT .*? tuple\(([^)]*)\)", text)
+    name = root[1].replace(" ", "").split(",")[place].split("*/")[-1] if root else ""
+    added = re.search(rf"{re.escape(name)} = .*? add\(%?[\w.-]+, (%?[\w.-]+)\)", text) if name else None
+    number = re.search(rf"{re.escape(added[1])} = .*? constant\((\d+)\)", text) if added else None
+    return max(1, int(number[1])) if number else 1
+
+
 def _axes(text: str) -> list[int]:
     """The sizes of an array's axes, written as in "7,11"."""
     return [int(size) for size in text.split(",") if size]
 
 
-def _depth(kind: str, line: str, left: list[int], right: list[int]) -> int:
-    """How many multiplications one number of the result takes."""
+def _depth(kind: str, line: str, left: list[int], right: list[int]) -> float:
+    """How many multiplications one number of the result takes. What a dilated array has between its numbers is none."""
     if kind == "dot":
         contracted = re.search(r"lhs_contracting_dims=\{([\d,]*)\}", line)
         return math.prod(left[axis] for axis in _axes(contracted[1] if contracted else ""))
     labels = re.search(r"dim_labels=\w+_(\w+)->", line)
     assert labels is not None
-    return math.prod(right) // right[labels[1].index("o")]
+    dilation = re.search(r"lhs_dilate=([\dx]+)", line)
+    skipped = math.prod(map(int, dilation[1].split("x"))) if dilation else 1
+    return math.prod(right) / right[labels[1].index("o")] / skipped

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import pytest
 
+from experiments.measure.program_facts import exchanges, gathers_of_others
 from tests import tiny
 
 MESHES = {
@@ -69,6 +70,14 @@ def test_parameters_are_stored_in_pieces(runs):
     assert pieces[2, 2, 2][up] == [4, 16]
     assert pieces[2, 2, 2][bias] == [16]
     assert pieces[2, 2, 2][scale] == [8]
+
+
+def test_fsdp_gathers_parameters_and_nothing_else(runs, tmp_path_factory):
+    """Were the activations split as the parameters are, each device would compute with the whole batch."""
+    runs("vit", 8, *MESHES["vit"])
+    (path,) = tmp_path_factory.getbasetemp().glob("runs*/1x8x1/gathers.json")
+    gathers = json.loads(path.read_text())
+    assert gathers["parameters"] and gathers["others"] == []
 
 
 def start_two(config: str, workdir: Path, *flags: str) -> list[subprocess.Popen]:
@@ -144,10 +153,15 @@ def main(config: str, devices: str, meshes: str, folder: str) -> None:
 
     for mesh in json.loads(meshes):
         workdir = Path(folder) / name(mesh)
-        pieces = {}
+        pieces, gathers = {}, {}
 
-        def keep(parameters, *_, pieces=pieces):
+        def keep(parameters, compiled, *_, pieces=pieces, gathers=gathers):
             pieces |= {path: x.addressable_shards[0].data.shape for path, x in parameters.items()}
+            shapes, text = {x.shape for x in parameters.values()}, compiled.as_text()
+            others = [each.arrays for each in gathers_of_others(text, shapes)]
+            gathers |= {"others": others, "parameters": [
+                each.arrays for each in exchanges(text) if each.kind == "all-gather" and each.arrays not in others
+            ]}  # fmt: skip
 
         train.start_report = keep
         settings = tiny.get_config(config)
@@ -155,6 +169,7 @@ def main(config: str, devices: str, meshes: str, folder: str) -> None:
         settings.mesh = dict(zip(("data", "fsdp", "tensor"), mesh))
         train.run(settings, workdir)
         (workdir / "pieces.json").write_text(json.dumps(pieces))
+        (workdir / "gathers.json").write_text(json.dumps(gathers))
 
 
 if __name__ == "__main__":

@@ -41,6 +41,32 @@ def test_products_count_by_their_shapes_and_by_what_runs_them():
     assert "nobody" not in runs(TEXT)
 
 
+UNROLLED = """
+%condition (state: (f32[7], u32[])) -> pred[] {
+  %n = u32[]{:T(128)} constant(17)
+  %i = u32[]{:T(128)} get-tuple-element(%state), index=1
+  ROOT %less = pred[]{:T(512)} compare(%i, %n), direction=LT
+}
+
+%body (state: (f32[7], u32[])) -> (f32[7], u32[]) {
+  %i = u32[]{:T(128)} get-tuple-element(%state), index=1
+  %two = u32[]{:T(128)} constant(2)
+  %next = u32[]{:T(128)} add(%i, %two), metadata={op_name="add"}
+  ROOT %t = (f32[7]{0}, u32[]{:T(128)}) tuple(%x, /*index=1*/%next)
+}
+
+ENTRY %main (p: f32[7]) -> f32[7] {
+  %w = (f32[7]{0}, u32[]{:T(128)}) while(%init), condition=%condition, body=%body
+}
+"""
+
+
+def test_a_loop_of_a_tpu_runs_until_its_counter_reaches_the_bound():
+    assert runs(UNROLLED)["body"] == 9  # 0, 2, ..., 16
+    assert runs(UNROLLED.replace("constant(2)", "constant(1)"))["body"] == 17
+    assert runs(UNROLLED.replace(" add(", " subtract("))["body"] == 17  # its growth is not known: one by one
+
+
 @pytest.mark.parametrize("length", [3, 7])
 def test_a_compiled_loop_has_the_products_that_are_written(length):
     def loop(x, kernel):
