@@ -14,6 +14,7 @@ from experiments.measure.hlo import Product, computations, products, runs
 
 _EXCHANGE = re.compile(rf"^\s*(?:ROOT )?%?([\w.-]+) = (.*?) ({'|'.join(KINDS)})(-start)?\(")
 _ARRAY = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
+_FUSION = re.compile(r"(?m)^\s*(?:ROOT )?%?([\w.-]+) = .* fusion\(.*\bcalls=%?([\w.-]+)")
 _WORK = re.compile(r"= .*? (fusion|convolution|dot|custom-call)\(")
 
 
@@ -43,6 +44,7 @@ def exchanges(text: str) -> list[Exchange]:
     is a fusion whose name tells the start, and the computations beside it are fusions that contain it again.
     """
     counts, result, channels = runs(text), [], set()
+    callers = {callee: caller for caller, callee in _FUSION.findall(text)}
     for name, lines in computations(text).items():
         if not counts.get(name):
             continue
@@ -59,7 +61,8 @@ def exchanges(text: str) -> list[Exchange]:
                 arrays = arrays[len(arrays) // 2 :]
                 overlapped = _works_before(f"{match[3]}-done(%{match[1]}", lines[place + 1 :])
             else:
-                overlapped = _starts_in_a_fusion(name, text)
+                names = f"{name} {callers.get(name, '')}"
+                overlapped = "async-collective-start" in names or "async_collective_fusion" in names
             size = counts[name] * sum(BYTES.get(kind, 0) * math.prod(shape) for kind, shape in arrays)
             result.append(Exchange(match[3], arrays, float(size), overlapped, line.strip()))
     return result
@@ -116,10 +119,3 @@ def _works_before(end: str, lines: list[str]) -> bool:
         if _WORK.search(line):
             return True
     return False
-
-
-def _starts_in_a_fusion(name: str, text: str) -> bool:
-    """Whether a computation belongs to an exchange that goes on beside others, told by the names of its fusions."""
-    caller = re.search(rf"(?m)^\s*%?([\w.-]+) = .*calls=%?{re.escape(name)}\b", text)
-    names = f"{name} {caller[1] if caller else ''}"
-    return "async-collective-start" in names or "async_collective_fusion" in names
