@@ -24,6 +24,7 @@ import subprocess
 import sys
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from rich.console import Console
 from rich.table import Table
 
@@ -82,6 +83,7 @@ def picture(figure: Figure, results: Sequence[Series]) -> None:
         axes.set(xscale="log", yscale="log", xlabel=results[0].axis, title=PANELS[what])
         axes.set_xticks(values, map(str, values))
         axes.set_xticks([], minor=True)
+        axes.yaxis.set_minor_formatter(NullFormatter())
         grid(axes)
     panels[0].set_ylabel(f"relative to {results[0].axis} {results[0].values[0]}")
     handles, labels = panels[0].get_legend_handles_labels()
