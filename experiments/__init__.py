@@ -8,7 +8,7 @@
 | `inside/` | `inspect`, `latent`: looking into a model | |
 | `use/` | `predict`, `evaluate`, `export`, `generate`, `translate`, `caption`, `score`, `features`, `zero_shot` | |
 | | `tokenizer`, `sample` | |
-| `measure/` | `claims`, `speed`, `preflight`, `rates`, `scaling`, `document` | |
+| `measure/` | `claims`, `speed`, `slopes`, `preflight`, `rates`, `scaling`, `document` | |
 """
 
 from pathlib import Path

@@ -77,8 +77,26 @@ def _rows(x: Float[Array, "*batch width"]) -> Float[Array, "rows width"]:
 
 
 def _wide_product(x: Float[Array, "*batch inputs"], kernel: Float[Array, "inputs outputs"]):
-    rows, contracted = _rows(x), (((min(x.ndim, 2) - 1,), (0,)), ((), ()))
-    return jax.lax.dot_general(rows, kernel, contracted, preferred_element_type=jnp.float32).reshape(*x.shape[:-1], -1)
+    product = _wide if x.dtype == jnp.float32 else _wide_with_narrow_gradient
+    return product(_rows(x), kernel).reshape(*x.shape[:-1], -1)
+
+
+def _wide(x, kernel):
+    return jax.lax.dot_general(x, kernel, (((x.ndim - 1,), (0,)), ((), ())), preferred_element_type=jnp.float32)
+
+
+@jax.custom_vjp
+def _wide_with_narrow_gradient(x, kernel):
+    """The product in float32. Its gradient is rounded before the two products backward, which would be of float32."""
+    return _wide(x, kernel)
+
+
+def _narrow_gradient(factors, gradient):
+    _, backward = jax.vjp(lambda x, kernel: jax.lax.dot_general(x, kernel, (((x.ndim - 1,), (0,)), ((), ()))), *factors)
+    return backward(gradient.astype(factors[0].dtype))
+
+
+_wide_with_narrow_gradient.defvjp(lambda *factors: (_wide(*factors), factors), _narrow_gradient)
 
 
 Norm = nnx.LayerNorm | nnx.RMSNorm

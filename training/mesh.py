@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Sequence
+from functools import partial
 import re
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from jax.sharding import PartitionSpec as P
 import numpy as np
 
 from core.errors import UserError
+from core.parameters import Parameters
 from core.ranges import Range
 
 # The first rule whose pattern occurs in the path applies. A spec is about the last axes of an array, as scanned layers
@@ -67,6 +69,34 @@ def state_shardings(mesh: Mesh | AbstractMesh, state: Any) -> Any:
         return NamedSharding(mesh, P(*fits))
 
     return jax.tree_util.tree_map_with_path(sharding, state)
+
+
+def gather(mesh: Mesh | AbstractMesh, parameters: Parameters) -> Parameters:
+    """Returns parameters whose pieces along fsdp were gathered, for a model to compute with. They stay split by tensor.
+
+    Without it XLA may split the activations as the parameters are split, and exchange those: the logits of the whole
+    batch instead of the embedding. With it each device computes its own examples, and gradients come back in pieces.
+    """
+    if mesh.shape["fsdp"] == 1:
+        return parameters
+    pieces = state_shardings(mesh, parameters)
+    gathered = {}
+    for path, x in parameters.items():
+        whole = NamedSharding(mesh, P(*(None if axis == "fsdp" else axis for axis in pieces[path].spec)))
+        gathered[path] = _gathered(x, pieces[path], whole)
+    return gathered
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _gathered(x: jax.Array, pieces: NamedSharding, whole: NamedSharding) -> jax.Array:
+    """An array gathered from its pieces. Its gradient is summed into pieces: the devices exchange half as much."""
+    return jax.lax.with_sharding_constraint(x, whole)
+
+
+_gathered.defvjp(
+    lambda x, pieces, whole: (_gathered(x, pieces, whole), None),
+    lambda pieces, whole, _, gradient: (jax.lax.with_sharding_constraint(gradient, pieces),),
+)
 
 
 def batch_sharding(mesh: Mesh | AbstractMesh) -> NamedSharding:

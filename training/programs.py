@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 import math
 from typing import Any
 
@@ -65,9 +66,10 @@ def compile_programs(
     shapes = jax.tree.map(place, shapes, shardings)
     resize = lambda x: jax.ShapeDtypeStruct((fields.batch_size, *x.shape[1:]), x.dtype)
     batch = jax.tree.map(lambda x: place(resize(x), meshes.batch_sharding(mesh)), example)
-    evaluation = jax.jit(make_evaluation_step(structure, objective), out_shardings=replicated)
+    gather = partial(meshes.gather, mesh)
+    evaluation = jax.jit(make_evaluation_step(structure, objective, gather), out_shardings=replicated)
     check_fit(evaluation.eval_shape, shapes.parameters, batch, fields)
-    step = make_train_step(structure, objective, optimizer, **fields.step_options)
+    step = make_train_step(structure, objective, optimizer, gather=gather, **fields.step_options)
     traced = jax.jit(step, donate_argnums=0, out_shardings=(shardings, replicated)).trace(shapes, batch)
     counted = of_jaxpr(traced.jaxpr, platform)
     step = traced.lower().compile()

@@ -26,7 +26,7 @@ Objective = Callable[..., tuple[Shaped[Array, ""], Metrics]]
 @measures(grad_norm=LOWER)
 def make_train_step(
     structure: nnx.GraphDef, objective: Objective, optimizer: optax.GradientTransformation, *, accumulate: int = 1,
-    ema: float = 0.0, freeze: Sequence[str] = (),
+    ema: float = 0.0, freeze: Sequence[str] = (), gather: Callable[[Parameters], Parameters] = lambda x: x,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:  # fmt: skip
     """Returns `step(state, batch) -> (state, metrics)`. The metrics also contain "grad_norm".
 
@@ -35,6 +35,7 @@ def make_train_step(
         of one part; the gradient is that of the whole batch.
       ema: decay of the moving average of the parameters, where the state has one.
       freeze: patterns of the paths of parameters that stay as they are, see `training.frozen`.
+      gather: what the model's parameters pass through first, see `training.mesh.gather`.
     """
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -42,7 +43,7 @@ def make_train_step(
 
         def loss(trained: Parameters, batch: Batch, key: PRNGKeyArray):
             # "step" is for what changes during a run, such as a weight that rises. There is none in evaluation.
-            return objective(merge(structure, trained | frozen), batch | {"step": state.step}, key)
+            return objective(merge(structure, gather(trained | frozen)), batch | {"step": state.step}, key)
 
         key = jax.random.fold_in(state.key, state.step)
         if accumulate == 1:
@@ -63,11 +64,13 @@ def make_train_step(
     return step
 
 
-def make_evaluation_step(structure: nnx.GraphDef, objective: Objective) -> Callable[[Parameters, Batch], Metrics]:
-    """Returns `evaluate(parameters, batch) -> metrics`, without dropout."""
+def make_evaluation_step(
+    structure: nnx.GraphDef, objective: Objective, gather: Callable[[Parameters], Parameters] = lambda x: x
+) -> Callable[[Parameters, Batch], Metrics]:
+    """Returns `evaluate(parameters, batch) -> metrics`, without dropout; `gather` is that of `make_train_step`."""
 
     def evaluate(parameters: Parameters, batch: Batch) -> Metrics:
-        return objective(merge(structure, parameters), batch, None)[1]
+        return objective(merge(structure, gather(parameters)), batch, None)[1]
 
     return evaluate
 

@@ -1,20 +1,19 @@
 """Reads from the text of a compiled program which data its devices exchange, and how much.
 
-The text is HLO, XLA's language after it has divided a program among devices. A collective inside a loop counts as often
-as the loop runs, where the compiler knows that.
+The text is HLO (`experiments.measure.hlo`) after XLA has divided a program among devices. A collective inside a loop
+counts as often as the loop runs, where the compiler knows that.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 import math
 import re
+
+from experiments.measure.hlo import computations, runs, trips
 
 KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 BYTES = {"pred": 1, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "f16": 2, "bf16": 2, "s32": 4, "u32": 4, "f32": 4,
          "s64": 8, "u64": 8, "f64": 8}  # fmt: skip
 _OPERATION = re.compile(rf"= (.*?) ({'|'.join(KINDS)})(-start)?\(")
-_CALL = re.compile(r"\b(body|calls|to_apply|async_computation)=%?([\w.-]+)")
-_COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.-]+) \(.*\{\s*$")
 
 
 @dataclass(frozen=True)
@@ -34,12 +33,17 @@ class Collective:
 
 def collectives(text: str) -> list[Collective]:
     """Returns what each device of a compiled program sends in one run, by kind."""
-    computations = dict(_computations(text))
-    runs = _runs(computations, text)
+    counts = runs(text)
     totals: dict[str, tuple[float, float]] = {}
-    for name, lines in computations.items():
+    channels: set[str] = set()
+    for name, lines in computations(text).items():
         for line in lines:
-            if (match := _OPERATION.search(line)) and (times := runs.get(name, 0.0)):
+            if (match := _OPERATION.search(line)) and (times := counts.get(name, 0.0)):
+                # On TPUs an exchange that goes on beside computations is written again in each of them.
+                if channel := re.search(r"channel_id=\d+", line):
+                    if channel[0] in channels:
+                        continue
+                    channels.add(channel[0])
                 count, sent = totals.get(match[2], (0.0, 0.0))
                 totals[match[2]] = (count + times, sent + times * _sent(match[2], match[1], bool(match[3]), line))
     return [Collective(kind, *totals[kind]) for kind in KINDS if kind in totals]
@@ -47,45 +51,9 @@ def collectives(text: str) -> list[Collective]:
 
 def has_loops(text: str) -> bool:
     """Returns whether a program has a loop that runs more than once."""
-    computations = dict(_computations(text))
-    lines = (line for lines in computations.values() for line in lines)
-    return any(_trips(line, computations) > 1 for line in lines if " while(" in line)
-
-
-def _computations(text: str) -> Iterator[tuple[str, list[str]]]:
-    """The lines of each computation, by its name."""
-    name, lines = "", []
-    for line in text.splitlines():
-        if match := _COMPUTATION.match(line):
-            name, lines = match[1], []
-        elif line.startswith("}"):
-            yield name, lines
-        else:
-            lines.append(line)
-
-
-def _runs(computations: dict[str, list[str]], text: str) -> dict[str, float]:
-    """How often each computation runs."""
-    entry = re.search(r"(?m)^ENTRY %?([\w.-]+)", text)
-    runs: dict[str, float] = {}
-    pending = [(entry[1], 1.0)] if entry else []
-    while pending:
-        name, times = pending.pop()
-        runs[name] = runs.get(name, 0.0) + times
-        for line in computations.get(name, ()):
-            for role, callee in _CALL.findall(line):
-                pending.append((callee, times * (_trips(line, computations) if role == "body" else 1.0)))
-    return runs
-
-
-def _trips(line: str, computations: dict[str, list[str]]) -> float:
-    """How often a loop runs. XLA for CPUs and GPUs says so; for TPUs it is what the condition compares with."""
-    if match := re.search(r'known_trip_count"?:\{"n":"(\d+)"', line):
-        return float(match[1])
-    condition = re.search(r"condition=%?([\w.-]+)", line)
-    lines = "\n".join(computations.get(condition[1], ())) if condition else ""
-    bounds = re.findall(r"= s32\[\]\S* constant\((\d+)\)", lines)
-    return float(bounds[0]) if len(bounds) == 1 and "direction=LT" in lines else 1.0
+    all_lines = computations(text)
+    lines = (line for lines in all_lines.values() for line in lines)
+    return any(trips(line, all_lines) > 1 for line in lines if " while(" in line)
 
 
 def _sent(kind: str, shapes: str, start: bool, line: str) -> float:

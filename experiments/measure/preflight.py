@@ -34,9 +34,11 @@ from training.command_line import read_command_line
 from training.peaks import CHIPS, Chip
 from training.programs import Programs, compile_programs
 
-# Without these libtpu asks the network what TPU this machine is part of.
+# Without the first three libtpu asks the network what TPU this machine is part of. Without the last one only one
+# process of a machine may load it, which is right where it has a TPU.
 ENVIRONMENT = {
     "TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost", "TPU_ACCELERATOR_TYPE": "v5litepod-16",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
 }  # fmt: skip
 
 

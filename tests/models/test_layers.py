@@ -107,6 +107,21 @@ def test_embedding_looks_up_and_scores():
     np.testing.assert_allclose(table.attend(X)[1, 2, 5], X[1, 2] @ rows[5], rtol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_gradients_of_logits_are_rounded_only_where_the_products_are(dtype):
+    table = Embedding(7, 5, dtype=dtype, rngs=nnx.Rngs(0))
+    x, gradient = jax.random.normal(jax.random.key(0), (3, 5)), jax.random.normal(jax.random.key(1), (3, 7))
+    logits, backward = jax.vjp(table.attend, x)
+    assert logits.dtype == jnp.float32
+    kernel = table.embedding[...].astype(dtype).astype(jnp.float32)
+    np.testing.assert_allclose(logits, x.astype(dtype).astype(jnp.float32) @ kernel.T, rtol=1e-6, atol=1e-7)
+    expected = (gradient.astype(dtype).astype(jnp.float32) @ kernel).astype(dtype)
+    tolerance = {"float32": 1e-6, "bfloat16": 1e-2}[dtype]
+    np.testing.assert_allclose(backward(gradient)[0], expected.astype(jnp.float32), rtol=tolerance)
+    jaxpr = str(jax.make_jaxpr(backward)(gradient))
+    assert ("bf16[3,7]" in jaxpr) == (dtype == "bfloat16")  # what is multiplied
+
+
 def test_sinusoids_turn_with_the_offset():
     table = sinusoids((50,), 16).astype(np.float64)
     products = table @ table.T

@@ -14,11 +14,12 @@ import jax
 import numpy as np
 import pytest
 
+from experiments.measure.program_facts import exchanges, gathers_of_others
 from tests import tiny
 
 MESHES = {
     "vit": [(8, 1, 1), (1, 8, 1), (2, 2, 2)],
-    "gpt": [(1, 1, 8)],
+    "gpt": [(1, 1, 8), (1, 8, 1)],
     "clip": [(8, 1, 1)],
 }  # data x fsdp x tensor
 MORE_MESHES = {"vit": [(4, 1, 2), (1, 4, 2)], "gpt": [(2, 2, 2), (8, 1, 1)], "clip": [(2, 2, 2), (1, 8, 1)]}
@@ -26,12 +27,16 @@ STEPS = 5
 
 
 def run(config: str, devices: int, meshes: Sequence, folder: Path) -> dict:
-    """The losses, and the shapes of the pieces of each parameter, by mesh, from one process with `devices` devices."""
+    """The losses, the shapes of the pieces of each parameter, and what is gathered, by mesh.
+
+    They come from one process with `devices` devices.
+    """
     command = [sys.executable, __file__, config, str(devices), json.dumps(meshes), folder]
     environment = os.environ | {"PYTHONPATH": str(tiny.ROOT)}
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
-    read = lambda mesh: json.loads((folder / name(mesh) / "pieces.json").read_text())
-    return {tuple(mesh): (tiny.losses(folder / name(mesh)), read(mesh)) for mesh in meshes}
+    read = lambda mesh, file: json.loads((folder / name(mesh) / file).read_text())
+    return {tuple(mesh): (tiny.losses(folder / name(mesh)), read(mesh, "pieces.json"), read(mesh, "gathers.json"))
+            for mesh in meshes}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +57,9 @@ def test_a_mesh_gives_the_curve_of_one_device(config, meshes, runs):
 
     CLIP compares each example with all others of the batch, on whichever device they are.
     """
-    expected, _ = runs(config, 1, (1, 1, 1))[1, 1, 1]
+    expected, *_ = runs(config, 1, (1, 1, 1))[1, 1, 1]
     assert len(expected) == STEPS
-    for mesh, (losses, _) in runs(config, 8, *meshes[config]).items():
+    for mesh, (losses, *_) in runs(config, 8, *meshes[config]).items():
         np.testing.assert_allclose(losses, expected, rtol=0, atol=1e-5, err_msg=str(mesh))
 
 
@@ -62,13 +67,19 @@ def test_parameters_are_stored_in_pieces(runs):
     """fsdp splits rows, tensor splits columns and the bias of a split layer; norms are not split."""
     up, bias, scale = (f"blocks.blocks.0.{name}" for name in ("mlp.up.kernel", "mlp.up.bias", "mlp_norm.scale"))
     one, eight = runs("vit", 1, (1, 1, 1)), runs("vit", 8, *MESHES["vit"])
-    pieces = {mesh: shapes for mesh, (_, shapes) in (one | eight).items()}
+    pieces = {mesh: shapes for mesh, (_, shapes, _) in (one | eight).items()}
     assert pieces[1, 1, 1][up] == [8, 32]
     assert pieces[8, 1, 1][up] == [8, 32]
     assert pieces[1, 8, 1][up] == [1, 32]
     assert pieces[2, 2, 2][up] == [4, 16]
     assert pieces[2, 2, 2][bias] == [16]
     assert pieces[2, 2, 2][scale] == [8]
+
+
+def test_fsdp_gathers_parameters_and_nothing_else(runs):
+    """Were the activations split as the parameters are, the logits of the whole batch would be gathered: 46 kB here."""
+    _, _, gathers = runs("gpt", 8, *MESHES["gpt"])[1, 8, 1]
+    assert gathers["parameters"] and gathers["others"] == []  # besides the tokens, of less than 1 kB
 
 
 def start_two(config: str, workdir: Path, *flags: str) -> list[subprocess.Popen]:
@@ -144,10 +155,15 @@ def main(config: str, devices: str, meshes: str, folder: str) -> None:
 
     for mesh in json.loads(meshes):
         workdir = Path(folder) / name(mesh)
-        pieces = {}
+        pieces, gathers = {}, {}
 
-        def keep(parameters, *_, pieces=pieces):
+        def keep(parameters, compiled, *_, pieces=pieces, gathers=gathers):
             pieces |= {path: x.addressable_shards[0].data.shape for path, x in parameters.items()}
+            shapes, text = {x.shape for x in parameters.values()}, compiled.as_text()
+            others = [each.arrays for each in gathers_of_others(text, shapes, smallest=1000)]
+            gathers |= {"others": others, "parameters": [
+                each.arrays for each in exchanges(text) if each.kind == "all-gather" and each.arrays not in others
+            ]}  # fmt: skip
 
         train.start_report = keep
         settings = tiny.get_config(config)
@@ -155,6 +171,7 @@ def main(config: str, devices: str, meshes: str, folder: str) -> None:
         settings.mesh = dict(zip(("data", "fsdp", "tensor"), mesh))
         train.run(settings, workdir)
         (workdir / "pieces.json").write_text(json.dumps(pieces))
+        (workdir / "gathers.json").write_text(json.dumps(gathers))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import numpy as np
 
 from experiments.figures.engine import Criterion, at_least, at_most, near
 from experiments.figures.style import grid
+from experiments.measure.exponents import slope
 from models.linear_attention import empty_state, linear_attention
 from models.scores import dot_product, mix, softargmax
 
@@ -73,15 +74,11 @@ def _difference(seed: int) -> float:
     return float(jnp.abs(outs.swapaxes(0, 1) - parallel).max())
 
 
-def _slope(flops: list[float]) -> float:
-    return float(np.polyfit(np.log(LENGTHS), np.log(flops), 1)[0])
-
-
 def check(results: dict) -> list[Criterion]:
     recall = {name: dict(zip(PAIRS, shares)) for name, shares in results["recall"].items()}
     return [
-        near("slope of softmax attention", _slope(results["flops"]["softmax"]), 2.0, 0.02),
-        near("slope of linear attention", _slope(results["flops"]["linear"]), 1.0, 0.02),
+        near("slope of softmax attention", slope(LENGTHS, results["flops"]["softmax"]), 2.0, 0.02),
+        near("slope of linear attention", slope(LENGTHS, results["flops"]["linear"]), 1.0, 0.02),
         at_most("difference between parallel and recurrent form", results["difference"], 1e-5),
         at_least("recall of softmax attention, 256 pairs", recall["softmax"][256], 0.99),
         at_least("recall with elu, 4 pairs", recall["elu"][4], 0.75),
@@ -93,7 +90,8 @@ def check(results: dict) -> list[Criterion]:
 def plot(figure: Figure, results: dict) -> None:
     left, right = figure.subplots(1, 2)
     for number, (name, flops) in enumerate(results["flops"].items()):
-        left.loglog(LENGTHS, flops, f"C{number}" + "os"[number] + "-", label=f"{name}: slope {_slope(flops):.2f}")
+        label = f"{name}: slope {slope(LENGTHS, flops):.2f}"
+        left.loglog(LENGTHS, flops, f"C{number}" + "os"[number] + "-", label=label)
     left.set_xticks(LENGTHS, map(str, LENGTHS))
     left.set_xticks([], minor=True)
     left.set(xlabel="length (tokens)", ylabel="FLOPs, forward pass", title=f"Cost, {H} heads of size {K}")

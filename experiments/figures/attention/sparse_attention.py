@@ -20,10 +20,12 @@ import numpy as np
 
 from experiments.figures.engine import Criterion, at_most, near
 from experiments.figures.style import grid, matrix
+from experiments.measure.exponents import slope
 from models.attention import Attention
 from models.masks import sees
 from models.scores import dot_product, mix, softargmax
 from models.sparse_attention import sparse_attention
+from training.flops import count
 
 T, WINDOW, STRIDE, DEPTHS = 96, 6, 12, (1, 2, 3)
 LENGTHS = (1024, 4096, 16_384)  # with whole square roots
@@ -46,7 +48,7 @@ def run(seed: int, *, window_of_model: int | None = None, all_keys: bool = False
     functions = {"all keys": dense, "window": dense if all_keys else window, "window and stride": strided}
     for name, function in functions.items():
         arrays = lambda length: [jax.ShapeDtypeStruct((1, length, 1, 64), jnp.float32)] * 3
-        results["flops"][name] = [_products(jax.make_jaxpr(function)(*arrays(n)).jaxpr) for n in LENGTHS]
+        results["flops"][name] = [count(function, *arrays(n)).products for n in LENGTHS]
     return results
 
 
@@ -69,25 +71,6 @@ def _fields(seed: int, window: int, stride: int | None) -> list[np.ndarray]:
     return fields
 
 
-def _products(jaxpr) -> float:
-    """The FLOPs of all products of arrays in a program; those inside a loop as often as it runs."""
-    total = 0.0
-    for equation in jaxpr.eqns:
-        if equation.primitive.name == "dot_general":
-            (contracted, _), _ = equation.params["dimension_numbers"]
-            left = equation.invars[0].aval.shape
-            total += 2 * equation.outvars[0].aval.size * np.prod([left[axis] for axis in contracted])
-        times = equation.params["length"] if equation.primitive.name == "scan" else 1
-        for value in equation.params.values():
-            inner = getattr(value, "jaxpr", value)
-            total += times * _products(inner) if hasattr(inner, "eqns") else 0
-    return float(total)
-
-
-def _slope(flops: list[float]) -> float:
-    return float(np.polyfit(np.log(LENGTHS), np.log(flops), 1)[0])
-
-
 def _reach(field_TT: np.ndarray) -> int:
     """How many tokens back the last token's field begins."""
     return T - 1 - int(np.flatnonzero(field_TT[-1])[0])
@@ -103,9 +86,9 @@ def check(results: dict) -> list[Criterion]:
         *(near(f"window: reach of {depth} layers", _reach(field), depth * (WINDOW - 1), 0)
           for depth, field in zip(DEPTHS, results["field"]["window"])),
         near("window and stride: pairs connected by two layers", float(connected), 1.0, 0),
-        near("slope with all keys", _slope(results["flops"]["all keys"]), 2.0, 0.02),
-        near("slope with a window", _slope(results["flops"]["window"]), 1.0, 0.005),
-        near("slope with a window and a stride", _slope(results["flops"]["window and stride"]), 1.5, 0.05),
+        near("slope with all keys", slope(LENGTHS, results["flops"]["all keys"]), 2.0, 0.02),
+        near("slope with a window", slope(LENGTHS, results["flops"]["window"]), 1.0, 0.005),
+        near("slope with a window and a stride", slope(LENGTHS, results["flops"]["window and stride"]), 1.5, 0.05),
     ]  # fmt: skip
 
 
@@ -123,7 +106,7 @@ def plot(figure: Figure, results: dict) -> None:
     panels[0].legend(handles, [f"{depth} layer{'s' * (depth > 1)}" for depth in DEPTHS], fontsize=13, loc="upper right")
     right = panels[2]
     for number, (name, flops) in enumerate(results["flops"].items()):
-        right.loglog(LENGTHS, flops, f"C{number}" + "os^"[number] + "-", label=f"{name}: {_slope(flops):.2f}")
+        right.loglog(LENGTHS, flops, f"C{number}" + "os^"[number] + "-", label=f"{name}: {slope(LENGTHS, flops):.2f}")
     right.set_xticks(LENGTHS, [f"{n // 1024}k" for n in LENGTHS])
     right.set_xticks([], minor=True)
     right.set(xlabel="length (tokens)", ylabel="FLOPs", ylim=(1e7, 2e13), title="Cost, and its slope")

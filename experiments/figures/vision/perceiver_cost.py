@@ -16,6 +16,7 @@ import numpy as np
 
 from experiments.figures.engine import Criterion, near
 from experiments.figures.style import grid
+from experiments.measure.exponents import slope
 from models.perceiver import Perceiver
 from models.vit import VisionTransformer
 
@@ -45,9 +46,9 @@ def _flops(make, shape: tuple[int, int, int]) -> float:
 
 
 def _slope(flops: list[float]) -> float:
-    """The log-log slope of the differences between lengths: 1 if the cost is linear plus a constant, 2 if quadratic."""
+    """The slope of the differences between lengths: 1 if the cost is linear plus a constant, 2 if quadratic."""
     lengths = np.array(SIDES) ** 2
-    return float(np.polyfit(np.log(lengths[:-1]), np.log(np.diff(flops)), 1)[0])
+    return slope(lengths[:-1], np.diff(flops))
 
 
 def check(results: dict) -> list[Criterion]:
