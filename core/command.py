@@ -18,7 +18,7 @@ TRACEBACK = "LECTERN_TRACEBACK"
 # Conditions of the machine that a user can mend. Any other OSError is a bug.
 _CONDITIONS = {
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR,
-    errno.EISDIR, errno.ENOTEMPTY, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ELOOP,
+    errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ELOOP,
 }  # fmt: skip
 
 

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 import re
+import sys
+import traceback
 from typing import Any
 
 from absl import flags
@@ -50,12 +52,19 @@ def read_command_line(arguments: Sequence[str]) -> flags.FlagValues:
     except flags.Error as error:
         raise UserError(_in_words(error)) from error
     except KeyError as error:  # --config.modle.width=8
+        if inside := re.search(r"does not exist and the type .*Attempting to lookup: ([^\s'\"]+)", str(error)):
+            section = cut(inside[1].rpartition(".")[0])
+            raise UserError(f"--config.{cut(inside[1])} is no field: {section} holds one value, no fields") from error
         raise UserError(f"--config has no section {cut(' '.join(str(error.args[0]).split()), 400)}") from error
     except UserError:
         raise
-    except Exception as error:  # a config file is code of the user's, and may fail in any way
+    except OSError as error:
+        raise UserError(f"the config file could not be read: {cut(str(error), 400)}") from error
+    except Exception as error:  # of the library, for a name that is none: --config.model.=8
         reason = (str(error).strip() or "it gave no reason").splitlines()[-1].strip()
-        raise UserError(f"the config file could not be read: {type(error).__name__}: {cut(reason, 400)}") from error
+        raise UserError(
+            f"a flag --config.FIELD=VALUE could not be read: {type(error).__name__}: {cut(reason, 400)}"
+        ) from error
     if positional:
         raise UserError(f"{shown(positional[0])} is not a flag; flags look like --config=configs/vit.py")
     if options.config is None or not (options.workdir or "").strip():
@@ -141,7 +150,11 @@ class _ConfigFile(flags.ArgumentParser):
     def parse(self, argument: str) -> Any:
         if (path := Path(argument.partition(":")[0])).exists():  # a device or a pipe would be read for ever
             refuse_special_file(path)
-        config = self._parser.parse(argument)
+        sys.modules.pop("config_config", None)  # it would keep the functions of the config file before
+        try:
+            config = self._parser.parse(argument)
+        except (Exception, SystemExit) as error:  # a config file is code of the user's: it may fail or end in any way
+            raise UserError(_why_it_failed(path, error)) from error
         if isinstance(config, ConfigDict):
             for section in SECTIONS:
                 if section not in config and any(re.match(rf"--?config\.{section}\.", a) for a in self._arguments):
@@ -152,8 +165,23 @@ class _ConfigFile(flags.ArgumentParser):
         return self._parser.flag_type()
 
 
+def _why_it_failed(path: Path, error: BaseException) -> str:
+    """What a config file raised, with its line. absl puts the file before it."""
+    if isinstance(error.__context__, type(error)):  # ml_collections raises some again, with the trace as their message
+        error = error.__context__
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    if isinstance(error, SyntaxError):
+        lines = [error.lineno]
+    elif isinstance(error, AttributeError) and not lines:
+        return "the file has no function get_config()"
+    line = f"line {lines[-1]}: " if lines else ""
+    reason = (str(error).strip() or "it gave no reason").splitlines()[-1].strip()
+    return f"{line}{type(error).__name__}: {cut(reason, 300)}"
+
+
 def _in_words(error: flags.Error) -> str:
     """The message of a flag that cannot be read, without Python's own words and without a stack trace in it."""
-    text = re.sub("(?s)Error whilst parsing config file:.*\n(.+)", r"\1", str(error).strip())
-    text = re.sub(r"(?s)(invalid literal for int\(\)|Exceeds the limit).*", "expected a whole number", text)
+    text = re.sub(
+        r"(?s)(invalid literal for int\(\)|Exceeds the limit).*", "expected a whole number", str(error).strip()
+    )
     return cut(re.sub("(?s)could not convert string to float.*", "expected a number", text), 400)

@@ -85,6 +85,8 @@ def read_config(workdir: str | Path) -> dict:
     Raises:
       UserError: there is no run, or its config is damaged.
     """
+    if not str(workdir).strip():
+        raise UserError("the name of the workdir is empty: expected the folder of a run")
     path = Path(workdir) / "config.json"
     if not path.exists():
         raise UserError(f"{workdir} is not the workdir of a run: it has no config.json")

@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> int:
 
 def run(plan: Plan, options: Options) -> bool:
     """Does everything that is not done yet. Returns whether all families are done. `options`: those of both sweeps."""
-    protocol.begin(plan.workdir, protocol.identity(plan.name, plan.suite, plan.overrides))
+    protocol.begin(plan.workdir, protocol.identity(plan.name, plan.suite, plan.overrides), dry_run=options.dry_run)
     print(f"1 of 3: tuning, {plan.suite.tuning_examples:,} examples per run")
     path = plan.workdir / "chosen.json"
     earlier = read_json(path) if path.exists() else {}
@@ -188,9 +188,7 @@ def _plan(args: argparse.Namespace) -> Plan:
     if args.by and not suite.by[0]:
         raise UserError(f"--by: the suite {args.suite} states no field for it; recall does, with data.pairs")
     workdir, overrides = Path(args.workdir or f"runs/{args.suite}"), _overrides(suite, args.set)
-    plan = Plan(
-        args.suite, suite, workdir, families, args.seeds, overrides, args.sizes, args.by, args.studies, rates
-    )
+    plan = Plan(args.suite, suite, workdir, families, args.seeds, overrides, args.sizes, args.by, args.studies, rates)
     for study in range(plan.studies):
         plan.splits(study)  # raises if there is no such division
     return plan

@@ -76,11 +76,16 @@ def file_digests(name: str) -> dict[str, str]:
     return {str(path.relative_to(files.ROOT)): hashlib.sha256(path.read_bytes()).hexdigest()[:12] for path in paths}
 
 
-def begin(workdir: Path, current: Identity) -> None:
-    """Writes `protocol.json` into the folder of a benchmark. If it is there, raises UserError unless it agrees."""
+def begin(workdir: Path, current: Identity, *, dry_run: bool = False) -> None:
+    """Writes `protocol.json` into the folder of a benchmark. If it is there, raises UserError unless it agrees.
+
+    With `dry_run` it is not written: what was only looked at may be changed afterwards.
+    """
     path = workdir / "protocol.json"
     if not path.exists():
         workdir.mkdir(parents=True, exist_ok=True)
+        if dry_run:
+            return
         files.write_json(path, current.to_json())
         return
     message = f"{workdir} holds a benchmark by other rules or code. Use another workdir, or restore them"

@@ -42,6 +42,8 @@ class Options:
     slurm: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        if not str(self.workdir).strip():
+            raise UserError("--workdir is empty: expected the folder for the trials and the results")
         if Path(self.workdir).exists() and not Path(self.workdir).is_dir():
             raise UserError(f"--workdir={self.workdir}: expected a folder, and this is a file")
         for name in ("jobs", "population"):
@@ -59,8 +61,13 @@ class Options:
         add("--dry_run", action="store_true", help="list the trials and what they cost; run nothing")
         add("--retry_failed", action="store_true", help="continue the trials that failed")
         add("--no_wait", action="store_true", help="do not wait for trials that other runners work on")
-        add("--population", type=_population, default="auto", metavar="auto|N|off",
-            help=f"trials that one program may train together, if they differ only in numbers (auto: {MEMBERS})")
+        add(
+            "--population",
+            type=_population,
+            default="auto",
+            metavar="auto|N|off",
+            help=f"trials that one program may train together, if they differ only in numbers (auto: {MEMBERS})",
+        )
         add("--storage", default="sqlite", help="of a search: sqlite (default), journal, or the URL of a database")
         add("--launcher", choices=["local", "slurm"], default="local", help="slurm: a job array of --jobs runners")
         add("--slurm", nargs="+", default=[], metavar="NAME=VALUE",

@@ -11,10 +11,11 @@ A sweep file sets, by plain names:
 """
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 import hashlib
 import json
+import math
 from pathlib import Path
 import re
 import runpy
@@ -23,7 +24,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from core.errors import UserError
+from core.errors import UserError, cut, shown
 from core.files import read_json, refuse_unknown_keys
 from experiments.sweep.metrics import better_of, refuse_not_computed
 from experiments.sweep.trials import Trial, read_trial
@@ -67,6 +68,8 @@ class Sweep:
             raise UserError(f"{path} does not set {' and '.join(missing)}, such as {_EXAMPLES[missing[0]]}")
         if ("sweep" in names) == ("search" in names):
             raise UserError(f"{path}: expected either sweep() or search(trial)")
+        if not callable(names.get("sweep", names.get("search"))):
+            raise UserError(f"{path}: expected a function sweep() or search(trial), not a value of that name")
         _refuse_unread(path, names)
         better = names["BETTER"] if "BETTER" in names else better_of(names["METRIC"], f"{path}: METRIC")
         if better not in ("min", "max"):
@@ -83,7 +86,13 @@ class Sweep:
         if self.sweep is None:
             raise TypeError(f"{self.path} is a search: it has no list of trials")
         sweep = self.sweep
-        overrides_of_trials = _attempt(self.path, lambda: list(sweep()))
+        returned = _attempt(self.path, sweep)
+        if not isinstance(returned, Iterable) or isinstance(returned, (str, bytes, Mapping)):
+            raise UserError(
+                f"{self.path}: sweep() returned {shown(returned)}: expected a list of fields and values for each "
+                "trial, [{'model.width': 64}]"
+            )
+        overrides_of_trials = _attempt(self.path, lambda: list(returned))
         if not overrides_of_trials:
             raise UserError(f"{self.path}: sweep() returned no trial")
         return [self.trial(workdir, overrides) for overrides in overrides_of_trials]
@@ -113,6 +122,12 @@ class Sweep:
             if nested := [key for key, value in fields.items() if isinstance(value, Mapping)]:
                 raise UserError(f"{self.path}: {nested[0]} is a dict; write its fields as '{nested[0]}.<field>'")
         overrides = {key: value.item() if isinstance(value, np.generic) else value for key, value in overrides.items()}
+        for key, value in {**self.base, **overrides}.items():
+            if not _is_plain(value):
+                raise UserError(
+                    f"{self.path}: {cut(key)} = {shown(value)}: expected a finite number, a text, True, False, "
+                    "None or a list of these"
+                )
         return Trial(Path(workdir) / "trials" / (name or _folder_name(overrides)), self.config, self.base, overrides)
 
 
@@ -198,11 +213,23 @@ _OF_SEARCHES = ("TRIALS", "SEEDS", "SAMPLER", "PRUNER")
 _EXAMPLES = {"CONFIG": 'CONFIG = "configs/gpt.py"', "METRIC": 'METRIC = "validation/loss"'}
 
 
+def _is_plain(value: Any) -> bool:
+    """Whether a value can stand on a command line and in a JSON file."""
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, (bool, int, str))
+
+
 def _attempt(path: str | Path, work: Callable[[], T]) -> T:
-    """Runs code of a sweep file. It is the user's, so whatever it raises is a user's error."""
+    """Runs code of a sweep file. It is the user's, so whatever it raises is a user's error.
+
+    Also where it asks Python to exit: the command would end as if its work were done.
+    """
     try:
         return work()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         line = f", line {lines[-1]}" if lines else ""
         kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "

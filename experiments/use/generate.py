@@ -23,6 +23,7 @@ from models.decoding import sample
 from models.pretrained import is_published
 from models.protocols import Describer, LanguageModel, Translator
 import train
+from training.workdir import read_config
 
 TopK = Annotated[int, Range(0, 2**20)]
 TopP = Annotated[float, Range(0, 1, open_low=True)]
@@ -87,6 +88,7 @@ def _published(folder: str) -> tuple[LanguageModel, PublishedTokenizer]:
 
 
 def _load(workdir: str) -> tuple[LanguageModel, Vocabulary]:
+    read_config(workdir)  # of a folder without a run there is nothing to rebuild
     try:
         model, run = train.load(workdir, same_data=False)
     except UserError as error:

@@ -106,6 +106,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--top_k", type=int, default=3, help="classes in a table and in JSON (default %(default)s)")
     parser.add_argument("--batch_size", type=int, default=32, help="examples at once (default %(default)s)")
     args = parser.parse_args(arguments)
+    refuse_outside(predict, {"top_k": args.top_k, "batch_size": args.batch_size})  # before anything is read
     ending = Path(args.out or "").suffix.removeprefix(".")
     form = args.format or (ending if ending in FORMATS else "table")
     if args.out:

@@ -98,6 +98,7 @@ def test_ctrl_c_says_how_to_go_on(capsys):
     [
         (PermissionError(errno.EACCES, "Permission denied", "runs/a"), "error: runs/a: Permission denied\n"),
         (OSError(errno.EROFS, "Read-only file system"), "error: Read-only file system\n"),
+        (FileExistsError(errno.EEXIST, "File exists", "a.txt"), "error: a.txt: File exists\n"),  # in place of a folder
         (IsADirectoryError(errno.EISDIR, "Is a directory", "runs"), "error: runs: Is a directory\n"),
     ],
 )

@@ -88,7 +88,10 @@ def test_a_field(flag, words, capsys, uncompiled, tmp_path):
         ("def get_config():\n  return Conf()", ["NameError", "Conf"]),
         ("def get_config():\n  assert False", ["AssertionError: it gave no reason"]),
         ("def get_config():\n  return 3", ["gave 3, not a ConfigDict"]),
-        ("{}\n  config.batch_size = '16'\n  return config", ["config.py: TypeError", "'batch_size'", "str", "int"]),
+        (
+            "{}\n  config.batch_size = '16'\n  return config",
+            ["config.py: line 4: TypeError", "'batch_size'", "str", "int"],
+        ),
         ("{}\n  config.eval_evry = 5\n  return config", ["eval_evry is not a field. Did you mean 'eval_every'?"]),
         ("{}\n  config.seed = None\n  return config", ["config.seed = None: expected int, not NoneType"]),
         ("{}\n  del config['seed']\n  return config", ["config lacks seed"]),

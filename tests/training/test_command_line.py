@@ -87,6 +87,35 @@ def test_the_sections_are_those_of_the_fields():
         read(tiny.ROOT / "configs" / "vit.py", "--config.mush.fsdp=2")
 
 
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("import sys\nsys.exit(0)", "line 2: SystemExit: 0"),  # not taken for the end of the command
+        ("def get_config():\n    raise SystemExit", "line 2: SystemExit: it gave no reason"),
+        ("def get_config():\n    return 1 / 0", "line 2: ZeroDivisionError: division by zero"),
+        ("x = 2\ndef get_config(:", "line 2: SyntaxError"),
+        ("def get_config():\n    return {}['modle']", "line 2: KeyError: 'modle'"),
+        ("def get_config():\n\n    return int([])", "line 3: TypeError: int"),
+        ("config = {}", "no function get_config"),
+    ],
+)
+def test_what_a_config_file_raises_is_told_with_the_file_and_the_line(text, message, tmp_path):
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(UserError, match=f"mine.py: .*{message}"):
+        read(tmp_path / "mine.py")
+
+
+@pytest.mark.parametrize("name", ["model.", ".model", "model..width"])
+def test_a_name_that_is_none_is_not_blamed_on_the_config_file(name):
+    with pytest.raises(UserError, match="a flag --config.FIELD=VALUE could not be read: .*" + name):
+        read(tiny.ROOT / "configs" / "vit.py", f"--config.{name}=3")
+
+
+def test_a_field_inside_of_a_number_is_refused():
+    with pytest.raises(UserError, match="--config.steps.many is no field: steps holds one value"):
+        read(tiny.ROOT / "configs" / "vit.py", "--config.steps.many=3")
+
+
 @pytest.mark.parametrize("flag, value", [("--config.model.bias=false", False), ("--config.model.bias", True)])
 def test_a_boolean_may_be_written_as_absl_has_it(flag, value):
     assert read(tiny.ROOT / "configs" / "vit.py", flag).model.bias is value

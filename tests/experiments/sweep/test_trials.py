@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.errors import UserError
 from experiments.sweep import population
+from experiments.sweep.options import Options
 from experiments.sweep.runner import request
 from experiments.sweep.sweep_file import Sweep, check
 from experiments.sweep.trials import claim_folder
@@ -122,6 +124,15 @@ def test_a_trial_with_another_data_set_leaves_out_the_fields_of_the_first_one(re
         ("METRIC", "METRICS", "does not set METRIC, such as METRIC = "),
         ("def sweep", "def sweeps", "expected either sweep.. or search.trial."),
         ("tests/tiny.py", "tests/none.py", "none.py"),
+        ("[8, 16]", "[8, 3j]", "file.py: model.width = 3j: expected a finite number, a text"),
+        ("[0.01, 0.1]", "[0.01, float('nan')]", "file.py: optimizer.learning_rate = nan: expected a finite number"),
+        ('"steps": 10', '"steps": {10}', "file.py: steps = .10.: expected a finite number"),
+        ('"steps": 10', '"freeze": ("a", __import__("numpy").ones(2))', "file.py: freeze = .* or a list of these"),
+        ("    return product", "    raise SystemExit(0)\n    product", "file.py, line 7: SystemExit: 0"),
+        ("def sweep", "exit(0)\ndef sweep", "file.py, line 6: SystemExit"),
+        ("    return product", "    product", "file.py: sweep.. returned None: expected a list"),
+        ("    return product(", "    return (", "file.py: sweep.. returned {'model.width'.*: expected a list"),
+        ("def sweep", "sweep = []\ndef other", "file.py: expected a function sweep.. or search.trial."),
     ],
 )
 def test_a_sweep_that_cannot_run_is_refused(checked, old, new, message):
@@ -161,3 +172,9 @@ def test_the_state_of_a_trial_follows_from_its_folder(checked):
     assert trial.state() == "stopped"  # the sweep wants ten steps
     (trial.folder / "summary.json").write_text('{"steps": 10, "seconds": 1.0}')
     assert trial.state() == "done"
+
+
+@pytest.mark.parametrize("workdir", ["", "  "])
+def test_an_empty_workdir_is_refused_instead_of_filling_the_current_folder(workdir):
+    with pytest.raises(UserError, match="--workdir is empty"):
+        Options(workdir=workdir)

@@ -242,3 +242,11 @@ def test_another_vocabulary_is_refused(text_run, tmp_path, capsys):
 def test_a_number_out_of_range_is_named(text_run, capsys, setting):
     name = setting.removeprefix("--").partition("=")[0]
     assert f"{name} = " in refused(capsys, f"--workdir={text_run}", "--prompt=a", setting)
+
+
+@pytest.mark.parametrize("workdir", ["none", ""])
+def test_a_folder_without_a_run_is_not_said_to_have_been_trained_elsewhere(workdir, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="is not the workdir of a run|name of the workdir is empty") as error:
+        generate(workdir, "a")
+    assert "rebuilt" not in str(error.value)

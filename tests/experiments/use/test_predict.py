@@ -282,3 +282,10 @@ def test_a_damaged_image_is_named(workdirs, tmp_path):
 def test_a_folder_without_images_is_named(tmp_path):
     with pytest.raises(UserError, match="holds no image"):
         image_files([tmp_path])
+
+
+@pytest.mark.parametrize("flag", ["top_k", "batch_size"])
+def test_a_number_out_of_range_is_refused_as_it_was_given_and_before_anything_is_read(flag, capsys):
+    with pytest.raises(SystemExit):
+        main(["--workdir=none", "--images", "none", f"--{flag}=-3"])
+    assert f"{flag} = -3: expected" in capsys.readouterr().err
