@@ -70,7 +70,7 @@ class Search:
             raise UserError(f"{sweep.path}: {type(sampler).__name__} is no search: write a sweep() of a product()")
         self._running: dict[Job, optuna.Trial] = {}
         self._seen: set[int] = set()  # numbers of the trials that this runner has had
-        self._looked, self._all_asked = 0.0, False
+        self._looked, self._all_asked, self._looked_for_results = 0.0, False, False
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # or it prints a line for each trial
         first = self._trials_of(optuna.create_study().ask(), "first")
         check(first, sweep.metric)
@@ -120,7 +120,7 @@ class Search:
         now = time.monotonic()
         if now - self._looked > LOOK_AGAIN:
             self._looked, self._all_asked = now, False
-            for frozen in self._of_other_runners():
+            for frozen in [*self._without_results(), *self._of_other_runners()]:
                 if job := self._claim(optuna.Trial(self._study, frozen._trial_id)):
                     return job
         while not self._all_asked:
@@ -139,7 +139,10 @@ class Search:
 
     def watch(self, job: Job) -> str:
         trial = self._running[job]
-        reported = self._study.get_trials(deepcopy=False)[trial.number].intermediate_values
+        frozen = self._study.get_trials(deepcopy=False)[trial.number]
+        if frozen.state.is_finished():  # it runs again for its results, see `_without_results`
+            return ""
+        reported = frozen.intermediate_values
         # NaN is reported too: every pruner ends such a trial.
         curves = [dict(_progress(job, run).values(self._sweep.metric, finite=False)) for run in job.group]
         for step in sorted(set.intersection(*map(set, curves))):
@@ -158,6 +161,15 @@ class Search:
         trials = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         return [trial for trial in trials if trial.number not in self._seen]
 
+    def _without_results(self) -> list[FrozenTrial]:
+        """Trials that have ended according to the study, but whose folder has lost how. Looked for once."""
+        if self._looked_for_results:
+            return []
+        self._looked_for_results = True
+        trials = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        runs_of = lambda trial: self._trials_of(optuna.Trial(self._study, trial._trial_id), f"{trial.number:04}")
+        return [trial for trial in trials if not all(run.settled() for run in runs_of(trial))]
+
     def _claim(self, suggestion: optuna.Trial) -> Job | None:
         """The job for a suggested trial, or None if another process has it or it has ended.
 
@@ -175,8 +187,12 @@ class Search:
         except UserError:
             job.release()
             raise
-        finished = self._study.get_trials(deepcopy=False)[suggestion.number].state.is_finished()
-        if finished or self._tell(suggestion, runs):
+        state = self._study.get_trials(deepcopy=False)[suggestion.number].state
+        if state == TrialState.PRUNED:
+            for run in job.group:
+                run.mark(states.PRUNED, "the study says so")
+        lost = state == TrialState.COMPLETE and bool(job.group)
+        if not lost and (state.is_finished() or self._tell(suggestion, runs)):
             job.release()
             return None
         self._seen.add(suggestion.number)
@@ -198,12 +214,13 @@ class Search:
         """Tells the study how a trial has ended. Returns whether it has: with its last run, or one that failed."""
         ended = {run.settled() for run in runs}
         if states.FAILED in ended:
-            self._study.tell(suggestion, state=TrialState.FAIL)
+            self._study.tell(suggestion, state=TrialState.FAIL, skip_if_finished=True)
         elif states.PRUNED in ended:
-            self._study.tell(suggestion, state=TrialState.PRUNED)
+            self._study.tell(suggestion, state=TrialState.PRUNED, skip_if_finished=True)
         elif ended == {states.DONE}:
             values = [run.read_summary().get("metrics", {}).get(self._sweep.metric) for run in runs]
-            self._study.tell(suggestion, *((None, TrialState.FAIL) if None in values else (mean(values), None)))
+            result = (None, TrialState.FAIL) if None in values else (mean(values), None)
+            self._study.tell(suggestion, *result, skip_if_finished=True)
         else:
             return False
         return True

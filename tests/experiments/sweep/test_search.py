@@ -127,6 +127,21 @@ def test_a_run_that_ended_before_its_runner_was_killed_counts(file):
     assert (path.parent / "runs/trials/0000,seed=0/history").read_text() == "from 0\n"
 
 
+def test_results_that_were_lost_behind_the_study_are_made_again(file, monkeypatch):
+    """A summary by running again, with the value that the study has; the mark of a pruned trial from the study."""
+    path = file()
+    path.write_text(SEEDS)
+    assert run(path, "--jobs=1") == 1
+    values = [trial.value for trial in study(path).trials]
+    lost = path.parent / "runs/trials/0001,seed=1/summary.json"
+    content = lost.read_bytes()
+    lost.unlink()
+    assert run(path, "--jobs=1") == 1  # the third trial fails as before
+    assert lost.read_bytes() == content
+    assert [trial.value for trial in study(path).trials] == values
+    assert (path.parent / "runs/trials/0000,seed=0/history").read_text() == "from 0\n"
+
+
 @pytest.mark.parametrize(
     "old, new, message",
     [
@@ -156,6 +171,10 @@ def test_a_poor_trial_is_pruned_while_it_trains(file, monkeypatch):
         assert trial.last_step is not None and 12 <= trial.last_step < 400
         reason = (path.parent / f"runs/trials/{trial.number:04}/pruned.txt").read_text()
         assert reason.startswith(f"at step {trial.last_step:,}, with test/loss 0.")
+    mark = path.parent / "runs/trials/0002/pruned.txt"
+    mark.unlink()
+    assert run(path, "--jobs=3") == 1
+    assert mark.read_text() == "the study says so\n"
 
 
 @pytest.mark.slow
