@@ -89,16 +89,30 @@ class Scorer:
         Raises:
           UserError: a choice leaves no tokens of the context for its question.
         """
-        encode = self.vocabulary.encode
-        question_tokens, totals, lengths = encode(question), [], []
+        totals, lengths = [], []
         for choice in choices:
-            choice_tokens = encode(f" {choice}")
-            tokens = np.concatenate([question_tokens, choice_tokens])[-self._model.context - 1 :]
-            if len(choice_tokens) >= len(tokens):
-                raise UserError(f"the choice {choice!r} of {len(choice_tokens)} tokens leaves no room for its question")
-            totals.append(self.log_probabilities(tokens)[-len(choice_tokens) :].sum())
-            lengths.append(len(choice_tokens))
+            tokens, length = self._question_and_choice(question, choice)
+            tokens = tokens[-self._model.context - 1 :]
+            if length >= len(tokens):
+                raise UserError(f"the choice {choice!r} of {length} tokens leaves no room for its question")
+            totals.append(self.log_probabilities(tokens)[-length:].sum())
+            lengths.append(length)
         return np.array(totals), np.array(totals) / np.array(lengths)
+
+    def _question_and_choice(self, question: str, choice: str) -> tuple[np.ndarray, int]:
+        """The tokens of a question with a choice, and how many are the choice's.
+
+        They are tokens of one text: a tokenizer may put special tokens around a text, which are no part of its middle.
+        """
+        alone, tokens = self.vocabulary.encode(question), self.vocabulary.encode(f"{question} {choice}")
+        shorter = min(len(alone), len(tokens))
+        (different,) = np.nonzero(alone[:shorter] != tokens[:shorter])
+        same = int(different[0]) if len(different) else shorter
+        if end := len(alone) - same:  # what stands behind a text
+            tokens = tokens[:-end] if np.array_equal(tokens[-end:], alone[same:]) else tokens
+        if len(tokens) <= same:
+            raise UserError(f"the choice {choice!r} has no tokens of its own behind its question")
+        return tokens, len(tokens) - same
 
     def _window(self, tokens: np.ndarray) -> np.ndarray:
         structure, state = nnx.split(self._model)

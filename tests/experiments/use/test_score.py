@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 import shutil
+from typing import Any
 
+from flax import nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -85,6 +87,28 @@ def test_choices_are_scored_after_the_question_alone(workdir, scorer):
         expected = by_hand(workdir, scorer.vocabulary.encode(f"is it {choice}"))[-len(choice) - 1 :]
         assert total == pytest.approx(expected.sum(), abs=1e-4)
         assert mean == pytest.approx(expected.mean(), abs=1e-4)
+
+
+class Framed:
+    """Numbers words, between the special tokens 1 and 2."""
+
+    words = ("is", "it", "so", "not")
+
+    def encode(self, text):
+        return np.array([1, *(3 + self.words.index(word) for word in text.split()), 2])
+
+
+def test_special_tokens_around_a_text_do_not_get_into_its_middle():
+    scorer = Scorer.__new__(Scorer)
+    framed: Any = Framed()
+    scorer._model = GPT(vocab_size=7, context=11, width=6, depth=1, heads=2, rngs=nnx.Rngs(0))
+    scorer.vocabulary = framed
+    totals, means = scorer.choose("is it", ["so", "not so"])
+    expected = [scorer.log_probabilities(np.array([1, 3, 4, *choice]))[2:] for choice in ([5], [6, 5])]
+    np.testing.assert_allclose(totals, [scores.sum() for scores in expected], atol=1e-5)
+    np.testing.assert_allclose(means, [scores.mean() for scores in expected], atol=1e-5)
+    with pytest.raises(ValueError, match="the choice '' has no tokens of its own"):
+        scorer.choose("is it", [""])
 
 
 def test_a_long_question_loses_its_beginning(scorer):
