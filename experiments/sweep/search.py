@@ -28,7 +28,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.errors import UserError, cut
+from core.errors import UserError, cut, shown
 from experiments.sweep import population
 from experiments.sweep import trials as states
 from experiments.sweep.progress import Progress
@@ -65,6 +65,11 @@ class Search:
             raise UserError(f"{sweep.path}: SEEDS = {self._seeds!r}: expected a whole number from 1 to {MOST_SEEDS}")
         self._trials = total
         self.total: int = total * self._seeds
+        kinds = {"SAMPLER": optuna.samplers.BaseSampler, "PRUNER": optuna.pruners.BasePruner}
+        for name, kind in kinds.items():
+            if name in sweep.names and not isinstance(value := sweep.names[name], kind):
+                example = {"SAMPLER": "optuna.samplers.TPESampler()", "PRUNER": "optuna.pruners.MedianPruner()"}[name]
+                raise UserError(f"{sweep.path}: {name} = {shown(value)}: expected one of Optuna's, such as {example}")
         sampler = sweep.names.get("SAMPLER")
         if isinstance(sampler, (optuna.samplers.GridSampler, optuna.samplers.BruteForceSampler)):
             raise UserError(f"{sweep.path}: {type(sampler).__name__} is no search: write a sweep() of a product()")

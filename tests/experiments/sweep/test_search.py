@@ -215,6 +215,8 @@ def test_a_search_that_was_stopped_is_continued(file, monkeypatch):
         ("optimizer.learning_rate", "optimizer.learning_rat", "Did you mean 'learning_rate'?"),
         ('"seed", 0, 0)', '"seed", 1, 0)', "file.py, line 8: ValueError"),
         ("TRIALS = 6", "TRIALS = 6; SAMPLER = optuna.samplers.GridSampler({})", "write a sweep()"),
+        ("TRIALS = 6", "TRIALS = 6; SAMPLER = 'tpe'", "SAMPLER = 'tpe': expected one of Optuna's"),
+        ("TRIALS = 6", "TRIALS = 6; PRUNER = optuna.pruners.MedianPruner", "such as optuna.pruners.MedianPruner()"),
     ],
 )
 def test_a_mistake_is_one_line(file, old, new, message, capsys):
