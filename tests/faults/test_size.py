@@ -32,7 +32,8 @@ def write_log(path: Path, lines: int) -> None:
 def write_trial(folder: Path, number: int, log_lines: int = 20) -> None:
     folder.mkdir(parents=True)
     overrides = {"optimizer.learning_rate": 1e-5 * (number + 1), "model.dropout": (number * 7919 % 2000) / 4000}
-    config = {"steps": log_lines, "seed": 0, "model": {"name": "vit"}}
+    config = {"steps": log_lines, "seed": 0, "model": {"name": "vit"}, "objective": {"name": "classification"}}
+    config |= {"data": {"name": "digits"}}
     trial = {"file": "tests/tiny.py:vit", "base": {}, "overrides": overrides, "config": config}
     summary = {"metrics": {"test/loss": 2.5}, "steps": log_lines, "seconds": 1.0}
     for name, content in (("trial", trial), ("config", config), ("summary", summary)):
