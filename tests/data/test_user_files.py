@@ -219,14 +219,14 @@ def test_an_image_is_decoded_once_where_all_fit_into_memory(tmp_path):
     for n, (file, _) in enumerate(labelled):
         picture(tmp_path, file, np.full((3, 5), 10 * n))
     size = 7 * (4 + 3 * 5)  # bytes: a label and the pixels
-    kept, anew = (ImageRows(labelled, (3, 5, 1), memory_limit=limit) for limit in (size, size - 1))
-    for source in (kept, anew):
+    in_memory, from_files = (ImageRows(labelled, (3, 5, 1), memory_limit=limit) for limit in (size, size - 1))
+    for source in (in_memory, from_files):
         rows = source[np.array([5, 2])]
         assert (rows["image"][:, 2, 4, 0].tolist(), rows["label"].tolist()) == ([50, 20], [2, 2])
     labelled[2][0].unlink()
-    assert kept[np.array([6, 2, 5])]["image"][:, 0, 0, 0].tolist() == [60, 20, 50]
+    assert in_memory[np.array([6, 2, 5])]["image"][:, 0, 0, 0].tolist() == [60, 20, 50]
     with pytest.raises(ValueError, match="There is no file .*2.png"):
-        anew[np.array([6, 2, 5])]
+        from_files[np.array([6, 2, 5])]
 
 
 def batches(path, start, count):

@@ -86,9 +86,9 @@ def _trials(folder: Path) -> dict[str, Any]:
     """What has become of each trial of a sweep or search."""
     states = {}
     for trial in sorted(folder.glob("runs/trials/*")):
-        ended = [name for name in ("summary.json", "failed.txt", "pruned.txt") if (trial / name).exists()]
-        assert len(ended) == 1, f"{trial}: {ended}"
-        states[trial.name] = _ended(trial) if ended == ["summary.json"] else ended
+        endings = [name for name in ("summary.json", "failed.txt", "pruned.txt") if (trial / name).exists()]
+        assert len(endings) == 1, f"{trial}: {endings}"
+        states[trial.name] = _ended(trial) if endings == ["summary.json"] else endings
     return states
 
 

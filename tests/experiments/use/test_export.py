@@ -81,7 +81,7 @@ def exported(workdir: Path, out: Path) -> Path:
     return out
 
 
-def same_answers(workdir: Path, folder: Path, items) -> None:
+def assert_same_answers(workdir: Path, folder: Path, items) -> None:
     ours, theirs = (list(predict(o, of_items(o, items), top_k=99)) for o in map(open_folder, (workdir, folder)))
     for a, b in zip(ours, theirs, strict=True):
         assert a["class"] == b["class"] and list(a["probabilities"]) == list(b["probabilities"])
@@ -91,7 +91,7 @@ def same_answers(workdir: Path, folder: Path, items) -> None:
 @pytest.mark.parametrize("name", ["bytes", "subwords"])
 def test_texts_are_answered_as_by_the_run(workdirs, tmp_path, name):
     folder = exported(workdirs(name), tmp_path / "out")
-    same_answers(workdirs(name), folder, TEXTS)
+    assert_same_answers(workdirs(name), folder, TEXTS)
     assert json.loads((folder / "config.json").read_text())["id2label"] == {"0": "bad", "1": "good"}
 
 
@@ -101,7 +101,7 @@ def test_images_are_answered_as_by_the_run_and_the_card_has_its_numbers(workdirs
         evaluate.main([f"--workdir={workdir}", "--split=train[:31]", f"--out={workdir}/evaluate"])
     folder = exported(workdir, tmp_path / "out")
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8), np.uint8)).save(tmp_path / "1.png")
-    same_answers(workdir, folder, [tmp_path / "1.png"])
+    assert_same_answers(workdir, folder, [tmp_path / "1.png"])
     text = (folder / "README.md").read_text()
     metrics = json.loads((workdir / "summary.json").read_text())["metrics"]
     assert f"| test[:29] | accuracy | {metrics['test[:29]/accuracy']:.5g} |" in text
@@ -168,7 +168,7 @@ def test_folders_for_the_pipeline_of_the_reference(workdirs, name):
         images = workdirs("colours").parent / "labelled" / "images"
         items = [str(shutil.copy(path, place)) for path in sorted(images.rglob("*.png"))]
     folder = exported(workdirs(name), place / "model")
-    same_answers(workdirs(name), folder, items)
+    assert_same_answers(workdirs(name), folder, items)
     opened = open_folder(workdirs(name))
     answers = list(predict(opened, of_items(opened, items), top_k=99))
     (place / "answers.json").write_text(json.dumps(answers))
