@@ -1,7 +1,7 @@
 """Memory in large pages, which a program must ask for before it starts.
 
 XLA allocates the intermediate results of a training step anew in each step, in one block that glibc returns to the
-kernel afterwards. The kernel then clears every page of 4 KiB again when it is first written, which took a fifth to a
+kernel afterwards. The kernel then clears every page of 4 KiB again when it is first written, which takes up to a
 quarter of the time of a step. With pages of 2 MiB hardly anything is left of it. See docs/devices.md for the numbers.
 """
 
