@@ -11,6 +11,7 @@ from data.digits import digits
 from data.ellipses import ellipse, horn
 from data.graph_classes import graph_classes
 from data.graph_files import graph_files
+from data.image_array import image_array
 from data.images import fashion_mnist, mnist
 from data.imdb import imdb
 from data.key_value_recall import fuzzy_recall, noisy_recall
@@ -58,6 +59,7 @@ DATASETS = {
     "graph_classes": graph_classes,
     "graph_files": graph_files,
     "horn": horn,
+    "image_array": image_array,
     "image_folder": image_folder,
     "imdb": imdb,
     "labelled_text": labelled_text,

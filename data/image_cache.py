@@ -44,6 +44,14 @@ def decoded_images(
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
+def stretched(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Returns an image (rows, columns, channels) with `size` rows and columns; 0 leaves it as it is."""
+    if not size or pixels.shape[:2] == (size, size):
+        return pixels
+    picture = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
+    return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR)).reshape(size, size, -1)
+
+
 @lru_cache(maxsize=4)  # the members of a population, and training and evaluation on one split, share the arrays
 def _read(folder: str, split: str, digest: str, image: str, label: str, size: int) -> np.ndarray:
     builder = tfds.builder_from_directory(folder)
@@ -77,16 +85,8 @@ def _decode(builder: tfds.core.DatasetBuilder, split: str, image: str, label: st
     shape = features[image].shape
     if size:
         shape = (size, size, shape[2])
-    rows = ((record[label], _stretched(record[image], size)) for record in records(builder, split))
+    rows = ((record[label], stretched(record[image], size)) for record in records(builder, split))
     return np.fromiter(rows, row_type(shape), builder.info.splits[split].num_examples)
-
-
-def _stretched(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Returns an image (rows, columns, channels) with `size` rows and columns; 0 leaves it as it is."""
-    if not size or pixels.shape[:2] == (size, size):
-        return pixels
-    picture = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
-    return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR)).reshape(size, size, -1)
 
 
 def _digest(builder: tfds.core.DatasetBuilder, split: str) -> str:

@@ -19,6 +19,7 @@ from data.storage import split_parts
 from data.text_tables import READERS, Item, read_table
 from data.whole_texts import WholeTexts
 
+_T = TypeVar("_T")
 HeldOut = Annotated[float, Range(0, 1, open_low=True, open_high=True)]
 
 
@@ -103,10 +104,26 @@ def image_folder(
     )  # fmt: skip
 
 
+def split_by_class(classes: Sequence[Sequence[_T]], held_out: float, seed: int) -> dict[str, list[_T]]:
+    """Divides the items of each class into train and validation. If it has two, there is one on both sides.
+
+    Args:
+      classes: the items of each class.
+      held_out: the share of validation.
+      seed: decides which ones these are.
+    """
+    splits: dict[str, list[_T]] = {"train": [], "validation": []}
+    for number, items in enumerate(classes):
+        order = np.random.default_rng([seed, number]).permutation(len(items)).tolist()
+        count = round(held_out * len(items))
+        if len(items) > 1:
+            count = min(max(count, 1), len(items) - 1)
+        splits["validation"] += [items[place] for place in order[:count]]
+        splits["train"] += [items[place] for place in order[count:]]
+    return splits
+
+
 # ---- private parts --------------------------------------------------------------------------------------------------
-
-_T = TypeVar("_T")
-
 
 def _selected(path: str, splits: Mapping[str, Sequence[_T]], spec: str) -> list[_T]:
     """The items of a split in TFDS notation."""
@@ -180,7 +197,7 @@ def _image_items(path: str, held_out: float, seed: int) -> dict[str, list[Item[P
             f"{_layouts(path)}"
         )
     if classes_alone:
-        items = _split_by_class([_images_of(path, folder) for folder in folders], held_out, seed)
+        items = split_by_class([_images_of(path, folder) for folder in folders], held_out, seed)
         layout = f"a folder per class; {held_out:.0%} of each are held out"
     else:
         items = {folder.name: _images(path, folder) for folder in folders}
@@ -189,19 +206,6 @@ def _image_items(path: str, held_out: float, seed: int) -> dict[str, list[Item[P
         counts = ", ".join(f"{split} {len(split_items):,}" for split, split_items in items.items())
         print(f"{path}: {layout}; images: {counts}", flush=True)
     return {split: _shuffled(split_items) for split, split_items in items.items()}
-
-
-def _split_by_class(classes: list[list[Item[Path]]], held_out: float, seed: int) -> dict[str, list[Item[Path]]]:
-    """Divides the images of each class. Each has at least one on both sides, if it has two images."""
-    splits: dict[str, list[Item[Path]]] = {"train": [], "validation": []}
-    for number, items in enumerate(classes):
-        order = np.random.default_rng([seed, number]).permutation(len(items)).tolist()
-        count = round(held_out * len(items))
-        if len(items) > 1:
-            count = min(max(count, 1), len(items) - 1)
-        splits["validation"] += [items[place] for place in order[:count]]
-        splits["train"] += [items[place] for place in order[count:]]
-    return splits
 
 
 def _images(path: str, split: Path) -> list[Item[Path]]:

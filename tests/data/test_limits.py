@@ -11,8 +11,8 @@ from core.ranges import Range
 from data import DATASETS
 
 NEEDS_FILES = {
-    "binary_mnist", "fashion_mnist", "graph_files", "image_folder", "imdb", "labelled_text", "mnist",
-    "molecules_file", "planetoid", "text_file", "tfds", "tiny_shakespeare", "translation",
+    "binary_mnist", "fashion_mnist", "graph_files", "image_array", "image_folder", "imdb", "labelled_text",
+    "mnist", "molecules_file", "planetoid", "text_file", "tfds", "tiny_shakespeare", "translation",
 }  # fmt: skip
 
 

@@ -159,3 +159,14 @@ def test_an_unknown_data_set_keeps_all(tmp_path):
     assert kept(tmp_path, "--config.data.name=nowhere") == (
         {"name": "nowhere", "shift": 2, "pool": 2, "evaluation": "train[:7]"}, ""
     )  # fmt: skip
+
+
+def test_configs_of_the_project_are_named_the_same_way_from_any_folder(tmp_path, monkeypatch):
+    there = read(Path("configs/vit.py")).to_dict()
+    monkeypatch.chdir(tmp_path)
+    assert read(Path("configs/vit.py")).to_dict() == there
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "vit.py").write_text(
+        "from ml_collections import ConfigDict\ndef get_config():\n  return ConfigDict({'steps': 7})\n"
+    )
+    assert read(Path("configs/vit.py")).to_dict() == {"steps": 7}  # a file that is here comes first

@@ -221,6 +221,23 @@ def test_a_mistake_of_the_user_is_one_line(arguments, words, tmp_path, capsys, m
     assert end.value.code == 1 and words in error and error.startswith("error: ") and error.count("\n") == 1
 
 
+def test_the_benchmark_and_sweeps_start_from_any_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        benchmark.main(["digits", "--families=mlp", "--dry_run"])
+    assert not end.value.code and "then 5 final runs" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as end:
+        sweep.main(["experiments/sweeps/decoder_width.py", "--workdir=runs", "--dry_run"])
+    assert not end.value.code and "waiting" in capsys.readouterr().out
+
+
+def test_an_empty_workdir_is_refused_before_anything_is_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        benchmark.main(["digits", "--workdir="])
+    assert "--workdir is empty" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
 def test_a_list_of_trials_is_a_sweep(tmp_path, monkeypatch):
     """Each trial with a config of its own, as a worker of Slurm would run it too."""
     monkeypatch.chdir(ROOT)
