@@ -47,6 +47,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def find(path: str) -> str:
+    """Returns a path, or that below the project's folder where only this exists: configs are named from anywhere."""
+    if not Path(path).exists() and (below := ROOT / path).is_file():
+        return str(below)
+    return path
+
+
 def make_folder_of(path: str | Path) -> None:
     """Makes the folder of a file that will be written, with those above it.
 

@@ -12,6 +12,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from core.errors import UserError, cut, shown
+from core.files import find
 from core.reading import refuse_special_file
 from core.signatures import keywords
 from training import together
@@ -148,11 +149,12 @@ class _ConfigFile(flags.ArgumentParser):
         self._parser, self._arguments = parser, arguments
 
     def parse(self, argument: str) -> Any:
-        if (path := Path(argument.partition(":")[0])).exists():  # a device or a pipe would be read for ever
+        file, colon, choice = argument.partition(":")
+        if (path := Path(find(file))).exists():  # a device or a pipe would be read for ever
             refuse_special_file(path)
         sys.modules.pop("config_config", None)  # it would keep the functions of the config file before
         try:
-            config = self._parser.parse(argument)
+            config = self._parser.parse(f"{path}{colon}{choice}")
         except (Exception, SystemExit) as error:  # a config file is code of the user's: it may fail or end in any way
             raise UserError(_why_it_failed(path, error)) from error
         if isinstance(config, ConfigDict):

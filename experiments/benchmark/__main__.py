@@ -187,6 +187,8 @@ def _plan(args: argparse.Namespace) -> Plan:
         suite.check()
     if args.by and not suite.by[0]:
         raise UserError(f"--by: the suite {args.suite} states no field for it; recall does, with data.pairs")
+    if args.workdir is not None and not args.workdir.strip():
+        raise UserError("--workdir is empty: expected the folder for the runs and the results")
     workdir, overrides = Path(args.workdir or f"runs/{args.suite}"), _overrides(suite, args.set)
     plan = Plan(args.suite, suite, workdir, families, args.seeds, overrides, args.sizes, args.by, args.studies, rates)
     for study in range(plan.studies):

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from core.errors import UserError, cut, shown
-from core.files import read_json, refuse_unknown_keys
+from core.files import find, read_json, refuse_unknown_keys
 from experiments.sweep.metrics import better_of, refuse_not_computed
 from experiments.sweep.trials import Trial, read_trial
 from train import Run
@@ -61,6 +61,7 @@ class Sweep:
         Raises:
           UserError: says what the file lacks, or where it fails.
         """
+        path = find(str(path))
         if not Path(path).is_file():
             raise UserError(f"there is no sweep file {path}")
         names = _attempt(path, lambda: runpy.run_path(str(path)))
@@ -75,7 +76,7 @@ class Sweep:
         if better not in ("min", "max"):
             raise UserError(f'{path}: BETTER = {better!r}: expected "min" or "max"')
         functions = names.get("sweep"), names.get("search")
-        return cls(str(path), names["CONFIG"], names.get("BASE", {}), names["METRIC"], better, *functions, names)
+        return cls(path, names["CONFIG"], names.get("BASE", {}), names["METRIC"], better, *functions, names)
 
     def trials(self, workdir: str | Path) -> list[Trial]:
         """Returns the trials of `sweep()`, in its order.
