@@ -73,7 +73,7 @@ class Run:
     """A config and the objects that it names, checked; nothing is compiled.
 
     Attributes:
-      config: the complete config, with defaults and with what the data decides.
+      config: the complete config, with defaults and with what the data decides, as a checkpoint returns it.
       rate_factors: of learning rates, by the path of a parameter, where they are not 1.
       better: whether the "min" or the "max" of the metric `best` is better.
     """
@@ -82,6 +82,7 @@ class Run:
     fields: Fields
     dataset: Dataset
     make_model: Callable[[nnx.Rngs], nnx.Module]
+    structure: nnx.GraphDef
     rate_factors: dict[str, float]
     objective: Objective
     optimizer: optax.GradientTransformation
@@ -121,14 +122,14 @@ class Run:
         optimizer, learning_rate = make_optimizer(rate_factors, steps=fields.steps, **optimizer_settings)
         arguments = {"data": data, "model": model, "objective": settings}
         sections = {section: {"name": getattr(fields, section)["name"]} | arguments[section] for section in arguments}
-        full = asdict(fields) | sections | {"optimizer": optimizer_settings, "mesh": mesh}
-        full = json.loads(json.dumps(full))  # as a checkpoint returns it
-        objective = partial(objective, **settings)
-        return cls(full, fields, dataset, make_model, rate_factors, objective, optimizer, learning_rate, better)
+        full = json.loads(json.dumps(asdict(fields) | sections | {"optimizer": optimizer_settings, "mesh": mesh}))
+        built = make_model, nnx.graphdef(shapes), rate_factors, partial(objective, **settings)
+        return cls(full, fields, dataset, *built, optimizer, learning_rate, better)
 
     def initialise(self) -> tuple[nnx.GraphDef, Callable[[jax.Array], TrainState]]:
         """Returns the structure of the model, and the function from a random key to the first state."""
-        return initialise(self.make_model, self.optimizer, average=self.fields.ema > 0, freeze=self.fields.freeze)
+        options = {"average": self.fields.ema > 0, "freeze": self.fields.freeze, "structure": self.structure}
+        return initialise(self.make_model, self.optimizer, **options)
 
 
 def run(config: Mapping | ConfigDict, workdir: str | Path, *, profile: str | None = None) -> dict:
@@ -198,8 +199,7 @@ def begin(
       say: is called with a line of text about the parameters of `init_from`.
     """
     if restored := checkpoints.restore(shapes):
-        _, state, about = restored
-        return state, about
+        return restored[1:]
     state = create(jax.random.key(this.fields.seed))
     if source is not None:
         state, reused, new = begin_with(state, source)

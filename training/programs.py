@@ -1,6 +1,7 @@
 """The compiled programs of one run: the first state, the train step, the evaluation step."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 import math
@@ -72,15 +73,19 @@ def compile_programs(
     step = make_train_step(structure, objective, optimizer, gather=gather, **fields.step_options)
     traced = jax.jit(step, donate_argnums=0, out_shardings=(shardings, replicated)).trace(shapes, batch)
     counted = of_jaxpr(traced.jaxpr, platform)
-    step = traced.lower().compile()
+    begin = jax.jit(create, out_shardings=shardings)
+    with ThreadPoolExecutor(1) as pool:  # two programs at a time: XLA does not hold Python's lock
+        compiled = pool.submit(traced.lower().compile)
+        if platform is None:  # otherwise nobody runs it
+            begin = begin.lower(jax.random.key(0)).compile()
+        step = compiled.result()
     unit = unit_of(batch)
-    create = jax.jit(create, out_shardings=shardings)
     chip = chip_of(mesh.devices.flat[0].device_kind)
     peak_seconds = None
     if chip:
         peak = mesh.size * chip.flops(fields.model.get("dtype", "float32")) / chip.devices
         peak_seconds = counted.products / math.prod(batch["weights"].shape) / peak
-    return Programs(create, step, evaluation, shapes, batch, unit, counted, peak_seconds)
+    return Programs(begin, step, evaluation, shapes, batch, unit, counted, peak_seconds)
 
 
 def check_fit(

@@ -48,15 +48,16 @@ class TrainState:
 
 def initialise(
     make_model: Callable[[nnx.Rngs], nnx.Module], optimizer: optax.GradientTransformation, *, average: bool,
-    freeze: Sequence[str] = (),
+    freeze: Sequence[str] = (), structure: nnx.GraphDef | None = None,
 ) -> tuple[nnx.GraphDef, Callable[[PRNGKeyArray], TrainState]]:  # fmt: skip
     """Returns the structure of the model, and the pure function from a random key to the state at step 0.
 
     Args:
       average: whether the state has an average of the parameters.
       freeze: patterns of the paths of parameters that the optimizer has no state for, see `training.frozen`.
+      structure: of the model, where it is known already; tracing the model takes time.
     """
-    structure = nnx.graphdef(nnx.eval_shape(lambda: make_model(nnx.Rngs(0))))
+    structure = structure or nnx.graphdef(nnx.eval_shape(lambda: make_model(nnx.Rngs(0))))
 
     def create(key: PRNGKeyArray) -> TrainState:
         model_key, step_key = jax.random.split(key)

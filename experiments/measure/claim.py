@@ -23,7 +23,7 @@ import jax
 
 from core.errors import UserError
 from core.files import ROOT
-from data.storage import MissingData, open_official
+from data.storage import open_official
 
 COMPARE = {">=": operator.ge, "<=": operator.le}
 
@@ -121,10 +121,10 @@ _PATTERNS = {
 def _available(need: str) -> bool:
     if need in ("gpu", "tpu"):
         return jax.default_backend() == need
-    if "/" in need and (ROOT / need).exists():
+    if re.search(r"[./]", need) and (ROOT / need).exists():  # a file or folder of the user's
         return True
     try:
         open_official(need)
-    except MissingData:
+    except UserError:  # also for a path, which is no name of a set
         return False
     return True

@@ -57,7 +57,9 @@ def config(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_claims(path):
-    assert f"--config=configs/{path.name}" in Claim.read(path).command
+    claim = Claim.read(path)
+    assert f"--config=configs/{path.name}" in claim.command
+    assert set(claim.missing()) <= set(claim.needs)
 
 
 def test_a_docstring_is_read(tmp_path):
