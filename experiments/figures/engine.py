@@ -27,6 +27,7 @@ from types import ModuleType
 
 from core import files, processes, provenance
 from core.errors import UserError
+from data.identity import file_digest
 from data.storage import MissingData, open_official
 from experiments.figures.style import draw
 from experiments.figures.trained import Trainer
@@ -114,10 +115,14 @@ def caption(name: str) -> dict[str, str]:
 
 
 def missing(name: str) -> str | None:
-    """Returns which data set a figure needs but is not on disk, and how to prepare it; None if nothing is missing."""
-    for data_set in getattr(load(name), "NEEDS", ()):
+    """Returns what a figure needs but is not on disk, and how to prepare it; None if nothing is missing."""
+    for need in getattr(load(name), "NEEDS", ()):
+        if _is_file(need):
+            if not (files.ROOT / need).is_file():
+                return f"There is no file {files.ROOT / need}. {load(name).CONFIG} says what it holds."
+            continue
         try:
-            open_official(data_set)
+            open_official(need)
         except MissingData as error:
             return str(error)
     return None
@@ -249,10 +254,17 @@ def entries(name: str) -> list[str]:
     return [str(path.relative_to(files.ROOT)) for path in (path_of(name), Path(__file__))]
 
 
-def _identity(data_set: str) -> str:
-    """The name, version and sizes of a data set on disk."""
+def _is_file(need: str) -> bool:
+    """Whether what a figure needs is a file in the project's folder, not a set of TFDS."""
+    return "." in need
+
+
+def _identity(need: str) -> str:
+    """The name, version and sizes of a data set on disk, or the digest of a file."""
+    if _is_file(need):
+        return f"{need} {file_digest(files.ROOT / need) if (files.ROOT / need).is_file() else 'missing'}"
     try:
-        info = open_official(data_set).info
+        info = open_official(need).info
     except MissingData:
-        return f"{data_set} missing"
+        return f"{need} missing"
     return f"{info.full_name} {sorted((split, part.num_examples) for split, part in info.splits.items())}"

@@ -3,7 +3,7 @@
 As a program it draws one small figure of a trained model, in place of `python -m experiments.figures`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 import json
 import os
@@ -45,11 +45,13 @@ class Work:
       commands: the command lines of the processes that do it together, for a folder. They write what they read there.
       outcome: what has come out of it in a folder, without times: the same however often the work was stopped.
       together: whether its processes wait for each other, so that none can be killed before all have begun.
+      remade: the files that the work begins by removing, because they say how it ended.
     """
 
     commands: Callable[[Path], list[list]]
     outcome: Callable[[Path], Any]
     together: bool = False
+    remade: Collection[str] = ()
 
     def start(self, folder: Path) -> list[subprocess.Popen]:
         """Starts the work in a folder, or goes on with it."""
@@ -143,7 +145,7 @@ WORKS = {config: _run(config) for config in ("vit", "gpt", "encoder_decoder", "v
     "sweep of populations": Work(_sweep(SWEEP), _trials),
     "search": Work(_sweep(SEARCH, "--jobs=2"), _trials),
     "benchmark": Work(_benchmark, _scores),
-    "figure": Work(lambda folder: [[__file__, folder]], _figure),
+    "figure": Work(lambda folder: [[__file__, folder]], _figure, remade=(f"{FIGURE}.json", "index.html")),
     "two processes": Work(_two_processes, lambda folder: _ended(folder / "run"), together=True),
 }
 

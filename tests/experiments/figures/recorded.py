@@ -68,6 +68,15 @@ RECORDED = {
         {"archetype": 4e-4, "correlations": np.full(3, 0.99)},
         [{"archetype": 0.1}, {"correlations": np.array([0.99, 0.6, 0.99])}],
     ),
+    "archetype_faces": (
+        {"archetype": 7e-6, "explained": 0.29, "extreme": 0.68, "nearest": {"halfway": 0.09, "held out": 0.067}},
+        [
+            {"archetype": 0.01},
+            {"explained": 0.1},
+            {"extreme": 0.4},
+            {"nearest": {"halfway": 0.12, "held out": 0.067}},
+        ],
+    ),
     "attn_distance": ({"heads": np.array([0.9, 2.4]), "uniform": 2.55}, [{"heads": np.array([2.4, 2.5])}]),
     "bert_features": ({"embeddings": 0.5, "last four": 0.6}, [{"last four": 0.5}]),
     "bert_nsp": ({"follows": np.array([0, 1]), "margin": np.array([-3.0, 3.0])}, [{"margin": np.array([1.0, 3.0])}]),
@@ -221,6 +230,19 @@ RECORDED = {
             {"with": np.roll(_BACKWARDS, 4, axis=-1)},
         ],
     ),
+    "unet_skips": (
+        {
+            "iou": {"with skips": 0.95, "without": 0.37},
+            "near": {"with skips": 0.01, "without": 0.49},
+            "far": {"with skips": 0.0, "without": 0.04},
+        },
+        [
+            {"iou": {"with skips": 0.89, "without": 0.37}},
+            {"iou": {"with skips": 0.95, "without": 0.86}},
+            {"near": {"with skips": 0.3, "without": 0.49}},
+            {"far": {"with skips": 0.0, "without": 0.4}},
+        ],
+    ),
     "vae_beta": (
         {"kl": np.array([0.0, 0.4, 2.5, 4.7, 6.4, 7.9])},
         [
@@ -257,6 +279,7 @@ RECORDED = {
 BREAKS = {
     "ae_vs_pca": {"hidden_layers": 0},  # linear too
     "alignment": {"steps": 110},  # hardly trained
+    "archetype_faces": {"archetype_weight": 0.0},
     "archetypes": {"archetype_weight": 0.0},  # nothing holds the corners to the examples
     "attn_distance": {"scale": 0.01},  # independent pixels
     "bert_features": {"last": 0},  # the embeddings instead of the layers
@@ -281,6 +304,7 @@ BREAKS = {
     "posterior_collapse": {"free_bits": 0.0},
     "texture_bag": {"positions": "learned"},
     "transformer_reverse": {"positions": "none"},
+    "unet_skips": {"skips": False},
     "vae_beta": {"beta_weighs": "kl"},  # the usual beta
     "vae_manifold": {"beta_weighs": "kl"},
     "vae_mnist": {"latents": 2},
