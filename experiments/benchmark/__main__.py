@@ -39,6 +39,7 @@ from experiments.benchmark.studies import folder
 from experiments.benchmark.suite import Suite
 from experiments.sweep import engine
 from experiments.sweep.options import Options
+from experiments.sweep.sweep_file import check
 from experiments.sweep.trial_list import TrialList
 
 
@@ -61,6 +62,8 @@ def main(arguments: list[str]) -> int:
 
 def run(plan: Plan, options: Options) -> bool:
     """Does everything that is not done yet. Returns whether all families are done. `options`: those of both sweeps."""
+    if not (plan.workdir / "protocol.json").exists():
+        _check(plan)
     protocol.begin(plan.workdir, protocol.identity(plan.name, plan.suite, plan.overrides), dry_run=options.dry_run)
     print(f"1 of 3: tuning, {plan.suite.tuning_examples:,} examples per run")
     path = plan.workdir / "chosen.json"
@@ -155,6 +158,14 @@ def _train(plan: Plan, phase: str, study: int, trials: Mapping[str, Mapping], op
             f"{len(unfinished)} of {len(trials)} {place.name} runs have not ended, such as {unfinished[0]}. The same "
             "command continues them.", 1,
         )  # fmt: skip
+
+
+def _check(plan: Plan) -> None:
+    """Checks that the tuning can start. A field that is refused must not become part of the rules of a new folder."""
+    trials = tuning(plan if plan.rates else plan.tuned_with(plan.suite.rates), 0)
+    metric = f"{plan.splits(0)[1]}/{plan.suite.metric}"
+    trial_list = TrialList(f"{folder(plan.workdir, 'tuning', 0)}.json", metric, plan.suite.better, trials)
+    check(trial_list.trials(folder(plan.workdir, "tuning", 0)), metric)
 
 
 def _examine(workdir: Path) -> None:

@@ -221,6 +221,13 @@ def test_a_mistake_of_the_user_is_one_line(arguments, words, tmp_path, capsys, m
     assert end.value.code == 1 and words in error and error.startswith("error: ") and error.count("\n") == 1
 
 
+@pytest.mark.parametrize("flags", [["--set", "steps=-1"], ["--set", "optimizer.lr=1"], ["--set", "model.heads=5"]])
+def test_a_field_that_is_refused_leaves_no_rules_in_the_workdir(flags, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        benchmark.main(["digits", "--families=vit", f"--workdir={tmp_path / 'new'}", *flags])
+    assert capsys.readouterr().err.startswith("error: trial vit,") and not (tmp_path / "new").exists()
+
+
 def test_the_benchmark_and_sweeps_start_from_any_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     benchmark.main(["digits", "--families=mlp", "--dry_run"])
