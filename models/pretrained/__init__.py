@@ -4,7 +4,7 @@
 
     model = load("gpt2")            # a folder with config.json and model.safetensors
     save(model, "mine")             # the same format, which transformers loads
-    preprocessing("vit")            # the mean and std of the images that load("vit") reads
+    preprocessing("vit")            # mean, std and size of the images that load("vit") reads
 
 The model gives the same numbers as theirs. Each published format is one short table in a file of its own: their tensor
 -> our parameter, their setting -> our field. The architectures are those of `models/`; nothing here computes.
@@ -141,6 +141,7 @@ def is_published(folder: str | Path) -> bool:
 
 def save(
     model: nnx.Module, folder: str | Path, *, mean: Sequence[float] = (), std: Sequence[float] = (),
+    resample: str = "bilinear", centre: float = 1.0, proportions: bool = False,
     classes: Sequence[str] = (), settings: Mapping[str, Any] = types.MappingProxyType({}),
 ) -> None:  # fmt: skip
     """Writes `config.json` and `model.safetensors` into a new folder; from it `load` and transformers give this model.
@@ -150,6 +151,7 @@ def save(
     Args:
       mean, std: what an image in [0, 1] is normalised by before the model reads it, for each channel or for all; as
         `preprocessing` returns them, or the section `data` of a run's config has them. By default nothing is done.
+      resample, centre, proportions: how images get their size, see `data.resizing.Resizing`.
       classes: the names of the classes, for `id2label`; LABEL_0, ... by default.
       settings: further settings of config.json that change no numbers, such as the tokens that end a text.
 
@@ -171,7 +173,9 @@ def save(
         configs[CONFIG]["id2label"] = {str(number): name for number, name in enumerate(classes)}
         configs[CONFIG]["label2id"] = {name: number for number, name in enumerate(classes)}
     if shape := fields.get("image_shape"):
-        configs[PREPROCESSOR] = to_config(reference.name, shape, mean, std)
+        configs[PREPROCESSOR] = to_config(
+            reference.name, shape, mean, std, resample=resample, centre=centre, proportions=proportions
+        )
     write(Path(folder), arrays | reference.constants(fields), configs)
 
 

@@ -311,7 +311,7 @@ def test_what_is_done_to_images_by_hand(copy):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"crop_pct": 0.9}, {"do_center_crop": True}, {"resample": 3}, {"do_pad": True}, {"size": {"shortest_edge": 8}},
+        {"crop_pct": 0.9}, {"do_center_crop": True}, {"resample": 1}, {"do_pad": True}, {"size": {"shortest_edge": 8}},
         {"size": 0}, {"image_std": [0.5, 0, 0.5]}, {"image_mean": [float("nan")] * 3}, {"image_mean": "0.5"},
         {"image_mean": [0.5] * 2}, {"do_normalize": 1}, {"rescale_factor": 0},
         {"image_processor_type": "ConvNextImageProcessor"}, {"feature_extractor_type": "DeiTFeatureExtractor"},
