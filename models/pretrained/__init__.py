@@ -28,6 +28,7 @@ from models.fields import semantic_fields
 from models.parametrization import refuse_scaled
 from models.pretrained.bart import BART
 from models.pretrained.bert import BERT
+from models.pretrained.deit import DEIT
 from models.pretrained.files import CONFIG, Tensors, read_config, write
 from models.pretrained.gpt2 import GPT2
 from models.pretrained.marian import MARIAN
@@ -45,7 +46,7 @@ __all__ = [
     "REFERENCES", "class_names", "describe", "is_published", "load", "load_for", "preprocessing", "save", "table",
 ]  # fmt: skip
 
-REFERENCES = {reference.name: reference for reference in [BART, BERT, GPT2, MARIAN, PERCEIVER, T5, VIT]}
+REFERENCES = {reference.name: reference for reference in [BART, BERT, DEIT, GPT2, MARIAN, PERCEIVER, T5, VIT]}
 
 
 def load(

@@ -15,7 +15,16 @@ import sys
 from safetensors.torch import load_file, save_file
 import torch  # pyright: ignore[reportMissingImports] # it runs in an environment of its own
 import transformers  # pyright: ignore[reportMissingImports] # it runs in an environment of its own
-from transformers import BartConfig, BertConfig, GPT2Config, MarianConfig, PerceiverConfig, T5Config, ViTConfig  # pyright: ignore[reportMissingImports] # it runs in an environment of its own
+from transformers import (  # pyright: ignore[reportMissingImports] # it runs in an environment of its own
+    BartConfig,
+    BertConfig,
+    DeiTConfig,
+    GPT2Config,
+    MarianConfig,
+    PerceiverConfig,
+    T5Config,
+    ViTConfig,
+)
 
 
 def gpt2(vocab, context, width, depth, heads, **more):
@@ -32,8 +41,8 @@ def bert(vocab, context, width, depth, heads, mlp_width, **more):
     )  # fmt: skip
 
 
-def vit(image, patch, channels, width, depth, heads, mlp_width, **more):
-    return ViTConfig(
+def vit(image, patch, channels, width, depth, heads, mlp_width, *, kind=ViTConfig, **more):
+    return kind(
         image_size=list(image), patch_size=patch, num_channels=channels, hidden_size=width, num_hidden_layers=depth,
         num_attention_heads=heads, intermediate_size=mlp_width, num_labels=5, **more,
     )  # fmt: skip
@@ -137,6 +146,13 @@ SMALL = {  # case: (class, config), with odd sizes
     "vit": ("ViTForImageClassification", vit((10, 15), 5, 3, 14, 2, 7, 19)),
     "vit_gray": ("ViTForImageClassification", vit((6, 6), 2, 1, 10, 1, 2, 17, hidden_act="gelu_pytorch_tanh")),
     "vit_body": ("ViTModel", vit((6, 9), 3, 2, 10, 1, 2, 11)),
+    "deit": ("DeiTForImageClassificationWithTeacher", vit((10, 15), 5, 3, 14, 2, 7, 19, kind=DeiTConfig)),
+    "deit_student": (
+        "DeiTForImageClassification",
+        vit((6, 6), 2, 1, 10, 1, 2, 17, kind=DeiTConfig, hidden_act="gelu_new", layer_norm_eps=1e-2),
+    ),
+    "deit_body": ("DeiTModel", vit((6, 9), 3, 2, 10, 1, 2, 11, kind=DeiTConfig)),
+    "deit_hidden": ("DeiTModel without pooling", vit((4, 6), 2, 1, 6, 1, 3, 7, kind=DeiTConfig, qkv_bias=False)),
     "vit_hidden": ("ViTModel without pooling", vit((4, 6), 2, 1, 6, 1, 3, 7, qkv_bias=False)),
 }  # fmt: skip
 
@@ -171,6 +187,9 @@ LARGE = {
         perceiver(77, 37, 3, 2, 11, 7, image_size=[37, 53]),
     ),
     "vit_wide": ("ViTForImageClassification", vit((35, 49), 7, 3, 99, 3, 11, 307)),
+    "deit_wide": (
+        "DeiTForImageClassificationWithTeacher", vit((35, 49), 7, 3, 99, 3, 11, 307, kind=DeiTConfig)
+    ),
     "vit_deep": ("ViTForImageClassification", vit((33, 27), 3, 3, 35, 11, 5, 53)),
 }
 
@@ -210,7 +229,7 @@ def weights(model) -> dict[str, torch.Tensor]:
 def make_inputs(config, count: int = 3) -> dict[str, torch.Tensor]:
     """A batch, in which texts end early, or (the last one) begin late."""
     random = torch.Generator().manual_seed(1)
-    if isinstance(config, ViTConfig) or "Image" in config.architectures[0]:
+    if isinstance(config, (ViTConfig, DeiTConfig)) or "Image" in config.architectures[0]:
         sides = [config.image_size] * 2 if isinstance(config.image_size, int) else config.image_size
         return {"images": torch.randn((count, *sides, getattr(config, "num_channels", 3)), generator=random)}
     if config.is_encoder_decoder:
@@ -239,7 +258,7 @@ def make_pairs(config, count: int, random) -> dict[str, torch.Tensor]:
 
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
-BODIES = (transformers.BertModel, transformers.ViTModel)
+BODIES = (transformers.BertModel, transformers.DeiTModel, transformers.ViTModel)
 NAMES = {"tokens": "input_ids", "mask": "attention_mask", "segments": "token_type_ids", "images": "pixel_values"}
 PAIR_NAMES = {"source": "input_ids", "source_mask": "attention_mask", "tokens": "decoder_input_ids"}
 

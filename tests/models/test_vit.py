@@ -47,6 +47,26 @@ def test_only_positions_know_the_order(pooling):
     assert difference["none"] < 1e-5 < 1e-3 < difference["learned"]
 
 
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_registers_are_seen_by_the_blocks_and_not_read_by_the_head(pooling):
+    model = build(pooling=pooling, registers=3)
+    x, first = model.features(IMAGES)[-1], 1 if pooling == "cls" else 0
+    assert x.shape == (2, first + 3 + 6, 28) and model.registers.shape == (3, 28)
+    np.testing.assert_allclose(model(IMAGES), model.head(x[:, 0] if first else x[:, 3:].mean(axis=1)), atol=1e-5)
+    before = model(IMAGES)
+    model.registers[...] += jax.random.normal(jax.random.key(1), (3, 28))
+    assert jnp.abs(model(IMAGES) - before).max() > 1e-3
+
+
+def test_both_heads_of_a_distilled_model_count_equally():
+    model = build(pooling="cls", registers=2, distilled=True)
+    x = model.features(IMAGES)[-1]
+    by_hand = 0.5 * (x[:, 0] @ model.head.kernel[...] + x[:, 1] @ model.distilled_head.kernel[...])
+    np.testing.assert_allclose(model(IMAGES), by_hand, atol=1e-5)
+    same = split(build(pooling="cls", registers=2))[1]
+    assert split(model)[1].keys() - same.keys() == {"distilled_head.kernel", "distilled_head.bias"}
+
+
 def test_sinusoidal_positions_need_a_width_for_two_axes():
     with pytest.raises(ValueError, match="divisible by 4, not 14"):
         build(**{"width": 14, "positions": "sinusoidal"})
@@ -57,6 +77,8 @@ def test_sinusoidal_positions_need_a_width_for_two_axes():
     [
         ({"patch": 4}, "patch=4 must divide"),
         ({"pooling": "max"}, "'cls' or 'mean'"),
+        ({"distilled": True, "registers": 1}, "distilled=True needs head='classes', pooling='cls' and registers=1"),
+        ({"distilled": True, "pooling": "cls"}, "distilled=True needs .* registers=1 or more"),
         ({"stem": "pool"}, "'patch', 'convolution' or 'resnet'"),
         ({"stem": "convolution"}, "halves the image, so it needs 2, 4"),
     ],
