@@ -29,6 +29,7 @@ from models.parametrization import refuse_scaled
 from models.pretrained.bart import BART
 from models.pretrained.bert import BERT
 from models.pretrained.deit import DEIT
+from models.pretrained.dinov2 import DINOV2, DINOV2_WITH_REGISTERS
 from models.pretrained.files import CONFIG, Tensors, read_config, write
 from models.pretrained.gpt2 import GPT2
 from models.pretrained.marian import MARIAN
@@ -46,7 +47,10 @@ __all__ = [
     "REFERENCES", "class_names", "describe", "is_published", "load", "load_for", "preprocessing", "save", "table",
 ]  # fmt: skip
 
-REFERENCES = {reference.name: reference for reference in [BART, BERT, DEIT, GPT2, MARIAN, PERCEIVER, T5, VIT]}
+REFERENCES = {
+    reference.name: reference
+    for reference in [BART, BERT, DEIT, DINOV2, DINOV2_WITH_REGISTERS, GPT2, MARIAN, PERCEIVER, T5, VIT]
+}
 
 
 def load(

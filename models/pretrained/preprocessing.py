@@ -43,6 +43,7 @@ PROCESSORS = {
     "vit": Processor("ViTImageProcessor", HALVES),
     "perceiver": Processor("PerceiverImageProcessor", IMAGENET | {"do_center_crop": True, "resample": 3}),
     "deit": Processor("DeiTImageProcessor", HALVES | {"size": 256} | CUT, cuts=True),
+    "dinov2_with_registers": Processor("BitImageProcessor", CLIPS | CUT | {"default_to_square": False}, cuts=True),
     "dinov2": Processor("BitImageProcessor", CLIPS | CUT | {"default_to_square": False}, cuts=True),
     "clip": Processor("CLIPImageProcessor", CLIPS | CUT | {"default_to_square": False}, cuts=True),
 }

@@ -17,14 +17,15 @@ import transformers  # pyright: ignore[reportMissingImports] # it runs in an env
 SQUARE = {"height": 13, "width": 13}
 CASES = {  # model_type and what is special: (class, settings)
     "vit": ("ViTImageProcessorPil", {"size": SQUARE}),
-    "vit_bicubic": ("ViTImageProcessorPil", {"size": SQUARE, "resample": 3}),
+    "vit-bicubic": ("ViTImageProcessorPil", {"size": SQUARE, "resample": 3}),
     "perceiver": ("PerceiverImageProcessorPil", {"size": SQUARE, "do_center_crop": False}),
     "deit": ("DeiTImageProcessorPil", {"size": {"height": 19, "width": 19}, "crop_size": {"height": 11, "width": 11}}),
-    "deit_even": ("DeiTImageProcessorPil", {"size": 14, "crop_size": 11, "rescale_factor": 1 / 127.5}),
+    "deit-even": ("DeiTImageProcessorPil", {"size": 14, "crop_size": 11, "rescale_factor": 1 / 127.5}),
     "dinov2": ("BitImageProcessorPil", {"size": {"shortest_edge": 17}, "crop_size": SQUARE}),
-    "dinov2_bilinear": ("BitImageProcessorPil", {"size": 20, "crop_size": 11, "resample": 2}),
+    "dinov2_with_registers": ("BitImageProcessorPil", {"size": {"shortest_edge": 13}, "crop_size": 7}),
+    "dinov2-bilinear": ("BitImageProcessorPil", {"size": 20, "crop_size": 11, "resample": 2}),
     "clip": ("CLIPImageProcessorPil", {"size": {"shortest_edge": 13}, "crop_size": {"height": 13, "width": 13}}),
-    "clip_old": ("CLIPImageProcessorPil", {"size": 11, "crop_size": 11, "do_normalize": False}),
+    "clip-old": ("CLIPImageProcessorPil", {"size": 11, "crop_size": 11, "do_normalize": False}),
 }
 SIDES = [(23, 37), (41, 17), (13, 13), (5, 7)]
 
@@ -36,7 +37,7 @@ def main(folder: Path) -> None:
         processor = getattr(transformers, name)(**settings)
         (folder / case).mkdir(parents=True, exist_ok=True)
         processor.save_pretrained(folder / case)
-        (folder / case / "config.json").write_text(json.dumps({"model_type": case.split("_")[0]}))
+        (folder / case / "config.json").write_text(json.dumps({"model_type": case.partition("-")[0]}))
         tensors = {}
         for number, sides in enumerate(SIDES):
             image = torch.randint(256, (*sides, 3), generator=random, dtype=torch.uint8)

@@ -19,7 +19,6 @@ from training.state import split
 
 FOLDER = Path(__file__).with_name("pretrained")
 CASES = sorted(path.parent.name for path in FOLDER.glob("*/config.json"))
-FIRST = {case.split("_")[0]: case for case in reversed(CASES)}  # one case of each format
 DROPOUT = 0.0
 WRONG: dict[str, list[Any]] = {
     "size": [0, -1, 2.5, float("nan"), "3", True, [3], {}, 10**30],
@@ -33,6 +32,9 @@ WRONG: dict[str, list[Any]] = {
 
 def config_of(case: str) -> dict:
     return json.loads((FOLDER / case / "config.json").read_text())
+
+
+FIRST = {config_of(case)["model_type"]: case for case in reversed(CASES)}  # one case of each format
 
 
 def fields_of(config: dict) -> dict:
