@@ -62,6 +62,8 @@ test-reference: .venv/installed .venv-reference/installed
 	  LECTERN_REFERENCE=$$folder .venv/bin/python -m pytest -p no:xdist tests/models/test_pretrained_same.py \
 	    tests/models/test_recurrent_cells.py; \
 	  .venv-reference/bin/python tests/models/reference.py check $$folder; \
+  .venv-reference/bin/python tests/models/reference_images.py $$folder/processors; \
+  LECTERN_PROCESSORS=$$folder/processors .venv/bin/python -m pytest -p no:xdist tests/models/test_preprocessing.py; \
 	  LECTERN_PIPELINES=$$folder/pipelines .venv/bin/python -m pytest -p no:xdist tests/experiments/use/test_export.py \
 	    -k pipeline; \
 	  .venv-reference/bin/python tests/experiments/use/reference_pipelines.py $$folder/pipelines

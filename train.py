@@ -35,6 +35,7 @@ from core.errors import UserError, shown
 from core.metrics import measured_by, refuse_unknown
 from data import DATASETS
 from data.dataset import Dataset
+from data.images import preparation
 from data.pipeline import evaluation_batches, train_batches
 from data.published_tokenizer import published_tokenizer
 from models import MODELS, pretrained
@@ -277,8 +278,7 @@ def _with_images_of(fields: Fields) -> Mapping:
     if pretrained.is_published(source):
         theirs = pretrained.preprocessing(source)
     else:
-        data = workdirs.read_config(source)["data"]
-        theirs = {field: data.get(field) or () for field in ("mean", "std")}
+        theirs = preparation(workdirs.read_config(source)["data"], fields.data)
     return inherit("data", fields.data, theirs, DATASETS[name], source)
 
 

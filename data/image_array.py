@@ -2,18 +2,18 @@
 
 import math
 from pathlib import Path
-from typing import Annotated
 import zipfile
 import zlib
 
 import numpy as np
 
 from core.errors import UserError, shown
-from core.ranges import Range, Seed
+from core.ranges import Seed
 from core.reading import refuse_special_file
 from data.dataset import Dataset
-from data.image_cache import row_type, stretched
+from data.image_cache import row_type
 from data.images import Crop, Mean, Shift, Std, labelled_images
+from data.resizing import Centre, NewSide, Resample, Resizing
 from data.storage import split_rows
 from data.user_files import HeldOut, split_by_class
 
@@ -23,7 +23,8 @@ _DAMAGED = (OSError, EOFError, ValueError, KeyError, MemoryError, zipfile.BadZip
 
 def image_array(
     *, path: str, train: str = "train", evaluation: str = "validation", images: str = "images", label: str = "labels",
-    size: Annotated[int, Range(0, 2**13)] = 0, held_out: HeldOut = 0.2, split_seed: Seed = 0, targets: str = "labels",
+    size: NewSide = 0, resample: Resample = "bilinear", centre: Centre = 1.0, proportions: bool = False,
+    held_out: HeldOut = 0.2, split_seed: Seed = 0, targets: str = "labels",
     shift: Shift = 0, crop: Crop = 1.0, flip: bool = False, mean: Mean = None, std: Std = None,
 ) -> Dataset:  # fmt: skip
     """Returns labelled images from a .npz file with an array for the images and one for their labels.
@@ -36,6 +37,7 @@ def image_array(
       path: the file.
       images, label: the names of the two arrays.
       size: rows and columns, to which each image is stretched; 0 leaves them as they are.
+      resample, centre, proportions: how, see `data.resizing.Resizing`.
       held_out: the share of the images of each class that are validation.
       split_seed: decides which ones these are.
       targets, shift, crop, flip, mean, std: see `data.images.Images`.
@@ -58,14 +60,15 @@ def image_array(
     classes, numbers = np.unique(labels, return_inverse=True)
     rows = np.empty(len(pixels), row_type((size, size, pixels.shape[-1]) if size else pixels.shape[1:]))
     rows["label"] = numbers
+    resizing = Resizing.of(size, resample, centre, proportions)
     for row, image in zip(rows, pixels):
-        row["image"] = stretched(image, size)
+        row["image"] = resizing.pixels(image, size)
     splits = split_by_class([np.flatnonzero(numbers == c).tolist() for c in range(len(classes))], held_out, split_seed)
     order = np.concatenate([np.random.default_rng(0).permutation(np.array(part, int)) for part in splits.values()])
     sizes = {split: len(part) for split, part in splits.items()}
     return labelled_images(
         lambda spec: rows[order[split_rows(path, sizes, spec)]], [str(name) for name in classes], train, evaluation,
-        peak=255, targets=targets, shift=shift, crop=crop, flip=flip, mean=mean, std=std,
+        peak=255, resizing=resizing, targets=targets, shift=shift, crop=crop, flip=flip, mean=mean, std=std,
     )  # fmt: skip
 
 

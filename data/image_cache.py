@@ -8,10 +8,10 @@ from typing import Any
 import zipfile
 
 import numpy as np
-from PIL import Image
 import tensorflow_datasets as tfds
 
 from core.files import replacing
+from data.resizing import STRETCHED, Resizing
 from data.storage import kept_root, records, split_parts
 
 _WORTH_KEEPING = 10_000  # images; fewer are decoded in less than a second
@@ -24,12 +24,13 @@ def row_type(shape: tuple[int, ...]) -> np.dtype:
 
 
 def decoded_images(
-    builder: tfds.core.DatasetBuilder, split: str, *, image: str = "image", label: str = "label", size: int = 0
-) -> np.ndarray:
+    builder: tfds.core.DatasetBuilder, split: str, *, image: str = "image", label: str = "label", size: int = 0,
+    resizing: Resizing = STRETCHED,
+) -> np.ndarray:  # fmt: skip
     """Returns the rows (N,) of a split such as "train[:80%]+test", see `row_type`.
 
-    `image` and `label` are features of the set, which fits into memory. Images are stretched to `size` rows and
-    columns; with 0, all have one size. Callers share the array and must not write to it. A
+    `image` and `label` are features of the set, which fits into memory. Images are brought to `size` rows and
+    columns, see `Resizing`; with 0, all have one size. Callers share the array and must not write to it. A
     large split is kept in the folder `data.storage.kept_root()`, under a digest of the files that it was decoded from,
     so that a changed set never meets an old file. If that folder cannot be written, a message says so and each run
     decodes the images again.
@@ -38,26 +39,20 @@ def decoded_images(
     """
     lengths = {name: info.num_examples for name, info in builder.info.splits.items()}
     parts = [
-        _read(builder.data_dir, name, _digest(builder, name), image, label, size)[part]
+        _read(builder.data_dir, name, _digest(builder, name), image, label, size, resizing)[part]
         for name, part in split_parts(builder.info.name, lengths, split)
     ]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def stretched(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Returns an image (rows, columns, channels) with `size` rows and columns; 0 leaves it as it is."""
-    if not size or pixels.shape[:2] == (size, size):
-        return pixels
-    picture = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
-    return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR)).reshape(size, size, -1)
-
-
 @lru_cache(maxsize=4)  # the members of a population, and training and evaluation on one split, share the arrays
-def _read(folder: str, split: str, digest: str, image: str, label: str, size: int) -> np.ndarray:
+def _read(
+    folder: str, split: str, digest: str, image: str, label: str, size: int, resizing: Resizing
+) -> np.ndarray:  # fmt: skip
     builder = tfds.builder_from_directory(folder)
     if builder.info.splits[split].num_examples < _WORTH_KEEPING:
-        return _decode(builder, split, image, label, size)
-    chosen = "" if (image, label, size) == ("image", "label", 0) else f"-{image}-{label}-{size}"
+        return _decode(builder, split, image, label, size, resizing)
+    chosen = "" if (image, label, size) == ("image", "label", 0) else f"-{image}-{label}-{size}{resizing.name}"
     name = f"{builder.info.name}-{builder.info.version}-{split}{chosen}-{digest[:16]}.npz"
     file = kept_root() / "decoded" / name
     try:
@@ -66,7 +61,7 @@ def _read(folder: str, split: str, digest: str, image: str, label: str, size: in
     except _UNREADABLE:
         pass
     print(f"decoding {split} of {builder.info.name} (once)", flush=True)
-    rows = _decode(builder, split, image, label, size)
+    rows = _decode(builder, split, image, label, size, resizing)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(file) as temporary, temporary.open("wb") as stream:
@@ -80,12 +75,14 @@ def _read(folder: str, split: str, digest: str, image: str, label: str, size: in
     return rows
 
 
-def _decode(builder: tfds.core.DatasetBuilder, split: str, image: str, label: str, size: int) -> np.ndarray:
+def _decode(
+    builder: tfds.core.DatasetBuilder, split: str, image: str, label: str, size: int, resizing: Resizing
+) -> np.ndarray:  # fmt: skip
     features: Any = builder.info.features
     shape = features[image].shape
     if size:
         shape = (size, size, shape[2])
-    rows = ((record[label], stretched(record[image], size)) for record in records(builder, split))
+    rows = ((record[label], resizing.pixels(record[image], size)) for record in records(builder, split))
     return np.fromiter(rows, row_type(shape), builder.info.splits[split].num_examples)
 
 

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 
 from core.errors import UserError
 from core.reading import refuse_special_file
+from data.resizing import Resizing
 
 # Pillow reads many more, and some start programs: Encapsulated PostScript runs Ghostscript, whatever the file's name.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
@@ -33,14 +34,14 @@ def image_size(file: Path) -> tuple[int, int]:
         return (image.width, image.height) if turned else (image.height, image.width)
 
 
-def image_pixels(file: Path, shape: tuple[int, int, int], *, stretch: bool) -> np.ndarray:
+def image_pixels(file: Path, shape: tuple[int, int, int], *, resizing: Resizing | None) -> np.ndarray:
     """Returns the pixels of an image, uint8 of `shape` (rows, columns, channels), 1 channel for grey or 3 for colour.
 
     The image is turned upright as its EXIF data say, transparent parts show a white background, and of an animation the
     first picture is taken.
 
     Args:
-      stretch: whether an image of another size is stretched to this one.
+      resizing: how an image is brought to this size; None for images that must have it.
 
     Raises UserError, which names the file, where it is no image of the `FORMATS`, is damaged or has another size.
     """
@@ -51,13 +52,13 @@ def image_pixels(file: Path, shape: tuple[int, int, int], *, stretch: bool) -> n
             picture = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", picture.size, BACKGROUND), picture)
         image = image.convert("L" if channels == 1 else "RGB")
-        if image.size != (columns, rows):
-            if not stretch:
-                raise UserError(
-                    f"{file} has {words((image.height, image.width))}, expected {words((rows, columns))}. "
-                    "Set data.size to stretch all images to one size."
-                )
-            image = image.resize((columns, rows), Image.Resampling.BILINEAR)
+        if resizing is not None:
+            image = resizing.picture(image, rows, columns)
+        elif image.size != (columns, rows):
+            raise UserError(
+                f"{file} has {words((image.height, image.width))}, expected {words((rows, columns))}. "
+                "Set data.size to stretch all images to one size."
+            )
         return np.asarray(image).reshape(shape)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from data.identity import file_digest, identity_of
 from data.image_cache import row_type
 from data.image_files import image_pixels
+from data.resizing import Resizing
 
 _ALONE = 8  # images; for fewer, threads would not pay
 _THREADS = min(16, len(os.sched_getaffinity(0)))
@@ -19,16 +20,16 @@ class ImageRows:
     """Image files and class numbers that can be indexed like an array of rows, see `data.image_cache.row_type`.
 
     Files are decoded when they are read, the files of one read in parallel. Where the whole set takes at most
-    `memory_limit` bytes, decoded images are kept in memory, so each file is decoded once. `stretch`: see
-    `data.image_files.image_pixels`.
+    `memory_limit` bytes, decoded images are kept in memory, so each file is decoded once. `resizing`:
+    see `data.image_files.image_pixels`.
     """
 
     def __init__(
-        self, labelled: list[tuple[Path, int]], shape: tuple[int, int, int], *, stretch: bool = False,
+        self, labelled: list[tuple[Path, int]], shape: tuple[int, int, int], *, resizing: Resizing | None = None,
         memory_limit: int = 2 * 1024**3,
     ):  # fmt: skip
         self._labelled = labelled
-        self._shape, self._stretch = shape, stretch
+        self._shape, self._resizing = shape, resizing
         self.dtype = row_type(shape)
         self._kept = None
         if len(labelled) * self.dtype.itemsize <= memory_limit:
@@ -58,7 +59,7 @@ class ImageRows:
         rows["label"] = [label for _, label in chosen]
 
         def fill(place: int) -> None:
-            rows["image"][place] = image_pixels(chosen[place][0], self._shape, stretch=self._stretch)
+            rows["image"][place] = image_pixels(chosen[place][0], self._shape, resizing=self._resizing)
 
         if len(chosen) < _ALONE or _THREADS == 1:
             for place in range(len(chosen)):

@@ -1,6 +1,6 @@
 """MNIST, Fashion-MNIST and whatever else is labelled images; in training shifted, cropped and flipped at random."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +16,7 @@ from data.forms import in_form
 from data.identity import identity_of
 from data.image_cache import decoded_images
 from data.image_rows import ImageRows
+from data.resizing import RESIZING, STRETCHED, Resizing
 from data.storage import open_official
 
 Shift = Annotated[int, Range(0, 2**13)]
@@ -84,11 +85,12 @@ def image_dataset(
 
 def labelled_images(
     rows: Callable, classes: Sequence[str], train: str, evaluation: str, *, peak: int, targets: str, pool: int = 1,
-    levels: int = 0, mean: Mean = None, std: Std = None, **augmentation,
+    levels: int = 0, mean: Mean = None, std: Std = None, resizing: Resizing = STRETCHED, **augmentation,
 ) -> Dataset:  # fmt: skip
     """Returns a set of images with labels, whose names by number are `classes`.
 
-    `rows` is a function from a split to its labelled images, see `Images`, as are the other arguments.
+    `rows` is a function from a split to its labelled images, and `resizing` says how they got their size, so that other
+    image files are read likewise. The other arguments are those of `Images`.
     """
 
     def source(split: str, **augmentation) -> Images:
@@ -97,7 +99,8 @@ def labelled_images(
         )
 
     training = source(train, **augmentation)
-    reading = image_reading(training.file_shape, targets=targets, pool=pool, levels=levels, mean=mean, std=std)
+    settings: dict[str, Any] = {"targets": targets, "pool": pool, "levels": levels, "mean": mean, "std": std}
+    reading = image_reading(training.file_shape, resizing=resizing, **settings)
     return Dataset(
         facts={"image_shape": training.shape}
         | ({"target_shape": training.shape} if targets == "images" else {"classes": len(classes)}),
@@ -109,14 +112,23 @@ def labelled_images(
     )
 
 
-def image_reading(shape: tuple[int, int, int], **settings) -> Reading:
-    """Returns how image files are read for a model: stretched to `shape`, with the `settings` of `Images`."""
+def image_reading(shape: tuple[int, int, int], *, resizing: Resizing = STRETCHED, **settings) -> Reading:
+    """Returns how image files are read for a model: brought to `shape`, with the `settings` of `Images`."""
 
     def source(files: Sequence[Path]) -> Images:
-        rows = ImageRows([(file, 0) for file in files], shape, stretch=True, memory_limit=0)
+        rows = ImageRows([(file, 0) for file in files], shape, resizing=resizing, memory_limit=0)
         return Images(rows, peak=255, **settings)
 
     return Reading("images", source)
+
+
+def preparation(theirs: Mapping, ours: Mapping) -> dict[str, Any]:
+    """Returns the fields of a section `data` that say how images are prepared, for another section.
+
+    How they are resized is left out if that section leaves images as they are.
+    """
+    fields = {field: theirs.get(field) or () for field in ("mean", "std")}
+    return fields | {field: theirs[field] for field in RESIZING if theirs.get(field) and ours.get("size")}
 
 
 class Images:

@@ -5,17 +5,18 @@ The features to use are found in the description of the set, and can be named wh
 
 from functools import partial
 import inspect
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from tensorflow_datasets import core, features
 
 from core.errors import UserError, shown
-from core.ranges import Length, Range, Side
+from core.ranges import Length, Side
 from data.dataset import Dataset
 from data.forms import in_form
 from data.image_cache import decoded_images
 from data.images import Crop, Levels, Mean, Shift, Std, labelled_images
+from data.resizing import Centre, NewSide, Resample, Resizing
 from data.sequences import Sequences, sequence_dataset
 from data.storage import open_official, records, split_parts
 from data.text import builder_texts, text_dataset
@@ -27,7 +28,8 @@ _PEAK = 255
 
 def tfds(
     *, dataset: str, kind: str = "", image: str = "", text: str = "", label: str = "", train: str = "train",
-    evaluation: str = "test", form: str = "plain", targets: str = "labels", size: Annotated[int, Range(0, 2**13)] = 0,
+    evaluation: str = "test", form: str = "plain", targets: str = "labels", size: NewSide = 0,
+    resample: Resample = "bilinear", centre: Centre = 1.0, proportions: bool = False,
     shift: Shift = 0, crop: Crop = 1.0, flip: bool = False, pool: Side = 1, levels: Levels = 0, mean: Mean = None,
     std: Std = None, context: Length | None = None, tokenizer: str = "bytes", jitter: bool = True,
 ) -> Dataset:  # fmt: skip
@@ -42,6 +44,7 @@ def tfds(
       form: of images and texts with labels, see `data.forms`. Images become tokens of `levels` intensities, by default
         256.
       size: rows and columns, to which each image is stretched. With 0, all images must have one size.
+      resample, centre, proportions: how, see `data.resizing.Resizing`.
       targets, shift, crop, flip, pool, levels, mean, std: of images, see `data.images.Images`.
       context: tokens of a text, or of a window of kind "text".
       tokenizer: of texts: "bytes", or a file of `data.subwords.Subwords`; of kind "text" also "", for characters.
@@ -71,7 +74,8 @@ def tfds(
         raise UserError(f"{dataset} is read as {kind}: set data.context, the tokens of a text.")
     if kind == "image_label":
         augmentation = {"shift": shift, "crop": crop, "flip": flip, "mean": mean, "std": std}
-        options = {"targets": targets, "pool": pool} | augmentation
+        resizing = Resizing.of(size, resample, centre, proportions)
+        options = {"targets": targets, "pool": pool, "resizing": resizing} | augmentation
         return _images(builder, names, train, evaluation, size=size, levels=levels, form=form, **options)
     assert context is not None
     if kind == "text":
@@ -86,7 +90,10 @@ def tfds(
 # The fields that only some kinds have.
 _IMAGE, _TEXT, _LABEL = ("image_label",), ("text_label", "text"), ("image_label", "text_label")
 _FIELDS = (
-    dict.fromkeys(("image", "targets", "size", "shift", "crop", "flip", "pool", "levels", "mean", "std"), _IMAGE)
+    dict.fromkeys(
+        ("image", "targets", "size", "resample", "centre", "proportions", "shift", "crop", "flip", "pool", "levels",
+         "mean", "std"), _IMAGE,
+    )  # fmt: skip
     | dict.fromkeys(("text", "context", "tokenizer"), _TEXT)
     | {"jitter": ("text",), "form": _LABEL, "label": _LABEL}
 )
@@ -127,15 +134,16 @@ def _described(builder: core.DatasetBuilder) -> str:
     return f"It has {', '.join(listed) or 'no named features'}."
 
 
-def _images(builder, names, train, evaluation, *, size, levels, form, **options) -> Dataset:
+def _images(builder, names, train, evaluation, *, size, levels, form, resizing, **options) -> Dataset:
     every = builder.info.features
     if not size and None in every[names["image"]].shape:
         name = builder.info.full_name
         raise UserError(f"{name} has images of several sizes: set data.size, to which all are stretched.")
-    rows = partial(decoded_images, builder, image=names["image"], label=names["label"], size=size)
+    rows = partial(decoded_images, builder, image=names["image"], label=names["label"], size=size, resizing=resizing)
     levels = levels or (0 if form == "plain" else _PEAK + 1)
     labels = every[names["label"]].names
-    return in_form(labelled_images(rows, labels, train, evaluation, peak=_PEAK, levels=levels, **options), form, levels)
+    options |= {"levels": levels, "resizing": resizing}
+    return in_form(labelled_images(rows, labels, train, evaluation, peak=_PEAK, **options), form, levels)
 
 
 def _texts(builder, names, train, evaluation, whole_texts: WholeTexts, context: int) -> Dataset:

@@ -14,6 +14,7 @@ from data.dataset import Dataset
 from data.image_files import image_size, words
 from data.image_rows import ImageRows
 from data.images import Crop, Mean, Shift, Std, labelled_images
+from data.resizing import Centre, NewSide, Resample, Resizing
 from data.sequences import Sequences, sequence_dataset
 from data.storage import split_parts
 from data.text_tables import READERS, Item, read_table
@@ -57,7 +58,8 @@ def labelled_text(
 
 
 def image_folder(
-    *, path: str, train: str = "train", evaluation: str = "validation", size: Annotated[int, Range(0, 2**13)] = 0,
+    *, path: str, train: str = "train", evaluation: str = "validation", size: NewSide = 0,
+    resample: Resample = "bilinear", centre: Centre = 1.0, proportions: bool = False,
     channels: Annotated[int, Range(1, 3)] = 3, held_out: HeldOut = 0.2, split_seed: Seed = 0, targets: str = "labels",
     shift: Shift = 0, crop: Crop = 1.0, flip: bool = False, mean: Mean = None, std: Std = None,
 ) -> Dataset:  # fmt: skip
@@ -73,6 +75,7 @@ def image_folder(
     Args:
       path: the folder.
       size: rows and columns, to which each image is stretched. With 0, all images must have the same size.
+      resample, centre, proportions: how, see `data.resizing.Resizing`.
       channels: 3 (colour) or 1 (grey), to which each image is converted.
       held_out: the share of the images of each class that are validation, where there are no folders of splits.
       split_seed: decides which ones these are.
@@ -97,10 +100,12 @@ def image_folder(
                     "Set data.size to stretch all images to one size."
                 )
     labelled = {split: [(item.content, classes.get(item.label, -1)) for item in items[split]] for split in items}
+    resizing = Resizing.of(size, resample, centre, proportions)
+    how = resizing if size else None
     return labelled_images(
-        lambda spec: ImageRows(_selected(path, labelled, spec), (rows, columns, channels), stretch=size > 0),
-        list(classes), train, evaluation, peak=255, targets=targets, shift=shift, crop=crop, flip=flip, mean=mean,
-        std=std,
+        lambda spec: ImageRows(_selected(path, labelled, spec), (rows, columns, channels), resizing=how),
+        list(classes), train, evaluation, peak=255, resizing=resizing, targets=targets, shift=shift, crop=crop,
+        flip=flip, mean=mean, std=std,
     )  # fmt: skip
 
 

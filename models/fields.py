@@ -40,6 +40,7 @@ class LayerFields(TypedDict, total=False):
     qk_norm: bool
     scaled: bool
     norm: str
+    layer_scale: float | None
     bias: bool
     qkv_bias: bool | None
 

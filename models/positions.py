@@ -50,12 +50,12 @@ class Positions(nnx.Module):
             )
         return x_BTD + jax.lax.dynamic_slice_in_dim(table_TD, start, x_BTD.shape[-2]).astype(x_BTD.dtype)
 
-    def resized(self, shape: Grid) -> "Positions":
+    def resized(self, shape: Grid, method: str = "linear") -> "Positions":
         """Returns the same positions on a grid of another shape; a learned table is interpolated (`interpolate`)."""
         other = nnx.clone(self)
         other.shape = tuple(shape)
         if self.table is not None:
-            other.table = nnx.Param(interpolate(self.table[...], self.shape, other.shape))
+            other.table = nnx.Param(interpolate(self.table[...], self.shape, other.shape, method))
         return other
 
 
@@ -131,14 +131,38 @@ def distance_buckets(distance: np.ndarray, buckets: int, farthest: int, causal: 
     return np.where(size < exact, size, far).astype(int) + (0 if causal else share * (distance > 0))
 
 
-def interpolate(table_TD: Float[Array, "old width"], old: Grid, new: Grid) -> Float[Array, "new width"]:
-    """Returns a table of positions on a grid of shape `old`, interpolated linearly on each axis to the shape `new`.
+def interpolate(
+    table_TD: Float[Array, "old width"], old: Grid, new: Grid, method: str = "linear"
+) -> Float[Array, "new width"]:
+    """Returns a table of positions on a grid of shape `old`, interpolated on each axis to the shape `new`.
 
     Both grids cover the same area, cell by cell (Dosovitskiy et al. 2021, section 3.2).
+
+    Args:
+      method: "linear"; "cubic", by the four nearest cells; or "cubic_smoothed", by as many cells as one of the new grid
+        covers.
     """
-    width = table_TD.shape[-1]
-    grid = jax.image.resize(table_TD.reshape(*old, width), (*new, width), "linear", antialias=False)
-    return grid.reshape(-1, width)
+    grid = table_TD.reshape(*old, table_TD.shape[-1])
+    if method == "cubic":
+        for axis, sides in enumerate(zip(old, new)):
+            grid = jnp.moveaxis(jnp.tensordot(_cubic_weights(*sides), grid, (1, axis)), 0, axis)
+    else:
+        smoothed = method == "cubic_smoothed"
+        shape = (*new, table_TD.shape[-1])
+        grid = jax.image.resize(grid, shape, "cubic" if smoothed else "linear", antialias=smoothed)
+    return grid.reshape(-1, table_TD.shape[-1])
+
+
+def _cubic_weights(old: int, new: int) -> Float[np.ndarray, "new old"]:
+    """The weight of each old cell in each new one: Keys 1981 with a = -3/4; beyond the border, its last cell."""
+    at_N = (np.arange(new) + 0.5) * old / new - 0.5
+    weights_NO = np.zeros((new, old))
+    for place in range(-1, 3):
+        cell_N = np.floor(at_N).astype(int) + place
+        x_N = np.abs(at_N - cell_N)
+        near_N, far_N = 1.25 * x_N**3 - 2.25 * x_N**2 + 1, -0.75 * (x_N**3 - 5 * x_N**2 + 8 * x_N - 4)
+        np.add.at(weights_NO, (np.arange(new), np.clip(cell_N, 0, old - 1)), np.where(x_N <= 1, near_N, far_N))
+    return weights_NO.astype(np.float32)
 
 
 def sinusoids(

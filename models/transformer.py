@@ -20,6 +20,7 @@ from models.scores import Bias
 
 Hidden = Float[Array, "batch time width"]
 Source = Float[Array, "batch keys source_width"]
+LayerScale = Annotated[float, Range(1e-9, 1000)] | None
 Cache = Any
 """What `new_cache` returned: a tree of arrays, to be handed back with the next tokens."""
 
@@ -38,6 +39,8 @@ class Block(nnx.Module):
       self_attention: False leaves it out, as where a Perceiver reads its input.
       norm: "layer" or "rms". norm_order: "pre" (x + f(norm(x))) or "post" (norm(x + f(x)), Vaswani et al. 2017).
       epsilon: added to the variance in the norms.
+      layer_scale: multiplies what each part adds to the residual by a learned vector, which starts at this number
+        (LayerScale, Touvron et al. 2021, "Going deeper with image transformers").
       activation: see `models.layers.MLP`. bias: biases in linear maps and norms.
       dropout: on attention weights and on what each part adds to the residual.
       dtype: of the computation; parameters stay float32.
@@ -49,6 +52,7 @@ class Block(nnx.Module):
         source_width: Size | None = None, source_norm: Semantic[bool] = False, cross_residual: Semantic[bool] = True,
         self_attention: bool = True, rotary: bool = False, qk_norm: bool = False, scaled: Semantic[bool] = True,
         norm: Semantic[str] = "layer", norm_order: Semantic[str] = "pre", epsilon: Semantic[Epsilon] = 1e-5,
+        layer_scale: LayerScale = None,
         activation: Semantic[str] = "gelu", bias: bool = True, qkv_bias: bool | None = None,
         attention: Semantic[Kind] = "softmax", feature_map: Semantic[FeatureMap] = "elu",
         window: Semantic[Length | None] = None, stride: Semantic[Length | None] = None,
@@ -73,6 +77,9 @@ class Block(nnx.Module):
         self.source_norm = any_norm(source_width or width, rngs) if cross and source_norm else None
         self.mlp = MLP(width=width, mlp_width=mlp_width, activation=activation, bias=bias, dtype=dtype, rngs=rngs)
         self.mlp_norm = self.new_norm(rngs)
+        scale = lambda part: None if layer_scale is None or part is None else nnx.Param(jnp.full(width, layer_scale))
+        self.attention_scale, self.cross_scale = scale(self.attention), scale(self.cross)
+        self.mlp_scale = scale(self.mlp)
         self.dropout = Dropout(dropout)
         self.pre, self.cross_residual = norm_order == "pre", cross_residual
 
@@ -96,11 +103,11 @@ class Block(nnx.Module):
                 cache = None if cache is None else past | {"self": new}
                 return h
 
-            x = self._residual(x, self.attention_norm, attend, keys[1])
+            x = self._residual(x, self.attention_norm, attend, self.attention_scale, keys[1])
         if (cross := self.cross) is not None:
             attend_to_source = lambda h: cross(h, source, mask=source_mask, key=keys[2])[0]
-            x = self._residual(x, self.cross_norm, attend_to_source, keys[3], self.cross_residual)
-        return self._residual(x, self.mlp_norm, self.mlp, keys[4]), cache
+            x = self._residual(x, self.cross_norm, attend_to_source, self.cross_scale, keys[3], self.cross_residual)
+        return self._residual(x, self.mlp_norm, self.mlp, self.mlp_scale, keys[4]), cache
 
     def new_cache(self, batch_size: int, length: int, source: Source | None = None) -> Cache:
         """Returns an empty cache for up to `length` positions, with the keys and values of `source` if there is one."""
@@ -114,11 +121,12 @@ class Block(nnx.Module):
     def _normed(self, source):
         return source if self.source_norm is None else self.source_norm(source)
 
-    def _residual(self, x: Hidden, norm, part: Callable, key: DropoutKey, keep: bool = True) -> Hidden:
+    def _residual(self, x: Hidden, norm, part: Callable, scale, key: DropoutKey, keep: bool = True) -> Hidden:
         residual = x if keep else 0
+        scaled = (lambda h: h) if scale is None else (lambda h: h * scale[...].astype(h.dtype))
         if self.pre:
-            return residual + self.dropout(part(norm(x)), key)
-        return norm(residual + self.dropout(part(x), key))
+            return residual + self.dropout(scaled(part(norm(x))), key)
+        return norm(residual + self.dropout(scaled(part(x)), key))
 
 
 class Stack(nnx.Module):

@@ -6,7 +6,7 @@ the embedding is the same.
 """
 
 from functools import partial
-from typing import Any, Unpack
+from typing import Annotated, Any, Unpack
 
 from einops import rearrange
 from flax import nnx
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from core.errors import UserError, shown
-from core.ranges import Depth, Dtype, ImageShape, ShareBelowAll, Side, Size, Vocabulary
+from core.ranges import Depth, Dtype, ImageShape, OneOf, Range, ShareBelowAll, Side, Size, Vocabulary
 from models.convolution import Convolution, Images
 from models.fields import Semantic, StackFields, forwards
 from models.layers import Dropout, DropoutKey, linear, normalisation, read_out, split_key
@@ -23,6 +23,9 @@ from models.parametrization import scalable
 from models.positions import Positions
 from models.resnet import ResidualBlock, channel_norm
 from models.transformer import Hidden, Stack
+
+Interpolation = Annotated[str, OneOf(("linear", "cubic", "cubic_smoothed"))]
+Registers = Annotated[int, Range(0, 1024)]
 
 
 @scalable
@@ -36,8 +39,13 @@ class VisionTransformer(nnx.Module):
       classes: C, for the head "classes".
       stem: "patch" (a linear map of each patch), "convolution" (see `ConvolutionalStem`) or "resnet" (`ResidualStem`).
       width: D. depth: L. heads: H.
-      pooling: what the head reads of the hidden states, "cls" (the one of a learned first token) or their "mean".
+      pooling: what the head reads of the hidden states, "cls" (the one of a learned first token), the "mean" of the
+        patches, or "cls_mean" (both, one after the other).
+      registers: learned tokens in front of the patches, which the head does not read (Darcet et al. 2024).
+      distilled: a second head reads the first register, and the logits are the mean of both heads': it is the
+        distillation token of DeiT (Touvron et al. 2021).
       positions: "learned", "sinusoidal" (on two axes) or "none".
+      interpolation: how `resized` interpolates learned positions, see `models.positions.interpolate`.
       dropout: on the patch embeddings and in every block.
       dtype: of the computation; parameters and logits are float32.
       stack: further fields of `models.transformer.Stack` and `Block`.
@@ -47,16 +55,19 @@ class VisionTransformer(nnx.Module):
     def __init__(
         self, *, image_shape: ImageShape, patch: Semantic[Side], head: str = "classes",
         classes: Vocabulary | None = None, width: Size, depth: Depth, heads: Semantic[Size], stem: str = "patch",
-        pooling: Semantic[str] = "mean", positions: str = "learned", dropout: ShareBelowAll = 0.0,
+        pooling: Semantic[str] = "mean", registers: Registers = 0, distilled: bool = False,
+        positions: str = "learned", interpolation: Semantic[Interpolation] = "linear", dropout: ShareBelowAll = 0.0,
         dtype: Dtype = "float32", rngs: nnx.Rngs, **stack: Unpack[StackFields],
     ):  # fmt: skip
         rows, columns = patch_grid(image_shape, patch)
-        if pooling not in ("cls", "mean"):
-            raise UserError(f"pooling={shown(pooling)}: expected 'cls' or 'mean'")
+        if pooling not in ("cls", "mean", "cls_mean"):
+            raise UserError(f"pooling={shown(pooling)}: expected 'cls' or 'mean', or 'cls_mean' for both")
         if head not in ("classes", "pooler", "none"):
             raise UserError(f"head={shown(head)}: expected 'classes', 'pooler' or 'none'")
         if head == "classes" and classes is None:
             raise UserError("head='classes' needs classes, the number of classes")
+        if distilled and not (registers and pooling == "cls" and head == "classes"):
+            raise UserError("distilled=True needs head='classes', pooling='cls' and registers=1 or more")
         if stem not in ("patch", *STEMS):
             raise UserError(f"stem={shown(stem)}: expected 'patch', 'convolution' or 'resnet'")
         channels = image_shape[2]
@@ -65,12 +76,16 @@ class VisionTransformer(nnx.Module):
         else:
             self.embedding = STEMS[stem](channels, width, patch, dtype=dtype, rngs=rngs)
         self.positions = Positions(positions, (rows, columns), width, rngs=rngs)
-        self.cls = nnx.Param(0.02 * jax.random.normal(rngs.params(), (width,))) if pooling == "cls" else None
+        token = lambda *shape: nnx.Param(0.02 * jax.random.normal(rngs.params(), shape))
+        self.cls = None if pooling == "mean" else token(width)
+        self.registers = token(registers, width) if registers else None
         self.dropout = Dropout(dropout)
         self.blocks = Stack(width=width, depth=depth, heads=heads, dropout=dropout, dtype=dtype, rngs=rngs, **stack)
-        outputs = width if head == "pooler" else classes
-        self.head = None if head == "none" or outputs is None else read_out(width, outputs, dtype=dtype, rngs=rngs)
-        self.patch, self.stem, self.output = patch, stem, head
+        outputs, read = width if head == "pooler" else classes, 2 * width if pooling == "cls_mean" else width
+        self.head = None if head == "none" or outputs is None else read_out(read, outputs, dtype=dtype, rngs=rngs)
+        self.distilled_head = read_out(width, outputs, dtype=dtype, rngs=rngs) if distilled and outputs else None
+        self.patch, self.stem, self.output, self.register_count = patch, stem, head, registers
+        self.pooling, self.interpolation = pooling, interpolation
         if head == "classes":
             self.classes = classes
 
@@ -80,7 +95,9 @@ class VisionTransformer(nnx.Module):
         x, _ = self.blocks(self._embed(images, first_key), key=blocks_key)
         if self.head is None:
             return x.astype(jnp.float32)
-        y = self.head(x[:, 0] if self.cls is not None else x.mean(axis=1))
+        y = self.head(self._pooled(x))
+        if self.distilled_head is not None:
+            y = (y + self.distilled_head(x[:, 1])) / 2
         return y if self.output == "classes" else (x.astype(jnp.float32), jnp.tanh(y))
 
     def features(self, images: Images) -> list[Hidden]:
@@ -90,16 +107,22 @@ class VisionTransformer(nnx.Module):
     def resized(self, image_shape: ImageShape) -> "VisionTransformer":
         """Returns the same model for images of another size, with its learned positions interpolated."""
         other = nnx.clone(self)
-        other.positions = self.positions.resized(patch_grid(image_shape, self.patch))
+        other.positions = self.positions.resized(patch_grid(image_shape, self.patch), self.interpolation)
         return other
+
+    def _pooled(self, x):
+        if self.pooling == "cls":
+            return x[:, 0]
+        mean = x[:, self.register_count + (self.cls is not None) :].mean(axis=1)
+        return mean if self.cls is None else jnp.concatenate([x[:, 0], mean], axis=-1)
 
     def _embed(self, images, key):
         x = self.embedding(patches(images, self.patch) if self.stem == "patch" else images)
         x = self.dropout(self.positions(x), key)
-        if self.cls is None:
-            return x
-        cls = jnp.broadcast_to(self.cls[...].astype(x.dtype), (len(x), 1, x.shape[-1]))
-        return jnp.concatenate([cls, x], axis=1)
+        first = [] if self.cls is None else [self.cls[...][None]]
+        first += [] if self.registers is None else [self.registers[...]]
+        spread = lambda tokens: jnp.broadcast_to(tokens.astype(x.dtype), (len(x), *tokens.shape))
+        return jnp.concatenate([*map(spread, first), x], axis=1) if first else x
 
 
 class ConvolutionalStem(nnx.Module):

@@ -18,6 +18,7 @@ from core import files
 from core.command import command
 from core.errors import UserError
 from core.markdown import markdown
+from data.resizing import RESIZING
 from data.subwords import BOS, CLS, EOS, PAD, SEP
 from data.tokenizer_files import dumped, tokenizer_files
 from experiments.use.evaluate import notes_on
@@ -43,9 +44,9 @@ def export(opened: Opened, out: str | Path) -> list[Path]:
     if opened.vocabulary is not None:
         longest = getattr(opened.model, "context", None)
         contents = tokenizer_files(opened.vocabulary, framed=_framed(opened), longest=longest)
-    normalisation = {"mean": data.get("mean") or (), "std": data.get("std") or ()}
+    images: dict[str, Any] = {field: data[field] for field in ("mean", "std", *RESIZING) if data.get(field)}
     pretrained.save(
-        opened.model, out, classes=opened.classes or (), settings=_special_tokens(opened), **normalisation
+        opened.model, out, classes=opened.classes or (), settings=_special_tokens(opened), **images
     )  # fmt: skip
     for name, content in contents.items():
         files.write_text(out / name, dumped(content))

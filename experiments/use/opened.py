@@ -16,8 +16,9 @@ from data.dataset import Batch, Dataset, Reading
 from data.identity import identity_of
 from data.images import image_reading
 from data.published_tokenizer import PublishedTokenizer, published_tokenizer
+from data.resizing import RESIZING, Resizing
 from data.vocabulary import Vocabulary
-from models import GPT, Bert, Perceiver, pretrained
+from models import GPT, Bert, Perceiver, VisionTransformer, pretrained
 import train
 from training.checkpoints import Checkpoints
 from training.settings import resolve
@@ -68,6 +69,9 @@ def _published(folder: Path) -> Opened:
     names = pretrained.class_names(folder) if getattr(model, "classes", None) else None
     vocabulary, reading = None, None
     if shape := fields.get("image_shape"):
+        size = pretrained.preprocessing(folder).get("size")
+        if size and isinstance(model, VisionTransformer) and model.interpolation != "linear":
+            model, shape = model.resized((size, size, shape[2])), (size, size, shape[2])  # as the reference does
         reading = _images(folder, tuple(shape))
     elif vocabulary := published_tokenizer(folder):
         if len(vocabulary) > fields["vocab_size"]:
@@ -81,8 +85,9 @@ def _published(folder: Path) -> Opened:
 def _images(folder: Path, shape: tuple[int, int, int]) -> Reading:
     settings = pretrained.preprocessing(folder)
     if settings.get("size", shape[0]) != shape[0] or shape[0] != shape[1] and "size" in settings:
-        raise UserError(f"{folder}: images are stretched to {settings['size']} pixels, but the model reads {shape}")
-    return image_reading(shape, mean=settings.get("mean"), std=settings.get("std"))
+        raise UserError(f"{folder}: images are resized to {settings['size']} pixels, but the model reads {shape}")
+    resizing = Resizing(**{field: settings[field] for field in RESIZING if field in settings})
+    return image_reading(shape, resizing=resizing, mean=settings.get("mean"), std=settings.get("std"))
 
 
 def _texts(vocabulary: PublishedTokenizer, model: Bert | GPT | Perceiver, context: int) -> Reading:

@@ -4,7 +4,7 @@
 
     model = load("gpt2")            # a folder with config.json and model.safetensors
     save(model, "mine")             # the same format, which transformers loads
-    preprocessing("vit")            # the mean and std of the images that load("vit") reads
+    preprocessing("vit")            # mean, std and size of the images that load("vit") reads
 
 The model gives the same numbers as theirs. Each published format is one short table in a file of its own: their tensor
 -> our parameter, their setting -> our field. The architectures are those of `models/`; nothing here computes.
@@ -28,6 +28,8 @@ from models.fields import semantic_fields
 from models.parametrization import refuse_scaled
 from models.pretrained.bart import BART
 from models.pretrained.bert import BERT
+from models.pretrained.deit import DEIT
+from models.pretrained.dinov2 import DINOV2, DINOV2_WITH_REGISTERS
 from models.pretrained.files import CONFIG, Tensors, read_config, write
 from models.pretrained.gpt2 import GPT2
 from models.pretrained.marian import MARIAN
@@ -45,7 +47,10 @@ __all__ = [
     "REFERENCES", "class_names", "describe", "is_published", "load", "load_for", "preprocessing", "save", "table",
 ]  # fmt: skip
 
-REFERENCES = {reference.name: reference for reference in [BART, BERT, GPT2, MARIAN, PERCEIVER, T5, VIT]}
+REFERENCES = {
+    reference.name: reference
+    for reference in [BART, BERT, DEIT, DINOV2, DINOV2_WITH_REGISTERS, GPT2, MARIAN, PERCEIVER, T5, VIT]
+}
 
 
 def load(
@@ -141,6 +146,7 @@ def is_published(folder: str | Path) -> bool:
 
 def save(
     model: nnx.Module, folder: str | Path, *, mean: Sequence[float] = (), std: Sequence[float] = (),
+    resample: str = "bilinear", centre: float = 1.0, proportions: bool = False,
     classes: Sequence[str] = (), settings: Mapping[str, Any] = types.MappingProxyType({}),
 ) -> None:  # fmt: skip
     """Writes `config.json` and `model.safetensors` into a new folder; from it `load` and transformers give this model.
@@ -150,6 +156,7 @@ def save(
     Args:
       mean, std: what an image in [0, 1] is normalised by before the model reads it, for each channel or for all; as
         `preprocessing` returns them, or the section `data` of a run's config has them. By default nothing is done.
+      resample, centre, proportions: how images get their size, see `data.resizing.Resizing`.
       classes: the names of the classes, for `id2label`; LABEL_0, ... by default.
       settings: further settings of config.json that change no numbers, such as the tokens that end a text.
 
@@ -171,7 +178,9 @@ def save(
         configs[CONFIG]["id2label"] = {str(number): name for number, name in enumerate(classes)}
         configs[CONFIG]["label2id"] = {name: number for number, name in enumerate(classes)}
     if shape := fields.get("image_shape"):
-        configs[PREPROCESSOR] = to_config(reference.name, shape, mean, std)
+        configs[PREPROCESSOR] = to_config(
+            reference.name, shape, mean, std, resample=resample, centre=centre, proportions=proportions
+        )
     write(Path(folder), arrays | reference.constants(fields), configs)
 
 

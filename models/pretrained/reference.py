@@ -156,9 +156,10 @@ class Reference:
         keys = {ours: key if isinstance(key, str) else key[0] for ours, key in self.settings.items()}
         activation = {ours: theirs for theirs, ours in reversed(self.activations.items())}
         config = {"architectures": [head.architectures[0]], "model_type": self.name, "dtype": "float32"}
-        config |= {key: fields[ours] for ours, key in keys.items()} | self.to_config(fields)
+        config |= {key: fields[ours] for ours, key in keys.items()}
         config |= {key: fields["dropout"] for key, default in self.dropouts.items() if default is not None}
         config[keys["activation"]] = activation.get(fields["activation"], fields["activation"])
+        config |= self.to_config(fields)
         if head.classes:
             labels = [f"LABEL_{number}" for number in range(fields["classes"])]
             config |= {"id2label": {str(number): label for number, label in enumerate(labels)}}
@@ -264,6 +265,7 @@ def describe_blocks(stack: Stack) -> dict:
         "norm_order": "pre" if block.pre else "post",
         "final_norm": stack.norm is not None or not block.pre,
         "epsilon": block.mlp_norm.epsilon,
+        "layer_scale": None if block.mlp_scale is None else 1.0,  # where it started is not known
         "activation": block.mlp.activation,
         "bias": block.mlp.up.bias is not None,
         "qkv_bias": attention.query.bias is not None,

@@ -14,11 +14,15 @@ from models.vit import ConvolutionalStem, VisionTransformer
 
 def rows(fields: dict) -> list[Row]:
     """Returns the rows of everything but the head."""
-    theirs, ours = "vit.encoder.layer.{layer}", "blocks.blocks.{layer}"
+    return [first_token("vit.embeddings.cls_token", "vit.embeddings.position_embeddings"), *encoder("vit", fields)]
+
+
+def encoder(prefix: str, fields: dict) -> list[Row]:
+    """Returns the rows of everything but the head and the learned tokens, in a file whose names have this prefix."""
+    theirs, ours = f"{prefix}.encoder.layer.{{layer}}", "blocks.blocks.{layer}"
     qkv = linear if fields["qkv_bias"] else matrix
-    projection = "vit.embeddings.patch_embeddings.projection"
+    projection = f"{prefix}.embeddings.patch_embeddings.projection"
     return [
-        first_token("vit.embeddings.cls_token", "vit.embeddings.position_embeddings"),
         patches(f"{projection}.weight", fields["patch"]),
         *same(f"{projection}.bias", "embedding.bias"),
         *norm(f"{theirs}.layernorm_before", f"{ours}.attention_norm"),
@@ -29,7 +33,7 @@ def rows(fields: dict) -> list[Row]:
         *norm(f"{theirs}.layernorm_after", f"{ours}.mlp_norm"),
         *linear(f"{theirs}.intermediate.dense", f"{ours}.mlp.up"),
         *linear(f"{theirs}.output.dense", f"{ours}.mlp.down"),
-        *norm("vit.layernorm", "blocks.norm"),
+        *norm(f"{prefix}.layernorm", "blocks.norm"),
     ]
 
 
@@ -78,7 +82,10 @@ def describe(model: VisionTransformer) -> dict:
         "image_shape": (*(side * patch for side in model.positions.shape), channels),
         "patch": patch,
         "stem": model.stem,
-        "pooling": "mean" if model.cls is None else "cls",
+        "pooling": model.pooling,
+        "interpolation": model.interpolation,
+        "registers": model.register_count,
+        "distilled": model.distilled_head is not None,
         "head": model.output,
         "classes": model.head.out_features if model.head is not None and model.output == "classes" else None,
     }

@@ -13,6 +13,7 @@ import pytest
 from core.errors import UserError
 from data import image_files
 from data.image_files import FORMATS, image_pixels, image_size
+from data.resizing import STRETCHED
 
 CORNERS = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[0, 0, 0], [90, 90, 90], [255, 255, 255]]], np.uint8)
 
@@ -27,7 +28,7 @@ def test_every_format_that_is_read_gives_its_pixels(tmp_path):
         file = saved(tmp_path / f"{name}.data", Image.fromarray(CORNERS), format=name, **_lossless(name))
         assert image_size(file) == (2, 3)
         tolerance = 40 if name == "JPEG" else 0
-        np.testing.assert_allclose(image_pixels(file, (2, 3, 3), stretch=False), CORNERS, atol=tolerance)
+        np.testing.assert_allclose(image_pixels(file, (2, 3, 3), resizing=None), CORNERS, atol=tolerance)
 
 
 def _lossless(name):
@@ -49,14 +50,14 @@ def test_an_orientation_behind_the_pixels_of_a_png_turns_its_size_as_well(tmp_pa
     end = content.getvalue().index(b"IEND") - 4
     (tmp_path / "x.png").write_bytes(content.getvalue()[:end] + late + content.getvalue()[end:])
     assert image_size(tmp_path / "x.png") == (2, 3)
-    np.testing.assert_array_equal(image_pixels(tmp_path / "x.png", (2, 3, 3), stretch=False), CORNERS)
+    np.testing.assert_array_equal(image_pixels(tmp_path / "x.png", (2, 3, 3), resizing=None), CORNERS)
 
 
 @pytest.mark.parametrize("header, numbers", [("P6", None), ("P3", " 0 65535 256 1 2 3")])
 def test_colours_of_16_bits_are_refused_in_a_ppm_too(tmp_path, header, numbers):
     body = numbers.encode() if numbers else bytes(12)
     (tmp_path / "x.ppm").write_bytes(f"{header} 2 1 65535\n".encode() + body)
-    for use in (image_size, lambda file: image_pixels(file, (1, 2, 3), stretch=False)):
+    for use in (image_size, lambda file: image_pixels(file, (1, 2, 3), resizing=None)):
         with pytest.raises(UserError, match="x.ppm has more than 8 bits a channel"):
             use(tmp_path / "x.ppm")
 
@@ -82,7 +83,7 @@ def test_no_other_format_is_read_and_no_program_started(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     file = tmp_path / "photo.png"
     file.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 3 2\n%%EndComments\nshowpage\n%%EOF\n")
-    for use in (image_size, lambda file: image_pixels(file, (2, 3, 3), stretch=True)):
+    for use in (image_size, lambda file: image_pixels(file, (2, 3, 3), resizing=STRETCHED)):
         with pytest.raises(UserError, match="photo.png is not an image of a format that is read here"):
             use(file)
     assert not (tmp_path / "started").exists()
@@ -115,7 +116,7 @@ def test_pictures_stand_upright_as_their_orientation_says(tmp_path, orientation,
     image = Image.fromarray(np.ascontiguousarray(stored))
     file = saved(tmp_path / "x", image, format=kind, exif=exif, **_lossless(kind))
     assert image_size(file) == (2, 3)
-    pixels = image_pixels(file, (2, 3, 3), stretch=False)
+    pixels = image_pixels(file, (2, 3, 3), resizing=None)
     np.testing.assert_allclose(pixels, CORNERS, atol=40 if kind == "JPEG" else 0)
 
 
@@ -124,7 +125,7 @@ def test_what_is_transparent_is_white_whatever_colour_lies_below(tmp_path, kind)
     colours = np.array([[[200, 10, 10, 0], [200, 10, 10, 255], [0, 0, 0, 51]]], np.uint8)
     file = saved(tmp_path / "x", Image.fromarray(colours), format=kind, **_lossless(kind) | _exact(kind))
     expected = [[[255, 255, 255], [200, 10, 10], [204, 204, 204]]]
-    np.testing.assert_allclose(image_pixels(file, (1, 3, 3), stretch=False), expected, atol=1)
+    np.testing.assert_allclose(image_pixels(file, (1, 3, 3), resizing=None), expected, atol=1)
 
 
 def _exact(kind):
@@ -133,14 +134,14 @@ def _exact(kind):
 
 def test_palettes_grey_with_alpha_and_a_transparent_colour(tmp_path):
     grey = saved(tmp_path / "la.png", Image.fromarray(np.array([[[40, 0], [40, 255]]], np.uint8), "LA"))
-    assert image_pixels(grey, (1, 2, 1), stretch=False)[..., 0].tolist() == [[255, 40]]
+    assert image_pixels(grey, (1, 2, 1), resizing=None)[..., 0].tolist() == [[255, 40]]
     palette = Image.fromarray(np.array([[0, 1]], np.uint8), "P")
     palette.putpalette([7, 7, 7, 70, 70, 70])
     for name in ("p.png", "p.gif"):
         file = saved(tmp_path / name, palette, transparency=0)
-        assert image_pixels(file, (1, 2, 1), stretch=False)[..., 0].tolist() == [[255, 70]]
+        assert image_pixels(file, (1, 2, 1), resizing=None)[..., 0].tolist() == [[255, 70]]
     colour = saved(tmp_path / "rgb.png", Image.fromarray(CORNERS), transparency=(255, 0, 0))
-    assert image_pixels(colour, (2, 3, 3), stretch=False)[0].tolist() == [[255] * 3, [0, 255, 0], [0, 0, 255]]
+    assert image_pixels(colour, (2, 3, 3), resizing=None)[0].tolist() == [[255] * 3, [0, 255, 0], [0, 0, 255]]
 
 
 def test_the_first_picture_of_an_animation_is_taken(tmp_path):
@@ -148,12 +149,12 @@ def test_the_first_picture_of_an_animation_is_taken(tmp_path):
     for kind in ("GIF", "WEBP", "PNG", "TIFF"):
         options = {"save_all": True, "append_images": frames[1:]} | _lossless(kind)
         file = saved(tmp_path / "x", frames[0], format=kind, **options)
-        assert (image_pixels(file, (2, 3, 1), stretch=False) == 10).all()
+        assert (image_pixels(file, (2, 3, 1), resizing=None) == 10).all()
 
 
 def test_cmyk_becomes_colours(tmp_path):
     image = Image.fromarray(np.full((2, 3, 4), (0, 255, 255, 0), np.uint8), "CMYK")
-    assert image_pixels(saved(tmp_path / "x.tif", image), (2, 3, 3), stretch=False)[1, 2].tolist() == [255, 0, 0]
+    assert image_pixels(saved(tmp_path / "x.tif", image), (2, 3, 3), resizing=None)[1, 2].tolist() == [255, 0, 0]
 
 
 # ---- refusals -------------------------------------------------------------------------------------------------------
@@ -172,7 +173,7 @@ def png(width, height, colour_type, depth, raw, *chunks):
 def test_sixteen_bits_a_channel_are_refused(tmp_path, colour_type, channels):
     (tmp_path / "x.png").write_bytes(png(1, 1, colour_type, 16, b"\0" + b"\x12\x34" * channels))
     with pytest.raises(UserError, match="x.png has more than 8 bits a channel"):
-        image_pixels(tmp_path / "x.png", (1, 1, 3), stretch=False)
+        image_pixels(tmp_path / "x.png", (1, 1, 3), resizing=None)
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -188,7 +189,7 @@ def test_bombs_oversized_texts_and_unknown_colours_name_the_file(tmp_path):
     Image.new("LAB", (3, 2)).save(tmp_path / "lab", format="TIFF")
     for name in (*content, "lab"):
         with pytest.raises(UserError, match=rf"{name} (has|cannot be read|is not an image)"):
-            image_pixels(tmp_path / name, (2, 3, 3), stretch=True)
+            image_pixels(tmp_path / name, (2, 3, 3), resizing=STRETCHED)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +205,7 @@ def test_every_exception_of_the_image_library_names_the_file(tmp_path, monkeypat
     for place, name in ((image_files.Image, "open"), (image_files.ImageOps, "exif_transpose")):
         with monkeypatch.context() as patch, pytest.raises(UserError, match=r"x.png .*of the library"):
             patch.setattr(place, name, fail)
-            image_pixels(file, (2, 3, 3), stretch=False)
+            image_pixels(file, (2, 3, 3), resizing=None)
 
 
 @pytest.mark.slow
@@ -222,6 +223,6 @@ def test_a_thousand_damaged_images_are_read_or_refused_by_name(tmp_path):
                 damaged[place] = generator.integers(256)
             (tmp_path / "damaged").write_bytes(damaged[: generator.integers(len(damaged) // 2, len(damaged) + 1)])
             try:
-                image_pixels(tmp_path / "damaged", (29, 31, 3), stretch=True)
+                image_pixels(tmp_path / "damaged", (29, 31, 3), resizing=STRETCHED)
             except UserError as error:
                 assert "damaged" in str(error)

@@ -14,6 +14,7 @@ from data import image_rows
 from data.image_rows import ImageRows
 from data.images import Images
 from data.pipeline import train_batches
+from data.resizing import STRETCHED
 from data.subwords import CLS, SEP, Subwords
 from data.user_files import image_folder, labelled_text
 
@@ -232,7 +233,8 @@ def test_an_image_is_decoded_once_where_all_fit_into_memory(tmp_path):
 def batches(path, start, count):
     """Training batches number `start` to `start + count` of a folder of images that do not stay in memory."""
     files = sorted(path.glob("train/*/*.jpg"))
-    rows = ImageRows([(file, number) for number, file in enumerate(files)], (4, 4, 3), stretch=True, memory_limit=0)
+    labelled = [(file, number) for number, file in enumerate(files)]
+    rows = ImageRows(labelled, (4, 4, 3), resizing=STRETCHED, memory_limit=0)
     source = Images(rows, peak=255)
     iterator = train_batches(source, batch_size=13, seed=3)
     whole = [next(iterator) for _ in range(start)]

@@ -15,7 +15,18 @@ import sys
 from safetensors.torch import load_file, save_file
 import torch  # pyright: ignore[reportMissingImports] # it runs in an environment of its own
 import transformers  # pyright: ignore[reportMissingImports] # it runs in an environment of its own
-from transformers import BartConfig, BertConfig, GPT2Config, MarianConfig, PerceiverConfig, T5Config, ViTConfig  # pyright: ignore[reportMissingImports] # it runs in an environment of its own
+from transformers import (  # pyright: ignore[reportMissingImports] # it runs in an environment of its own
+    BartConfig,
+    BertConfig,
+    DeiTConfig,
+    Dinov2Config,
+    Dinov2WithRegistersConfig,
+    GPT2Config,
+    MarianConfig,
+    PerceiverConfig,
+    T5Config,
+    ViTConfig,
+)
 
 
 def gpt2(vocab, context, width, depth, heads, **more):
@@ -32,10 +43,17 @@ def bert(vocab, context, width, depth, heads, mlp_width, **more):
     )  # fmt: skip
 
 
-def vit(image, patch, channels, width, depth, heads, mlp_width, **more):
-    return ViTConfig(
+def vit(image, patch, channels, width, depth, heads, mlp_width, *, kind=ViTConfig, **more):
+    return kind(
         image_size=list(image), patch_size=patch, num_channels=channels, hidden_size=width, num_hidden_layers=depth,
         num_attention_heads=heads, intermediate_size=mlp_width, num_labels=5, **more,
+    )  # fmt: skip
+
+
+def dinov2(image, patch, channels, width, depth, heads, ratio, *, kind=Dinov2Config, **more):
+    return kind(
+        image_size=image, patch_size=patch, num_channels=channels, hidden_size=width, num_hidden_layers=depth,
+        num_attention_heads=heads, mlp_ratio=ratio, num_labels=5, **more,
     )  # fmt: skip
 
 
@@ -137,6 +155,27 @@ SMALL = {  # case: (class, config), with odd sizes
     "vit": ("ViTForImageClassification", vit((10, 15), 5, 3, 14, 2, 7, 19)),
     "vit_gray": ("ViTForImageClassification", vit((6, 6), 2, 1, 10, 1, 2, 17, hidden_act="gelu_pytorch_tanh")),
     "vit_body": ("ViTModel", vit((6, 9), 3, 2, 10, 1, 2, 11)),
+    "deit": ("DeiTForImageClassificationWithTeacher", vit((10, 15), 5, 3, 14, 2, 7, 19, kind=DeiTConfig)),
+    "deit_student": (
+        "DeiTForImageClassification",
+        vit((6, 6), 2, 1, 10, 1, 2, 17, kind=DeiTConfig, hidden_act="gelu_new", layer_norm_eps=1e-2),
+    ),
+    "deit_body": ("DeiTModel", vit((6, 9), 3, 2, 10, 1, 2, 11, kind=DeiTConfig)),
+    "deit_hidden": ("DeiTModel without pooling", vit((4, 6), 2, 1, 6, 1, 3, 7, kind=DeiTConfig, qkv_bias=False)),
+    "dinov2": ("Dinov2ForImageClassification", dinov2(15, 5, 3, 14, 2, 7, 3)),
+    "dinov2_gated": ("Dinov2ForImageClassification", dinov2(6, 2, 1, 10, 1, 2, 3, use_swiglu_ffn=True)),
+    "dinov2_body": (
+        "Dinov2Model",
+        dinov2(9, 3, 2, 10, 2, 5, 1, qkv_bias=False, layer_norm_eps=1e-2, hidden_act="relu"),
+    ),
+    "dinov2_with_registers": (
+        "Dinov2WithRegistersForImageClassification",
+        dinov2(10, 5, 3, 14, 1, 7, 2, kind=Dinov2WithRegistersConfig, num_register_tokens=3),
+    ),
+    "dinov2_with_registers_body": (
+        "Dinov2WithRegistersModel",
+        dinov2(9, 3, 2, 10, 2, 5, 1, kind=Dinov2WithRegistersConfig, num_register_tokens=1, use_swiglu_ffn=True),
+    ),
     "vit_hidden": ("ViTModel without pooling", vit((4, 6), 2, 1, 6, 1, 3, 7, qkv_bias=False)),
 }  # fmt: skip
 
@@ -171,6 +210,14 @@ LARGE = {
         perceiver(77, 37, 3, 2, 11, 7, image_size=[37, 53]),
     ),
     "vit_wide": ("ViTForImageClassification", vit((35, 49), 7, 3, 99, 3, 11, 307)),
+    "deit_wide": (
+        "DeiTForImageClassificationWithTeacher", vit((35, 49), 7, 3, 99, 3, 11, 307, kind=DeiTConfig)
+    ),
+    "dinov2_wide": ("Dinov2ForImageClassification", dinov2(49, 7, 3, 99, 3, 11, 3)),
+    "dinov2_with_registers_deep": (
+        "Dinov2WithRegistersForImageClassification",
+        dinov2(33, 3, 3, 35, 11, 5, 2, kind=Dinov2WithRegistersConfig, use_swiglu_ffn=True),
+    ),
     "vit_deep": ("ViTForImageClassification", vit((33, 27), 3, 3, 35, 11, 5, 53)),
 }
 
@@ -210,7 +257,7 @@ def weights(model) -> dict[str, torch.Tensor]:
 def make_inputs(config, count: int = 3) -> dict[str, torch.Tensor]:
     """A batch, in which texts end early, or (the last one) begin late."""
     random = torch.Generator().manual_seed(1)
-    if isinstance(config, ViTConfig) or "Image" in config.architectures[0]:
+    if hasattr(config, "patch_size") or "Image" in config.architectures[0]:
         sides = [config.image_size] * 2 if isinstance(config.image_size, int) else config.image_size
         return {"images": torch.randn((count, *sides, getattr(config, "num_channels", 3)), generator=random)}
     if config.is_encoder_decoder:
@@ -239,7 +286,8 @@ def make_pairs(config, count: int, random) -> dict[str, torch.Tensor]:
 
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
-BODIES = (transformers.BertModel, transformers.ViTModel)
+WITHOUT_POOLER = (transformers.Dinov2Model, transformers.Dinov2WithRegistersModel)
+BODIES = (transformers.BertModel, transformers.DeiTModel, transformers.ViTModel)
 NAMES = {"tokens": "input_ids", "mask": "attention_mask", "segments": "token_type_ids", "images": "pixel_values"}
 PAIR_NAMES = {"source": "input_ids", "source_mask": "attention_mask", "tokens": "decoder_input_ids"}
 
@@ -262,6 +310,8 @@ def outputs(model, inputs):
     hidden = body(**arguments, output_hidden_states=True)
     hidden = [*hidden.hidden_states[:-1], hidden.last_hidden_state]
     output = model(**arguments)
+    if isinstance(model, WITHOUT_POOLER):
+        return [hidden[-1]], hidden
     if isinstance(model, BODIES):
         pooled = model(**arguments).pooler_output
         return [hidden[-1]] if pooled is None else [hidden[-1], pooled], hidden
@@ -336,6 +386,8 @@ def write(folder: Path, sizes: str) -> None:
         expected |= {f"targets.{number}": x for number, x in enumerate(targets)}
         expected |= {f"hidden.{number}": x for number, x in enumerate(hidden)}
         expected |= {f"gradient.{name}": x for name, x in gradients(model, path).items()}
+        if "Dinov2" in architecture:
+            expected |= resized(model, config)
         if model.can_generate():
             expected |= generate(model, inputs)
         if architecture == "BertForSequenceClassification":
@@ -345,6 +397,14 @@ def write(folder: Path, sizes: str) -> None:
         )
         (path / "generation_config.json").unlink(missing_ok=True)
         print(f"{case}: loss {value.item():.3f}, logits up to {max(x.abs().max().item() for x in logits):.1f}")
+
+
+def resized(model, config) -> dict[str, torch.Tensor]:
+    """The logits of images with more rows of patches and fewer columns, for which positions are interpolated."""
+    patches = config.image_size // config.patch_size
+    sides = ((patches + 2) * config.patch_size, (patches - 1) * config.patch_size)
+    images = torch.randn((2, *sides, config.num_channels), generator=torch.Generator().manual_seed(3))
+    return {"resized.images": images, "resized.logits": outputs(model, {"images": images})[0][0]}
 
 
 def gradients(model, folder: Path) -> dict[str, torch.Tensor]:

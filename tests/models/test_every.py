@@ -89,6 +89,7 @@ CHOICES = [
     {"scaled": False},
     {"head_size": 6},
     {"activation": "geglu"},
+    {"layer_scale": 0.5},
 ]
 
 
@@ -106,7 +107,7 @@ def test_every_choice_reaches_the_program(name):
         assert program(name, **choice) != (wide if "width" in choice else plain), choice
 
 
-@pytest.mark.parametrize("numbers", [(0, 1, 2, 7, 11), (3, 5, 8, 9, 12), (4, 6, 10, 13)], ids=str)
+@pytest.mark.parametrize("numbers", [(0, 1, 2, 7, 11), (3, 5, 8, 9, 12), (4, 6, 10, 13, 15)], ids=str)
 def test_choices_train_together(transformer, numbers):
     name, fields, inputs, *_ = transformer
     model = build(name, fields, depth=1, **functools.reduce(dict.__or__, (CHOICES[number] for number in numbers)))

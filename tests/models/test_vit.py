@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from models import VisionTransformer
+from models.positions import interpolate
 from models.vit import patches
 from training.state import split
 
@@ -47,6 +48,66 @@ def test_only_positions_know_the_order(pooling):
     assert difference["none"] < 1e-5 < 1e-3 < difference["learned"]
 
 
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_registers_are_seen_by_the_blocks_and_not_read_by_the_head(pooling):
+    model = build(pooling=pooling, registers=3)
+    x, first = model.features(IMAGES)[-1], 1 if pooling == "cls" else 0
+    assert x.shape == (2, first + 3 + 6, 28) and model.registers.shape == (3, 28)
+    np.testing.assert_allclose(model(IMAGES), model.head(x[:, 0] if first else x[:, 3:].mean(axis=1)), atol=1e-5)
+    before = model(IMAGES)
+    model.registers[...] += jax.random.normal(jax.random.key(1), (3, 28))
+    assert jnp.abs(model(IMAGES) - before).max() > 1e-3
+
+
+def test_a_head_reads_the_first_token_and_the_mean_of_the_patches():
+    model = build(pooling="cls_mean", registers=2)
+    x = model.features(IMAGES)[-1]
+    read = jnp.concatenate([x[:, 0], x[:, 3:].mean(axis=1)], axis=-1)
+    np.testing.assert_allclose(model(IMAGES), read @ model.head.kernel[...], atol=1e-5)
+
+
+def test_cubic_interpolation_by_hand():
+    """One cell of 11, between twice as many: Keys' kernel with a = -3/4 at distances of 1/4, 3/4, 5/4 and 7/4."""
+    one = jnp.zeros((11, 1)).at[5].set(1.0)
+    finer = interpolate(one, (11,), (22,), "cubic")[:, 0]
+    half = [0.87890625, 0.26171875, -0.10546875, -0.03515625, 0, 0]
+    np.testing.assert_allclose(finer[11:17], half, atol=1e-6)
+    np.testing.assert_allclose(finer[5:11], half[::-1], atol=1e-6)
+    for method in ("linear", "cubic", "cubic_smoothed"):
+        constant = interpolate(jnp.full((15, 2), 3.0), (3, 5), (7, 2), method)
+        np.testing.assert_allclose(constant, jnp.full((14, 2), 3.0), atol=1e-5)
+
+
+def test_only_smoothed_interpolation_reads_every_cell_of_a_finer_grid():
+    stripes = (-1.0) ** jnp.arange(12)[:, None]
+    np.testing.assert_allclose(interpolate(stripes, (12,), (4,), "cubic")[:, 0], [-1, 1, -1, 1], atol=1e-6)
+    assert jnp.abs(interpolate(stripes, (12,), (4,), "cubic_smoothed")).max() < 0.4
+
+
+def test_a_layer_scale_of_zero_leaves_the_embeddings_alone():
+    model = build(layer_scale=0.1)
+    blocks = model.blocks.blocks
+    assert blocks[1].mlp_scale.shape == blocks[0].attention_scale.shape == (28,)
+    assert (blocks[0].attention_scale[...] == np.float32(0.1)).all()
+    for block in blocks:
+        block.attention_scale[...] *= 0
+        block.mlp_scale[...] *= 0
+    x = model.features(IMAGES)
+    np.testing.assert_array_equal(x[0], x[1])
+    blocks[0].mlp_scale[3] = 2.0
+    after = model.features(IMAGES)[1]
+    assert (after[..., 3] != x[0][..., 3]).all() and (after[..., 4] == x[0][..., 4]).all()
+
+
+def test_both_heads_of_a_distilled_model_count_equally():
+    model = build(pooling="cls", registers=2, distilled=True)
+    x = model.features(IMAGES)[-1]
+    by_hand = 0.5 * (x[:, 0] @ model.head.kernel[...] + x[:, 1] @ model.distilled_head.kernel[...])
+    np.testing.assert_allclose(model(IMAGES), by_hand, atol=1e-5)
+    same = split(build(pooling="cls", registers=2))[1]
+    assert split(model)[1].keys() - same.keys() == {"distilled_head.kernel", "distilled_head.bias"}
+
+
 def test_sinusoidal_positions_need_a_width_for_two_axes():
     with pytest.raises(ValueError, match="divisible by 4, not 14"):
         build(**{"width": 14, "positions": "sinusoidal"})
@@ -57,6 +118,8 @@ def test_sinusoidal_positions_need_a_width_for_two_axes():
     [
         ({"patch": 4}, "patch=4 must divide"),
         ({"pooling": "max"}, "'cls' or 'mean'"),
+        ({"distilled": True, "registers": 1}, "distilled=True needs head='classes', pooling='cls' and registers=1"),
+        ({"distilled": True, "pooling": "cls"}, "distilled=True needs .* registers=1 or more"),
         ({"stem": "pool"}, "'patch', 'convolution' or 'resnet'"),
         ({"stem": "convolution"}, "halves the image, so it needs 2, 4"),
     ],

@@ -7,6 +7,7 @@ from typing import Any
 
 from flax import nnx
 import numpy as np
+from PIL import Image
 import pytest
 
 from core.errors import UserError
@@ -213,6 +214,29 @@ def test_images_are_normalised_as_the_published_model_expects(tmp_path):
     # What the config sets itself stays.
     own = config | {"data": config["data"] | {"mean": [0.1], "std": [0.2]}, "init_from": str(tmp_path / "run")}
     assert train.Run.of(own).config["data"]["mean"] == [0.1]
+
+
+def test_images_are_resized_as_the_published_model_expects(tmp_path):
+    """Also by the run that starts from that run; what the config sets itself stays."""
+    published_vit(tmp_path / "vit", image_shape=(12, 12, 3))
+    settings = {"size": 12, "resample": 3}
+    (tmp_path / "vit" / "preprocessor_config.json").write_text(json.dumps(settings))
+    generator = np.random.default_rng(0)
+    for number in range(4):
+        path = tmp_path / "images" / ("cat", "dog")[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(generator.integers(0, 256, (7 + number, 19, 3), np.uint8)).save(path)
+    config = vit(init_from=str(tmp_path / "vit"))
+    config["model"] |= {"pooling": "cls", "epsilon": 1e-12}
+    config["data"] = {"name": "image_folder", "path": str(tmp_path / "images")}
+    config["batch_size"] = 2
+    train.run(config, tmp_path / "run")
+    data = train.load(tmp_path / "run")[1].config["data"]
+    assert (data["size"], data["resample"], data["centre"], data["proportions"]) == (12, "bicubic", 1.0, False)
+    second = train.Run.of(config | {"init_from": str(tmp_path / "run"), "data": config["data"] | {"size": 12}})
+    assert second.config["data"]["resample"] == "bicubic"
+    own = config | {"data": config["data"] | {"resample": "bilinear"}}
+    assert train.Run.of(own).config["data"]["resample"] == "bilinear"
 
 
 def test_data_that_cannot_be_normalised_is_refused(tmp_path, monkeypatch):

@@ -38,7 +38,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
                    "data": {"name": "python_docs", "context": 11, "evaluation": "validation[:60]"}},
     "colours": {"model": {"name": "vit", "patch": 4, "pooling": "cls", "epsilon": 1e-12} | SIZES,
                 "objective": {"name": "classification"},
-                "data": {"name": "image_folder", "path": "TEXTS/images", "mean": [0.5], "std": [0.25]}},
+                "data": {"name": "image_folder", "path": "TEXTS/images", "mean": [0.5], "std": [0.25], "size": 8,
+                         "resample": "bicubic"}},
     "pixels": {"model": {"name": "unet", "width": 8, "depth": 1}, "objective": {"name": "segmentation"},
                "data": {"name": "shapes", "form": "mask", "side": 16, "evaluation": "test[:7]"}},
 }  # fmt: skip
@@ -110,6 +111,13 @@ def test_images_are_answered_as_by_the_run_and_the_card_has_its_numbers(workdirs
     assert json.loads((workdir / "environment.json").read_text())["command"] in text
     content = json.loads((folder / "preprocessor_config.json").read_text())
     assert content["image_mean"] == [0.3] and content["size"] == {"height": 8, "width": 8}
+
+
+def test_images_of_other_sizes_are_resampled_as_by_the_run(workdirs, tmp_path):
+    folder = exported(workdirs("colours"), tmp_path / "out")
+    assert json.loads((folder / "preprocessor_config.json").read_text())["resample"] == 3
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (13, 29, 3), np.uint8)).save(tmp_path / "1.png")
+    assert_same_answers(workdirs("colours"), folder, [tmp_path / "1.png"])
 
 
 def test_an_evaluation_of_an_earlier_step_is_not_in_the_card(workdirs, tmp_path):

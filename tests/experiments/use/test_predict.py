@@ -204,6 +204,21 @@ def test_a_published_image_classifier_is_asked_as_its_preprocessor_says(tmp_path
     np.testing.assert_allclose([row["probabilities"][name] for name in "abcde"], expected, atol=2e-6)
 
 
+def test_a_published_model_is_asked_about_the_middle_of_images_of_another_size_than_it_learned(tmp_path, capsys):
+    """DINOv2 has positions for 3 x 3 patches of 5 pixels here; it is asked about 2 x 2, cut out of 14 x 14 pixels."""
+    shutil.copytree(PUBLISHED / "dinov2", tmp_path / "dinov2")
+    settings = {"size": {"shortest_edge": 14}, "crop_size": 10, "image_mean": [0.5], "image_std": [0.25]}
+    (tmp_path / "dinov2/preprocessor_config.json").write_text(json.dumps(settings))
+    pixels = np.random.default_rng(0).integers(0, 256, (14, 23, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "1.png")
+    (row,) = rows_of(capsys, f"--weights={tmp_path}/dinov2", "--images", tmp_path / "1.png", "--top_k=5")
+    images = (pixels[None, 2:12, 6:16] / np.float32(255) - np.float32(0.5)) / np.float32(0.25)
+    source: Any = pretrained.load(PUBLISHED / "dinov2")
+    expected = np.asarray(jax.nn.softmax(source.resized((10, 10, 3))(images)))[0]
+    probabilities = [row["probabilities"][f"LABEL_{number}"] for number in range(5)]
+    np.testing.assert_allclose(probabilities, expected, atol=2e-6)
+
+
 @pytest.fixture
 def published_bert(tmp_path):
     """Returns a function from a case to a folder with its weights and a tokenizer of words and [CLS] and [SEP]."""
