@@ -24,6 +24,7 @@ import numpy as np
 from core.errors import UserError
 from core.parameters import merge, split
 from core.ranges import refuse_outside
+from core.signatures import keywords
 from models.fields import semantic_fields
 from models.parametrization import refuse_scaled
 from models.pretrained.bart import BART
@@ -37,6 +38,7 @@ from models.pretrained.preprocessing import preprocessing, to_config
 from models.pretrained.reference import Head, Reference
 from models.pretrained.rows import Row
 from models.pretrained.settings import class_count
+from models.pretrained.swin import SWIN
 from models.pretrained.t5 import T5
 from models.pretrained.vit import VIT
 from models.transformer import Stack
@@ -45,7 +47,7 @@ __all__ = [
     "REFERENCES", "class_names", "describe", "is_published", "load", "load_for", "preprocessing", "save", "table",
 ]  # fmt: skip
 
-REFERENCES = {reference.name: reference for reference in [BART, BERT, GPT2, MARIAN, PERCEIVER, T5, VIT]}
+REFERENCES = {reference.name: reference for reference in [BART, BERT, GPT2, MARIAN, PERCEIVER, SWIN, T5, VIT]}
 
 
 def load(
@@ -76,12 +78,15 @@ def load(
             fields = reference.fields_of(config, dropout=dropout)
             refuse_outside(reference.model, fields)
             tensors = stack.enter_context(Tensors(folder, reference.rename))
-            deepest = max(fields["depth"], fields.get("decoder_depth", 0))
+            deepest = max(fields.get("depth", 0), fields.get("decoder_depth", 0), sum(fields.get("depths", ())))
             if deepest > len(tensors.shapes):
                 raise UserError(f"{deepest:,} layers, but there are {len(tensors.shapes):,} tensors in the folder")
             head, copies = reference.head_of(config, fields, tensors)
             fields |= head.fields | ({"classes": class_count(config)} if head.classes else {})
-            structure, shapes = split(_abstract(reference, fields | {"dtype": dtype, "remat": remat}))
+            if remat and "remat" not in keywords(reference.model):
+                raise UserError(f"remat=True: a {reference.model.__name__} has no field for it")
+            options = {"dtype": dtype} | ({"remat": True} if remat else {})
+            structure, shapes = split(_abstract(reference, fields | options))
         except UserError as error:
             raise UserError(f"{folder}/config.json: {error}") from error
         rows = reference.table(fields, head)

@@ -39,6 +39,8 @@ HARMLESS = (
     "_valid_processor_keys",
 )  # fmt: skip
 
+PROCESSORS |= {"swin": PROCESSORS["vit"]}
+
 
 def preprocessing(folder: str | Path) -> dict:
     """Returns what is done to an image in [0, 1] before a published model reads it.

@@ -17,7 +17,7 @@ from core.errors import UserError, printable
 from models.pretrained.files import Tensors
 from models.pretrained.rows import Row
 from models.pretrained.settings import FIXED, HARMLESS, architecture, expect, same_value
-from models.transformer import Stack
+from models.transformer import Block, Stack
 
 ACTIVATIONS = {
     "gelu": "gelu",
@@ -241,13 +241,22 @@ def _names(rows: list[Row]) -> set[str]:
 
 def describe_blocks(stack: Stack) -> dict:
     """Returns the fields of `Stack` and `Block` that a stack was built with, without `scan`, `remat` and `dtype`."""
-    relative, block = stack.relative, stack.prototype
+    relative = stack.relative
+    return describe_block(stack.prototype) | {
+        "depth": stack.depth,
+        "relative_buckets": 0 if relative is None else len(relative.table),
+        "relative_farthest": None if relative is None else relative.farthest,
+        "final_norm": stack.norm is not None or not stack.prototype.pre,
+    }
+
+
+def describe_block(block: Block) -> dict:
+    """Returns the fields of `Block` that a block was built with, without `dtype`."""
     attention = block.attention
     assert attention is not None
     return {
         "width": attention.query.kernel.shape[-2],
         "mlp_width": block.mlp.up.kernel.shape[-1],
-        "depth": stack.depth,
         "heads": attention.heads,
         "head_size": attention.head_size,
         "value_size": attention.value_size,
@@ -258,11 +267,8 @@ def describe_blocks(stack: Stack) -> dict:
         "attention": attention.kind,
         "window": attention.window,
         "stride": attention.stride,
-        "relative_buckets": 0 if relative is None else len(relative.table),
-        "relative_farthest": None if relative is None else relative.farthest,
         "norm": "layer" if isinstance(block.mlp_norm, nnx.LayerNorm) else "rms",
         "norm_order": "pre" if block.pre else "post",
-        "final_norm": stack.norm is not None or not block.pre,
         "epsilon": block.mlp_norm.epsilon,
         "activation": block.mlp.activation,
         "bias": block.mlp.up.bias is not None,

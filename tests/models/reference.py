@@ -39,6 +39,13 @@ def vit(image, patch, channels, width, depth, heads, mlp_width, **more):
     )  # fmt: skip
 
 
+def swin(image, patch, channels, width, depths, heads, window, **more):
+    return transformers.SwinConfig(
+        image_size=list(image), patch_size=patch, num_channels=channels, embed_dim=width, depths=list(depths),
+        num_heads=[heads << stage for stage in range(len(depths))], window_size=window, num_labels=5, **more,
+    )  # fmt: skip
+
+
 def t5(vocab, context, width, depth, heads, head_size, mlp_width, **more):
     return T5Config(
         vocab_size=vocab, d_model=width, num_layers=depth, num_heads=heads, d_kv=head_size, d_ff=mlp_width,
@@ -134,6 +141,11 @@ SMALL = {  # case: (class, config), with odd sizes
         "PerceiverForImageClassificationConvProcessing",
         perceiver(15, 7, 1, 2, 5, 3, image_size=[23, 17], qk_channels=30, v_channels=15),
     ),
+    "swin": ("SwinForImageClassification", swin((36, 24), 2, 3, 6, (2, 1), 2, 3)),
+    "swin_body": (
+        "SwinModel without pooling",
+        swin((15, 15), 1, 1, 10, (1,), 5, 5, qkv_bias=False, layer_norm_eps=1e-2),
+    ),
     "vit": ("ViTForImageClassification", vit((10, 15), 5, 3, 14, 2, 7, 19)),
     "vit_gray": ("ViTForImageClassification", vit((6, 6), 2, 1, 10, 1, 2, 17, hidden_act="gelu_pytorch_tanh")),
     "vit_body": ("ViTModel", vit((6, 9), 3, 2, 10, 1, 2, 11)),
@@ -170,6 +182,9 @@ LARGE = {
         "PerceiverForImageClassificationConvProcessing",
         perceiver(77, 37, 3, 2, 11, 7, image_size=[37, 53]),
     ),
+    "swin_wide": ("SwinForImageClassification", swin((84, 84), 3, 3, 33, (2, 3), 11, 7, hidden_act="relu")),
+    "swin_deep": ("SwinForImageClassification", swin((40, 80), 1, 2, 15, (1, 4, 2), 3, 5)),
+    "swin_body_deep": ("SwinModel without pooling", swin((44, 44), 2, 1, 14, (3, 2), 7, 11, layer_norm_eps=1e-3)),
     "vit_wide": ("ViTForImageClassification", vit((35, 49), 7, 3, 99, 3, 11, 307)),
     "vit_deep": ("ViTForImageClassification", vit((33, 27), 3, 3, 35, 11, 5, 53)),
 }
@@ -182,7 +197,7 @@ def build(architecture: str, config):
     model = getattr(transformers, architecture)(config, **{f"add_{without}_layer": False} if without else {}).eval()
     if not getattr(config, "scale_decoder_outputs", True):  # T5 v1.1, whose published head is no copy of the embedding
         model.lm_head = torch.nn.Linear(config.d_model, config.vocab_size, bias=False)
-    width = config.d_latents if isinstance(config, PerceiverConfig) else config.hidden_size
+    width = next(getattr(config, name) for name in ("d_latents", "embed_dim", "hidden_size") if hasattr(config, name))
     random = torch.Generator().manual_seed(sum(map(ord, architecture)) + width)
     with torch.no_grad():
         for name, x in weights(model).items():
@@ -210,7 +225,7 @@ def weights(model) -> dict[str, torch.Tensor]:
 def make_inputs(config, count: int = 3) -> dict[str, torch.Tensor]:
     """A batch, in which texts end early, or (the last one) begin late."""
     random = torch.Generator().manual_seed(1)
-    if isinstance(config, ViTConfig) or "Image" in config.architectures[0]:
+    if hasattr(config, "num_channels") or "Image" in config.architectures[0]:
         sides = [config.image_size] * 2 if isinstance(config.image_size, int) else config.image_size
         return {"images": torch.randn((count, *sides, getattr(config, "num_channels", 3)), generator=random)}
     if config.is_encoder_decoder:
@@ -239,7 +254,7 @@ def make_pairs(config, count: int, random) -> dict[str, torch.Tensor]:
 
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
-BODIES = (transformers.BertModel, transformers.ViTModel)
+BODIES = (transformers.BertModel, transformers.SwinModel, transformers.ViTModel)
 NAMES = {"tokens": "input_ids", "mask": "attention_mask", "segments": "token_type_ids", "images": "pixel_values"}
 PAIR_NAMES = {"source": "input_ids", "source_mask": "attention_mask", "tokens": "decoder_input_ids"}
 
@@ -258,6 +273,8 @@ def outputs(model, inputs):
         output = model(**arguments, output_hidden_states=True)
         logits = output.logits[:, : arguments["input_ids"].shape[1]] if output.logits.ndim == 3 else output.logits
         return [logits], output.hidden_states
+    if isinstance(model.config, transformers.SwinConfig):
+        return of_stages(model, arguments)
     body = getattr(model, model.base_model_prefix, model)
     hidden = body(**arguments, output_hidden_states=True)
     hidden = [*hidden.hidden_states[:-1], hidden.last_hidden_state]
@@ -269,6 +286,17 @@ def outputs(model, inputs):
         return [hidden[-1] @ model.get_input_embeddings().weight.T], hidden
     names = ["prediction_logits", "seq_relationship_logits"] if "prediction_logits" in output else ["logits"]
     return [output[name] for name in names], hidden
+
+
+def of_stages(model, arguments):
+    """The same for stages, whose hidden states are images of channels; here a row of them for each pixel."""
+    body = getattr(model, model.base_model_prefix, model)
+    maps = body(
+        **arguments, output_hidden_states=True, output_hidden_states_before_downsampling=True
+    ).reshaped_hidden_states  # fmt: skip
+    output = model(**arguments)
+    logits = output.logits if "logits" in output else output.last_hidden_state
+    return [logits], [x.flatten(2).transpose(1, 2) for x in maps]
 
 
 def of_pairs(model, arguments):
