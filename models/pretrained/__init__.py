@@ -36,6 +36,7 @@ from models.pretrained.perceiver import PERCEIVER
 from models.pretrained.preprocessing import FILE as PREPROCESSOR
 from models.pretrained.preprocessing import preprocessing, to_config
 from models.pretrained.reference import Head, Reference
+from models.pretrained.resnet import RESNET
 from models.pretrained.rows import Row
 from models.pretrained.settings import class_count
 from models.pretrained.swin import SWIN
@@ -47,7 +48,7 @@ __all__ = [
     "REFERENCES", "class_names", "describe", "is_published", "load", "load_for", "preprocessing", "save", "table",
 ]  # fmt: skip
 
-REFERENCES = {reference.name: reference for reference in [BART, BERT, GPT2, MARIAN, PERCEIVER, SWIN, T5, VIT]}
+REFERENCES = {reference.name: reference for reference in [BART, BERT, GPT2, MARIAN, PERCEIVER, RESNET, SWIN, T5, VIT]}
 
 
 def load(

@@ -39,7 +39,7 @@ HARMLESS = (
     "_valid_processor_keys",
 )  # fmt: skip
 
-PROCESSORS |= {"swin": PROCESSORS["vit"]}
+PROCESSORS |= {"resnet": PROCESSORS["vit"], "swin": PROCESSORS["vit"]}
 
 
 def preprocessing(folder: str | Path) -> dict:

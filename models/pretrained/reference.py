@@ -107,16 +107,18 @@ class Reference:
         config = self._checked(config)
         pairs = {ours: (key, None) if isinstance(key, str) else key for ours, key in self.settings.items()}
         fields = {ours: config.get(*pair) for ours, pair in pairs.items()} | self.to_fields(config)
-        if fields["activation"] not in self.activations:
-            key = pairs["activation"][0]
-            raise UserError(f"{key} = {fields['activation']!r}: expected one of {', '.join(self.activations)}")
+        if "activation" in fields:
+            if fields["activation"] not in self.activations:
+                key = pairs["activation"][0]
+                raise UserError(f"{key} = {fields['activation']!r}: expected one of {', '.join(self.activations)}")
+            fields["activation"] = self.activations[fields["activation"]]
         rates = {key: config.get(key, default) for key, default in self.dropouts.items()}
         rates = {key: rate for key, rate in rates.items() if rate is not None}
         if dropout is None and len(set(rates.values())) > 1:
             listed = ", ".join(f"{key} = {rate}" for key, rate in rates.items())
             raise UserError(f"{listed}: here one rate holds for all; say which, as in load(folder, dropout=0.1)")
-        rate = next(iter(rates.values())) if dropout is None else dropout
-        return fields | {"activation": self.activations[fields["activation"]], "dropout": rate}
+        rate = next(iter(rates.values()), 0.0) if dropout is None else dropout
+        return fields | {"dropout": rate}
 
     def _checked(self, config: dict) -> dict:
         """Returns their settings under the names that the table has, all of which are known and of the right kind."""
@@ -154,11 +156,12 @@ class Reference:
     def config_of(self, fields: dict, head: Head) -> dict:
         """Returns their config.json for our fields."""
         keys = {ours: key if isinstance(key, str) else key[0] for ours, key in self.settings.items()}
-        activation = {ours: theirs for theirs, ours in reversed(self.activations.items())}
+        activations = {ours: theirs for theirs, ours in reversed(self.activations.items())}
         config = {"architectures": [head.architectures[0]], "model_type": self.name, "dtype": "float32"}
         config |= {key: fields[ours] for ours, key in keys.items()} | self.to_config(fields)
         config |= {key: fields["dropout"] for key, default in self.dropouts.items() if default is not None}
-        config[keys["activation"]] = activation.get(fields["activation"], fields["activation"])
+        if "activation" in keys:
+            config[keys["activation"]] = activations.get(fields["activation"], fields["activation"])
         if head.classes:
             labels = [f"LABEL_{number}" for number in range(fields["classes"])]
             config |= {"id2label": {str(number): label for number, label in enumerate(labels)}}

@@ -39,6 +39,13 @@ def vit(image, patch, channels, width, depth, heads, mlp_width, **more):
     )  # fmt: skip
 
 
+def resnet(channels, stem_width, sizes, depths, kind, **more):
+    return transformers.ResNetConfig(
+        num_channels=channels, embedding_size=stem_width, hidden_sizes=list(sizes), depths=list(depths),
+        layer_type=kind, num_labels=5, **more,
+    )  # fmt: skip
+
+
 def swin(image, patch, channels, width, depths, heads, window, **more):
     return transformers.SwinConfig(
         image_size=list(image), patch_size=patch, num_channels=channels, embed_dim=width, depths=list(depths),
@@ -141,6 +148,8 @@ SMALL = {  # case: (class, config), with odd sizes
         "PerceiverForImageClassificationConvProcessing",
         perceiver(15, 7, 1, 2, 5, 3, image_size=[23, 17], qk_channels=30, v_channels=15),
     ),
+    "resnet": ("ResNetForImageClassification", resnet(3, 5, (12, 24), (1, 2), "bottleneck", image_size=[37, 29])),
+    "resnet_body": ("ResNetModel", resnet(1, 7, (7, 14), (2, 1), "basic", image_size=[23, 31])),
     "swin": ("SwinForImageClassification", swin((36, 24), 2, 3, 6, (2, 1), 2, 3)),
     "swin_body": (
         "SwinModel without pooling",
@@ -182,6 +191,11 @@ LARGE = {
         "PerceiverForImageClassificationConvProcessing",
         perceiver(77, 37, 3, 2, 11, 7, image_size=[37, 53]),
     ),
+    "resnet_deep": (
+        "ResNetForImageClassification",
+        resnet(3, 11, (28, 56, 112, 224), (3, 4, 6, 3), "bottleneck", image_size=[131, 97]),
+    ),
+    "resnet_wide": ("ResNetForImageClassification", resnet(2, 35, (35, 70, 140), (2, 1, 3), "basic", image_size=101)),
     "swin_wide": ("SwinForImageClassification", swin((84, 84), 3, 3, 33, (2, 3), 11, 7, hidden_act="relu")),
     "swin_deep": ("SwinForImageClassification", swin((40, 80), 1, 2, 15, (1, 4, 2), 3, 5)),
     "swin_body_deep": ("SwinModel without pooling", swin((44, 44), 2, 1, 14, (3, 2), 7, 11, layer_norm_eps=1e-3)),
@@ -197,7 +211,9 @@ def build(architecture: str, config):
     model = getattr(transformers, architecture)(config, **{f"add_{without}_layer": False} if without else {}).eval()
     if not getattr(config, "scale_decoder_outputs", True):  # T5 v1.1, whose published head is no copy of the embedding
         model.lm_head = torch.nn.Linear(config.d_model, config.vocab_size, bias=False)
-    width = next(getattr(config, name) for name in ("d_latents", "embed_dim", "hidden_size") if hasattr(config, name))
+    sizes = ("d_latents", "embed_dim", "embedding_size", "hidden_size")
+    width = next(getattr(config, name) for name in sizes if hasattr(config, name))
+    convolutional = isinstance(config, transformers.ResNetConfig)
     random = torch.Generator().manual_seed(sum(map(ord, architecture)) + width)
     with torch.no_grad():
         for name, x in weights(model).items():
@@ -207,7 +223,8 @@ def build(architecture: str, config):
                 x.copy_(1 + 0.3 * noise)
             else:
                 bias, table = x.ndim < 2 or name.endswith("bias"), any(x in name for x in ("embed", "wte", "shared"))
-                x.copy_(noise * (0.3 if bias else 0.5 if table else x.shape[-1] ** -0.5))
+                inputs = x[0].numel() if convolutional else x.shape[-1]
+                x.copy_(noise * (0.3 if bias else 0.5 if table and not convolutional else inputs**-0.5))
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.running_mean.normal_(0, 0.3, generator=random)
@@ -273,7 +290,7 @@ def outputs(model, inputs):
         output = model(**arguments, output_hidden_states=True)
         logits = output.logits[:, : arguments["input_ids"].shape[1]] if output.logits.ndim == 3 else output.logits
         return [logits], output.hidden_states
-    if isinstance(model.config, transformers.SwinConfig):
+    if isinstance(model.config, (transformers.ResNetConfig, transformers.SwinConfig)):
         return of_stages(model, arguments)
     body = getattr(model, model.base_model_prefix, model)
     hidden = body(**arguments, output_hidden_states=True)
@@ -291,12 +308,15 @@ def outputs(model, inputs):
 def of_stages(model, arguments):
     """The same for stages, whose hidden states are images of channels; here a row of them for each pixel."""
     body = getattr(model, model.base_model_prefix, model)
-    maps = body(
-        **arguments, output_hidden_states=True, output_hidden_states_before_downsampling=True
-    ).reshaped_hidden_states  # fmt: skip
+    of_pixels = lambda x: x.flatten(2).transpose(1, 2) if x.ndim == 4 else x
+    if isinstance(model.config, transformers.SwinConfig):
+        more = {"output_hidden_states_before_downsampling": True}
+        maps = body(**arguments, output_hidden_states=True, **more).reshaped_hidden_states
+    else:
+        maps = body(**arguments, output_hidden_states=True).hidden_states
     output = model(**arguments)
-    logits = output.logits if "logits" in output else output.last_hidden_state
-    return [logits], [x.flatten(2).transpose(1, 2) for x in maps]
+    logits = output.logits if "logits" in output else of_pixels(output.last_hidden_state)
+    return [logits], [of_pixels(x) for x in maps]
 
 
 def of_pairs(model, arguments):

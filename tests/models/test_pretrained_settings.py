@@ -91,7 +91,7 @@ def test_harmless_settings_change_nothing(case):
 def test_settings_of_one_value_are_named(case):
     config = config_of(case)
     for key, value in (FIXED | REFERENCES[config["model_type"]].fixed).items():
-        other = not value if isinstance(value, bool) else 0.3 if value in (0.0, None) else "relu"
+        other = not value if isinstance(value, bool) else 0.3 if value in (0.0, None) else "something else"
         with pytest.raises(UserError, match=f"{key} = .*: only {re.escape(repr(value))} is supported here"):
             fields_of(config | {key: other})
         assert fields_of(config | {key: value}) == fields_of(config)
