@@ -4,6 +4,8 @@ XLA has no fast grouped convolution on a CPU, which is what a convolution become
 once. A matrix product stays fast.
 """
 
+from functools import reduce
+
 from flax import nnx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -53,3 +55,15 @@ def max_pool(images: Images) -> Images:
     larger = lambda a, b: jnp.where(a >= b, a, b)
     rows = larger(images[:, ::2], images[:, 1::2])
     return larger(rows[:, :, ::2], rows[:, :, 1::2])
+
+
+def overlapping_max_pool(images: Images) -> Images:
+    """Returns for every second pixel the largest of the 3 x 3 pixels around it, channel by channel.
+
+    There are no pixels outside the image. The gradient goes to one of them, as in `max_pool`.
+    """
+    _, rows, columns, _ = images.shape
+    padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-jnp.inf)
+    larger = lambda a, b: jnp.where(a >= b, a, b)
+    shifted = [padded[:, i : i + rows : 2, j : j + columns : 2] for i in range(3) for j in range(3)]
+    return reduce(larger, shifted)

@@ -1,8 +1,9 @@
 """ResNet: convolutions in residual blocks, so that a deep network is a sum of small corrections to its input.
 
-He et al. 2016a ("Deep residual learning"), in the pre-activation form of He et al. 2016b ("Identity mappings"), whose
-residual path nothing interrupts. The norm has no running statistics, as a model here holds parameters only: group norm
-(Wu & He 2018) in place of batch norm.
+He et al. 2016a ("Deep residual learning"), by default in the pre-activation form of He et al. 2016b ("Identity
+mappings"), whose residual path nothing interrupts. The norm has no running statistics, as a model here holds parameters
+only: group norm (Wu & He 2018) in place of batch norm. Batch norm that no longer changes is a scale and a shift of what
+a convolution returns, so a part of that convolution: `norm="none"`, as in published networks (`models.pretrained`).
 """
 
 from functools import partial
@@ -15,12 +16,12 @@ from jaxtyping import Array, Float
 
 from core.errors import UserError, shown
 from core.ranges import Depth, Dtype, ImageShape, ShareBelowAll, Size, Vocabulary
-from models.convolution import Convolution, Images
+from models.convolution import Convolution, Images, overlapping_max_pool
 from models.fields import Semantic
 from models.layers import Dropout, DropoutKey, linear, normalisation, read_out
 
 GROUP = 16  # channels of a group, the best of Wu & He 2018, table 3
-BLOCKS = ("basic", "bottleneck")
+BLOCKS, STEMS, ORDERS = ("basic", "bottleneck"), ("small", "large"), ("pre", "post")
 
 
 class ResNet(nnx.Module):
@@ -32,16 +33,21 @@ class ResNet(nnx.Module):
       classes: C, for the head "classes".
       width: channels of the first stage. Each further stage halves the image and has twice as many.
       depths: the number of blocks of each stage.
+      stem: "small" (a 3 x 3 convolution) or "large" (7 x 7 with a step of 2, then the largest of 3 x 3 pixels with a
+        step of 2, so an image of a quarter of the rows and columns). stem_width: its channels (default `width`).
       block: "basic" (two 3 x 3 convolutions) or "bottleneck" (1 x 1, 3 x 3 and 1 x 1; the channels of its 3 x 3
         convolution are a quarter of those of the stage).
-      norm: "group" (over groups of 16 channels and all pixels), or "layer" or "rms" (over the channels of a pixel).
+      norm: "group" (over groups of 16 channels and all pixels), "layer" or "rms" (over the channels of a pixel), or
+        "none".
+      norm_order: "pre" (norm and ReLU before each convolution) or "post" (behind it, as in He et al. 2016a).
       dropout: on the means that the head reads.
       dtype: of the computation; parameters and logits are float32.
     """
 
     def __init__(
         self, *, image_shape: ImageShape, head: str = "classes", classes: Vocabulary | None = None, width: Size,
-        depths: tuple[Depth, ...] = (2, 2, 2), block: str = "basic", norm: Semantic[str] = "group",
+        depths: tuple[Depth, ...] = (2, 2, 2), stem: str = "small", stem_width: Size | None = None,
+        block: str = "basic", norm: Semantic[str] = "group", norm_order: Semantic[str] = "pre",
         dropout: ShareBelowAll = 0.0, dtype: Dtype = "float32", rngs: nnx.Rngs,
     ):  # fmt: skip
         if head not in ("classes", "none"):
@@ -50,13 +56,16 @@ class ResNet(nnx.Module):
             raise UserError("head='classes' needs classes, the number of classes")
         if not depths:
             raise UserError("depths=(): expected the number of blocks of each stage, such as (2, 2, 2)")
-        if block not in BLOCKS:
-            raise UserError(f"block={shown(block)}: expected 'basic' or 'bottleneck'")
+        chosen = {"block": (block, BLOCKS), "stem": (stem, STEMS), "norm_order": (norm_order, ORDERS)}
+        for name, (value, choices) in chosen.items():
+            if value not in choices:
+                raise UserError(f"{name}={shown(value)}: expected {choices[0]!r} or {choices[1]!r}")
         if block == "bottleneck" and width % 4:
             raise UserError(f"width={width}: block='bottleneck' needs a multiple of 4")
-        make = partial(ResidualBlock, block=block, norm=norm, dtype=dtype, rngs=rngs)
-        self.stem = Convolution(image_shape[2], width, dtype=dtype, rngs=rngs)
-        widths = [width, *(width * 2**stage for stage in range(len(depths)))]
+        make = partial(ResidualBlock, block=block, norm=norm, norm_order=norm_order, dtype=dtype, rngs=rngs)
+        widths = [stem_width or width, *(width * 2**stage for stage in range(len(depths)))]
+        side, step = (3, 1) if stem == "small" else (7, 2)
+        self.stem = Convolution(image_shape[2], widths[0], side=side, stride=step, dtype=dtype, rngs=rngs)
         self.stages = nnx.List([
             nnx.List([
                 make(inputs if first else outputs, outputs, stride=2 if stage and first else 1)
@@ -64,10 +73,12 @@ class ResNet(nnx.Module):
             ])
             for stage, ((inputs, outputs), depth) in enumerate(zip(pairwise(widths), depths))
         ])  # fmt: skip
-        self.norm = channel_norm(norm, widths[-1], dtype=dtype, rngs=rngs)
+        # Before the last ReLU, or behind the first convolution.
+        self.norm = channel_norm(norm, widths[-1 if norm_order == "pre" else 0], dtype=dtype, rngs=rngs)
         self.dropout = Dropout(dropout)
         outputs = classes if head == "classes" else None
         self.head = None if outputs is None else read_out(widths[-1], outputs, dtype=dtype, rngs=rngs)
+        self.image_shape, self.pools, self.pre = image_shape, stem == "large", norm_order == "pre"
         if outputs is not None:
             self.classes = outputs
 
@@ -75,7 +86,8 @@ class ResNet(nnx.Module):
         self, images: Images, *, key: DropoutKey = None
     ) -> Float[Array, "batch classes"] | Float[Array, "batch pixels channels"]:  # fmt: skip
         """Returns the logits of `images`, or without a head the pixels of the last stage."""
-        x = nnx.relu(self.norm(self._stages(images)[-1]))
+        x = self._stages(images)[-1]
+        x = nnx.relu(self.norm(x)) if self.pre else x
         if self.head is None:
             return self.dropout(x.reshape(len(x), -1, x.shape[-1]), key).astype(jnp.float32)
         return self.head(self.dropout(x.mean(axis=(1, 2)), key))
@@ -86,6 +98,8 @@ class ResNet(nnx.Module):
 
     def _stages(self, images: Images) -> list[Images]:
         x = self.stem(images)
+        x = x if self.pre else nnx.relu(self.norm(x))
+        x = overlapping_max_pool(x) if self.pools else x
         outputs = [x]
         for stage in self.stages:
             for block in stage:
@@ -97,12 +111,14 @@ class ResNet(nnx.Module):
 class ResidualBlock(nnx.Module):
     """Returns its input plus a correction of it: norm and ReLU before each convolution (He et al. 2016b, figure 4e).
 
-    Where the number of channels or pixels changes, the input passes a 1 x 1 convolution instead, behind the first norm.
+    With `norm_order="post"`, they follow each convolution, and the last ReLU follows the sum (figure 4a). Where the
+    number of channels or pixels changes, the input passes a 1 x 1 convolution: behind the first norm and ReLU, or
+    before a norm of its own.
     """
 
     def __init__(
         self, inputs: int, outputs: int, *, stride: int, block: str = "basic", norm: str = "group",
-        dtype: str = "float32", rngs: nnx.Rngs,
+        norm_order: str = "pre", dtype: str = "float32", rngs: nnx.Rngs,
     ):  # fmt: skip
         convolution = partial(Convolution, dtype=dtype, rngs=rngs)
         if block == "basic":
@@ -110,13 +126,19 @@ class ResidualBlock(nnx.Module):
         else:  # the 3 x 3 convolution makes the step: version 1.5
             widths, sides, strides = [inputs, outputs // 4, outputs // 4, outputs], (1, 3, 1), (1, stride, 1)
         parts = list(zip(pairwise(widths), sides, strides))
-        self.norms = nnx.List([channel_norm(norm, a, dtype=dtype, rngs=rngs) for (a, _), _, _ in parts])
+        self.pre = norm_order == "pre"
+        any_norm = partial(channel_norm, norm, dtype=dtype, rngs=rngs)
+        self.norms = nnx.List([any_norm(a if self.pre else b) for (a, b), _, _ in parts])
         self.convolutions = nnx.List([convolution(a, b, side=side, stride=step) for (a, b), side, step in parts])
         changes = inputs != outputs or stride != 1
-        self.shortcut = linear(inputs, outputs, bias=False, dtype=dtype, rngs=rngs) if changes else None
+        self.shortcut = linear(inputs, outputs, bias=not self.pre, dtype=dtype, rngs=rngs) if changes else None
+        self.shortcut_norm = any_norm(outputs) if changes and not self.pre else None
         self.stride = stride
 
     def __call__(self, x: Images) -> Images:
+        return self._pre(x) if self.pre else self._post(x)
+
+    def _pre(self, x: Images) -> Images:
         residual = x
         for number, (norm, convolution) in enumerate(zip(self.norms, self.convolutions)):
             x = nnx.relu(norm(x))
@@ -124,6 +146,14 @@ class ResidualBlock(nnx.Module):
                 residual = self.shortcut(x[:, :: self.stride, :: self.stride])
             x = convolution(x)
         return residual + x
+
+    def _post(self, x: Images) -> Images:
+        residual = x
+        if self.shortcut is not None and self.shortcut_norm is not None:
+            residual = self.shortcut_norm(self.shortcut(x[:, :: self.stride, :: self.stride]))
+        for number, (norm, convolution) in enumerate(zip(self.norms, self.convolutions)):
+            x = norm(convolution(nnx.relu(x) if number else x))
+        return nnx.relu(residual + x)
 
 
 class GroupNorm(nnx.Module):
@@ -146,10 +176,19 @@ class GroupNorm(nnx.Module):
         return (normed * self.scale[...] + self.bias[...]).astype(self.dtype)
 
 
+class Unchanged(nnx.Module):
+    """Returns its input: the norm "none"."""
+
+    def __call__(self, x: Images) -> Images:
+        return x
+
+
 def channel_norm(kind: str, channels: int, *, dtype: str, rngs: nnx.Rngs):
-    """Returns a norm of images: "group", or one over the channels of each pixel (`models.layers.normalisation`)."""
+    """Returns a norm of images: "group", "none", or one over the channels of each pixel (`models.layers`)."""
     if kind == "group":
         return GroupNorm(channels, dtype=dtype, rngs=rngs)
+    if kind == "none":
+        return Unchanged()
     if kind not in ("layer", "rms"):
-        raise UserError(f"norm={shown(kind)}: expected 'group', 'layer' or 'rms'")
+        raise UserError(f"norm={shown(kind)}: expected 'group', 'layer', 'rms' or 'none'")
     return normalisation(kind, channels, rngs, epsilon=1e-5, bias=True, dtype=dtype)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 import numpy as np
 
-from core.errors import UserError
+from core.errors import UserError, shown
 from core.ranges import Depth, Dtype, ImageShape, ShareBelowAll, Side, Size, Vocabulary
 from models.convolution import Images
 from models.fields import BlockFields, Semantic, forwards
@@ -32,7 +32,9 @@ class SwinTransformer(nnx.Module):
     """Reads images; returns the logits of classes, which are linear in the mean over the last tokens.
 
     Args:
-      image_shape: (rows, columns, channels). patch: side of a patch in pixels. classes: C.
+      image_shape: (rows, columns, channels). patch: side of a patch in pixels.
+      head: "classes" returns logits `BC`; "none" the last tokens, row by row, as `BSD`.
+      classes: C, for the head "classes".
       window: side of a window in patches. It divides the grid of each stage, or is at least as large.
       width: of the tokens of the first stage; doubled from stage to stage.
       depths: the number of blocks of each stage. heads: of the first stage; doubled from stage to stage.
@@ -43,16 +45,21 @@ class SwinTransformer(nnx.Module):
 
     @forwards(Block)
     def __init__(
-        self, *, image_shape: ImageShape, patch: Semantic[Side], classes: Vocabulary, window: Semantic[Side],
-        width: Size, depths: tuple[Depth, ...] = (2, 2), heads: Semantic[Size], dropout: ShareBelowAll = 0.0,
-        dtype: Dtype = "float32", rngs: nnx.Rngs, **block: Unpack[BlockFields],
+        self, *, image_shape: ImageShape, patch: Semantic[Side], head: str = "classes",
+        classes: Vocabulary | None = None, window: Semantic[Side], width: Size, depths: tuple[Depth, ...] = (2, 2),
+        heads: Semantic[Size], dropout: ShareBelowAll = 0.0, dtype: Dtype = "float32", rngs: nnx.Rngs,
+        **block: Unpack[BlockFields],
     ):  # fmt: skip
+        if head not in ("classes", "none"):
+            raise UserError(f"head={shown(head)}: expected 'classes' or 'none'")
+        if head == "classes" and classes is None:
+            raise UserError("head='classes' needs classes, the number of classes")
         if not depths:
             raise UserError("depths=(): expected the number of blocks of each stage, such as (2, 2)")
         grid = patch_grid(image_shape, patch)
-        any_norm = partial(normalisation, "layer", epsilon=1e-5, bias=True, dtype=dtype)
+        any_norm = partial(normalisation, "layer", bias=True, dtype=dtype)
         self.embedding = linear(patch * patch * image_shape[2], width, dtype=dtype, rngs=rngs)
-        self.embedding_norm = any_norm(width, rngs)
+        self.embedding_norm = any_norm(width, rngs, epsilon=1e-5)
         self.dropout = Dropout(dropout)
         stages = []
         for number, depth in enumerate(depths):
@@ -63,13 +70,20 @@ class SwinTransformer(nnx.Module):
                 dropout=dropout, dtype=dtype, rngs=rngs, **block,
             ))  # fmt: skip
         self.stages = nnx.List(stages)
-        self.norm = any_norm(width << len(depths) - 1, rngs)
-        self.head = read_out(width << len(depths) - 1, classes, dtype=dtype, rngs=rngs)
-        self.patch, self.classes = patch, classes
+        last_width = width << len(depths) - 1
+        self.norm = any_norm(last_width, rngs, epsilon=block.get("epsilon", 1e-5))
+        outputs = classes if head == "classes" else None
+        self.head = None if outputs is None else read_out(last_width, outputs, dtype=dtype, rngs=rngs)
+        self.image_shape, self.patch, self.window = image_shape, patch, window
+        if outputs is not None:
+            self.classes = outputs
 
-    def __call__(self, images: Images, *, key: DropoutKey = None) -> Float[Array, "batch classes"]:
-        """Returns the logits of `images`."""
-        return self.head(self.norm(self._stages(images, key)[-1]).mean(axis=1))
+    def __call__(
+        self, images: Images, *, key: DropoutKey = None
+    ) -> Float[Array, "batch classes"] | Float[Array, "batch tokens width"]:  # fmt: skip
+        """Returns the logits of `images`, or without a head the last tokens."""
+        x_BTD = self.norm(self._stages(images, key)[-1])
+        return x_BTD.astype(jnp.float32) if self.head is None else self.head(x_BTD.mean(axis=1))
 
     def features(self, images: Images) -> list[Float[Array, "batch tokens width"]]:
         """Returns the embeddings and the output of each stage in turn, row by row."""

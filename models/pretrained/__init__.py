@@ -24,6 +24,7 @@ import numpy as np
 from core.errors import UserError
 from core.parameters import merge, split
 from core.ranges import refuse_outside
+from core.signatures import keywords
 from models.fields import semantic_fields
 from models.parametrization import refuse_scaled
 from models.pretrained.bart import BART
@@ -37,8 +38,10 @@ from models.pretrained.perceiver import PERCEIVER
 from models.pretrained.preprocessing import FILE as PREPROCESSOR
 from models.pretrained.preprocessing import preprocessing, to_config
 from models.pretrained.reference import Head, Reference
+from models.pretrained.resnet import RESNET
 from models.pretrained.rows import Row
 from models.pretrained.settings import class_count
+from models.pretrained.swin import SWIN
 from models.pretrained.t5 import T5
 from models.pretrained.vit import VIT
 from models.transformer import Stack
@@ -49,8 +52,10 @@ __all__ = [
 
 REFERENCES = {
     reference.name: reference
-    for reference in [BART, BERT, DEIT, DINOV2, DINOV2_WITH_REGISTERS, GPT2, MARIAN, PERCEIVER, T5, VIT]
-}
+    for reference in [
+        BART, BERT, DEIT, DINOV2, DINOV2_WITH_REGISTERS, GPT2, MARIAN, PERCEIVER, RESNET, SWIN, T5, VIT,
+    ]
+}  # fmt: skip
 
 
 def load(
@@ -81,12 +86,15 @@ def load(
             fields = reference.fields_of(config, dropout=dropout)
             refuse_outside(reference.model, fields)
             tensors = stack.enter_context(Tensors(folder, reference.rename))
-            deepest = max(fields["depth"], fields.get("decoder_depth", 0))
+            deepest = max(fields.get("depth", 0), fields.get("decoder_depth", 0), sum(fields.get("depths", ())))
             if deepest > len(tensors.shapes):
                 raise UserError(f"{deepest:,} layers, but there are {len(tensors.shapes):,} tensors in the folder")
             head, copies = reference.head_of(config, fields, tensors)
             fields |= head.fields | ({"classes": class_count(config)} if head.classes else {})
-            structure, shapes = split(_abstract(reference, fields | {"dtype": dtype, "remat": remat}))
+            if remat and "remat" not in keywords(reference.model):
+                raise UserError(f"remat=True: a {reference.model.__name__} has no field for it")
+            options = {"dtype": dtype} | ({"remat": True} if remat else {})
+            structure, shapes = split(_abstract(reference, fields | options))
         except UserError as error:
             raise UserError(f"{folder}/config.json: {error}") from error
         rows = reference.table(fields, head)

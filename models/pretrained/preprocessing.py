@@ -57,6 +57,8 @@ HARMLESS = (
     "data_format", "input_data_format", "return_tensors", "device", "disable_grouping", "_valid_processor_keys",
 )  # fmt: skip
 
+PROCESSORS |= {"resnet": PROCESSORS["vit"], "swin": PROCESSORS["vit"]}
+
 
 def preprocessing(folder: str | Path) -> dict:
     """Returns what is done to an image in [0, 1] before a published model reads it.

@@ -17,7 +17,7 @@ from core.errors import UserError, printable
 from models.pretrained.files import Tensors
 from models.pretrained.rows import Row
 from models.pretrained.settings import FIXED, HARMLESS, architecture, expect, same_value
-from models.transformer import Stack
+from models.transformer import Block, Stack
 
 ACTIVATIONS = {
     "gelu": "gelu",
@@ -107,16 +107,18 @@ class Reference:
         config = self._checked(config)
         pairs = {ours: (key, None) if isinstance(key, str) else key for ours, key in self.settings.items()}
         fields = {ours: config.get(*pair) for ours, pair in pairs.items()} | self.to_fields(config)
-        if fields["activation"] not in self.activations:
-            key = pairs["activation"][0]
-            raise UserError(f"{key} = {fields['activation']!r}: expected one of {', '.join(self.activations)}")
+        if "activation" in fields:
+            if fields["activation"] not in self.activations:
+                key = pairs["activation"][0]
+                raise UserError(f"{key} = {fields['activation']!r}: expected one of {', '.join(self.activations)}")
+            fields["activation"] = self.activations[fields["activation"]]
         rates = {key: config.get(key, default) for key, default in self.dropouts.items()}
         rates = {key: rate for key, rate in rates.items() if rate is not None}
         if dropout is None and len(set(rates.values())) > 1:
             listed = ", ".join(f"{key} = {rate}" for key, rate in rates.items())
             raise UserError(f"{listed}: here one rate holds for all; say which, as in load(folder, dropout=0.1)")
-        rate = next(iter(rates.values())) if dropout is None else dropout
-        return fields | {"activation": self.activations[fields["activation"]], "dropout": rate}
+        rate = next(iter(rates.values()), 0.0) if dropout is None else dropout
+        return fields | {"dropout": rate}
 
     def _checked(self, config: dict) -> dict:
         """Returns their settings under the names that the table has, all of which are known and of the right kind."""
@@ -154,11 +156,12 @@ class Reference:
     def config_of(self, fields: dict, head: Head) -> dict:
         """Returns their config.json for our fields."""
         keys = {ours: key if isinstance(key, str) else key[0] for ours, key in self.settings.items()}
-        activation = {ours: theirs for theirs, ours in reversed(self.activations.items())}
+        activations = {ours: theirs for theirs, ours in reversed(self.activations.items())}
         config = {"architectures": [head.architectures[0]], "model_type": self.name, "dtype": "float32"}
         config |= {key: fields[ours] for ours, key in keys.items()}
         config |= {key: fields["dropout"] for key, default in self.dropouts.items() if default is not None}
-        config[keys["activation"]] = activation.get(fields["activation"], fields["activation"])
+        if "activation" in keys:
+            config[keys["activation"]] = activations.get(fields["activation"], fields["activation"])
         config |= self.to_config(fields)
         if head.classes:
             labels = [f"LABEL_{number}" for number in range(fields["classes"])]
@@ -242,13 +245,22 @@ def _names(rows: list[Row]) -> set[str]:
 
 def describe_blocks(stack: Stack) -> dict:
     """Returns the fields of `Stack` and `Block` that a stack was built with, without `scan`, `remat` and `dtype`."""
-    relative, block = stack.relative, stack.prototype
+    relative = stack.relative
+    return describe_block(stack.prototype) | {
+        "depth": stack.depth,
+        "relative_buckets": 0 if relative is None else len(relative.table),
+        "relative_farthest": None if relative is None else relative.farthest,
+        "final_norm": stack.norm is not None or not stack.prototype.pre,
+    }
+
+
+def describe_block(block: Block) -> dict:
+    """Returns the fields of `Block` that a block was built with, without `dtype`."""
     attention = block.attention
     assert attention is not None
     return {
         "width": attention.query.kernel.shape[-2],
         "mlp_width": block.mlp.up.kernel.shape[-1],
-        "depth": stack.depth,
         "heads": attention.heads,
         "head_size": attention.head_size,
         "value_size": attention.value_size,
@@ -259,11 +271,8 @@ def describe_blocks(stack: Stack) -> dict:
         "attention": attention.kind,
         "window": attention.window,
         "stride": attention.stride,
-        "relative_buckets": 0 if relative is None else len(relative.table),
-        "relative_farthest": None if relative is None else relative.farthest,
         "norm": "layer" if isinstance(block.mlp_norm, nnx.LayerNorm) else "rms",
         "norm_order": "pre" if block.pre else "post",
-        "final_norm": stack.norm is not None or not block.pre,
         "epsilon": block.mlp_norm.epsilon,
         "layer_scale": None if block.mlp_scale is None else 1.0,  # where it started is not known
         "activation": block.mlp.activation,

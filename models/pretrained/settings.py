@@ -48,8 +48,9 @@ def expect(key: str, value: Any, kind: str) -> str | None:
     """Returns what is wrong with a setting, or None.
 
     Args:
-      kind: "size" is a whole number from 1, "sides" one or two of them, "flag" a truth value, "number" a finite
-        number above 0, "rate" a number from 0 to less than 1, "word" a text. With "?" at its end, null is right too.
+      kind: "size" is a whole number from 1, "sides" one or two of them, "sizes" a list of them, "flag" a truth value,
+        "number" a finite number above 0, "rate" a number from 0 to less than 1, "word" a text. With "?" at its end,
+        null is right too.
     """
     words, is_right = _KINDS[kind.removesuffix("?")]
     if is_right(value) or kind.endswith("?") and value is None:
@@ -97,6 +98,10 @@ _KINDS = {
     "sides": (
         "a whole number from 1, or two of them",
         lambda x: _is_size(x) or (isinstance(x, list) and len(x) == 2 and all(map(_is_size, x))),
+    ),
+    "sizes": (
+        "a list of whole numbers from 1",
+        lambda x: isinstance(x, list) and len(x) > 0 and all(map(_is_size, x)),
     ),
     "flag": ("true or false", lambda x: isinstance(x, bool)),
     "number": ("a number above 0", lambda x: _is_number(x) and x > 0),

@@ -57,6 +57,20 @@ def dinov2(image, patch, channels, width, depth, heads, ratio, *, kind=Dinov2Con
     )  # fmt: skip
 
 
+def resnet(channels, stem_width, sizes, depths, kind, **more):
+    return transformers.ResNetConfig(
+        num_channels=channels, embedding_size=stem_width, hidden_sizes=list(sizes), depths=list(depths),
+        layer_type=kind, num_labels=5, **more,
+    )  # fmt: skip
+
+
+def swin(image, patch, channels, width, depths, heads, window, **more):
+    return transformers.SwinConfig(
+        image_size=list(image), patch_size=patch, num_channels=channels, embed_dim=width, depths=list(depths),
+        num_heads=[heads << stage for stage in range(len(depths))], window_size=window, num_labels=5, **more,
+    )  # fmt: skip
+
+
 def t5(vocab, context, width, depth, heads, head_size, mlp_width, **more):
     return T5Config(
         vocab_size=vocab, d_model=width, num_layers=depth, num_heads=heads, d_kv=head_size, d_ff=mlp_width,
@@ -152,6 +166,13 @@ SMALL = {  # case: (class, config), with odd sizes
         "PerceiverForImageClassificationConvProcessing",
         perceiver(15, 7, 1, 2, 5, 3, image_size=[23, 17], qk_channels=30, v_channels=15),
     ),
+    "resnet": ("ResNetForImageClassification", resnet(3, 5, (12, 24), (1, 2), "bottleneck", image_size=[37, 29])),
+    "resnet_body": ("ResNetModel", resnet(1, 7, (7, 14), (2, 1), "basic", image_size=[23, 31])),
+    "swin": ("SwinForImageClassification", swin((36, 24), 2, 3, 6, (2, 1), 2, 3)),
+    "swin_body": (
+        "SwinModel without pooling",
+        swin((15, 15), 1, 1, 10, (1,), 5, 5, qkv_bias=False, layer_norm_eps=1e-2),
+    ),
     "vit": ("ViTForImageClassification", vit((10, 15), 5, 3, 14, 2, 7, 19)),
     "vit_gray": ("ViTForImageClassification", vit((6, 6), 2, 1, 10, 1, 2, 17, hidden_act="gelu_pytorch_tanh")),
     "vit_body": ("ViTModel", vit((6, 9), 3, 2, 10, 1, 2, 11)),
@@ -209,6 +230,14 @@ LARGE = {
         "PerceiverForImageClassificationConvProcessing",
         perceiver(77, 37, 3, 2, 11, 7, image_size=[37, 53]),
     ),
+    "resnet_deep": (
+        "ResNetForImageClassification",
+        resnet(3, 11, (28, 56, 112, 224), (3, 4, 6, 3), "bottleneck", image_size=[131, 97]),
+    ),
+    "resnet_wide": ("ResNetForImageClassification", resnet(2, 35, (35, 70, 140), (2, 1, 3), "basic", image_size=101)),
+    "swin_wide": ("SwinForImageClassification", swin((84, 84), 3, 3, 33, (2, 3), 11, 7, hidden_act="relu")),
+    "swin_deep": ("SwinForImageClassification", swin((40, 80), 1, 2, 15, (1, 4, 2), 3, 5)),
+    "swin_body_deep": ("SwinModel without pooling", swin((44, 44), 2, 1, 14, (3, 2), 7, 11, layer_norm_eps=1e-3)),
     "vit_wide": ("ViTForImageClassification", vit((35, 49), 7, 3, 99, 3, 11, 307)),
     "deit_wide": (
         "DeiTForImageClassificationWithTeacher", vit((35, 49), 7, 3, 99, 3, 11, 307, kind=DeiTConfig)
@@ -229,7 +258,9 @@ def build(architecture: str, config):
     model = getattr(transformers, architecture)(config, **{f"add_{without}_layer": False} if without else {}).eval()
     if not getattr(config, "scale_decoder_outputs", True):  # T5 v1.1, whose published head is no copy of the embedding
         model.lm_head = torch.nn.Linear(config.d_model, config.vocab_size, bias=False)
-    width = config.d_latents if isinstance(config, PerceiverConfig) else config.hidden_size
+    sizes = ("d_latents", "embed_dim", "embedding_size", "hidden_size")
+    width = next(getattr(config, name) for name in sizes if hasattr(config, name))
+    convolutional = isinstance(config, transformers.ResNetConfig)
     random = torch.Generator().manual_seed(sum(map(ord, architecture)) + width)
     with torch.no_grad():
         for name, x in weights(model).items():
@@ -239,7 +270,8 @@ def build(architecture: str, config):
                 x.copy_(1 + 0.3 * noise)
             else:
                 bias, table = x.ndim < 2 or name.endswith("bias"), any(x in name for x in ("embed", "wte", "shared"))
-                x.copy_(noise * (0.3 if bias else 0.5 if table else x.shape[-1] ** -0.5))
+                inputs = x[0].numel() if convolutional else x.shape[-1]
+                x.copy_(noise * (0.3 if bias else 0.5 if table and not convolutional else inputs**-0.5))
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.running_mean.normal_(0, 0.3, generator=random)
@@ -257,7 +289,7 @@ def weights(model) -> dict[str, torch.Tensor]:
 def make_inputs(config, count: int = 3) -> dict[str, torch.Tensor]:
     """A batch, in which texts end early, or (the last one) begin late."""
     random = torch.Generator().manual_seed(1)
-    if hasattr(config, "patch_size") or "Image" in config.architectures[0]:
+    if hasattr(config, "num_channels") or hasattr(config, "patch_size") or "Image" in config.architectures[0]:
         sides = [config.image_size] * 2 if isinstance(config.image_size, int) else config.image_size
         return {"images": torch.randn((count, *sides, getattr(config, "num_channels", 3)), generator=random)}
     if config.is_encoder_decoder:
@@ -287,7 +319,7 @@ def make_pairs(config, count: int, random) -> dict[str, torch.Tensor]:
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 WITHOUT_POOLER = (transformers.Dinov2Model, transformers.Dinov2WithRegistersModel)
-BODIES = (transformers.BertModel, transformers.DeiTModel, transformers.ViTModel)
+BODIES = (transformers.BertModel, transformers.DeiTModel, transformers.SwinModel, transformers.ViTModel)
 NAMES = {"tokens": "input_ids", "mask": "attention_mask", "segments": "token_type_ids", "images": "pixel_values"}
 PAIR_NAMES = {"source": "input_ids", "source_mask": "attention_mask", "tokens": "decoder_input_ids"}
 
@@ -306,6 +338,8 @@ def outputs(model, inputs):
         output = model(**arguments, output_hidden_states=True)
         logits = output.logits[:, : arguments["input_ids"].shape[1]] if output.logits.ndim == 3 else output.logits
         return [logits], output.hidden_states
+    if isinstance(model.config, (transformers.ResNetConfig, transformers.SwinConfig)):
+        return of_stages(model, arguments)
     body = getattr(model, model.base_model_prefix, model)
     hidden = body(**arguments, output_hidden_states=True)
     hidden = [*hidden.hidden_states[:-1], hidden.last_hidden_state]
@@ -319,6 +353,20 @@ def outputs(model, inputs):
         return [hidden[-1] @ model.get_input_embeddings().weight.T], hidden
     names = ["prediction_logits", "seq_relationship_logits"] if "prediction_logits" in output else ["logits"]
     return [output[name] for name in names], hidden
+
+
+def of_stages(model, arguments):
+    """The same for stages, whose hidden states are images of channels; here a row of them for each pixel."""
+    body = getattr(model, model.base_model_prefix, model)
+    of_pixels = lambda x: x.flatten(2).transpose(1, 2) if x.ndim == 4 else x
+    if isinstance(model.config, transformers.SwinConfig):
+        more = {"output_hidden_states_before_downsampling": True}
+        maps = body(**arguments, output_hidden_states=True, **more).reshaped_hidden_states
+    else:
+        maps = body(**arguments, output_hidden_states=True).hidden_states
+    output = model(**arguments)
+    logits = output.logits if "logits" in output else of_pixels(output.last_hidden_state)
+    return [logits], [of_pixels(x) for x in maps]
 
 
 def of_pairs(model, arguments):

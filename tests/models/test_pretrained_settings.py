@@ -23,6 +23,7 @@ DROPOUT = 0.0
 WRONG: dict[str, list[Any]] = {
     "size": [0, -1, 2.5, float("nan"), "3", True, [3], {}, 10**30],
     "sides": [0, -1, [0, 4], [4, 4, 4], "3", True, {}, 10**30],
+    "sizes": [3, [], [0], [2, -1], [2, 1.5], [True], "3", {}, None, [2, 10**30]],
     "flag": [0, 1, "false", None, []],
     "number": [0, -1e-5, float("nan"), float("inf"), "1e-5", True, None],
     "rate": [-0.1, 1, 2, float("nan"), "0.1", True, []],
@@ -92,7 +93,7 @@ def test_harmless_settings_change_nothing(case):
 def test_settings_of_one_value_are_named(case):
     config = config_of(case)
     for key, value in (FIXED | REFERENCES[config["model_type"]].fixed).items():
-        other = not value if isinstance(value, bool) else 0.3 if value in (0.0, None) else "relu"
+        other = not value if isinstance(value, bool) else 0.3 if value in (0.0, None) else "something else"
         with pytest.raises(UserError, match=f"{key} = .*: only {re.escape(repr(value))} is supported here"):
             fields_of(config | {key: other})
         assert fields_of(config | {key: value}) == fields_of(config)
@@ -117,9 +118,9 @@ def test_sizes_that_the_tensors_cannot_have_are_refused_at_once(case, copy):
     if case.startswith("perceiver"):
         free.add("image_size")  # of other classes
     for key, kind in REFERENCES[config["model_type"]]._kinds().items():
-        if kind.rstrip("?") in ("size", "sides") and config.get(key) is not None and key not in free:
+        if kind.rstrip("?") in ("size", "sides", "sizes") and config.get(key) is not None and key not in free:
             with pytest.raises(UserError):
-                load(copy(case, **{key: 10**9}))
+                load(copy(case, **{key: [10**9] * len(config[key]) if kind == "sizes" else 10**9}))
 
 
 def test_another_name_of_a_setting_is_that_setting():

@@ -51,11 +51,45 @@ def test_without_a_norm_over_pixels_far_pixels_do_not_matter():
     np.testing.assert_array_equal(np.flatnonzero(sensitivity), np.arange(2, 9))
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_block_of_the_first_resnets_by_hand(stride):
+    """ReLU behind each convolution and behind the sum."""
+    block = ResidualBlock(4, 6, stride=stride, norm="none", norm_order="post", rngs=nnx.Rngs(0))
+    x = jax.random.normal(jax.random.key(0), (2, 5, 7, 4))
+    first, second = block.convolutions
+    assert block.shortcut is not None
+    expected = jnp.maximum(block.shortcut(x[:, ::stride, ::stride]) + second(jnp.maximum(first(x), 0)), 0)
+    np.testing.assert_allclose(block(x), expected, atol=1e-6)
+    assert expected.shape == {1: (2, 5, 7, 6), 2: (2, 3, 4, 6)}[stride]
+
+
+def test_a_norm_behind_each_convolution_normalises_its_output():
+    """Of "layer" norms without scale and shift, each pixel has a mean of 0 and a variance of 1 over its channels."""
+    block = ResidualBlock(8, 8, stride=1, norm="layer", norm_order="post", rngs=nnx.Rngs(0))
+    x = jax.random.normal(jax.random.key(0), (2, 5, 7, 8))
+    correction = np.asarray(block.norms[1](block.convolutions[1](nnx.relu(block.norms[0](block.convolutions[0](x))))))
+    np.testing.assert_allclose(correction.mean(-1), 0, atol=1e-5)
+    np.testing.assert_allclose(correction.var(-1), 1, atol=1e-2)
+    np.testing.assert_allclose(block(x), np.maximum(x + correction, 0), atol=1e-6)
+
+
+@pytest.mark.parametrize("norm_order", ["pre", "post"])
+def test_a_large_stem_leaves_a_quarter_of_the_rows_and_columns(norm_order):
+    model = ResNet(
+        image_shape=(21, 13, 3), classes=11, width=8, depths=(1, 1), stem="large", stem_width=5,
+        norm_order=norm_order, rngs=nnx.Rngs(0),
+    )  # fmt: skip
+    images = jax.ShapeDtypeStruct((2, 21, 13, 3), jnp.float32)
+    assert [x.shape[1:] for x in jax.eval_shape(model.features, images)] == [(6 * 4, 5), (6 * 4, 8), (3 * 2, 16)]
+
+
 @pytest.mark.parametrize(
     "wrong, words",
     [
-        ({"norm": "batch"}, "expected 'group', 'layer' or 'rms'"),
+        ({"norm": "batch"}, "expected 'group', 'layer', 'rms' or 'none'"),
         ({"block": "wide"}, "expected 'basic' or 'bottleneck'"),
+        ({"stem": "patch"}, "stem='patch': expected 'small' or 'large'"),
+        ({"norm_order": "both"}, "norm_order='both': expected 'pre' or 'post'"),
         ({"block": "bottleneck", "width": 6}, "needs a multiple of 4"),
         ({"depths": ()}, "the number of blocks of each stage"),
     ],

@@ -52,7 +52,7 @@ def test_without_skip_connections_everything_passes_the_smallest_image():
     [
         ({"depth": 3}, "an image of 32 x 4 cannot be halved that often"),
         ({"classes": 3, "channels": 2}, "classes=3 and channels=2: expected one of the two"),
-        ({"norm": "batch"}, "expected 'group', 'layer' or 'rms'"),
+        ({"norm": "batch"}, "expected 'group', 'layer', 'rms' or 'none'"),
     ],
     ids=str,
 )
