@@ -28,6 +28,7 @@ from models.fields import semantic_fields
 from models.parametrization import refuse_scaled
 from models.pretrained.bart import BART
 from models.pretrained.bert import BERT
+from models.pretrained.clip import CLIP
 from models.pretrained.deit import DEIT
 from models.pretrained.dinov2 import DINOV2, DINOV2_WITH_REGISTERS
 from models.pretrained.files import CONFIG, Tensors, read_config, write
@@ -49,7 +50,7 @@ __all__ = [
 
 REFERENCES = {
     reference.name: reference
-    for reference in [BART, BERT, DEIT, DINOV2, DINOV2_WITH_REGISTERS, GPT2, MARIAN, PERCEIVER, T5, VIT]
+    for reference in [BART, BERT, CLIP, DEIT, DINOV2, DINOV2_WITH_REGISTERS, GPT2, MARIAN, PERCEIVER, T5, VIT]
 }
 
 
@@ -81,7 +82,7 @@ def load(
             fields = reference.fields_of(config, dropout=dropout)
             refuse_outside(reference.model, fields)
             tensors = stack.enter_context(Tensors(folder, reference.rename))
-            deepest = max(fields["depth"], fields.get("decoder_depth", 0))
+            deepest = max(fields["depth"], fields.get("decoder_depth", 0), fields.get("text_depth", 0))
             if deepest > len(tensors.shapes):
                 raise UserError(f"{deepest:,} layers, but there are {len(tensors.shapes):,} tensors in the folder")
             head, copies = reference.head_of(config, fields, tensors)
@@ -95,6 +96,7 @@ def load(
             their_shapes = jax.eval_shape(row.write, *(shapes[path] for path in row.ours))
             expected |= {name: x.shape for name, x in zip(row.theirs, their_shapes)}
         reference.check(folder, config, expected, tensors.shapes, head, copies)
+        reference.values(tensors)
         parameters = {}
         for row in rows:
             parameters |= zip(row.ours, map(jnp.asarray, row.read(*(tensors[name] for name in row.theirs))))

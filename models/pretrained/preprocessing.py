@@ -89,7 +89,9 @@ def preprocessing(folder: str | Path) -> dict:
     problems += filter(None, [expect("rescale_factor", settings["rescale_factor"], "number")])
     if problems:
         raise UserError(f"{path}: {'; '.join(problems)}")
-    return _normalisation(path, settings, config.get("num_channels", 3)) | _resizing(path, settings, processor)
+    part = config.get("vision_config")
+    channels = (part if isinstance(part, dict) else config).get("num_channels", 3)
+    return _normalisation(path, settings, channels) | _resizing(path, settings, processor)
 
 
 def to_config(
