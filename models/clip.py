@@ -6,14 +6,14 @@ known in training. Each can be given by a text, and the text that an image is mo
 """
 
 import math
-from typing import Any, Unpack
+from typing import Annotated, Any, Unpack
 
 from flax import nnx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from core.ranges import Depth, Dtype, ImageShape, Length, ShareBelowAll, Side, Size, Vocabulary
+from core.ranges import Depth, Dtype, ImageShape, Length, Range, ShareBelowAll, Side, Size, Vocabulary
 from models.fields import Semantic, StackFields, forwards
 from models.image_encoders import make_image_encoder
 from models.layers import Dropout, DropoutKey, Embedding, read_out, split_key
@@ -25,6 +25,7 @@ from models.transformer import Stack
 Images = Float[Array, "batch rows columns channels"]
 Tokens = Int[Array, "texts time"]
 TextMask = Padding
+Token = Annotated[int, Range(0, 2**31 - 1)]
 Vectors = Float[Array, "batch shared"]
 
 FIRST_SCALE, LARGEST_SCALE = 1 / 0.07, 100.0  # Radford et al. 2021, section 2.5
@@ -40,8 +41,12 @@ class CLIP(nnx.Module):
       encoder: of images, "vit", "resnet" or "convolutional" (`models.yardsticks.ConvolutionalNetwork`).
       width: D, of both encoders; of convolutions, the channels of the last stage. depth: L, of both encoders; of a
         ResNet, the number of stages, of two blocks each. heads: H, of both encoders.
-      text_width, text_depth, text_heads: of the encoder of texts, where it differs.
+      text_width, text_depth, text_heads, text_mlp_width: of the encoder of texts, where it differs.
       patch, pooling: of a Vision Transformer.
+      embedding_norm: of a Vision Transformer, see `models.vit.VisionTransformer`.
+      projection_bias: biases in the maps to the shared space.
+      end: the token that ends a text: the vector of a text is read at the first one. By default it is read at the last
+        token that the mask leaves.
       positions: of patches and tokens, "learned", "sinusoidal" or "none".
       dropout: on the embeddings and in every block.
       dtype: of the computation; parameters and similarities are float32.
@@ -52,18 +57,22 @@ class CLIP(nnx.Module):
     def __init__(
         self, *, image_shape: ImageShape, vocab_size: Vocabulary, context: Length, shared_width: Size, width: Size,
         depth: Depth, heads: Semantic[Size], text_width: Size | None = None, text_depth: Depth | None = None,
-        text_heads: Semantic[Size | None] = None, encoder: str = "vit", patch: Semantic[Side | None] = None,
-        pooling: Semantic[str] = "mean", positions: str = "learned", dropout: ShareBelowAll = 0.0,
-        dtype: Dtype = "float32", rngs: nnx.Rngs, **stack: Unpack[StackFields],
+        text_heads: Semantic[Size | None] = None, text_mlp_width: Size | None = None, encoder: str = "vit",
+        patch: Semantic[Side | None] = None, pooling: Semantic[str] = "mean", embedding_norm: bool = False,
+        projection_bias: bool = True, end: Semantic[Token | None] = None, positions: str = "learned",
+        dropout: ShareBelowAll = 0.0, dtype: Dtype = "float32", rngs: nnx.Rngs, **stack: Unpack[StackFields],
     ):  # fmt: skip
         fields: dict[str, Any] = {"dropout": dropout, "dtype": dtype, "rngs": rngs}
         self.image_encoder = make_image_encoder(
             encoder, image_shape=image_shape, outputs=shared_width, width=width, depth=depth, patch=patch,
-            pooling=pooling, positions=positions, heads=heads, **fields, **stack,
+            pooling=pooling, embedding_norm=embedding_norm, head_bias=projection_bias, positions=positions, heads=heads,
+            **fields, **stack,
         )  # fmt: skip
+        of_text: Any = stack if text_mlp_width is None else {**stack, "mlp_width": text_mlp_width}
         self.text_encoder = TextEncoder(
             vocab_size=vocab_size, context=context, outputs=shared_width, width=text_width or width,
-            depth=text_depth or depth, heads=text_heads or heads, positions=positions, **fields, **stack,
+            depth=text_depth or depth, heads=text_heads or heads, bias_of_head=projection_bias, end=end,
+            positions=positions, **fields, **of_text,
         )  # fmt: skip
         self.log_scale = nnx.Param(jnp.array(math.log(FIRST_SCALE)))
         self.image_shape, self.context, self.shared_width = image_shape, context, shared_width
@@ -101,7 +110,7 @@ class TextEncoder(nnx.Module):
 
     def __init__(
         self, *, vocab_size: int, context: int, outputs: int, width: int, depth: int, heads: int, positions: str,
-        dropout: float, dtype: str, rngs: nnx.Rngs, **stack: Unpack[StackFields],
+        bias_of_head: bool, end: int | None, dropout: float, dtype: str, rngs: nnx.Rngs, **stack: Unpack[StackFields],
     ):  # fmt: skip
         self.embedding = Embedding(vocab_size, width, dtype=dtype, rngs=rngs)
         self.positions = Positions(positions, (context,), width, rngs=rngs)
@@ -109,7 +118,8 @@ class TextEncoder(nnx.Module):
         self.blocks = Stack(
             width=width, depth=depth, heads=heads, causal=True, dropout=dropout, dtype=dtype, rngs=rngs, **stack
         )
-        self.head = read_out(width, outputs, dtype=dtype, rngs=rngs)
+        self.head = read_out(width, outputs, bias=bias_of_head, dtype=dtype, rngs=rngs)
+        self.end = end
 
     def __call__(
         self, tokens: Tokens, mask: TextMask | None, *, key: DropoutKey = None
@@ -118,11 +128,17 @@ class TextEncoder(nnx.Module):
         first_key, blocks_key = split_key(key, 2)
         x_BTD = self.dropout(self.positions(self.embedding(tokens)), first_key)
         x_BTD, _ = self.blocks(x_BTD, mask=over_keys(mask), key=blocks_key)
-        if mask is None:
+        if self.end is None and mask is None:
             return self.head(x_BTD[:, -1])
-        last_B = mask.shape[1] - 1 - jnp.argmax(mask[:, ::-1], axis=1)
-        last_B = jnp.broadcast_to(last_B, len(tokens))  # one row may serve all
+        last_B = self._last(tokens, mask)
         return self.head(jnp.take_along_axis(x_BTD, last_B[:, None, None], axis=1)[:, 0])
+
+    def _last(self, tokens: Tokens, mask) -> Int[Array, " texts"]:
+        """The position at which each text is read."""
+        if self.end is not None:
+            return jnp.argmax(tokens == self.end, axis=1)
+        last_B = mask.shape[1] - 1 - jnp.argmax(mask[:, ::-1], axis=1)
+        return jnp.broadcast_to(last_B, len(tokens))  # one row may serve all
 
 
 def _unit(x: Vectors) -> Vectors:

@@ -21,8 +21,15 @@ def gelu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return 0.5 * x * (1 + jax.lax.erf(x * np.float32(math.sqrt(0.5)).astype(x.dtype)))
 
 
+
+def gelu_sigmoid(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Returns x sigmoid(1.702 x), which is close to `gelu` (Hendrycks & Gimpel 2016, section 2)."""
+    return x * nnx.sigmoid(1.702 * x)
+
+
 ACTIVATIONS = {
     "gelu": gelu,
+    "gelu_sigmoid": gelu_sigmoid,
     "gelu_tanh": partial(nnx.gelu, approximate=True),
     "relu": nnx.relu,
     "silu": nnx.silu,

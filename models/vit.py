@@ -45,6 +45,8 @@ class VisionTransformer(nnx.Module):
       distilled: a second head reads the first register, and the logits are the mean of both heads': it is the
         distillation token of DeiT (Touvron et al. 2021).
       positions: "learned", "sinusoidal" (on two axes) or "none".
+      embedding_norm: a norm in front of the first block, and no bias in the map of the patches (Radford et al. 2021).
+      head_bias: a bias in the head.
       interpolation: how `resized` interpolates learned positions, see `models.positions.interpolate`.
       dropout: on the patch embeddings and in every block.
       dtype: of the computation; parameters and logits are float32.
@@ -56,7 +58,8 @@ class VisionTransformer(nnx.Module):
         self, *, image_shape: ImageShape, patch: Semantic[Side], head: str = "classes",
         classes: Vocabulary | None = None, width: Size, depth: Depth, heads: Semantic[Size], stem: str = "patch",
         pooling: Semantic[str] = "mean", registers: Registers = 0, distilled: bool = False,
-        positions: str = "learned", interpolation: Semantic[Interpolation] = "linear", dropout: ShareBelowAll = 0.0,
+        positions: str = "learned", embedding_norm: bool = False, head_bias: bool = True,
+        interpolation: Semantic[Interpolation] = "linear", dropout: ShareBelowAll = 0.0,
         dtype: Dtype = "float32", rngs: nnx.Rngs, **stack: Unpack[StackFields],
     ):  # fmt: skip
         rows, columns = patch_grid(image_shape, patch)
@@ -71,19 +74,21 @@ class VisionTransformer(nnx.Module):
         if stem not in ("patch", *STEMS):
             raise UserError(f"stem={shown(stem)}: expected 'patch', 'convolution' or 'resnet'")
         channels = image_shape[2]
+        fields: dict[str, Any] = {"dtype": dtype, "rngs": rngs}
         if stem == "patch":
-            self.embedding = linear(patch * patch * channels, width, dtype=dtype, rngs=rngs)
+            self.embedding = linear(patch * patch * channels, width, bias=not embedding_norm, **fields)
         else:
-            self.embedding = STEMS[stem](channels, width, patch, dtype=dtype, rngs=rngs)
+            self.embedding = STEMS[stem](channels, width, patch, **fields)
         self.positions = Positions(positions, (rows, columns), width, rngs=rngs)
         token = lambda *shape: nnx.Param(0.02 * jax.random.normal(rngs.params(), shape))
         self.cls = None if pooling == "mean" else token(width)
         self.registers = token(registers, width) if registers else None
         self.dropout = Dropout(dropout)
         self.blocks = Stack(width=width, depth=depth, heads=heads, dropout=dropout, dtype=dtype, rngs=rngs, **stack)
+        self.norm = self.blocks.prototype.new_norm(rngs) if embedding_norm else None
         outputs, read = width if head == "pooler" else classes, 2 * width if pooling == "cls_mean" else width
-        self.head = None if head == "none" or outputs is None else read_out(read, outputs, dtype=dtype, rngs=rngs)
-        self.distilled_head = read_out(width, outputs, dtype=dtype, rngs=rngs) if distilled and outputs else None
+        self.head = None if head == "none" or outputs is None else read_out(read, outputs, bias=head_bias, **fields)
+        self.distilled_head = read_out(width, outputs, bias=head_bias, **fields) if distilled and outputs else None
         self.patch, self.stem, self.output, self.register_count = patch, stem, head, registers
         self.pooling, self.interpolation = pooling, interpolation
         if head == "classes":
@@ -122,7 +127,8 @@ class VisionTransformer(nnx.Module):
         first = [] if self.cls is None else [self.cls[...][None]]
         first += [] if self.registers is None else [self.registers[...]]
         spread = lambda tokens: jnp.broadcast_to(tokens.astype(x.dtype), (len(x), *tokens.shape))
-        return jnp.concatenate([*map(spread, first), x], axis=1) if first else x
+        x = jnp.concatenate([*map(spread, first), x], axis=1) if first else x
+        return x if self.norm is None else self.norm(x)
 
 
 class ConvolutionalStem(nnx.Module):

@@ -18,6 +18,7 @@ from data.in_memory import ArraySource
 from data.lines import read_lines
 from data.vocabulary import Vocabulary
 from experiments.use.opened import Opened, describe, open_split
+from models import CLIP
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
@@ -83,6 +84,8 @@ def of_items(opened: Opened, items: Sequence[str | Path], kind: str | None = Non
       UserError: the model reads something else, there is none, or one is empty.
     """
     reading = opened.reading
+    if isinstance(opened.model, CLIP) and opened.run is None:
+        raise UserError(f"{describe(opened)}, which compares images with texts: load it in Python")
     if reading is None:
         why = "without a tokenizer.json for texts" if opened.run is None else "which reads no texts or images of yours"
         raise UserError(f"{describe(opened)}, {why}: use --arrays")

@@ -18,7 +18,7 @@ from data.images import image_reading
 from data.published_tokenizer import PublishedTokenizer, published_tokenizer
 from data.resizing import RESIZING, Resizing
 from data.vocabulary import Vocabulary
-from models import GPT, Bert, Perceiver, VisionTransformer, pretrained
+from models import CLIP, GPT, Bert, Perceiver, VisionTransformer, pretrained
 import train
 from training.checkpoints import Checkpoints
 from training.settings import resolve
@@ -68,7 +68,9 @@ def _published(folder: Path) -> Opened:
     fields = pretrained.describe(model)
     names = pretrained.class_names(folder) if getattr(model, "classes", None) else None
     vocabulary, reading = None, None
-    if shape := fields.get("image_shape"):
+    if isinstance(model, CLIP):
+        pass  # it reads images and texts at once
+    elif shape := fields.get("image_shape"):
         size = pretrained.preprocessing(folder).get("size")
         if size and isinstance(model, VisionTransformer) and model.interpolation != "linear":
             model, shape = model.resized((size, size, shape[2])), (size, size, shape[2])  # as the reference does

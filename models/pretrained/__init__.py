@@ -29,6 +29,7 @@ from models.fields import semantic_fields
 from models.parametrization import refuse_scaled
 from models.pretrained.bart import BART
 from models.pretrained.bert import BERT
+from models.pretrained.clip import CLIP
 from models.pretrained.deit import DEIT
 from models.pretrained.dinov2 import DINOV2, DINOV2_WITH_REGISTERS
 from models.pretrained.files import CONFIG, Tensors, read_config, write
@@ -50,10 +51,11 @@ __all__ = [
     "REFERENCES", "class_names", "describe", "is_published", "load", "load_for", "preprocessing", "save", "table",
 ]  # fmt: skip
 
+DEPTHS = ("depth", "decoder_depth", "text_depth")  # fields that say how many layers a part has
 REFERENCES = {
     reference.name: reference
     for reference in [
-        BART, BERT, DEIT, DINOV2, DINOV2_WITH_REGISTERS, GPT2, MARIAN, PERCEIVER, RESNET, SWIN, T5, VIT,
+        BART, BERT, CLIP, DEIT, DINOV2, DINOV2_WITH_REGISTERS, GPT2, MARIAN, PERCEIVER, RESNET, SWIN, T5, VIT,
     ]
 }  # fmt: skip
 
@@ -86,7 +88,7 @@ def load(
             fields = reference.fields_of(config, dropout=dropout)
             refuse_outside(reference.model, fields)
             tensors = stack.enter_context(Tensors(folder, reference.rename))
-            deepest = max(fields.get("depth", 0), fields.get("decoder_depth", 0), sum(fields.get("depths", ())))
+            deepest = max(sum(fields.get("depths", ())), *(fields.get(name, 0) for name in DEPTHS))
             if deepest > len(tensors.shapes):
                 raise UserError(f"{deepest:,} layers, but there are {len(tensors.shapes):,} tensors in the folder")
             head, copies = reference.head_of(config, fields, tensors)
@@ -103,6 +105,7 @@ def load(
             their_shapes = jax.eval_shape(row.write, *(shapes[path] for path in row.ours))
             expected |= {name: x.shape for name, x in zip(row.theirs, their_shapes)}
         reference.check(folder, config, expected, tensors.shapes, head, copies)
+        reference.values(tensors)
         parameters = {}
         for row in rows:
             parameters |= zip(row.ours, map(jnp.asarray, row.read(*(tensors[name] for name in row.theirs))))

@@ -45,6 +45,8 @@ PROCESSORS = {
     "deit": Processor("DeiTImageProcessor", HALVES | {"size": 256} | CUT, cuts=True),
     "dinov2_with_registers": Processor("BitImageProcessor", CLIPS | CUT | {"default_to_square": False}, cuts=True),
     "dinov2": Processor("BitImageProcessor", CLIPS | CUT | {"default_to_square": False}, cuts=True),
+    "resnet": Processor("ViTImageProcessor", HALVES),
+    "swin": Processor("ViTImageProcessor", HALVES),
     "clip": Processor("CLIPImageProcessor", CLIPS | CUT | {"default_to_square": False}, cuts=True),
 }
 """model_type -> what `save` writes for it."""
@@ -56,8 +58,6 @@ HARMLESS = (
     "image_processor_type", "feature_extractor_type", "processor_class", "do_convert_rgb",
     "data_format", "input_data_format", "return_tensors", "device", "disable_grouping", "_valid_processor_keys",
 )  # fmt: skip
-
-PROCESSORS |= {"resnet": PROCESSORS["vit"], "swin": PROCESSORS["vit"]}
 
 
 def preprocessing(folder: str | Path) -> dict:
@@ -91,7 +91,9 @@ def preprocessing(folder: str | Path) -> dict:
     problems += filter(None, [expect("rescale_factor", settings["rescale_factor"], "number")])
     if problems:
         raise UserError(f"{path}: {'; '.join(problems)}")
-    return _normalisation(path, settings, config.get("num_channels", 3)) | _resizing(path, settings, processor)
+    part = config.get("vision_config")
+    channels = (part if isinstance(part, dict) else config).get("num_channels", 3)
+    return _normalisation(path, settings, channels) | _resizing(path, settings, processor)
 
 
 def to_config(

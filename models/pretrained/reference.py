@@ -24,6 +24,7 @@ ACTIVATIONS = {
     "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
     "relu": "relu",
+    "quick_gelu": "gelu_sigmoid",
     "silu": "silu",
     "swish": "silu",
 }
@@ -67,6 +68,8 @@ class Reference:
         same, given our fields.
       describe: returns the fields that one of our modules was built with, without those that leave its numbers the
         same, such as `remat`.
+      nested: their keys that hold settings of a part of the model; in the table, a key such as text_config.hidden_size
+        names one of them. values: checks the numbers in tensors, and raises UserError.
       activations: their name of an activation -> ours.
       to_fields, to_config: settings that are more than another name, from theirs and from ours.
     """
@@ -88,6 +91,8 @@ class Reference:
     copies: dict[str, tuple[str, ...]] = field(default_factory=dict)
     ignored: str = "$^"
     constants: Callable[[dict], dict[str, np.ndarray]] = lambda fields: {}
+    nested: tuple[str, ...] = ()
+    values: Callable[[Tensors], None] = lambda tensors: None
     activations: dict[str, str] = field(default_factory=lambda: ACTIVATIONS)
     to_fields: Callable[[dict], dict] = lambda config: {}
     to_config: Callable[[dict], dict] = lambda fields: {}
@@ -104,7 +109,7 @@ class Reference:
 
     def fields_of(self, config: dict, *, dropout: float | None = None) -> dict:
         """Returns our fields without those of the head. Raises UserError, with every setting that ours cannot have."""
-        config = self._checked(config)
+        config = self._checked(self._flat(config))
         pairs = {ours: (key, None) if isinstance(key, str) else key for ours, key in self.settings.items()}
         fields = {ours: config.get(*pair) for ours, pair in pairs.items()} | self.to_fields(config)
         if "activation" in fields:
@@ -120,6 +125,19 @@ class Reference:
         rate = next(iter(rates.values()), 0.0) if dropout is None else dropout
         return fields | {"dropout": rate}
 
+    def _flat(self, config: dict) -> dict:
+        """Returns settings in which those of a part have the name of the part in front of theirs."""
+        if not self.nested:
+            return config
+        flat = {}
+        for part in self.nested:
+            # Where the second one is there, the reference reads it instead, as older versions wrote both.
+            settings = config.get(f"{part}_dict") or config.get(part) or {}
+            if not isinstance(settings, dict):
+                raise UserError(f"{part} = {settings!r:.60}: expected settings by name")
+            flat |= {f"{part}.{key}": value for key, value in settings.items()}
+        return flat | {k: v for k, v in config.items() if k.removesuffix("_dict") not in self.nested}
+
     def _checked(self, config: dict) -> dict:
         """Returns their settings under the names that the table has, all of which are known and of the right kind."""
         config = dict(config)
@@ -132,10 +150,11 @@ class Reference:
         for key, value in config.items():
             if key in kinds:
                 problems += filter(None, [expect(key, value, kinds[key])])
-            elif key in fixed:
-                if not same_value(value, fixed[key]):
-                    problems.append(f"{key} = {value!r:.99}: only {fixed[key]!r} is supported here")
-            elif key not in HARMLESS and key not in self.harmless and key not in self.aliases:
+            elif (name := _own_name(key)) in fixed or key in fixed:
+                expected = fixed.get(key, fixed.get(name))
+                if not same_value(value, expected):
+                    problems.append(f"{key} = {value!r:.99}: only {expected!r} is supported here")
+            elif name not in HARMLESS and key not in self.harmless and key not in self.aliases:
                 problems.append(f"{key} = {value!r:.99} is not a setting that is known here")
         if problems:
             raise UserError("; ".join(problems))
@@ -163,6 +182,9 @@ class Reference:
         if "activation" in keys:
             config[keys["activation"]] = activations.get(fields["activation"], fields["activation"])
         config |= self.to_config(fields)
+        for part in self.nested:
+            own = [key for key in config if key.startswith(f"{part}.")]
+            config[part] = {_own_name(key): config.pop(key) for key in own}
         if head.classes:
             labels = [f"LABEL_{number}" for number in range(fields["classes"])]
             config |= {"id2label": {str(number): label for number, label in enumerate(labels)}}
@@ -237,6 +259,11 @@ class Reference:
         if unused:
             line = f"{folder}: {name_of_class} does not use {', '.join(sorted(unused))}"
             print(printable(line), file=sys.stderr, flush=True)
+
+
+def _own_name(key: str) -> str:
+    """The name that a setting of a part has there."""
+    return key.rpartition(".")[2]
 
 
 def _names(rows: list[Row]) -> set[str]:

@@ -6,12 +6,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+_DEPTHS = (("{layer}", "depth"), ("{decoder_layer}", "decoder_depth"), ("{text_layer}", "text_depth"))
+
 
 @dataclass(frozen=True)
 class Row:
     """Tensors of theirs and parameters of ours that hold the same numbers.
 
-    "{layer}" stands for the number of each layer, "{decoder_layer}" for that of a decoder with a depth of its own.
+    "{layer}" stands for the number of each layer, "{decoder_layer}" and "{text_layer}" for that of a second stack with
+    a depth of its own.
     `read` makes a tuple of ours from theirs, `write` a tuple of theirs from ours, both for NumPy and for JAX arrays.
     They only rearrange numbers, except where several tensors of theirs are one linear map of ours.
     """
@@ -23,7 +26,7 @@ class Row:
 
     def of_layers(self, fields: dict) -> list["Row"]:
         """Returns this row for every layer that it stands for."""
-        for place, depth in (("{layer}", "depth"), ("{decoder_layer}", "decoder_depth")):
+        for place, depth in _DEPTHS:
             if place in self.theirs[0]:
                 numbered = lambda names, layer, place=place: tuple(name.replace(place, str(layer)) for name in names)
                 return [

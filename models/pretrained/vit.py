@@ -84,6 +84,8 @@ def describe(model: VisionTransformer) -> dict:
         "stem": model.stem,
         "pooling": model.pooling,
         "interpolation": model.interpolation,
+        "embedding_norm": model.norm is not None,
+        "head_bias": model.head is None or model.head.bias is not None,
         "registers": model.register_count,
         "distilled": model.distilled_head is not None,
         "head": model.output,

@@ -18,6 +18,7 @@ import transformers  # pyright: ignore[reportMissingImports] # it runs in an env
 from transformers import (  # pyright: ignore[reportMissingImports] # it runs in an environment of its own
     BartConfig,
     BertConfig,
+    CLIPConfig,
     DeiTConfig,
     Dinov2Config,
     Dinov2WithRegistersConfig,
@@ -69,6 +70,17 @@ def swin(image, patch, channels, width, depths, heads, window, **more):
         image_size=list(image), patch_size=patch, num_channels=channels, embed_dim=width, depths=list(depths),
         num_heads=[heads << stage for stage in range(len(depths))], window_size=window, num_labels=5, **more,
     )  # fmt: skip
+
+
+def clip(images, texts, shared, **both):
+    """`images` and `texts` are the sizes of the encoders: side, patch, ... and vocabulary, context, ..."""
+    side, patch, channels, *of_images = images
+    vocab, context, *of_texts = texts
+    names = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+    vision = dict(zip(names, of_images), image_size=side, patch_size=patch, num_channels=channels, **both)
+    tokens = dict(bos_token_id=0, eos_token_id=vocab - 3)
+    text = dict(zip(names, of_texts), vocab_size=vocab, max_position_embeddings=context, **tokens, **both)
+    return CLIPConfig(vision_config=vision, text_config=text, projection_dim=shared)
 
 
 def t5(vocab, context, width, depth, heads, head_size, mlp_width, **more):
@@ -183,6 +195,11 @@ SMALL = {  # case: (class, config), with odd sizes
     ),
     "deit_body": ("DeiTModel", vit((6, 9), 3, 2, 10, 1, 2, 11, kind=DeiTConfig)),
     "deit_hidden": ("DeiTModel without pooling", vit((4, 6), 2, 1, 6, 1, 3, 7, kind=DeiTConfig, qkv_bias=False)),
+    "clip": ("CLIPModel", clip((15, 5, 3, 14, 2, 7, 19), (31, 13, 10, 1, 5, 17), 11)),
+    "clip_gelu": (
+        "CLIPModel",
+        clip((6, 2, 1, 10, 1, 2, 7), (23, 11, 14, 3, 7, 13), 9, hidden_act="gelu", layer_norm_eps=1e-2),
+    ),
     "dinov2": ("Dinov2ForImageClassification", dinov2(15, 5, 3, 14, 2, 7, 3)),
     "dinov2_gated": ("Dinov2ForImageClassification", dinov2(6, 2, 1, 10, 1, 2, 3, use_swiglu_ffn=True)),
     "dinov2_body": (
@@ -242,6 +259,7 @@ LARGE = {
     "deit_wide": (
         "DeiTForImageClassificationWithTeacher", vit((35, 49), 7, 3, 99, 3, 11, 307, kind=DeiTConfig)
     ),
+    "clip_wide": ("CLIPModel", clip((35, 7, 3, 99, 3, 11, 307), (1009, 67, 77, 4, 7, 211), 53)),
     "dinov2_wide": ("Dinov2ForImageClassification", dinov2(49, 7, 3, 99, 3, 11, 3)),
     "dinov2_with_registers_deep": (
         "Dinov2WithRegistersForImageClassification",
@@ -258,8 +276,9 @@ def build(architecture: str, config):
     model = getattr(transformers, architecture)(config, **{f"add_{without}_layer": False} if without else {}).eval()
     if not getattr(config, "scale_decoder_outputs", True):  # T5 v1.1, whose published head is no copy of the embedding
         model.lm_head = torch.nn.Linear(config.d_model, config.vocab_size, bias=False)
+    named = config.vision_config if isinstance(config, CLIPConfig) else config
     sizes = ("d_latents", "embed_dim", "embedding_size", "hidden_size")
-    width = next(getattr(config, name) for name in sizes if hasattr(config, name))
+    width = next(getattr(named, name) for name in sizes if hasattr(named, name))
     convolutional = isinstance(config, transformers.ResNetConfig)
     random = torch.Generator().manual_seed(sum(map(ord, architecture)) + width)
     with torch.no_grad():
@@ -272,6 +291,8 @@ def build(architecture: str, config):
                 bias, table = x.ndim < 2 or name.endswith("bias"), any(x in name for x in ("embed", "wte", "shared"))
                 inputs = x[0].numel() if convolutional else x.shape[-1]
                 x.copy_(noise * (0.3 if bias else 0.5 if table and not convolutional else inputs**-0.5))
+        if isinstance(config, CLIPConfig):
+            model.logit_scale.fill_(3.1)
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.running_mean.normal_(0, 0.3, generator=random)
@@ -289,6 +310,8 @@ def weights(model) -> dict[str, torch.Tensor]:
 def make_inputs(config, count: int = 3) -> dict[str, torch.Tensor]:
     """A batch, in which texts end early, or (the last one) begin late."""
     random = torch.Generator().manual_seed(1)
+    if isinstance(config, CLIPConfig):
+        return make_compared(config, count, random)
     if hasattr(config, "num_channels") or hasattr(config, "patch_size") or "Image" in config.architectures[0]:
         sides = [config.image_size] * 2 if isinstance(config.image_size, int) else config.image_size
         return {"images": torch.randn((count, *sides, getattr(config, "num_channels", 3)), generator=random)}
@@ -302,6 +325,19 @@ def make_inputs(config, count: int = 3) -> dict[str, torch.Tensor]:
         mask[1] = position >= 4
         return inputs
     return inputs | {"segments": (position > torch.tensor([4, 2, 0])[:, None]).long()}
+
+
+def make_compared(config, count: int, random) -> dict[str, torch.Tensor]:
+    """Images, and more texts than images, of which each ends with the end token; behind it is anything."""
+    vision, text = config.vision_config, config.text_config
+    T = text.max_position_embeddings - 2
+    last = torch.tensor([T - 1, T - 5, 2, T - 1, 4])[: count + 2, None]
+    tokens = torch.randint(text.eos_token_id, (count + 2, T), generator=random)
+    tokens.scatter_(1, last, text.eos_token_id)
+    return {
+        "images": torch.randn((count, *[vision.image_size] * 2, vision.num_channels), generator=random),
+        "tokens": tokens, "mask": torch.arange(T) <= last,
+    }  # fmt: skip
 
 
 def make_pairs(config, count: int, random) -> dict[str, torch.Tensor]:
@@ -334,6 +370,8 @@ def outputs(model, inputs):
         arguments["attention_mask"] = arguments["attention_mask"].long()
     if "source" in inputs:
         return of_pairs(model, arguments)
+    if isinstance(model.config, CLIPConfig):
+        return of_compared(model, arguments)
     if isinstance(model.config, PerceiverConfig):
         output = model(**arguments, output_hidden_states=True)
         logits = output.logits[:, : arguments["input_ids"].shape[1]] if output.logits.ndim == 3 else output.logits
@@ -367,6 +405,16 @@ def of_stages(model, arguments):
     output = model(**arguments)
     logits = output.logits if "logits" in output else of_pixels(output.last_hidden_state)
     return [logits], [of_pixels(x) for x in maps]
+
+
+def of_compared(model, arguments):
+    """The similarities of images with texts, and the hidden states of both encoders, of which the last are normed."""
+    images = model.vision_model(arguments["pixel_values"], output_hidden_states=True)
+    names = ("input_ids", "attention_mask")
+    texts = model.text_model(**{name: arguments[name] for name in names}, output_hidden_states=True)
+    last = model.vision_model.post_layernorm(images.hidden_states[-1])
+    hidden = [*images.hidden_states[:-1], last, *texts.hidden_states[:-1], texts.last_hidden_state]
+    return [model(**arguments).logits_per_image], hidden
 
 
 def of_pairs(model, arguments):

@@ -281,7 +281,7 @@ def test_folders_that_hold_no_model(folder):
 @pytest.mark.parametrize(
     "config, words",
     [
-        ({"model_type": "llama"}, "model_type = 'llama': expected one of bart, bert, deit, dinov2"),
+        ({"model_type": "llama"}, "model_type = 'llama': expected one of bart, bert, clip, deit, dinov2, "),
         ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx = True: only False is supported"),
         ({"activation_function": "elu"}, "activation_function = 'elu': expected one of gelu, gelu_new"),
         ({"resid_pdrop": 0.2}, r"resid_pdrop = 0.2, embd_pdrop = 0.0.*say which, as in load\(folder, dropout=0.1\)"),

@@ -19,7 +19,7 @@ import optax
 import pytest
 from safetensors.numpy import load_file
 
-from models import GPT, Bert, EncoderDecoder, Perceiver, ResNet, SwinTransformer, VisionTransformer
+from models import CLIP, GPT, Bert, EncoderDecoder, Perceiver, ResNet, SwinTransformer, VisionTransformer
 from models.beam_search import beam_search, beam_search_on
 from models.bert import PretrainingHead
 from models.decoding import sample
@@ -60,6 +60,11 @@ def logits_of(case, model, inputs):
 def hidden_of(model, inputs):
     if isinstance(model, EncoderDecoder):
         return hidden_of_pairs(model, inputs)
+    if isinstance(model, CLIP):
+        texts, mask = model.text_encoder, inputs["mask"][:, None, None, :]
+        assert isinstance(model.image_encoder, VisionTransformer)
+        x = texts.positions(texts.embedding(inputs["tokens"]))
+        return model.image_encoder.features(inputs["images"]) + texts.blocks.outputs(x, mask=mask)
     if isinstance(model, Features):
         return model.features(**inputs)
     mask = inputs["mask"][:, None, None, :]
@@ -135,7 +140,8 @@ def outcome(case):
 @pytest.mark.parametrize("case", first_fast(CASES))
 def test_logits_and_every_hidden_state(case):
     model, (logits, hidden, *_), reference = computed(case)[0], outcome(case), expected(case)
-    assert type(model) in (Bert, EncoderDecoder, GPT, Perceiver, ResNet, SwinTransformer, VisionTransformer)
+    kinds = (Bert, CLIP, EncoderDecoder, GPT, Perceiver, ResNet, SwinTransformer, VisionTransformer)
+    assert type(model) in kinds
     inputs, theirs = inputs_of(reference), numbered(reference, "logits")
     masks = {mask.shape: mask for name, mask in inputs.items() if "mask" in name}
     inside = lambda xs: [x[masks.get(x.shape[:2], slice(None))] for x in xs]
@@ -156,8 +162,9 @@ def test_gradients(case):
 @pytest.mark.parametrize("case", [case for case in CASES if "dinov2" in case])
 def test_images_of_another_size_are_read_with_the_same_interpolation(case):
     model, reference = computed(case)[0], expected(case)
+    assert isinstance(model, VisionTransformer)
     images = reference["resized.images"]
-    logits = model.resized(images.shape[1:])(images)
+    logits = model.resized(images.shape[1:])(jnp.asarray(images))
     assert difference(case, "resized", [logits], [reference["resized.logits"]]) < 1e-4
 
 

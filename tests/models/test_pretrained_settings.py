@@ -62,7 +62,7 @@ def copy(tmp_path):
         folder = tmp_path / f"{case}-{len(list(tmp_path.iterdir()))}"
         folder.mkdir()
         tensors = load_file(FOLDER / case / "model.safetensors")
-        tensors = {name: np.ascontiguousarray(x) for name, x in (change_tensors or dict)(tensors).items()}
+        tensors = {name: np.array(x, order="C") for name, x in (change_tensors or dict)(tensors).items()}
         save_file(tensors, folder / "model.safetensors")
         (folder / "config.json").write_text(json.dumps(config_of(case) | settings))
         return folder

@@ -219,6 +219,13 @@ def test_a_published_model_is_asked_about_the_middle_of_images_of_another_size_t
     np.testing.assert_allclose(probabilities, expected, atol=2e-6)
 
 
+def test_a_published_clip_is_not_asked_about_images_alone(tmp_path):
+    Image.new("RGB", (15, 15)).save(tmp_path / "1.png")
+    opened = open_folder(PUBLISHED / "clip")
+    with pytest.raises(UserError, match="clip holds a CLIP, which compares images with texts: load it in Python"):
+        of_items(opened, [tmp_path / "1.png"])
+
+
 @pytest.fixture
 def published_bert(tmp_path):
     """Returns a function from a case to a folder with its weights and a tokenizer of words and [CLS] and [SEP]."""
