@@ -218,6 +218,13 @@ RECORDED = {
             {"no earlier tokens": {"kl": 0.1, "reconstruction": 20.0}},
         ],
     ),
+    "text_encoder": (
+        {"accuracy": np.array([0.55, 0.6, 0.65, 0.7, 0.75, 0.82])},
+        [
+            {"accuracy": np.array([0.55, 0.6, 0.65, 0.7, 0.75, 0.79])},
+            {"accuracy": np.array([0.55, 0.82, 0.82, 0.82, 0.82, 0.82])},
+        ],
+    ),
     "texture_bag": (
         {"accuracy": 0.99, "logits": {"image": np.eye(6), "shuffled": np.eye(6)}},
         [{"accuracy": 0.2}, {"logits": {"image": np.eye(6), "shuffled": np.eye(6)[::-1]}}],
@@ -302,6 +309,7 @@ BREAKS = {
     "lm_is_dae": {"delay": 2},  # the word before is missing too
     "mup": {"scaled": False},  # the standard parametrization twice
     "posterior_collapse": {"free_bits": 0.0},
+    "text_encoder": {"read": 8},  # the first tokens of each review
     "texture_bag": {"positions": "learned"},
     "transformer_reverse": {"positions": "none"},
     "unet_skips": {"skips": False},
