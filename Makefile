@@ -59,7 +59,7 @@ test-reference: .venv/installed .venv-reference/installed
 	@set -e; folder=$$(mktemp -d); trap 'rm -rf '$$folder EXIT; \
 	  .venv-reference/bin/python tests/models/reference.py write $$folder --sizes=all; \
 	  .venv-reference/bin/python tests/models/reference_recurrent.py $$folder; \
-	  LECTERN_REFERENCE=$$folder .venv/bin/python -m pytest -p no:xdist tests/models/test_pretrained_same.py \
+	  LECTERN_REFERENCE=$$folder .venv/bin/python -m pytest -p no:xdist -m "" tests/models/test_pretrained_same.py \
 	    tests/models/test_recurrent_cells.py; \
 	  .venv-reference/bin/python tests/models/reference.py check $$folder; \
   .venv-reference/bin/python tests/models/reference_images.py $$folder/processors; \
