@@ -170,6 +170,17 @@ RECORDED = {
         ],
     ),
     "gated_gcn": ({"accuracy": 1.0}, [{"accuracy": 0.9}]),
+    "hybrid": (
+        {
+            "hybrid": {"accuracy": np.array([0.67, 0.93, 0.99]), "parameters": 75_682},
+            "ViT": {"accuracy": np.array([0.53, 0.82, 0.96]), "parameters": 86_410},
+        },
+        [
+            {"hybrid": {"accuracy": np.array([0.67, 0.86, 0.99]), "parameters": 75_682}},
+            {"ViT": {"accuracy": np.array([0.53, 0.82, 0.92]), "parameters": 86_410}},
+            {"hybrid": {"accuracy": np.array([0.67, 0.93, 0.99]), "parameters": 90_000}},
+        ],
+    ),
     "icl_regression": (
         _LEARNED,
         [
@@ -304,6 +315,7 @@ BREAKS = {
     "flamingo": {"right_images": False},  # those of other texts
     "gat_attention": {"marked": False},
     "gated_gcn": {"edges": False},
+    "hybrid": {"stem": "patch"},  # two Vision Transformers
     "icl_regression": {"own_examples": False},  # values of another function
     "induction": {"layers": 1},
     "lm_is_dae": {"delay": 2},  # the word before is missing too
