@@ -1,7 +1,8 @@
 """BERT (Devlin et al. 2019), as `BertModel` and the `BertFor...` of transformers write it."""
 
 from models.bert import HEADS, Bert, ClassificationHead, TaggingHead
-from models.pretrained.reference import Head, Reference, describe_blocks
+from models.pretrained.blocks import describe_blocks
+from models.pretrained.reference import Head, Reference
 from models.pretrained.rows import Row, linear, norm, same
 
 

@@ -14,8 +14,9 @@ from core.errors import UserError
 from models.clip import CLIP as Model
 from models.clip import LARGEST_SCALE
 from models.pretrained import vit
+from models.pretrained.blocks import describe_blocks
 from models.pretrained.files import Tensors
-from models.pretrained.reference import ACTIVATIONS, Head, Reference, describe_blocks
+from models.pretrained.reference import ACTIVATIONS, Head, Reference
 from models.pretrained.rows import Row, linear, matrix, norm, same
 from models.vit import VisionTransformer
 

@@ -3,7 +3,8 @@
 import jax.numpy as jnp
 
 from models.gpt import GPT
-from models.pretrained.reference import Head, Reference, describe_blocks
+from models.pretrained.blocks import describe_blocks
+from models.pretrained.reference import Head, Reference
 from models.pretrained.rows import Row, matrix, norm, same
 from models.pretrained.settings import architecture
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from core.errors import UserError
 from models.perceiver import Perceiver
-from models.pretrained.reference import Head, Reference, describe_blocks
+from models.pretrained.blocks import describe_blocks
+from models.pretrained.reference import Head, Reference
 from models.pretrained.rows import Row, linear, norm, same
 from models.pretrained.settings import architecture
 

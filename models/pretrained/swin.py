@@ -7,7 +7,8 @@ whole blocks in training (`drop_path_rate`), is not done here.
 """
 
 from core.errors import UserError
-from models.pretrained.reference import Head, Reference, describe_block
+from models.pretrained.blocks import describe_block
+from models.pretrained.reference import Head, Reference
 from models.pretrained.rows import Row, linear, matrix, norm, same
 from models.pretrained.vit import patches
 from models.swin import SwinTransformer

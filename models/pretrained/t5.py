@@ -6,7 +6,8 @@ bias by distance instead of positions, so that no text is too long; `context` is
 
 from core.errors import UserError
 from models.encoder_decoder import EncoderDecoder
-from models.pretrained.reference import Head, Reference, describe_blocks
+from models.pretrained.blocks import describe_blocks
+from models.pretrained.reference import Head, Reference
 from models.pretrained.rows import Row, matrix, same
 
 

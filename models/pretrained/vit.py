@@ -7,7 +7,8 @@ their sum only: what is saved has the sum, and zeros for that position. Their im
 import jax.numpy as jnp
 
 from core.errors import UserError
-from models.pretrained.reference import Head, Reference, describe_blocks
+from models.pretrained.blocks import describe_blocks
+from models.pretrained.reference import Head, Reference
 from models.pretrained.rows import Row, linear, matrix, norm, same
 from models.vit import ConvolutionalStem, VisionTransformer
 

@@ -326,7 +326,7 @@ def test_a_missing_size_is_named(folder):
         (lambda: perceiver(output="mean", tied=False, classes=3), "no head for output='mean'"),
         (
             lambda: Perceptron(image_shape=(4, 4, 1), classes=3, width=4, depth=1, rngs=nnx.Rngs(0)),
-            "a Perceptron has no published format here: expected one of Bert, EncoderDecoder, GPT, Perceiver, ResNet",
+            "a Perceptron has no published format here: expected one of Bert, CLIP, EncoderDecoder, GPT, Perceiver",
         ),
     ],
 )
