@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from core.files import replacing
+from core.notes import note
 from data.resizing import STRETCHED, Resizing
 from data.storage import kept_root, records, split_parts
 
@@ -60,7 +61,7 @@ def _read(
             return archive["rows"]
     except _UNREADABLE:
         pass
-    print(f"decoding {split} of {builder.info.name} (once)", flush=True)
+    note(f"decoding {split} of {builder.info.name} (once)")
     rows = _decode(builder, split, image, label, size, resizing)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +69,7 @@ def _read(
             np.savez(stream, rows=rows)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else error
-        print(
+        note(
             f"{file} cannot be written ({reason}), so each run decodes the images again. "
             "Set LECTERN_DATA to a writable folder with enough space to keep them."
         )

@@ -9,6 +9,7 @@ from filelock import FileLock
 import numpy as np
 
 from core.errors import UserError
+from core.notes import note
 from core.ranges import Range, Vocabulary
 from data.dataset import Batch, Dataset, Reading
 from data.identity import identity_of
@@ -89,7 +90,7 @@ def frame(texts: list[np.ndarray], context: int) -> tuple[np.ndarray, np.ndarray
     if context < 3:
         raise UserError(f"context = {context}: expected at least 3, for [CLS], a token and [SEP].")
     if cut := sum(len(text) > context - 2 for text in texts):
-        print(f"{cut:,} of {len(texts):,} texts are longer than {context - 2} tokens and are cut", flush=True)
+        note(f"{cut:,} of {len(texts):,} texts are longer than {context - 2} tokens and are cut")
     tokens = np.full((len(texts), context), PAD, np.int32)
     mask = np.zeros(tokens.shape, bool)
     for row, row_mask, text in zip(tokens, mask, texts):

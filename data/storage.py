@@ -14,6 +14,7 @@ import tensorflow_datasets as tfds
 
 from core.errors import UserError, shown
 from core.files import parse_json
+from core.notes import note
 from data.image_files import stored_pixels
 
 
@@ -72,7 +73,7 @@ def open_embedded(builder_class: type[tfds.core.GeneratorBasedBuilder]) -> tfds.
             folder.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(folder.parent / "lock"):
                 if _opened(folder) is None:
-                    print(f"preparing {name} in {folder} (once)", flush=True)
+                    note(f"preparing {name} in {folder} (once)")
                     _prepare(builder_class, root, folder)
         except OSError as error:
             raise UserError(

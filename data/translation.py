@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from core.errors import UserError
+from core.notes import note
 from core.ranges import Length
 from data.dataset import Dataset
 from data.lines import read_lines
@@ -49,7 +50,7 @@ def translation(
         )
     if not all(fits):
         too_long = f"{len(fits) - sum(fits):,} of {len(fits):,}"
-        print(f"{path}: {too_long} pairs of {train!r} are too long and left out", flush=True)
+        note(f"{path}: {too_long} pairs of {train!r} are too long and left out")
     trained = [list(itertools.compress(side, fits)) for side in (sources, targets)]
     evaluated = encoded(evaluation)
     needed = [max(map(len, side), default=0) for side in evaluated]

@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar
 import numpy as np
 
 from core.errors import UserError
+from core.notes import note
 from core.ranges import Length, Range, Seed
 from core.reading import refuse_special_file
 from data.dataset import Dataset
@@ -209,7 +210,7 @@ def _image_items(path: str, held_out: float, seed: int) -> dict[str, list[Item[P
         layout = "a folder per split with a folder per class in it"
     if any(items.values()):
         counts = ", ".join(f"{split} {len(split_items):,}" for split, split_items in items.items())
-        print(f"{path}: {layout}; images: {counts}", flush=True)
+        note(f"{path}: {layout}; images: {counts}")
     return {split: _shuffled(split_items) for split, split_items in items.items()}
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from core.errors import UserError
+from core.notes import note
 from data.bytes import Bytes
 from data.subwords import CLS, SEP, Subwords
 
@@ -33,6 +34,6 @@ class WholeTexts:
         """Returns the tokens of each text, (T,) with T <= the context."""
         tokens, longest = self.vocabulary.encode_all(texts), self._longest
         if cut := sum(len(text) > longest for text in tokens):
-            print(f"{self._name}: {cut:,} of {len(texts):,} texts are longer than {longest:,} tokens and were cut")
+            note(f"{self._name}: {cut:,} of {len(texts):,} texts are longer than {longest:,} tokens and were cut")
         tokens = [text[:longest] for text in tokens]
         return [np.concatenate([[CLS], text, [SEP]]) for text in tokens] if self._framed else tokens

@@ -81,7 +81,7 @@ def test_splits_are_sliced_and_added_as_in_tfds(squares, capsys):
     assert numbers(np.concatenate(parts)) == list(range(13))
     expected = [int(record["image"][0, 0, 0]) for record in squares.as_data_source("train[:80%]")]
     assert parts[0]["image"][:, 0, 0, 0].tolist() == expected
-    assert capsys.readouterr().out == "decoding train of squares (once)\n"
+    assert capsys.readouterr().err == "decoding train of squares (once)\n"
     with pytest.raises(ValueError, match="squares has no split 'dev'. It has train"):
         decoded_images(squares, "dev")
 
@@ -94,7 +94,7 @@ def test_the_second_run_reads_what_the_first_kept(squares, folder, monkeypatch, 
     image_cache._read.cache_clear()
     monkeypatch.setattr(image_cache, "_decode", None)  # a call would fail
     np.testing.assert_array_equal(decoded_images(squares, "train"), first)
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().err == ""
 
 
 def test_sets_of_the_same_files_share_the_arrays(squares):
@@ -105,7 +105,7 @@ def test_sets_of_the_same_files_share_the_arrays(squares):
 
 def test_small_splits_are_not_kept(squares, folder, capsys):
     assert numbers(decoded_images(squares, "test")) == [11, 12]
-    assert not folder.exists() and capsys.readouterr().out == ""
+    assert not folder.exists() and capsys.readouterr().err == ""
 
 
 def test_other_images_in_a_set_of_the_same_name_are_decoded_anew(squares, tmp_path, folder):
@@ -125,7 +125,7 @@ def test_a_damaged_file_is_made_again(squares, folder, damage, capsys):
     assert file.read_bytes() != content
     image_cache._read.cache_clear()
     np.testing.assert_array_equal(decoded_images(squares, "train"), rows)
-    assert capsys.readouterr().out.count("decoding train of squares (once)\n") == 2
+    assert capsys.readouterr().err.count("decoding train of squares (once)\n") == 2
     with np.load(file) as archive:
         np.testing.assert_array_equal(archive["rows"], rows)
 
@@ -133,7 +133,7 @@ def test_a_damaged_file_is_made_again(squares, folder, damage, capsys):
 def test_a_folder_that_cannot_be_written_is_named_and_nothing_is_lost(squares, folder, capsys):
     folder.write_text("a file stands where the folder should be")
     assert numbers(decoded_images(squares, "train")) == list(range(11))
-    output = capsys.readouterr().out.splitlines()
+    output = capsys.readouterr().err.splitlines()
     assert len(output) == 2 and "cannot be written" in output[1] and "Set LECTERN_DATA" in output[1]
 
 
@@ -144,7 +144,7 @@ def test_a_full_disk_leaves_no_partial_file(squares, folder, monkeypatch, capsys
 
     monkeypatch.setattr(image_cache.np, "savez", full)
     assert numbers(decoded_images(squares, "train")) == list(range(11))
-    assert "No space left on device" in capsys.readouterr().out
+    assert "No space left on device" in capsys.readouterr().err
     assert list(folder.iterdir()) == []
 
 

@@ -111,6 +111,6 @@ def test_frames_are_padded_and_cut_with_a_message(capsys):
     tokens, mask = frame([np.array([11, 12]), np.array([13, 14, 15, 16]), np.array([], int)], 5)
     assert tokens.tolist() == [[CLS, 11, 12, SEP, PAD], [CLS, 13, 14, 15, SEP], [CLS, SEP, PAD, PAD, PAD]]
     assert mask.sum(axis=1).tolist() == [4, 5, 2]
-    assert capsys.readouterr().out == "1 of 3 texts are longer than 3 tokens and are cut\n"
+    assert capsys.readouterr().err == "1 of 3 texts are longer than 3 tokens and are cut\n"
     with pytest.raises(ValueError, match="context = 2: expected at least 3"):
         frame([], 2)

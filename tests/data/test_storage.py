@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
 
@@ -62,9 +63,8 @@ def test_two_processes_prepare_once_without_tensorflow_or_jax(tmp_path, monkeypa
         "import sys; from data.python_docs import python_docs; python_docs(context=7);"
         "print('loaded', {'tensorflow', 'jax', 'sklearn'} & set(sys.modules))"
     )
-    processes = [
-        subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)
-    ]
+    output: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    processes = [subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, **output) for _ in range(2)]
     lines = [line for process in processes for line in process.communicate()[0].splitlines()]
     folder = tmp_path / "python_docs" / str(PythonDocs.VERSION)
     assert sorted(lines) == ["loaded set()"] * 2 + [f"preparing python_docs in {folder} (once)"]
@@ -86,10 +86,10 @@ def test_a_prepared_set_is_left_as_it_is(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("LECTERN_DATA", str(tmp_path))
     open_embedded(PythonDocs)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    assert capsys.readouterr().out.startswith("preparing python_docs")
+    assert capsys.readouterr().err.startswith("preparing python_docs")
     open_embedded(PythonDocs)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().err == ""
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):

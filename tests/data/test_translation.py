@@ -47,10 +47,10 @@ def test_splits_are_files_and_can_be_sliced_and_reversed(folder):
 
 def test_long_pairs_are_left_out_of_training_and_counted(folder, capsys):
     dataset = load(folder, source_length=11)
-    assert len(dataset.train) == 2 and "1 of 3 pairs of 'train' are too long and left out" in capsys.readouterr().out
+    assert len(dataset.train) == 2 and "1 of 3 pairs of 'train' are too long and left out" in capsys.readouterr().err
     assert len(load(folder, length=23).train) == 2  # 23 bytes and the end are 24
     load(folder)
-    assert "too long" not in capsys.readouterr().out.splitlines()[-1:]
+    assert "too long" not in capsys.readouterr().err.splitlines()[-1:]
 
 
 def test_no_pair_is_left_out_of_the_evaluation(folder):

@@ -93,9 +93,9 @@ def test_numbers_are_labels_too(tmp_path):
 def test_cut_texts_are_counted(tmp_path, capsys):
     write(tmp_path, "train.tsv", "a\tfive.\nb\tseven..\nb\t12345678\n")
     labelled_text(path=str(tmp_path), context=7, evaluation="train")
-    assert "1 of 3 texts are longer than 7 tokens and were cut" in capsys.readouterr().out
+    assert "1 of 3 texts are longer than 7 tokens and were cut" in capsys.readouterr().err
     labelled_text(path=str(tmp_path), context=8, evaluation="train")
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().err == ""
 
 
 def test_a_tokenizer_puts_a_text_between_cls_and_sep(tmp_path):
@@ -344,7 +344,7 @@ def test_folders_of_classes_alone_are_split_by_class(tmp_path, capsys):
             picture(tmp_path, f"{label}/{number}.png", [[7 * number]])
     load = lambda **fields: image_folder(path=str(tmp_path), held_out=0.3, **fields)
     dataset = load()
-    assert "a folder per class; 30% of each are held out; images: train 25, validation 11" in capsys.readouterr().out
+    assert "a folder per class; 30% of each are held out; images: train 25, validation 11" in capsys.readouterr().err
     labels = [source.examples(np.arange(len(source)))["targets"] for source in (dataset.train, dataset.evaluation)]
     assert [np.bincount(x, minlength=4).tolist() for x in labels] == [[7, 16, 1, 1], [3, 7, 1, 0]]
     images = lambda source: sorted(
@@ -358,7 +358,7 @@ def test_folders_of_classes_alone_are_split_by_class(tmp_path, capsys):
 
 def test_the_layout_with_splits_is_named_too(tmp_path, capsys):
     image_folder(path=pets(tmp_path))
-    assert "a folder per split with a folder per class in it; images: train 3, validation 1" in capsys.readouterr().out
+    assert "a folder per split with a folder per class in it; images: train 3, validation 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("reader", [image_folder, lambda path: labelled_text(path=path, context=5)])
