@@ -11,7 +11,7 @@ The switches of `run` break what is claimed (positions put back, a scale left ou
 
 A figure of trained models takes a second argument, `run(seed, train, **switches)`, a `Trainer`. If no config in
 `configs/` fits, the figure's file is a config as well: it defines `get_config()`, and CONFIG is its own path. A figure
-that needs data sets from disk names them in NEEDS.
+that needs data sets from disk names them in NEEDS, and also a file of the user's in the project's folder.
 """
 
 from dataclasses import asdict, dataclass
