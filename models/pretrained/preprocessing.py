@@ -45,7 +45,7 @@ PROCESSORS = {
     "deit": Processor("DeiTImageProcessor", HALVES | {"size": 256} | CUT, cuts=True),
     "dinov2_with_registers": Processor("BitImageProcessor", CLIPS | CUT | {"default_to_square": False}, cuts=True),
     "dinov2": Processor("BitImageProcessor", CLIPS | CUT | {"default_to_square": False}, cuts=True),
-    "resnet": Processor("ViTImageProcessor", HALVES),
+    "resnet": Processor("BitImageProcessor", CLIPS | CUT | {"default_to_square": False}, cuts=True),
     "swin": Processor("ViTImageProcessor", HALVES),
     "clip": Processor("CLIPImageProcessor", CLIPS | CUT | {"default_to_square": False}, cuts=True),
 }
@@ -78,10 +78,12 @@ def preprocessing(folder: str | Path) -> dict:
     if processor is None:
         return {}
     content = read_object(path)
+    if config["model_type"] == "resnet" and any(str(content.get(key)).startswith("ConvNext") for key in _CLASS):
+        content = _of_convnext(path, content)
     settings = DEFAULTS | processor.defaults | content
     problems = []
     family = processor.name.removesuffix("ImageProcessor")
-    for key in ("image_processor_type", "feature_extractor_type"):
+    for key in _CLASS:
         if not str(settings.get(key, processor.name)).startswith(family):
             problems.append(f"{key} = {settings[key]!r:.60}: expected {processor.name}")
     for key in ("do_resize", "do_rescale", "do_normalize", "do_center_crop", "default_to_square"):
@@ -127,7 +129,27 @@ def to_config(
     }
 
 
+_CLASS = ("image_processor_type", "feature_extractor_type")
 _CHANNELS = {"image_mean": None, "image_std": None}
+
+
+def _of_convnext(path: Path, content: dict) -> dict:
+    """Returns what `ConvNextImageProcessor` does in the settings of `BitImageProcessor`.
+
+    Below 384 pixels it resizes the shorter side to size / crop_pct and cuts out the middle; from there on it stretches.
+    """
+    settings = {key: value for key, value in content.items() if key not in _CLASS}
+    size, share = settings.pop("size", 384), settings.pop("crop_pct", None)
+    side = size["shortest_edge"] if isinstance(size, dict) and size.keys() == {"shortest_edge"} else size
+    share = 224 / 256 if share is None else share
+    if problem := expect("size", side, "size") or expect("crop_pct", share, "number"):
+        raise UserError(f"{path}: {problem}")
+    if not 0 < share <= 1:
+        raise UserError(f"{path}: crop_pct = {share!r:.60}: expected a share above 0, at most 1")
+    settings = HALVES | {"resample": 3} | settings
+    if side >= 384:
+        return settings | {"size": {"height": side, "width": side}, "do_center_crop": False}
+    return settings | {"size": {"shortest_edge": int(side / share)}, "do_center_crop": True, "crop_size": side}
 
 
 def _normalisation(path: Path, settings: dict, channels: Any) -> dict:

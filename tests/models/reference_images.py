@@ -26,7 +26,8 @@ CASES = {  # model_type and what is special: (class, settings)
     "dinov2-bilinear": ("BitImageProcessorPil", {"size": 20, "crop_size": 11, "resample": 2}),
     "clip": ("CLIPImageProcessorPil", {"size": {"shortest_edge": 13}, "crop_size": {"height": 13, "width": 13}}),
     "clip-old": ("CLIPImageProcessorPil", {"size": 11, "crop_size": 11, "do_normalize": False}),
-    "resnet": ("ViTImageProcessorPil", {"size": SQUARE, "resample": 3}),
+    "resnet": ("ConvNextImageProcessorPil", {"size": {"shortest_edge": 13}, "resample": 3}),
+    "resnet-all": ("ConvNextImageProcessorPil", {"size": {"shortest_edge": 11}, "crop_pct": 1.0, "resample": 2}),
     "swin": ("ViTImageProcessorPil", {"size": 11, "resample": 3}),
 }
 SIDES = [(23, 37), (41, 17), (13, 13), (5, 7)]

@@ -84,6 +84,17 @@ def test_fields_by_hand(tmp_path):
     assert settings["proportions"] and settings["size"] == 336 and "centre" not in settings
 
 
+def test_the_published_resnets_by_hand(tmp_path):
+    """Theirs is the class of ConvNeXT: 224 of 256 pixels, but from 384 pixels on the image is stretched."""
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "resnet"}))
+    content = {"feature_extractor_type": "ConvNextFeatureExtractor", "crop_pct": 0.875, "resample": 3}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(content | {"size": 224}))
+    halves = {"mean": (0.5,) * 3, "std": (0.5,) * 3, "resample": "bicubic"}
+    assert preprocessing(tmp_path) == halves | {"size": 224, "centre": 0.875, "proportions": True}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(content | {"size": {"shortest_edge": 384}}))
+    assert preprocessing(tmp_path) == halves | {"size": 384}
+
+
 def test_the_middle_is_cut_out_by_hand():
     """Of 4 rows and 8 columns, the shorter side has 4 pixels already: columns 2 to 5 are left."""
     picture = Image.fromarray(np.arange(32, dtype=np.uint8).reshape(4, 8))
@@ -108,6 +119,8 @@ def test_the_middle_is_cut_out_by_hand():
         ("dinov2", {"resample": "cubic"}, "resample = 'cubic': only 2"),
         ("vit", {"do_center_crop": True}, "do_center_crop = True is not supported for ViTImageProcessor"),
         ("vit", {"default_to_square": 1}, "default_to_square = 1: expected true or false"),
+        ("resnet", {"image_processor_type": "ConvNextImageProcessor", "crop_pct": 1.5}, "crop_pct = 1.5: expected"),
+        ("resnet", {"image_processor_type": "ConvNextImageProcessor", "size": {"height": 7}}, "size = {'height': 7}"),
         ("perceiver", {}, "do_center_crop = True is not supported for PerceiverImageProcessor"),
     ],
     ids=str,
