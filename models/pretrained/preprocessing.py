@@ -138,9 +138,9 @@ def _of_convnext(path: Path, content: dict) -> dict:
 
     Below 384 pixels it resizes the shorter side to size / crop_pct and cuts out the middle; from there on it stretches.
     """
-    settings = {key: value for key, value in content.items() if key not in _CLASS}
+    settings: dict[str, Any] = {key: value for key, value in content.items() if key not in _CLASS}
     size, share = settings.pop("size", 384), settings.pop("crop_pct", None)
-    side = size["shortest_edge"] if isinstance(size, dict) and size.keys() == {"shortest_edge"} else size
+    side: Any = size["shortest_edge"] if isinstance(size, dict) and size.keys() == {"shortest_edge"} else size
     share = 224 / 256 if share is None else share
     if problem := expect("size", side, "size") or expect("crop_pct", share, "number"):
         raise UserError(f"{path}: {problem}")
@@ -190,7 +190,7 @@ def _resizing(path: Path, settings: dict, processor: Processor) -> dict:
     if isinstance(size, int) and not settings["default_to_square"]:
         size = {"shortest_edge": size}
     proportions = isinstance(size, dict) and size.keys() == {"shortest_edge"}
-    side = size["shortest_edge"] if isinstance(size, dict) and proportions else size
+    side: Any = size["shortest_edge"] if isinstance(size, dict) and proportions else size
     if proportions and not crop:
         raise UserError(f"{path}: size = {size!r:.60}: without do_center_crop, images would have several sizes")
     rows, columns = _sides(path, "size", side)
