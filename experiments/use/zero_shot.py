@@ -2,6 +2,7 @@
 
 python -m experiments.zero_shot --workdir=runs/clip_shapes --split=combinations
 python -m experiments.zero_shot --workdir=runs/clip_shapes --templates "a {}" "here you see one {}" --probe
+python -m experiments.zero_shot --weights=clip-vit-base --images photos   # published; a folder of images for each class
 
 The vector of a class is the mean of those of several prompts, an ensemble (Radford et al. 2021, section 3.1.4). --probe
 compares with a linear classifier that is fitted to the vectors of the training images (section 3.2).
@@ -9,6 +10,8 @@ compares with a linear classifier that is fitted to the vectors of the training 
 
 import argparse
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+import sys
 
 from flax import nnx
 import jax
@@ -20,9 +23,11 @@ from core.errors import UserError
 from data.dataset import Dataset, Source
 from data.pipeline import evaluation_batches
 from data.prompts import TEMPLATES, framed, prompts
+from data.published_tokenizer import PublishedTokenizer
 from data.subwords import UNK, Subwords
+from data.user_files import image_folder
 from experiments.use.opened import open_split
-from models import CLIP
+from models import CLIP, pretrained
 import train
 
 BATCH = 200  # images read at once
@@ -43,8 +48,28 @@ def open_run(workdir: str, split: str | None = None) -> tuple[CLIP, Dataset, Sub
     return model, dataset if split is None else open_split(run, split), vocabulary
 
 
+def open_published(folder: str, images: str, split: str | None = None) -> tuple[CLIP, Dataset, PublishedTokenizer]:
+    """Returns a published CLIP, the images of a folder as `data.user_files.image_folder` reads it, and its tokenizer.
+
+    Images are prepared as the folder of the model says. All of them are classified, or those of `split`.
+
+    Raises:
+      UserError: the folder holds no CLIP or no tokenizer, or the images cannot be read.
+    """
+    model = pretrained.load(folder, dropout=0.0)
+    if not isinstance(model, CLIP):
+        raise UserError(f"{folder} holds a {type(model).__name__}, which compares no images with texts")
+    side, _, channels = pretrained.describe(model)["image_shape"]
+    settings = {"size": side, "channels": channels} | pretrained.preprocessing(folder)
+    if settings["size"] != side:
+        raise UserError(f"{folder}: images are resized to {settings['size']} pixels, but the model reads {side}")
+    with redirect_stdout(sys.stderr):
+        dataset = image_folder(path=images, train="train", evaluation=split or "train+validation", **settings)
+    return model, dataset, PublishedTokenizer(folder)
+
+
 def class_vectors(
-    model: CLIP, vocabulary: Subwords, classes: Sequence[str], templates: Sequence[str] = TEMPLATES
+    model: CLIP, vocabulary: Subwords | PublishedTokenizer, classes: Sequence[str], templates: Sequence[str] = TEMPLATES
 ) -> np.ndarray:
     """Returns for each class the mean of the vectors of its prompts, scaled to length 1, (C, shared).
 
@@ -53,10 +78,13 @@ def class_vectors(
         long for it.
     """
     texts = prompts(classes, templates)
-    unknown = [word for text in texts for word in text.split() if UNK in vocabulary.encode(word)]
-    if unknown:
-        raise UserError(f"the model has never read the word {unknown[0]!r}: choose other templates")
-    tokens, mask = framed(vocabulary, texts, model.context)
+    if isinstance(vocabulary, PublishedTokenizer):  # it knows every word, and what belongs around a text
+        tokens, mask = _padded(texts, vocabulary.encode_all(texts), model.context)
+    else:
+        unknown = [word for text in texts for word in text.split() if UNK in vocabulary.encode(word)]
+        if unknown:
+            raise UserError(f"the model has never read the word {unknown[0]!r}: choose other templates")
+        tokens, mask = framed(vocabulary, texts, model.context)
     vectors = np.asarray(nnx.jit(lambda model, tokens, mask: model.encode_texts(tokens, mask))(model, tokens, mask))
     means = vectors.reshape(len(classes), len(templates), -1).mean(axis=1)
     return means / np.linalg.norm(means, axis=1, keepdims=True)
@@ -73,7 +101,12 @@ def image_vectors(model: CLIP, source: Source) -> tuple[np.ndarray, np.ndarray]:
 
 
 def accuracies(
-    model: CLIP, dataset: Dataset, vocabulary: Subwords, templates: Sequence[str] = TEMPLATES, *, probe: bool = False
+    model: CLIP,
+    dataset: Dataset,
+    vocabulary: Subwords | PublishedTokenizer,
+    templates: Sequence[str] = TEMPLATES,
+    *,
+    probe: bool = False,
 ) -> dict[str, float]:
     """Returns the share of evaluation images that are classified right: by each template, by all, and by a probe.
 
@@ -97,20 +130,39 @@ def accuracies(
     return results
 
 
+def _padded(texts: Sequence[str], rows: Sequence[np.ndarray], longest: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns tokens, int32 (N, T), and their mask, False at the padding behind them."""
+    lengths = np.array([len(row) for row in rows])
+    if lengths.max() > longest:
+        raise UserError(f"{texts[int(lengths.argmax())]!r} has {lengths.max()} tokens: expected at most {longest}")
+    mask = np.arange(lengths.max()) < lengths[:, None]
+    tokens = np.zeros(mask.shape, np.int32)
+    tokens[mask] = np.concatenate(rows)
+    return tokens, mask
+
+
 @command
 def main(arguments: list[str]) -> None:
     """Runs the command; prints the accuracies."""
     parser = argparse.ArgumentParser(
         prog="python -m experiments.zero_shot", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--workdir", required=True, help="folder of the run")
-    parser.add_argument("--split", help="the split whose images are classified (default: that of the run)")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--workdir", help="folder of the run")
+    source.add_argument("--weights", help="folder of a published CLIP; needs --images")
+    parser.add_argument("--images", help="folder with a folder of images for each class, named as the class")
+    parser.add_argument("--split", help="whose images are classified (default: that of the run; all of --images)")
     parser.add_argument(
         "--templates", nargs="+", default=list(TEMPLATES), help="sentences with {} for the class (default: all known)"
     )
     parser.add_argument("--probe", action="store_true", help="also fit a linear classifier to the training images")
     args = parser.parse_args(arguments)
-    model, dataset, vocabulary = open_run(args.workdir, args.split)
+    if bool(args.weights) != bool(args.images):
+        raise UserError("--weights and --images: expected both, or --workdir")
+    if args.weights:
+        model, dataset, vocabulary = open_published(args.weights, args.images, args.split)
+    else:
+        model, dataset, vocabulary = open_run(args.workdir, args.split)
     results = accuracies(model, dataset, vocabulary, args.templates, probe=args.probe)
     width = max(map(len, results))
     for name, accuracy in results.items():

@@ -1,10 +1,17 @@
 """Classes named by sentences: the same as comparing by hand, ensembles of prompts, and what is refused."""
 
+import json
 import re
+import shutil
 
 import jax.numpy as jnp
 import numpy as np
+from PIL import Image
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
 
 from core.errors import UserError
 from data.prompts import TEMPLATES, framed, prompts
@@ -16,10 +23,14 @@ from experiments.use.zero_shot import (
     class_vectors,
     image_vectors,
     main,
+    open_published,
     open_run,
 )
+from models import pretrained
 from tests import tiny
 import train
+
+PUBLISHED = tiny.ROOT / "tests" / "models" / "pretrained" / "clip"
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +114,71 @@ def test_a_run_of_another_model_is_refused(folder):
     train.run(config, folder / "vit")
     with pytest.raises(UserError, match="'vit' of the data 'digits', which compares no images with texts"):
         open_run(folder / "vit")
+
+
+# ---- published ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def published(tmp_path):
+    """The folder of a published CLIP with a tokenizer of words, and images of two classes."""
+    folder = tmp_path / "clip"
+    shutil.copytree(PUBLISHED, folder)
+    words = ["[BOS]", "[PAD]", "a", "picture", "of", "cat", "dog", *(f"word{i}" for i in range(21)), "[EOS]"]
+    tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(words)}, unk_token="[PAD]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    ends = [("[BOS]", 0), ("[EOS]", words.index("[EOS]"))]
+    tokenizer.post_processor = TemplateProcessing(single="[BOS] $A [EOS]", special_tokens=ends)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings = {"size": {"shortest_edge": 15}, "crop_size": 15}
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    for number, name in enumerate(["cat", "dog"] * 3):
+        (tmp_path / "images" / name).mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (17, 23, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / name / f"{number}.png")
+    return folder, tmp_path / "images"
+
+
+def test_a_published_clip_compares_each_image_with_each_prompt(published):
+    folder, images = published
+    model, dataset, vocabulary = open_published(str(folder), str(images))
+    assert dataset.classes == ("cat", "dog") and len(dataset.evaluation) == 6
+    batch = dataset.evaluation.examples(np.arange(6))
+    results = accuracies(model, dataset, vocabulary, ["a {}", "a picture of a {}"])
+    for template, text in {"a {}": [2], "a picture of a {}": [2, 3, 4, 2]}.items():
+        tokens = np.array([[0, *text, word, 28] for word in (5, 6)])
+        similarities = pretrained.load(folder)(jnp.asarray(batch["inputs"]["images"]), tokens)
+        assert results[template] == pytest.approx((np.asarray(similarities).argmax(1) == batch["targets"]).mean())
+
+
+def test_prompts_of_several_lengths_are_padded_without_effect(published):
+    model, _, vocabulary = open_published(*map(str, published))
+    alone = [class_vectors(model, vocabulary, [name], ["a {}"])[0] for name in ("cat", "a picture of a dog")]
+    together = class_vectors(model, vocabulary, ["cat", "a picture of a dog"], ["a {}"])
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+
+
+def test_the_command_reads_a_published_clip(published, capsys):
+    folder, images = published
+    main([f"--weights={folder}", f"--images={images}", "--templates", "a {}"])
+    output = capsys.readouterr().out.splitlines()
+    assert output[-1] == "6 images of the split train+validation, 2 classes to choose from" and len(output) == 3
+
+
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        (["--weights=FOLDER"], "--weights and --images: expected both"),
+        (["--weights=FOLDER", "--images=nowhere"], "There is no folder nowhere"),
+        (["--weights=FOLDER", "--images=IMAGES", "--templates", f"{'a ' * 12}{{}}"], "tokens: expected at most 13"),
+        (["--weights=VIT", "--images=IMAGES"], "which compares no images with texts"),
+    ],
+)
+def test_what_a_published_clip_cannot_do_is_said_in_a_line(published, flags, words, capsys):
+    folder, images = published
+    places = {"FOLDER": str(folder), "IMAGES": str(images), "VIT": str(PUBLISHED.with_name("vit"))}
+    for name, place in places.items():
+        flags = [flag.replace(name, place) for flag in flags]
+    with pytest.raises(SystemExit):
+        main(flags)
+    assert words in capsys.readouterr().err
