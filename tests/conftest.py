@@ -1,4 +1,4 @@
-"""How tests compile: quickly, with one cache for them and for the runs that they start."""
+"""How tests compile: quickly, with one cache for them and for the runs that they start. And data that they share."""
 
 from contextlib import suppress
 import ctypes
@@ -29,6 +29,18 @@ def pytest_configure():
         del os.environ["XLA_FLAGS"]
     else:
         os.environ["XLA_FLAGS"] = flags
+
+
+def pytest_sessionstart():
+    """Prepares the sets that come with the packages: the note about it must not be among errors that tests look at."""
+    from data.digits import Digits
+    from data.number_languages import NumberLanguages
+    from data.number_words import NumberWords
+    from data.python_docs import PythonDocs
+    from data.storage import open_embedded
+
+    for builder in (Digits, NumberLanguages, NumberWords, PythonDocs):
+        open_embedded(builder)
 
 
 def pytest_runtest_logfinish():
