@@ -89,8 +89,14 @@ def losses(workdir: Path) -> list[float]:
 
 def logged(workdir: Path, step: int) -> Callable[[], bool]:
     """Whether the training loss of `step` is in the log; for `until`."""
-    path = workdir / "metrics.jsonl"
-    return lambda: path.exists() and f'{{"step": {step}, "split": "train"' in path.read_text()
+
+    def condition() -> bool:
+        try:
+            return f'{{"step": {step}, "split": "train"' in (workdir / "metrics.jsonl").read_text()
+        except FileNotFoundError:  # not yet there, or just being moved away by a run that begins anew
+            return False
+
+    return condition
 
 
 def saving(workdir: Path) -> Callable[[], bool]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 import copy
 import io
+import math
 import os
 import time
 from typing import Any
@@ -25,7 +26,7 @@ properties = settings(
     derandomize="EXAMPLES" not in os.environ,
 )  # fmt: skip
 
-NUMBERS = st.integers() | st.floats() | st.sampled_from([0, -1, 10**30, 1e308, -0.0])
+NUMBERS = st.integers() | st.floats() | st.sampled_from([0, -1, 10**30, 1e308, -0.0, math.inf, math.nan])
 TEXTS = st.text(max_size=20) | st.sampled_from(["", "../x", "/dev/zero", "\x1b[2J", "x" * 5000, "test/loss", "$(id)"])
 VALUES = st.recursive(
     st.none() | st.booleans() | NUMBERS | TEXTS,
