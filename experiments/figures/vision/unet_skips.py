@@ -66,7 +66,7 @@ def plot(figure: Figure, results: dict) -> None:
         axes.set_title(name)
     above, below = numbers.subplots(2, 1)
     bars(above, list(results["iou"]), list(results["iou"].values()), ".2f", ["C0", "C1"])
-    above.set(xlabel="mean IoU", xlim=(0, 1.25), xticks=np.linspace(0, 1, 5))
+    above.set(xlabel="mean IoU", xlim=(0, 1.25), xticks=[0, 0.5, 1])
     labels = [f"{name}, {place}" for place in ("edges", "elsewhere") for name in results["near"]]
     shares = [100 * share for kind in ("near", "far") for share in results[kind].values()]
     bars(below, labels, shares, ".1f", ["C0", "C1"] * 2)
