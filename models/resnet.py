@@ -56,8 +56,8 @@ class ResNet(nnx.Module):
             raise UserError("head='classes' needs classes, the number of classes")
         if not depths:
             raise UserError("depths=(): expected the number of blocks of each stage, such as (2, 2, 2)")
-        chosen = {"block": (block, BLOCKS), "stem": (stem, STEMS), "norm_order": (norm_order, ORDERS)}
-        for name, (value, choices) in chosen.items():
+        fields = {"block": (block, BLOCKS), "stem": (stem, STEMS), "norm_order": (norm_order, ORDERS)}
+        for name, (value, choices) in fields.items():
             if value not in choices:
                 raise UserError(f"{name}={shown(value)}: expected {choices[0]!r} or {choices[1]!r}")
         if block == "bottleneck" and width % 4:

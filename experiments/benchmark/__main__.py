@@ -145,9 +145,7 @@ def _train(plan: Plan, phase: str, study: int, trials: Mapping[str, Mapping], op
     """Runs the sweep of a phase of a study. Raises Stopped if some of its trials have not ended."""
     if not trials:
         return
-    metric = f"{plan.splits(study)[1]}/{plan.suite.metric}"
-    place = folder(plan.workdir, phase, study)
-    trial_list = TrialList(f"{place}.json", metric, plan.suite.better, trials)
+    place, trial_list = folder(plan.workdir, phase, study), _trial_list(plan, phase, study, trials)
     trial_list.write()
     print(f"{place.name}: {len(trials)} runs", flush=True)
     options = replace(options, workdir=place)
@@ -163,9 +161,13 @@ def _train(plan: Plan, phase: str, study: int, trials: Mapping[str, Mapping], op
 def _check(plan: Plan) -> None:
     """Checks that the tuning can start. A field that is refused must not become part of the rules of a new folder."""
     trials = tuning(plan if plan.rates else plan.tuned_with(plan.suite.rates), 0)
-    metric = f"{plan.splits(0)[1]}/{plan.suite.metric}"
-    trial_list = TrialList(f"{folder(plan.workdir, 'tuning', 0)}.json", metric, plan.suite.better, trials)
-    check(trial_list.trials(folder(plan.workdir, "tuning", 0)), metric)
+    trial_list = _trial_list(plan, "tuning", 0, trials)
+    check(trial_list.trials(folder(plan.workdir, "tuning", 0)), trial_list.metric)
+
+
+def _trial_list(plan: Plan, phase: str, study: int, trials: Mapping[str, Mapping]) -> TrialList:
+    metric = f"{plan.splits(study)[1]}/{plan.suite.metric}"
+    return TrialList(f"{folder(plan.workdir, phase, study)}.json", metric, plan.suite.better, trials)
 
 
 def _examine(workdir: Path) -> None:

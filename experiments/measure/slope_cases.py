@@ -172,7 +172,7 @@ def with_size(axis: str, value: int) -> Sizes:
 def _inputs(name: str, sizes: Sizes) -> tuple[dict, dict]:
     """The fields of a model that follow from the sizes, and the shapes of a batch."""
     B, T = sizes.batch, sizes.length
-    whole = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.int32)
+    integers = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.int32)
     weights = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.float32)
     fields: dict[str, Any] = {"width": sizes.width}
     fields |= {"depths": (sizes.depth,)} if name in ("swin", "resnet") else {"depth": sizes.depth}
@@ -182,11 +182,11 @@ def _inputs(name: str, sizes: Sizes) -> tuple[dict, dict]:
         side = math.isqrt(T)
         inputs = {"images": weights(B, side, side, 1)}
         fields |= {"image_shape": (side, side, 1), "classes": CLASSES}
-        return fields, {"inputs": inputs, "targets": whole(B), "weights": weights(B)}
+        return fields, {"inputs": inputs, "targets": integers(B), "weights": weights(B)}
     fields |= {"vocab_size": VOCABULARY, "context": T}
-    inputs = {"tokens": whole(B, T)}
+    inputs = {"tokens": integers(B, T)}
     if objective == "seq2seq":
-        inputs |= {"source": whole(B, T)}
+        inputs |= {"source": integers(B, T)}
         fields |= {"source_vocab_size": VOCABULARY, "source_context": T}
     shape = (B,) if objective == "classification" else (B, T)
-    return fields, {"inputs": inputs, "targets": whole(*shape), "weights": weights(*shape)}
+    return fields, {"inputs": inputs, "targets": integers(*shape), "weights": weights(*shape)}

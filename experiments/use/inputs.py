@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 import sys
@@ -101,8 +100,7 @@ def of_items(opened: Opened, items: Sequence[str | Path], kind: str | None = Non
     if reading.kind == "images":
         for name in names:
             refuse_special_file(name)
-    with redirect_stdout(sys.stderr):
-        return Inputs(names, reading.source(list(map(Path, names)) if reading.kind == "images" else names))
+    return Inputs(names, reading.source(list(map(Path, names)) if reading.kind == "images" else names))
 
 
 def image_files(paths: Sequence[str | Path]) -> list[Path]:

@@ -1,16 +1,15 @@
 """A trained or a published model, opened for use: how it reads images or texts, and what its classes are called."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-import sys
 from typing import Any
 
 from flax import nnx
 import numpy as np
 
 from core.errors import UserError
+from core.notes import note
 from data import DATASETS
 from data.dataset import Batch, Dataset, Reading
 from data.identity import identity_of
@@ -47,13 +46,10 @@ class Opened:
 def open_folder(folder: str | Path) -> Opened:
     """Opens the newest checkpoint of a run, or a published model.
 
-    What data sets say while they are opened goes to standard error, so that standard output holds results only.
-
     Raises:
       UserError: the folder is neither, or its data set or tokenizer cannot be opened.
     """
-    with redirect_stdout(sys.stderr):
-        return _published(Path(folder)) if pretrained.is_published(folder) else _trained(str(folder))
+    return _published(Path(folder)) if pretrained.is_published(folder) else _trained(str(folder))
 
 
 def _trained(workdir: str) -> Opened:
@@ -124,7 +120,7 @@ class PublishedTexts:
             self._words[row, : len(tokens)] = ~special
         if cut:
             text = f"{cut:,} of {len(rows):,} texts are longer than {longest:,} tokens and were cut"
-            print(text, file=sys.stderr)
+            note(text)
 
     def __len__(self) -> int:
         return len(self._tokens)
@@ -162,5 +158,4 @@ def open_split(run: train.Run, split: str) -> Dataset:
     if split == run.dataset.evaluation_name:
         return run.dataset
     make, settings = resolve("data", {**run.config["data"], "evaluation": split}, DATASETS)
-    with redirect_stdout(sys.stderr):
-        return make(**settings)
+    return make(**settings)

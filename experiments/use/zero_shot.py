@@ -10,8 +10,6 @@ compares with a linear classifier that is fitted to the vectors of the training 
 
 import argparse
 from collections.abc import Sequence
-from contextlib import redirect_stdout
-import sys
 
 from flax import nnx
 import jax
@@ -26,7 +24,7 @@ from data.prompts import TEMPLATES, framed, prompts
 from data.published_tokenizer import PublishedTokenizer
 from data.subwords import UNK, Subwords
 from data.user_files import image_folder
-from experiments.use.opened import open_split
+from experiments.use.opened import PublishedTexts, open_split
 from models import CLIP, pretrained
 import train
 
@@ -63,8 +61,7 @@ def open_published(folder: str, images: str, split: str | None = None) -> tuple[
     settings = {"size": side, "channels": channels} | pretrained.preprocessing(folder)
     if settings["size"] != side:
         raise UserError(f"{folder}: images are resized to {settings['size']} pixels, but the model reads {side}")
-    with redirect_stdout(sys.stderr):
-        dataset = image_folder(path=images, train="train", evaluation=split or "train+validation", **settings)
+    dataset = image_folder(path=images, train="train", evaluation=split or "train+validation", **settings)
     return model, dataset, PublishedTokenizer(folder)
 
 
@@ -79,7 +76,13 @@ def class_vectors(
     """
     texts = prompts(classes, templates)
     if isinstance(vocabulary, PublishedTokenizer):  # it knows every word, and what belongs around a text
-        tokens, mask = _padded(texts, vocabulary.encode_all(texts), model.context)
+        lengths = [len(tokens) for tokens in vocabulary.encode_all(texts)]
+        if max(lengths) > model.context:
+            text = texts[lengths.index(max(lengths))]
+            raise UserError(f"{text!r} has {max(lengths)} tokens: expected at most {model.context}")
+        source = PublishedTexts(vocabulary, texts, model.context, full=False, mask=True)
+        inputs = source.examples(np.arange(len(texts)))["inputs"]
+        tokens, mask = inputs["tokens"], inputs["mask"]
     else:
         unknown = [word for text in texts for word in text.split() if UNK in vocabulary.encode(word)]
         if unknown:
@@ -128,17 +131,6 @@ def accuracies(
         classifier = LogisticRegression(C=10.0, max_iter=1000).fit(inputs[of_class], classes[of_class])
         results[PROBE] = float((classifier.predict(vectors) == labels).mean())
     return results
-
-
-def _padded(texts: Sequence[str], rows: Sequence[np.ndarray], longest: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns tokens, int32 (N, T), and their mask, False at the padding behind them."""
-    lengths = np.array([len(row) for row in rows])
-    if lengths.max() > longest:
-        raise UserError(f"{texts[int(lengths.argmax())]!r} has {lengths.max()} tokens: expected at most {longest}")
-    mask = np.arange(lengths.max()) < lengths[:, None]
-    tokens = np.zeros(mask.shape, np.int32)
-    tokens[mask] = np.concatenate(rows)
-    return tokens, mask
 
 
 @command

@@ -32,16 +32,16 @@ def test_every_image_is_in_one_split_with_its_label(tmp_path, channels):
     dataset = image_array(path=write(tmp_path, content), held_out=0.25)
     assert dataset.facts == {"classes": 3, "image_shape": (ROWS, COLUMNS, channels or 1)}
     assert dataset.classes == ("3", "11", "20")
-    seen = []
+    splits = []
     for source in (dataset.train, dataset.evaluation):
         batch = source.examples(np.arange(len(source)))
         images = np.asarray(batch["inputs"]["images"])
         numbers = np.rint(images.reshape(len(images), -1)[:, 0] * 255).astype(int)
         assert np.array_equal(images, content["images"][numbers].reshape(images.shape) / np.float32(255))
         assert np.array_equal(batch["targets"], numbers % 3)
-        seen.append(numbers)
-    assert [np.bincount(numbers % 3).tolist() for numbers in seen] == [[9, 9, 8], [3, 3, 3]]
-    assert sorted(np.concatenate(seen)) == list(range(COUNT)) and not np.array_equal(seen[0], np.sort(seen[0]))
+        splits.append(numbers)
+    assert [np.bincount(numbers % 3).tolist() for numbers in splits] == [[9, 9, 8], [3, 3, 3]]
+    assert sorted(np.concatenate(splits)) == list(range(COUNT)) and not np.array_equal(splits[0], np.sort(splits[0]))
 
 
 def test_names_of_arrays_labels_that_are_texts_and_another_size(tmp_path):
@@ -56,9 +56,9 @@ def test_another_seed_holds_out_others_and_changed_pixels_are_other_data(tmp_pat
     path = write(tmp_path, arrays())
     identity = lambda **fields: image_array(path=path, **fields).evaluation.identity()
     assert identity() == identity() != identity(split_seed=1)
-    before, changed = identity(), arrays()
-    changed["images"][:, -1, -1] ^= 1
-    write(tmp_path, changed)
+    before, others = identity(), arrays()
+    others["images"][:, -1, -1] ^= 1
+    write(tmp_path, others)
     assert identity() != before
 
 

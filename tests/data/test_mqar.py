@@ -55,10 +55,10 @@ def test_the_second_key_comes_back_at_a_free_place():
     gaps = [((tokens == tokens[:, [place]])[:, 4:].argmax(1)) // 2 for place in (0, 2)]
     shares = np.arange(1, 4) ** (0.3 - 1)
     shares /= shares.sum()
-    together = np.zeros((3, 3))
-    np.add.at(together, tuple(gaps), 1 / len(tokens))
+    frequencies = np.zeros((3, 3))
+    np.add.at(frequencies, tuple(gaps), 1 / len(tokens))
     expected = shares[:, None] * shares / (1 - shares[:, None]) * (1 - np.eye(3))
-    np.testing.assert_allclose(together, expected, atol=0.005)
+    np.testing.assert_allclose(frequencies, expected, atol=0.005)
 
 
 def test_with_power_one_all_places_are_equally_likely():

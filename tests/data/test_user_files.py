@@ -237,11 +237,11 @@ def batches(path, start, count):
     rows = ImageRows(labelled, (4, 4, 3), resizing=STRETCHED, memory_limit=0)
     source = Images(rows, peak=255)
     iterator = train_batches(source, batch_size=13, seed=3)
-    whole = [next(iterator) for _ in range(start)]
+    first_batches = [next(iterator) for _ in range(start)]
     state = iterator.get_state()
     resumed = train_batches(source, batch_size=13, seed=3)
     resumed.set_state(state)
-    return [next(resumed) for _ in range(count)], whole
+    return [next(resumed) for _ in range(count)], first_batches
 
 
 def test_files_that_are_decoded_in_parallel_give_the_same_batches_also_after_resuming(tmp_path, monkeypatch):

@@ -98,8 +98,8 @@ def test_the_published_resnets_by_hand(tmp_path):
 def test_the_middle_is_cut_out_by_hand():
     """Of 4 rows and 8 columns, the shorter side has 4 pixels already: columns 2 to 5 are left."""
     picture = Image.fromarray(np.arange(32, dtype=np.uint8).reshape(4, 8))
-    kept = np.asarray(Resizing(proportions=True).picture(picture, 4, 4))
-    np.testing.assert_array_equal(kept, np.arange(32).reshape(4, 8)[:, 2:6])
+    middle = np.asarray(Resizing(proportions=True).picture(picture, 4, 4))
+    np.testing.assert_array_equal(middle, np.arange(32).reshape(4, 8)[:, 2:6])
     np.testing.assert_array_equal(  # a half of each side
         np.asarray(Resizing(centre=0.5).picture(picture, 2, 4)), np.arange(32).reshape(4, 8)[1:3, 2:6]
     )

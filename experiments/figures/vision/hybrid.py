@@ -14,7 +14,6 @@ import numpy as np
 
 from core.parameters import split
 from experiments.figures.engine import Criterion, at_least, at_most
-from experiments.figures.style import grid
 from experiments.figures.trained import Trainer
 from experiments.figures.vision import vit_data
 
@@ -52,16 +51,5 @@ def check(results: dict) -> list[Criterion]:
 
 
 def plot(figure: Figure, results: dict) -> None:
-    axes = figure.subplots()
-    for number, (name, result) in enumerate(results.items()):
-        label = f"{name}, {result['parameters']:,} parameters"
-        axes.semilogx(SIZES, 100 * result["accuracy"], f"C{number}" + "os"[number] + "-", label=label)
-        for size, share in zip(SIZES, result["accuracy"]):
-            place = {"xytext": (0, -20 if number else 9), "textcoords": "offset points", "ha": "center"}
-            axes.annotate(f"{100 * share:.0f}", (size, 100 * share), **place, fontsize=13)
-    axes.set_xticks(SIZES, [f"{size:,}" for size in SIZES])
-    axes.minorticks_off()
-    axes.set(xlabel="training images (log scale)", ylabel="accuracy on held-out images (%)", ylim=(45, 106))
-    axes.set_title("8x8 digits, 500 steps each")
-    axes.legend(loc="lower right")
-    grid(axes, "y")
+    label = lambda name: f"{name}, {results[name]['parameters']:,} parameters"
+    vit_data.plot_by_size(figure, {label(name): result["accuracy"] for name, result in results.items()}, 45)

@@ -70,15 +70,20 @@ def check(results: dict) -> list[Criterion]:
 
 
 def plot(figure: Figure, results: dict) -> None:
+    plot_by_size(figure, results, 25)
+
+
+def plot_by_size(figure: Figure, accuracies: dict[str, np.ndarray], lowest: float) -> None:
+    """Draws accuracies (sizes,) by the number of training images, from `lowest` per cent on."""
     axes = figure.subplots()
-    for number, (name, accuracy) in enumerate(results.items()):
+    for number, (name, accuracy) in enumerate(accuracies.items()):
         axes.semilogx(SIZES, 100 * accuracy, f"C{number}" + "os^"[number] + "-", label=name)
         for size, share in zip(SIZES, accuracy):
             place = {"xytext": (0, -20 if number else 9), "textcoords": "offset points", "ha": "center"}
             axes.annotate(f"{100 * share:.0f}", (size, 100 * share), **place, fontsize=13)
     axes.set_xticks(SIZES, [f"{size:,}" for size in SIZES])
     axes.minorticks_off()
-    axes.set(xlabel="training images (log scale)", ylabel="accuracy on held-out images (%)", ylim=(25, 106))
+    axes.set(xlabel="training images (log scale)", ylabel="accuracy on held-out images (%)", ylim=(lowest, 106))
     axes.set_title("8x8 digits, 500 steps each")
     axes.legend(loc="lower right")
     grid(axes, "y")

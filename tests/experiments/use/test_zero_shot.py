@@ -153,9 +153,9 @@ def test_a_published_clip_compares_each_image_with_each_prompt(published):
 
 def test_prompts_of_several_lengths_are_padded_without_effect(published):
     model, _, vocabulary = open_published(*map(str, published))
-    alone = [class_vectors(model, vocabulary, [name], ["a {}"])[0] for name in ("cat", "a picture of a dog")]
-    together = class_vectors(model, vocabulary, ["cat", "a picture of a dog"], ["a {}"])
-    np.testing.assert_allclose(together, alone, atol=1e-6)
+    one_by_one = [class_vectors(model, vocabulary, [name], ["a {}"])[0] for name in ("cat", "a picture of a dog")]
+    in_one_batch = class_vectors(model, vocabulary, ["cat", "a picture of a dog"], ["a {}"])
+    np.testing.assert_allclose(in_one_batch, one_by_one, atol=1e-6)
 
 
 def test_the_command_reads_a_published_clip(published, capsys):
