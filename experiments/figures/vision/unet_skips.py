@@ -5,7 +5,7 @@ image of 3 x 3 pixels; without skips all that the decoder knows has come from th
 
 Formula: decoder input of a level = [features of the encoder at this level; 2 x 2 upsampled features from below]
 Source: Lecture on transformers in computer vision, the U-Net; Ronneberger et al. 2015, figure 1.
-Look at: without skips the shapes are in the right places, and a pixel at an edge is wrong at least ten times as often.
+Look at: without skips the shapes are in the right places, but pixels at edges are wrong at least ten times as often.
 """
 
 from flax import nnx
