@@ -43,7 +43,8 @@ def shown(value: Any) -> str:
 
 
 def cut(text: str, longest: int = LONGEST) -> str:
-    """Returns a text for a message; the middle of one that is longer than `longest` characters is left out."""
+    """Returns a text for a message, in one line; of more than `longest` characters, the middle is left out."""
+    text = text.replace("\n", "\\n").replace("\t", "\\t")
     if len(text) <= longest:
         return text
     half = longest // 2

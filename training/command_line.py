@@ -100,12 +100,15 @@ def keep_fields_of(config: ConfigDict, section: str, arguments: Sequence[str], t
     """
     prefix = rf"--?(?:no)?config\.{section}\."
     chosen = {match[1] for argument in arguments if (match := re.match(rf"{prefix}(\w+)", argument))}
-    settings: Any = config.get(section, {})
+    settings: Any = config.get(section)
+    if not isinstance(settings, ConfigDict):  # `settings.check_settings` refuses it
+        return ""
     name = settings.get("name")
     if "name" not in chosen or name not in table:
         return ""
     file = read_command_line([argument for argument in arguments if not re.match(prefix, argument)]).config
-    other = file.get(section, {}).get("name")
+    of_file = file.get(section)
+    other = of_file.get("name") if isinstance(of_file, ConfigDict) else None
     if other in (None, name):
         return ""
     fields = keywords(table[name])

@@ -6,7 +6,7 @@ token where it is looked up; ours is trained like any other.
 
 import jax.numpy as jnp
 
-from core.errors import UserError
+from core.errors import UserError, shown
 from models.encoder_decoder import EncoderDecoder
 from models.pretrained.reference import Head, Reference
 from models.pretrained.rows import Row, linear, norm, same
@@ -53,7 +53,8 @@ def to_fields(config: dict) -> dict:
     for key in ("ffn_dim", "attention_heads"):
         here, there = config[f"encoder_{key}"], config.get(f"decoder_{key}", config[f"encoder_{key}"])
         if here != there:
-            raise UserError(f"encoder_{key} = {here}, decoder_{key} = {there}: expected the same for both")
+            values = f"encoder_{key} = {shown(here)}, decoder_{key} = {shown(there)}"
+            raise UserError(f"{values}: expected the same for both")
     return {
         "source_vocab_size": config["vocab_size"],
         "decoder_depth": config.get("decoder_layers", config["encoder_layers"]),

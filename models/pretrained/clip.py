@@ -10,7 +10,7 @@ import math
 import jax.numpy as jnp
 import numpy as np
 
-from core.errors import UserError
+from core.errors import UserError, shown
 from models.clip import CLIP as Model
 from models.clip import LARGEST_SCALE
 from models.pretrained import vit
@@ -77,7 +77,8 @@ def to_fields(config: dict) -> dict:
     for key, default in {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}.items():
         texts, images = (config.get(f"{part}_config.{key}", default) for part in ("text", "vision"))
         if texts != images:
-            raise UserError(f"text_config.{key} = {texts!r}: only that of vision_config, {images!r}, is supported here")
+            supported = f"only that of vision_config, {shown(images)}, is supported here"
+            raise UserError(f"text_config.{key} = {shown(texts)}: {supported}")
     end = config.get("text_config.eos_token_id", 49407)
     vocabulary = config.get("text_config.vocab_size", 49408)
     return {

@@ -10,7 +10,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from core.errors import UserError
+from core.errors import UserError, cut
 from models.pretrained.files import read_object
 from models.pretrained.settings import expect
 
@@ -89,7 +89,7 @@ def preprocessing(folder: str | Path) -> dict:
     for key in ("do_resize", "do_rescale", "do_normalize", "do_center_crop", "default_to_square"):
         problems += filter(None, [expect(key, settings[key], "flag")])
     unsupported = {k: v for k, v in content.items() if k not in DEFAULTS | _CHANNELS and k not in HARMLESS}
-    problems += [f"{k} = {v!r:.60} is not supported" for k, v in unsupported.items() if v is not None]
+    problems += [f"{cut(k)} = {v!r:.60} is not supported" for k, v in unsupported.items() if v is not None]
     problems += filter(None, [expect("rescale_factor", settings["rescale_factor"], "number")])
     if problems:
         raise UserError(f"{path}: {'; '.join(problems)}")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import UserError, printable
+from core.errors import UserError, cut, printable, shown
 from models.pretrained.files import Tensors
 from models.pretrained.rows import Row
 from models.pretrained.settings import FIXED, HARMLESS, architecture, expect, same_value
@@ -113,7 +113,7 @@ class Reference:
         if "activation" in fields:
             if fields["activation"] not in self.activations:
                 key = pairs["activation"][0]
-                raise UserError(f"{key} = {fields['activation']!r}: expected one of {', '.join(self.activations)}")
+                raise UserError(f"{key} = {shown(fields['activation'])}: expected one of {', '.join(self.activations)}")
             fields["activation"] = self.activations[fields["activation"]]
         rates = {key: config.get(key, default) for key, default in self.dropouts.items()}
         rates = {key: rate for key, rate in rates.items() if rate is not None}
@@ -143,7 +143,8 @@ class Reference:
         kinds, fixed, problems = self._kinds(), FIXED | self.fixed, []
         for other, key in self.aliases.items():
             if other in config and config.setdefault(key, config[other]) != config[other]:
-                problems.append(f"{other} = {config[other]!r}, but {key} = {config[key]!r}: they are the same setting")
+                values = f"{other} = {shown(config[other])}, but {key} = {shown(config[key])}"
+                problems.append(f"{values}: they are the same setting")
         problems += [f"{key} is missing" for key in required if key not in config]
         for key, value in config.items():
             if key in kinds:
@@ -151,9 +152,9 @@ class Reference:
             elif (name := _own_name(key)) in fixed or key in fixed:
                 expected = fixed.get(key, fixed.get(name))
                 if not same_value(value, expected):
-                    problems.append(f"{key} = {value!r:.99}: only {expected!r} is supported here")
+                    problems.append(f"{cut(key)} = {shown(value)}: only {expected!r} is supported here")
             elif name not in HARMLESS and key not in self.harmless and key not in self.aliases:
-                problems.append(f"{key} = {value!r:.99} is not a setting that is known here")
+                problems.append(f"{cut(key)} = {shown(value)} is not a setting that is known here")
         if problems:
             raise UserError("; ".join(problems))
         return config

@@ -6,7 +6,7 @@ fit; such models are refused, as are those with a stage smaller than a window. T
 whole blocks in training (`drop_path_rate`), is not done here.
 """
 
-from core.errors import UserError
+from core.errors import UserError, shown
 from models.pretrained.blocks import describe_block
 from models.pretrained.reference import Head, Reference
 from models.pretrained.rows import Row, linear, matrix, norm, same
@@ -76,7 +76,7 @@ def to_fields(config: dict) -> dict:
         problems.append(f"num_heads = {heads}: expected one for each of depths = {depths}, each twice the one before")
     for key, value in {"num_layers": len(depths), "hidden_size": width << len(depths) - 1}.items():
         if config.get(key) not in (None, value):
-            problems.append(f"{key} = {config[key]}: depths and embed_dim imply {value}")
+            problems.append(f"{key} = {shown(config[key])}: depths and embed_dim imply {value}")
     if patch[0] != patch[1]:
         problems.append(f"patch_size = {list(patch)}: only square patches are supported here")
     elif image[0] % patch[0] or image[1] % patch[0]:

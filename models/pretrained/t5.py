@@ -4,7 +4,7 @@ v1.0 has ReLU, and one table for embeddings and head; v1.1 has gated GELU and a 
 bias by distance instead of positions, so that no text is too long; `context` is the length that they were trained on.
 """
 
-from core.errors import UserError
+from core.errors import UserError, shown
 from models.encoder_decoder import EncoderDecoder
 from models.pretrained.blocks import describe_blocks
 from models.pretrained.reference import Head, Reference
@@ -45,7 +45,7 @@ def to_fields(config: dict) -> dict:
     function = "gelu_new" if (gate, name) == ("gated", "gelu") else name
     for key, implied in {"dense_act_fn": function, "is_gated_act": gate == "gated"}.items():
         if config.get(key, implied) != implied:
-            raise UserError(f"{key} = {config[key]!r}: feed_forward_proj implies {implied!r}")
+            raise UserError(f"{key} = {shown(config[key])}: feed_forward_proj implies {implied!r}")
     depth, context = config["num_layers"], config.get("n_positions", 512)
     return {
         "source_vocab_size": config["vocab_size"],

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import pytest
 
-from core.errors import UserError, shown
+from core.errors import UserError, cut, shown
 from core.ranges import Dtype, ImageShape, Range, Seed, ShareBelowAll, Size, numbers, problem, refuse_outside
 from core.signatures import plain
 
@@ -82,6 +82,10 @@ def test_arguments_outside_their_ranges_are_named():
     refuse_outside(oven, {"heat": 3.0})
     with pytest.raises(UserError, match="^oven.minutes = 0: expected 1 <= minutes <= 131,072$"):
         refuse_outside(oven, {"heat": 3.0, "minutes": 0}, "oven.")
+
+
+def test_a_name_in_a_message_stays_in_its_line():
+    assert cut("a\nb\tc") == "a\\nb\\tc" and cut("\n" * 200).count("\n") == 0
 
 
 def test_a_long_value_is_cut_in_a_message():

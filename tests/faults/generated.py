@@ -27,7 +27,9 @@ properties = settings(
 )  # fmt: skip
 
 NUMBERS = st.integers() | st.floats() | st.sampled_from([0, -1, 10**30, 1e308, -0.0, math.inf, math.nan])
-TEXTS = st.text(max_size=20) | st.sampled_from(["", "../x", "/dev/zero", "\x1b[2J", "x" * 5000, "test/loss", "$(id)"])
+TEXTS = st.text(max_size=20) | st.sampled_from(
+    ["", "../x", "/dev/zero", "\x1b[2J", "x" * 5000, "test/loss", "$(id)", "\n", "a\tb"]
+)
 VALUES = st.recursive(
     st.none() | st.booleans() | NUMBERS | TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),

@@ -170,3 +170,12 @@ def test_configs_of_the_project_are_named_the_same_way_from_any_folder(tmp_path,
         "from ml_collections import ConfigDict\ndef get_config():\n  return ConfigDict({'steps': 7})\n"
     )
     assert read(Path("configs/vit.py")).to_dict() == {"steps": 7}  # a file that is here comes first
+
+
+@pytest.mark.parametrize("data", ["None", "3", "'digits'"])
+def test_a_section_that_is_none_is_left_to_the_check_of_settings(tmp_path, data):
+    file = tmp_path / "config.py"
+    returned = f"ConfigDict({{'data': {data}}})"
+    file.write_text(f"from ml_collections import ConfigDict\ndef get_config():\n  return {returned}\n")
+    arguments = [f"--config={file}", "--workdir=none"]
+    assert keep_fields_of(read_command_line(arguments).config, "data", arguments, DATASETS) == ""
