@@ -74,7 +74,7 @@ class Sweep:
         _refuse_unread(path, names)
         better = names["BETTER"] if "BETTER" in names else better_of(names["METRIC"], f"{path}: METRIC")
         if better not in ("min", "max"):
-            raise UserError(f'{path}: BETTER = {better!r}: expected "min" or "max"')
+            raise UserError(f'{path}: BETTER = {shown(better)}: expected "min" or "max"')
         functions = names.get("sweep"), names.get("search")
         return cls(path, names["CONFIG"], names.get("BASE", {}), names["METRIC"], better, *functions, names)
 

@@ -38,6 +38,8 @@ class TrialList:
         try:
             content = parse_json(read_text(path))
             refuse_unknown_keys(path, content, [field.name for field in fields(cls)])
+            if content["listed"] == {}:
+                raise UserError(f"{path}: listed holds no trial: expected at least one")
             for name, entry in content["listed"].items():
                 refuse_unknown_keys(f"{path}: trial {name}", entry, ("config", "overrides", "labels"))
                 if not isinstance(entry["config"], str) or not isinstance(entry["overrides"], dict):

@@ -270,6 +270,7 @@ def test_a_list_of_trials_is_a_sweep(tmp_path, monkeypatch):
         (lambda content: content | {"listed": {"a1": {"config": "x", "overrides": []}}}, "trial a1: expected a config"),
         (lambda content: content | {"listed": {"a1": {"config": "x"}}}, "expected a list of trials"),
         (lambda content: content | {"listed": []}, "expected a list of trials"),
+        (lambda content: content | {"listed": {}}, "listed holds no trial: expected at least one"),
     ],
 )
 def test_a_list_of_trials_holds_nothing_that_nobody_reads(change, words, tmp_path):
