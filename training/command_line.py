@@ -100,9 +100,9 @@ def keep_fields_of(config: ConfigDict, section: str, arguments: Sequence[str], t
     """
     prefix = rf"--?(?:no)?config\.{section}\."
     chosen = {match[1] for argument in arguments if (match := re.match(rf"{prefix}(\w+)", argument))}
-    settings: Any = config.get(section)
-    if not isinstance(settings, ConfigDict):  # `settings.check_settings` refuses it
+    if not isinstance(config.get(section), ConfigDict):  # `settings.check_settings` refuses it
         return ""
+    settings: Any = config[section]
     name = settings.get("name")
     if "name" not in chosen or name not in table:
         return ""
