@@ -38,6 +38,7 @@ from data.dataset import Dataset
 from data.images import preparation
 from data.pipeline import evaluation_batches, train_batches
 from data.published_tokenizer import published_tokenizer
+from data.splits import make_from_config
 from models import MODELS, pretrained
 from models.protocols import Resizable
 from objectives import OBJECTIVES
@@ -92,9 +93,7 @@ class Run:
 
     @classmethod
     def of(cls, config: Mapping | ConfigDict, check_data: Callable[[Dataset], None] = lambda _: None) -> "Run":
-        """Returns the run of a config.
-
-        `check_data` is called with the data set, before anything is compared with it.
+        """Returns the run of a config. `check_data` is called with the data set, before anything is compared with it.
 
         Raises UserError: says which field is wrong and what is expected.
         """
@@ -107,7 +106,7 @@ class Run:
         optimizer_settings = complete("optimizer", fields.optimizer, make_optimizer, supplied=["steps"])
         mesh = complete("mesh", fields.mesh, meshes.make_mesh)
         make_dataset, data = resolve("data", _with_images_of(fields), DATASETS)
-        dataset = make_dataset(**data)
+        dataset = make_from_config(make_dataset, data)
         check_data(dataset)
         decided = {"facts": dataset.facts, "source": fields.data["name"]}
         model_class, model = resolve("model", fields.model, MODELS, supplied=["rngs"], **decided)

@@ -1,8 +1,10 @@
 """The exceptions that a command does not treat as bugs: a user's mistake, and work that was asked to stop."""
 
+import re
 from typing import Any
 
 LONGEST = 100  # characters of a value in a message
+_LONG_WORD = re.compile(r"\S{300,}")  # longer than the path of a file is in practice
 
 
 def printable(text: str) -> str:
@@ -17,12 +19,12 @@ class UserError(ValueError):
     """A mistake of the user's: a wrong field, a missing file, a damaged folder.
 
     Raise it where input is checked. The message is one sentence, or a few lines, that name what is wrong, what was
-    expected and what to do; it is made `printable` here. A command prints it without a stack trace (`core.command`).
-    Every other exception is a bug and keeps its trace.
+    expected and what to do; it is made `printable` here, and a name or value of hundreds of characters is cut. A
+    command prints it without a stack trace (`core.command`). Every other exception is a bug and keeps its trace.
     """
 
     def __init__(self, message: object = ""):
-        super().__init__(printable(str(message)))
+        super().__init__(_LONG_WORD.sub(lambda word: cut(word[0]), printable(str(message))))
 
 
 class Stopped(Exception):

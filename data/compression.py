@@ -14,7 +14,7 @@ from data.answers import COUNT, SIZES
 from data.dataset import Dataset
 from data.different import first_different
 from data.source_target import Pairs
-from data.storage import split_rows
+from data.splits import split_rows
 from data.subwords import SPECIALS
 
 

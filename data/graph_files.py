@@ -5,11 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from core.errors import UserError
+from core.errors import UserError, shown
 from data.dataset import Dataset
 from data.graphs import both_directions, node_dataset
 from data.identity import file_digest
 from data.lines import read_lines
+from data.splits import SplitError
 
 _NO_SPLIT = "-"
 _LARGEST = float(np.finfo(np.float32).max)
@@ -48,7 +49,8 @@ def graph_files(
         splits[split] = np.array([numbers[name] for name, node in nodes.items() if node.split == split])
     for split in (train, evaluation):
         if split not in splits:
-            raise UserError(f"{node_file} has no split {split!r}: its second column has {', '.join(splits) or 'none'}.")
+            names = ", ".join(splits) or "none"
+            raise SplitError(split, f"{node_file} has no split {shown(split)}: its second column has {names}.")
     classes = sorted({node.label for node in nodes.values() if node.split == train})
     for node in nodes.values():
         if node.split == evaluation and node.label not in classes:

@@ -8,7 +8,7 @@ import numpy as np
 from data.dataset import Batch, Dataset
 from data.identity import identity_of
 from data.in_memory import ArraySource
-from data.storage import split_rows
+from data.splits import split_rows
 
 
 def both_directions(pairs: np.ndarray) -> np.ndarray:

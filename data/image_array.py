@@ -14,7 +14,7 @@ from data.dataset import Dataset
 from data.image_cache import row_type
 from data.images import Crop, Mean, Shift, Std, labelled_images
 from data.resizing import Centre, NewSide, Resample, Resizing
-from data.storage import split_rows
+from data.splits import split_rows
 from data.user_files import HeldOut, split_by_class
 
 _LARGEST = 4 * 1024**3  # bytes of an array: all images are in memory

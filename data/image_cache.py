@@ -13,7 +13,8 @@ import tensorflow_datasets as tfds
 from core.files import replacing
 from core.notes import note
 from data.resizing import STRETCHED, Resizing
-from data.storage import kept_root, records, split_parts
+from data.splits import split_parts
+from data.storage import kept_root, records
 
 _WORTH_KEEPING = 10_000  # images; fewer are decoded in less than a second
 _UNREADABLE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile)  # absent or damaged: .npz has checksums

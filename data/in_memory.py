@@ -7,7 +7,7 @@ import numpy as np
 
 from data.dataset import Batch, Dataset
 from data.identity import identity_of
-from data.storage import split_rows
+from data.splits import split_rows
 
 
 def array_dataset(name: str, examples: Batch, sizes: dict[str, int], train: str, evaluation: str, **facts) -> Dataset:

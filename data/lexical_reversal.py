@@ -13,7 +13,7 @@ from core.errors import UserError
 from core.ranges import Range
 from data.dataset import Dataset
 from data.source_target import Pairs
-from data.storage import split_rows
+from data.splits import split_rows
 from data.subwords import SPECIALS
 
 _SIZES = {"train": 20_000, "test": 2_000, "combinations": 2_000}

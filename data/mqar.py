@@ -16,7 +16,7 @@ from core.ranges import Range
 from data.dataset import Batch, Dataset
 from data.different import different_numbers, first_different
 from data.identity import identity_of
-from data.storage import split_rows
+from data.splits import split_rows
 
 _SIZES = {"train": 100_000, "test": 3_000}
 _AT_ONCE = 2**22  # random numbers: 32 MiB

@@ -12,7 +12,8 @@ import tensorflow_datasets as tfds
 from core.ranges import Vocabulary
 from data.dataset import Dataset
 from data.source_target import Pairs, Prompts, source_and_facts
-from data.storage import open_embedded, records, split_parts
+from data.splits import split_parts
+from data.storage import open_embedded, records
 from data.subwords import Subwords
 
 

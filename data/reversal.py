@@ -9,7 +9,7 @@ from core.ranges import Range
 from data.dataset import Dataset
 from data.different import first_different
 from data.source_target import Pairs
-from data.storage import split_rows
+from data.splits import split_rows
 from data.subwords import SPECIALS
 
 _SIZES = {"train": 20_000, "test": 1_000}

@@ -8,7 +8,7 @@ import numpy as np
 
 from data.dataset import Batch, Dataset, Reading
 from data.identity import identity_of
-from data.storage import split_rows
+from data.splits import split_rows
 from data.vocabulary import Vocabulary
 
 Encode = Callable[[list[str]], list[np.ndarray]]

@@ -17,7 +17,7 @@ from data.images import image_reading
 from data.in_memory import ArraySource
 from data.interleaved import interleaved
 from data.prompts import with_prompts
-from data.storage import split_rows
+from data.splits import split_rows
 from data.subwords import BOS, EOS, PAD, SPECIALS, vocabulary_of_words
 
 # Each fifth colour lacks the same shape, so these are unlike each other: red, cyan and grey, for one.

@@ -9,7 +9,6 @@ import shutil
 from typing import Any
 
 from filelock import FileLock
-import numpy as np
 import tensorflow_datasets as tfds
 
 from core.errors import UserError, shown
@@ -102,37 +101,6 @@ def records(builder: tfds.core.DatasetBuilder, split: str) -> Iterator[dict]:
             f"{builder.data_dir} is damaged: {split} of {builder.info.name} cannot be read ({error}). Move that folder "
             "away and prepare the set again. Sets that come with Lectern are prepared by the next run."
         ) from error
-
-
-def split_parts(name: str, lengths: dict[str, int], split: str) -> list[tuple[str, slice]]:
-    """Returns the splits, and the part of each, that a TFDS split such as "train[:80%]+test" stands for.
-
-    `lengths` holds the size of every split of the set `name`. Raises UserError for a split that does not exist or is
-    empty.
-    """
-    infos = {key: tfds.core.SplitInfo(key, [length], 0) for key, length in lengths.items()}
-    try:
-        instructions = tfds.core.ReadInstruction.from_spec(split).to_absolute(infos)
-    except (ValueError, AssertionError, NotImplementedError) as error:
-        splits = ", ".join(f"{key} ({length:,})" for key, length in lengths.items())
-        raise UserError(
-            f"{name} has no split {shown(split)}. It has {splits}, and slices and sums of these, "
-            "such as train[:80%] or train[80%:]."
-        ) from error
-    parts = [(part.splitname, slice(part.from_, part.to)) for part in instructions]
-    if not any(range(lengths[key])[part] for key, part in parts):
-        raise UserError(f"The split {shown(split)} of {name} is empty. Widen its slice.")
-    return parts
-
-
-def split_rows(name: str, sizes: dict[str, int], split: str) -> np.ndarray:
-    """Returns the row numbers of a TFDS split, (N,), where splits of these sizes follow one another.
-
-    Raises UserError as `split_parts`.
-    """
-    borders = dict(zip(sizes, np.cumsum([0, *sizes.values()]).tolist()))
-    parts = split_parts(name, sizes, split)
-    return np.concatenate([np.arange(borders[key], borders[key] + sizes[key])[part] for key, part in parts])
 
 
 def _info(path: Path) -> dict[str, Any]:

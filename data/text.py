@@ -14,7 +14,8 @@ from data.bytes import Bytes
 from data.characters import Characters
 from data.dataset import Batch, Dataset
 from data.identity import identity_of
-from data.storage import open_official, records, split_parts
+from data.splits import split_parts
+from data.storage import open_official, records
 from data.subwords import MASK, SPECIALS, Subwords
 
 
@@ -91,7 +92,7 @@ def file_texts(path: str | Path) -> dict[str, str]:
 
 
 def split_text(name: str, texts: dict[str, str], split: str) -> str:
-    """Returns the text of a TFDS split, counted in characters. Raises UserError as `data.storage.split_parts`."""
+    """Returns the text of a TFDS split, counted in characters. Raises UserError as `data.splits.split_parts`."""
     lengths = {key: len(text) for key, text in texts.items()}
     return "".join(texts[key][part] for key, part in split_parts(name, lengths, split))
 

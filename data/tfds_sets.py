@@ -18,7 +18,8 @@ from data.image_cache import decoded_images
 from data.images import Crop, Levels, Mean, Shift, Std, labelled_images
 from data.resizing import Centre, NewSide, Resample, Resizing
 from data.sequences import Sequences, sequence_dataset
-from data.storage import open_official, records, split_parts
+from data.splits import split_parts
+from data.storage import open_official, records
 from data.text import builder_texts, text_dataset
 from data.whole_texts import WholeTexts
 

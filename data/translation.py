@@ -11,7 +11,7 @@ from core.ranges import Length
 from data.dataset import Dataset
 from data.lines import read_lines
 from data.source_target import source_and_facts
-from data.storage import split_parts
+from data.splits import split_parts
 from data.subwords import Subwords
 
 

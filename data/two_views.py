@@ -14,7 +14,7 @@ from core.ranges import Range, ShareBelowAll
 from data.dataset import Batch, Dataset, Source
 from data.digits import digits
 from data.identity import identity_of
-from data.storage import split_parts
+from data.splits import split_parts
 
 Correlation = Annotated[float, Range(-1, 1, open_low=True, open_high=True)]
 

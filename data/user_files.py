@@ -17,7 +17,7 @@ from data.image_rows import ImageRows
 from data.images import Crop, Mean, Shift, Std, labelled_images
 from data.resizing import Centre, NewSide, Resample, Resizing
 from data.sequences import Sequences, sequence_dataset
-from data.storage import split_parts
+from data.splits import split_parts
 from data.text_tables import READERS, Item, read_table
 from data.whole_texts import WholeTexts
 

@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 
 from core.errors import UserError
 from core.metrics import refuse_unknown
-from data.storage import split_parts
+from data.splits import split_parts
 from experiments.sweep.space import Overrides, product
 from objectives import BETTER
 

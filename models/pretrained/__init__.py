@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from core.errors import UserError
+from core.errors import UserError, shown
 from core.parameters import merge, split
 from core.ranges import refuse_outside
 from core.signatures import keywords
@@ -75,14 +75,15 @@ def load(
 
     Raises UserError, and loads nothing, if the folder or a file is missing or damaged, if the file is a pickle, if our
     model cannot have these settings or does not know one of them, or if tensors are missing, unknown, of another shape
-    or not finite, all of which are named.
+    or not finite. Up to ten of them are named.
     """
     folder = Path(folder)
     config = read_config(folder)
-    if config.get("model_type") not in REFERENCES:
+    model_type = config.get("model_type")
+    if not isinstance(model_type, str) or model_type not in REFERENCES:
         names = ", ".join(REFERENCES)
-        raise UserError(f"{folder}/config.json: model_type = {config.get('model_type')!r}: expected one of {names}")
-    reference = REFERENCES[config["model_type"]]
+        raise UserError(f"{folder}/config.json: model_type = {shown(model_type)}: expected one of {names}")
+    reference = REFERENCES[model_type]
     with ExitStack() as stack:
         try:
             fields = reference.fields_of(config, dropout=dropout)

@@ -17,6 +17,8 @@ from models.pretrained.files import Tensors
 from models.pretrained.rows import Row
 from models.pretrained.settings import FIXED, HARMLESS, architecture, expect, same_value
 
+_LISTED = 10  # tensors in the message about a folder that does not fit its config.json
+
 ACTIVATIONS = {
     "gelu": "gelu",
     "gelu_new": "gelu_tanh",
@@ -231,7 +233,7 @@ class Reference:
           expected: those that the table asks for, and their shapes. shapes: those in the folder.
           head, copies: see `head_of`.
 
-        Raises UserError that names every tensor that is missing, not expected, or of another shape.
+        Raises UserError that names the tensors that are missing, not expected, or of another shape.
         """
         problems, unused, name_of_class = [], [], architecture(config)
         others = {name for other in self.heads for name in (*_names(other.rows), *other.twins)}
@@ -253,7 +255,8 @@ class Reference:
             else:
                 problems.append(f"{name}, of shape {shapes[name]}, is not expected")
         if problems:
-            lines = "".join(f"\n  {problem}" for problem in sorted(problems))
+            lines = "".join(f"\n  {problem}" for problem in sorted(problems)[:_LISTED])
+            lines += f"\n  and {len(problems) - _LISTED:,} more" if len(problems) > _LISTED else ""
             raise UserError(f"{folder} does not hold the tensors that its config.json asks for:{lines}")
         if unused:
             line = f"{folder}: {name_of_class} does not use {', '.join(sorted(unused))}"

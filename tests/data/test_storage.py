@@ -14,7 +14,7 @@ import pytest
 from core.errors import UserError
 from data.digits import digits
 from data.python_docs import PythonDocs, python_docs
-from data.storage import MissingData, open_embedded, open_official, records, split_parts
+from data.storage import MissingData, open_embedded, open_official, records
 
 ROOT = Path(__file__).parents[2]
 
@@ -133,22 +133,3 @@ def test_importing_the_sets_leaves_the_loggers_alone():
 def embedded(tmp_path, monkeypatch):
     monkeypatch.setenv("LECTERN_DATA", str(tmp_path))
     return tmp_path
-
-
-def test_splits_can_be_sliced_and_added():
-    lengths = {"train": 1_000, "test": 17}
-    assert split_parts("set", lengths, "test") == [("test", slice(None, None))]
-    parts = split_parts("set", lengths, "train[80%:]+test[:5]")
-    assert parts == [("train", slice(800, None)), ("test", slice(None, 5))]
-
-
-@pytest.mark.parametrize("split", ["", "tests", "train[:", "train[2000:]", "all[:5%]"])
-def test_the_message_about_an_unknown_split_lists_the_splits(split):
-    with pytest.raises(ValueError) as error:
-        split_parts("digits", {"train": 1_000, "test": 17}, split)
-    assert f"digits has no split {split!r}. It has train (1,000), test (17)" in str(error.value)
-
-
-def test_an_empty_split_is_refused():
-    with pytest.raises(ValueError, match=r"'train\[:0\]' of digits is empty"):
-        split_parts("digits", {"train": 1_000}, "train[:0]")

@@ -230,6 +230,15 @@ def test_every_wrong_tensor_is_named_at_once(folder):
     ]
 
 
+def test_of_many_wrong_tensors_ten_are_named(folder):
+    more = {f"transformer.h.9.x{number:02}": np.zeros(2, np.float32) for number in range(23)}
+    change(folder, lambda tensors: tensors | more)
+    with pytest.raises(ValueError) as error:
+        load(folder)
+    names = [f"  transformer.h.9.x{number:02}, of shape (2,), is not expected" for number in range(10)]
+    assert str(error.value).splitlines()[1:] == [*names, "  and 13 more"]
+
+
 def test_a_head_that_differs_from_the_embedding_is_named(folder):
     change(folder, lambda t: t | {"lm_head.weight": t["transformer.wte.weight"] + 1})
     with pytest.raises(ValueError, match="lm_head.weight should equal transformer.wte.weight, and does not"):

@@ -73,6 +73,13 @@ def copy(tmp_path):
 # ---- settings -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("model_type", [[], {}, ["gpt2"], None, 3, "gpt5"])
+def test_a_model_type_that_is_none_of_ours_is_refused(model_type, copy):
+    folder = copy(CASES[0], model_type=model_type)
+    with pytest.raises(UserError, match="config.json: model_type = .*: expected one of bart, bert, "):
+        load(folder)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_a_setting_that_nobody_reads_is_refused_by_name(case):
     with pytest.raises(UserError, match="rotary_share = 0.25 is not a setting that is known here"):

@@ -1,0 +1,24 @@
+"""What the message of a user's mistake looks like, whatever the names and values in it."""
+
+from core.errors import UserError, cut, shown
+
+
+def test_a_message_holds_nothing_that_a_terminal_would_act_on():
+    assert str(UserError("file \x1b[2J\x07:\n\tnot \u202eread")) == "file \\x1b[2J\\x07:\n\tnot \\u202eread"
+
+
+def test_a_long_name_is_cut_wherever_it_stands():
+    name = "x" * 5_000
+    message = str(UserError(f"sweep.py: {name}.<field> is not a field of the config"))
+    assert message == f"sweep.py: {'x' * 50}... (5,008 characters) ...{'x' * 42}.<field> is not a field of the config"
+
+
+def test_the_path_of_a_file_is_not_cut():
+    path = "/" + "/".join(["folder"] * 40)
+    assert str(UserError(f"{path} is damaged")) == f"{path} is damaged"
+
+
+def test_a_value_is_shown_in_one_line():
+    assert shown("a\nb") == r"'a\nb'"
+    assert cut("a\tb\nc") == r"a\tb\nc"
+    assert cut("abcdefghij", longest=4) == "ab... (10 characters) ...ij"
