@@ -51,3 +51,8 @@ def cut(text: str, longest: int = LONGEST) -> str:
         return text
     half = longest // 2
     return f"{text[:half]}... ({len(text):,} characters) ...{text[-half:]}"
+
+
+def reason(error: BaseException) -> str:
+    """Returns what an exception says, in one line, for the message of a UserError: libraries write several lines."""
+    return cut(str(error), 300)

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from core.errors import UserError
+from core.errors import UserError, reason
 from core.reading import read_text
 
 ROOT = Path(__file__).resolve().parents[1]  # of the project
@@ -143,7 +143,7 @@ def read_json(path: str | Path, *keys: str) -> Any:
     except UserError:
         raise
     except ValueError as error:
-        raise UserError(f"{path} is damaged: it is not JSON ({error})") from error
+        raise UserError(f"{path} is damaged: it is not JSON ({reason(error)})") from error
     if keys and not (isinstance(content, dict) and content.keys() >= set(keys)):
         raise UserError(f"{path} is damaged: expected a JSON object with {', '.join(keys)}")
     return content

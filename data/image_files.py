@@ -9,7 +9,7 @@ import struct
 import numpy as np
 from PIL import Image, ImageOps
 
-from core.errors import UserError
+from core.errors import UserError, reason
 from core.reading import refuse_special_file
 from data.resizing import Resizing
 
@@ -71,7 +71,7 @@ def stored_pixels(content: bytes, shape: tuple[int | None, ...]) -> np.ndarray:
         with Image.open(io.BytesIO(content), formats=STORED) as image:
             pixels = np.asarray(image, np.uint8)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises besides ValueError
-        raise ValueError(f"an image cannot be read: {error}") from error
+        raise ValueError(f"an image cannot be read: {reason(error)}") from error
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
     if any(expected not in (None, actual) for expected, actual in zip(shape, pixels.shape, strict=True)):
         raise ValueError(f"an image has the shape {pixels.shape}, expected {shape}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import UserError
+from core.errors import UserError, reason
 from core.reading import read_file
 from data.dataset import Dataset
 from data.graphs import both_directions, node_dataset
@@ -54,7 +54,8 @@ def planetoid(*, path: str, train: str = "train", evaluation: str = "validation"
         }  # fmt: skip
         assert x.shape[0] == len(y) and pairs.min() >= 0 and pairs.max() < count
     except (AssertionError, AttributeError, IndexError, TypeError, ValueError) as error:
-        raise UserError(f"The files {folder / stem}.* do not fit together ({error}): fetch them again.") from error
+        text = f"The files {folder / stem}.* do not fit together ({reason(error)}): fetch them again."
+        raise UserError(text) from error
     return node_dataset(
         str(folder), _compact(features), both_directions(pairs), labels.argmax(1).astype(np.int32), splits, train,
         evaluation, digests=[file_digest(file) for file in files.values()], features=features.shape[1],
@@ -107,4 +108,4 @@ def _unpickled(file: Path) -> Any:
     try:
         return _Arrays(io.BytesIO(content), encoding="latin1").load()
     except (pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise UserError(f"{file} is no file of Planetoid ({error}): fetch it again.") from error
+        raise UserError(f"{file} is no file of Planetoid ({reason(error)}): fetch it again.") from error

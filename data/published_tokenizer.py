@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tokenizers import Tokenizer
 
-from core.errors import UserError
+from core.errors import UserError, reason
 from core.files import parse_json, read_json, write_text
 from data.vocabulary import checked_tokens
 
@@ -40,7 +40,7 @@ class PublishedTokenizer:
         try:
             self._tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises nothing more specific
-            raise UserError(f"{path} does not hold a tokenizer: {error}") from error
+            raise UserError(f"{path} does not hold a tokenizer: {reason(error)}") from error
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self._refuse_other_settings(folder / "tokenizer_config.json")
@@ -110,7 +110,7 @@ class PublishedTokenizer:
         }
         for side, place in (("bos", 0), ("eos", -1)):
             token = settings.get(f"{side}_token")
-            number = self._tokenizer.token_to_id(token.get("content", "") if isinstance(token, dict) else str(token))
+            number = self._tokenizer.token_to_id(str(token.get("content") if isinstance(token, dict) else token))
             if settings.get(f"add_{side}_token"):
                 does[f"add_{side}_token"] = self._tokenizer.encode("a").ids[place] == number
         for name, value in does.items():

@@ -11,7 +11,7 @@ from typing import Any
 from filelock import FileLock
 import tensorflow_datasets as tfds
 
-from core.errors import UserError, shown
+from core.errors import UserError, reason, shown
 from core.files import parse_json
 from core.notes import note
 from data.image_files import stored_pixels
@@ -76,7 +76,8 @@ def open_embedded(builder_class: type[tfds.core.GeneratorBasedBuilder]) -> tfds.
                     _prepare(builder_class, root, folder)
         except OSError as error:
             raise UserError(
-                f"Cannot prepare {name} in {root}: {error}. Set LECTERN_DATA to a writable folder with enough space."
+                f"Cannot prepare {name} in {root}: {reason(error)}. Set LECTERN_DATA to a writable folder with enough "
+                "space."
             ) from error
         builder = tfds.builder_from_directory(folder)
     return builder
@@ -98,8 +99,8 @@ def records(builder: tfds.core.DatasetBuilder, split: str) -> Iterator[dict]:
                 yield row | {name: stored_pixels(row[name], features[name].shape) for name in images}
     except (RuntimeError, OSError, ValueError) as error:  # what array_record, Pillow and TFDS raise
         raise UserError(
-            f"{builder.data_dir} is damaged: {split} of {builder.info.name} cannot be read ({error}). Move that folder "
-            "away and prepare the set again. Sets that come with Lectern are prepared by the next run."
+            f"{builder.data_dir} is damaged: {split} of {builder.info.name} cannot be read ({reason(error)}). Move "
+            "that folder away and prepare the set again. Sets that come with Lectern are prepared by the next run."
         ) from error
 
 
@@ -110,7 +111,9 @@ def _info(path: Path) -> dict[str, Any]:
             raise ValueError("it is not that of a data set")
         return info
     except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}). Move {path.parent} away and prepare the set again.") from error
+        raise UserError(
+            f"{path} is damaged ({reason(error)}). Move {path.parent} away and prepare the set again."
+        ) from error
 
 
 def _version(folder: Path) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from core.errors import UserError
+from core.errors import UserError, reason
 from core.files import write_text
 from core.ranges import Vocabulary, refuse_outside
 from core.reading import read_text
@@ -63,7 +63,7 @@ class Subwords:
             tokenizer = Tokenizer.from_str(text)
             special = [tokenizer.token_to_id(token) for token in SPECIALS] == list(range(len(SPECIALS)))
         except Exception as error:  # the library raises nothing more specific
-            raise UserError(f"{path} does not hold a tokenizer: {error}") from error
+            raise UserError(f"{path} does not hold a tokenizer: {reason(error)}") from error
         if not special:
             raise UserError(
                 f"{path} holds a tokenizer whose first tokens are not {' '.join(SPECIALS)}. "

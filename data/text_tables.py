@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from core.errors import UserError, cut
+from core.errors import UserError, cut, reason
 from core.files import parse_json
 from core.reading import read_text, refuse_special_file
 from data.lines import read_lines
@@ -79,7 +79,7 @@ def _read_csv(file: Path, text: str, label: str) -> Iterator[Item[str]]:
             yield item
     except csv.Error as error:
         place = f"{file}, line {reader.line_num}"
-        raise UserError(f"{place}: {error}. Expected CSV with commas and double quotes.") from error
+        raise UserError(f"{place}: {reason(error)}. Expected CSV with commas and double quotes.") from error
 
 
 def _read_parquet(file: Path, text: str, label: str) -> Iterator[Item[str]]:

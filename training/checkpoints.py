@@ -27,7 +27,7 @@ from jax.experimental import multihost_utils
 import jax.numpy as jnp
 import numpy as np
 
-from core.errors import UserError
+from core.errors import UserError, reason
 from core.files import parse_json
 from training.fingerprints import by_path, describe, digest, examine, is_key, plain_arrays
 from training.noise import without_remarks
@@ -191,7 +191,7 @@ class Checkpoints:
             try:
                 state, about = self._load(step, state_like)
             except _Damaged as error:
-                self._say(f"warning: checkpoint {step} in {self.directory} is damaged ({error})")
+                self._say(f"warning: checkpoint {step} in {self.directory} is damaged ({reason(error)})")
                 damaged[step] = str(error)
             else:
                 if not self._read_only:
@@ -213,7 +213,7 @@ class Checkpoints:
             self._load(step, state_like)
         except _Damaged as error:
             newest = max((other for other in self.steps() if other < step), default=None)
-            raise CheckpointFailed(self.directory, step, f"it cannot be read again: {error}", newest) from error
+            raise CheckpointFailed(self.directory, step, f"it cannot be read again: {reason(error)}", newest) from error
 
     def steps(self) -> list[int]:
         """Returns the steps that are saved or being saved, in order."""

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from core import files
-from core.errors import UserError
+from core.errors import UserError, reason
 from core.metrics import HIGHER, measures
 from training.loggers import LOGGERS, LoggedRun
 
@@ -248,7 +248,7 @@ def parse_lines(path: Path, first: int, lines: Sequence[bytes]) -> list[dict]:
             if not isinstance(files.parse_json(line)["step"], int):
                 raise ValueError("its step is no whole number")
         except (ValueError, TypeError, KeyError) as error:
-            raise UserError(f"{path}, line {number}, is not a record of a run: {error}") from None
+            raise UserError(f"{path}, line {number}, is not a record of a run: {reason(error)}") from None
     raise UserError(f"{path}, line {first}, is not a record of a run")
 
 

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from core import files, provenance
-from core.errors import UserError
+from core.errors import UserError, reason
 from core.reading import read_text
 from experiments.benchmark.suite import Suite
 
@@ -100,7 +100,7 @@ def read(workdir: Path) -> Identity:
     try:
         return Identity.from_json(files.parse_json(read_text(path)))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is damaged or from another version: use another workdir ({error})") from error
+        raise UserError(f"{path} is damaged or from another version: use another workdir ({reason(error)})") from error
 
 
 def refuse_difference(old: Identity, new: Identity, message: str, where_old: str, where_new: str) -> None:

@@ -10,7 +10,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from core.errors import UserError
+from core.errors import UserError, reason
 from core.files import parse_json, write_json
 from core.reading import read_text
 from experiments.benchmark.cost import Cost
@@ -213,7 +213,7 @@ def read(workdir: str | Path) -> Scores:
         return Scores.from_json(parse_json(read_text(path)))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{path} does not hold the results of a benchmark, or is damaged ({type(error).__name__}: {error}). The "
+            f"{path} holds no results of a benchmark, or is damaged ({type(error).__name__}: {reason(error)}). The "
             "benchmark command with its --workdir writes it again"
         ) from error
 

@@ -7,7 +7,7 @@ import math
 import os
 from pathlib import Path
 
-from core.errors import UserError
+from core.errors import UserError, reason
 from training.log import AT_ONCE, parse_lines
 
 
@@ -78,7 +78,7 @@ class Progress:
         except (ValueError, TypeError, KeyError, OverflowError) as error:
             if isinstance(error, UserError):
                 raise
-            raise UserError(f"{self._path} is damaged: a line is not a record of a run ({error})") from error
+            raise UserError(f"{self._path} is damaged: a line is not a record of a run ({reason(error)})") from error
         self._lines += len(lines)
         self._offset += sum(map(len, lines))
 

@@ -9,7 +9,7 @@ import zipfile
 
 import numpy as np
 
-from core.errors import UserError
+from core.errors import UserError, reason
 from core.reading import refuse_special_file
 from data.dataset import Source
 from data.images import Images
@@ -161,7 +161,9 @@ def _arrays(path: str) -> Inputs:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise UserError(f"{path} is not an .npz file of arrays ({error}): write one with numpy.savez") from error
+        raise UserError(
+            f"{path} is not an .npz file of arrays ({reason(error)}): write one with numpy.savez"
+        ) from error
     lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
     if not lengths or len(set(lengths.values())) > 1 or 0 in lengths.values():
         shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items()) or "none"

@@ -8,7 +8,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from core.errors import UserError
+from core.errors import UserError, reason
 from core.files import parse_json, replacing, write_json
 from core.reading import read_text
 
@@ -32,7 +32,7 @@ def read_object(path: Path) -> dict:
     except UserError:
         raise
     except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}): copy or download it again") from error
+        raise UserError(f"{path} is not JSON ({reason(error)}): copy or download it again") from error
     if not isinstance(contents, dict):
         raise UserError(f"{path} is not a JSON object: expected {{...}}")
     return contents
@@ -132,5 +132,5 @@ def _open(path: Path):
                 ) from error
         size = path.stat().st_size
         raise UserError(
-            f"{path} is cut short or damaged at {size:,} bytes ({error}): copy or download it again"
+            f"{path} is cut short or damaged at {size:,} bytes ({reason(error)}): copy or download it again"
         ) from error

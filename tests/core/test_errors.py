@@ -1,6 +1,6 @@
 """What the message of a user's mistake looks like, whatever the names and values in it."""
 
-from core.errors import UserError, cut, shown
+from core.errors import UserError, cut, reason, shown
 
 
 def test_a_message_holds_nothing_that_a_terminal_would_act_on():
@@ -22,3 +22,10 @@ def test_a_value_is_shown_in_one_line():
     assert shown("a\nb") == r"'a\nb'"
     assert cut("a\tb\nc") == r"a\tb\nc"
     assert cut("abcdefghij", longest=4) == "ab... (10 characters) ...ij"
+
+
+def test_what_a_library_says_becomes_one_line():
+    assert reason(TypeError("unexpected keyword argument '\n'\n\tdid you mean 'x'?")) == (
+        r"unexpected keyword argument '\n'\n\tdid you mean 'x'?"
+    )
+    assert len(reason(ValueError("y" * 1_000))) < 340

@@ -100,8 +100,9 @@ def rejection(command: Callable[[list[str]], Any], *arguments: object) -> str | 
                 return None
         else:
             return None
-    message = errors.getvalue()
-    assert message.startswith("error: ") and len(message) < 1500, message
+    notes, mark, message = errors.getvalue().partition("error: ")  # notes say how a data set is read
+    message = mark + message
+    assert message and len(message) < 1500 and (not notes or notes.endswith("\n")), errors.getvalue()
     first, *more = message.rstrip("\n").split("\n")
     assert all(line.startswith("  ") for line in more), message  # a list of differences
     assert time.process_time() - start < SECONDS, message

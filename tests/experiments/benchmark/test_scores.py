@@ -110,7 +110,7 @@ def test_results_json_holds_the_scores_and_is_read_back(tmp_path):
 )
 def test_another_file_in_place_of_results_is_named(content, tmp_path):
     (tmp_path / "results.json").write_text(content)
-    with pytest.raises(UserError, match=r"results\.json does not hold the results of a benchmark"):
+    with pytest.raises(UserError, match=r"results\.json holds no results of a benchmark"):
         scores_module.read(tmp_path)
 
 
