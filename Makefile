@@ -49,7 +49,7 @@ test-damage: .venv/installed
 	DAMAGES=$(or $(DAMAGES),100) .venv/bin/python -m pytest -m slow -s tests/faults/test_damage.py
 
 test-generated: .venv/installed
-	EXAMPLES=$(or $(EXAMPLES),1000) .venv/bin/python -m pytest tests/faults/test_generated.py
+	EXAMPLES=$(or $(EXAMPLES),1000) .venv/bin/python -m pytest tests/faults/test_generated.py tests/faults/test_generated_data.py
 
 test-slurm: .venv/installed
 	@set -e; folder=$$(mktemp -d); trap 'tests/experiments/sweep/slurm.sh stop '$$folder EXIT; tests/experiments/sweep/slurm.sh start $$folder; \
@@ -62,8 +62,8 @@ test-reference: .venv/installed .venv-reference/installed
 	  LECTERN_REFERENCE=$$folder .venv/bin/python -m pytest -p no:xdist -m "" tests/models/test_pretrained_same.py \
 	    tests/models/test_recurrent_cells.py; \
 	  .venv-reference/bin/python tests/models/reference.py check $$folder; \
-  .venv-reference/bin/python tests/models/reference_images.py $$folder/processors; \
-  LECTERN_PROCESSORS=$$folder/processors .venv/bin/python -m pytest -p no:xdist tests/models/test_preprocessing.py; \
+	  .venv-reference/bin/python tests/models/reference_images.py $$folder/processors; \
+	  LECTERN_PROCESSORS=$$folder/processors .venv/bin/python -m pytest -p no:xdist tests/models/test_preprocessing.py; \
 	  LECTERN_PIPELINES=$$folder/pipelines .venv/bin/python -m pytest -p no:xdist tests/experiments/use/test_export.py \
 	    -k pipeline; \
 	  .venv-reference/bin/python tests/experiments/use/reference_pipelines.py $$folder/pipelines

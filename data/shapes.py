@@ -6,7 +6,7 @@ A model that has seen red circles and blue squares, but never a red square, has 
 
 from dataclasses import replace
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
@@ -28,17 +28,33 @@ COLOURS = {
 }  # fmt: skip
 SHAPES = ("circle", "square", "triangle", "cross", "ring")
 
-_SIZES = {"train": 8_000, "test": 1_000, "combinations": 1_000}
+_EVALUATION = {"test": 1_000, "combinations": 1_000}  # images
+
+
+class Scenes(NamedTuple):
+    """What the images of all splits depend on, see `shapes`."""
+
+    side: int
+    objects: int
+    noise: float
+    colours: int
+    training_images: int
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The number of images in each split, in the order in which they are drawn."""
+        return {"train": self.training_images} | _EVALUATION
 
 
 def shapes(
     *, train: str = "train", evaluation: str = "test", form: str = "caption", side: Annotated[int, Range(16, 64)] = 24,
     objects: Annotated[int, Range(1, 3)] = 2, noise: Annotated[float, Range(0, 1)] = 0.05,
     colours: Annotated[int, Range(5, len(COLOURS))] = 5,
+    training_images: Annotated[int, Range(1_000, 100_000)] = 8_000,
 ) -> Dataset:  # fmt: skip
     """Returns images (side, side, 3) in [0, 1] of one to `objects` shapes out of five, each in one colour.
 
-    The splits train (8,000) and test (1,000) have four of the five shapes in each colour. Each image of the split
+    The splits train and test (1,000) have four of the five shapes in each colour. Each image of the split
     combinations (1,000) has at least one shape in the colour that it never had. Sizes, places and the grey of the
     background are random, and no two shapes overlap. The images are generated at each start, always the same ones.
 
@@ -55,6 +71,7 @@ def shapes(
           the same text without the images. Both need objects=1.
         "mask": the image; for each pixel 0, or 1 + the number of the shape that it belongs to.
       noise: the standard deviation of what is added to each pixel, before the image is cut to [0, 1].
+      training_images: how many the split train has. Another number gives other images in all splits.
 
     Raises UserError for an unknown form, and for a split that does not exist.
     """
@@ -64,12 +81,14 @@ def shapes(
         raise UserError(f"objects = {objects}: form = {form!r} needs at most {most}.")
     if form in ("blind", "interleaved", "pair"):
         of_one = shapes(
-            train=train, evaluation=evaluation, form="class", side=side, objects=1, noise=noise, colours=colours
-        )
+            train=train, evaluation=evaluation, form="class", side=side, objects=1, noise=noise, colours=colours,
+            training_images=training_images,
+        )  # fmt: skip
         if form == "pair":
-            return _pairs(of_one, train, side, objects, noise, colours)
+            return _pairs(of_one, train, Scenes(side, objects, noise, colours, training_images))
         return interleaved(of_one, form == "blind")
-    images, masks, hues, kinds = _scenes(side, objects, noise, colours)
+    scenes = Scenes(side, objects, noise, colours, training_images)
+    images, masks, hues, kinds = _drawn(scenes)
     examples: Batch = {"inputs": {"images": images}, "targets": masks, "weights": np.ones(masks.shape, np.float32)}
     facts: dict[str, Any] = {"image_shape": (side, side, 3), "classes": 1 + len(SHAPES)}
     if form == "class":
@@ -81,7 +100,7 @@ def shapes(
         facts = {"image_shape": (side, side, 3), "vocab_size": len(words(colours)), "context": tokens.shape[1]}
     combinations = tuple(f"{colour} {kind}" for colour in _names(colours) for kind in SHAPES)
     classes = {"class": combinations, "mask": ("background", *SHAPES)}
-    source = lambda spec: _Images(examples, split_rows("shapes", _SIZES, spec))
+    source = lambda spec: _Images(examples, split_rows("shapes", scenes.sizes, spec))
     return Dataset(
         facts=facts, train=source(train), evaluation=source(evaluation), evaluation_name=evaluation,
         vocabulary=vocabulary_of_words(words(colours)) if form == "caption" else None, classes=classes.get(form),
@@ -106,17 +125,17 @@ def _names(colours: int) -> tuple[str, ...]:
     return tuple(COLOURS)[:colours]
 
 
-def _pairs(of_one: Dataset, train: str, side: int, objects: int, noise: float, colours: int) -> Dataset:
+def _pairs(of_one: Dataset, train: str, scenes: Scenes) -> Dataset:
     """Returns images and sentences; in training with up to `objects` shapes, in evaluation those of a set of one."""
     assert of_one.classes is not None
     one, C = of_one.classes, len(of_one.classes)
-    images, _, hues, kinds = _scenes(side, objects, noise, colours)
+    images, _, hues, kinds = _drawn(scenes)
     numbers = hues * len(SHAPES) + kinds
-    alone = numbers[:, -1] < 0 if objects > 1 else np.ones(len(images), bool)
+    alone = numbers[:, -1] < 0 if scenes.objects > 1 else np.ones(len(images), bool)
     targets = np.where(alone, numbers[:, 0], C + C * numbers[:, 0] + numbers[:, -1])
     examples = {"inputs": {"images": images}, "targets": targets, "weights": np.ones(len(images), np.float32)}
-    source = _Images(examples, split_rows("shapes", _SIZES, train))
-    two = [f"{first} and a {second}" for first in one for second in one] if objects > 1 else []
+    source = _Images(examples, split_rows("shapes", scenes.sizes, train))
+    two = [f"{first} and a {second}" for first in one for second in one] if scenes.objects > 1 else []
     return with_prompts(replace(of_one, train=source), [*one, *two])
 
 
@@ -130,17 +149,16 @@ class _Images(ArraySource):
 
 
 @lru_cache(maxsize=2)  # takes seconds; the members of a population share the result
-def _scenes(
-    side: int, objects: int, noise: float, colours: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _drawn(scenes: Scenes) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Returns images uint8 (N, side, side, 3), masks int32 (N, side, side), and colours and shapes int32 (N, objects).
 
     Shapes stand in strips beside each other, and their numbers from left to right; -1 stands for no shape. Callers
     share the arrays and must not write to them.
     """
-    generator, N = np.random.default_rng(0), sum(_SIZES.values())
+    side, objects = scenes.side, scenes.objects
+    generator, N = np.random.default_rng(0), sum(scenes.sizes.values())
     counts = generator.integers(1, objects + 1, size=N)
-    hues, kinds = _combinations(generator, counts, objects, colours)
+    hues, kinds = _combinations(generator, counts, scenes)
     absent = np.arange(objects) >= counts[:, None]
     hues[absent] = kinds[absent] = -1
     rows, columns = np.indices((side, side), np.float32) + 0.5
@@ -157,17 +175,17 @@ def _scenes(
         masks[covers] = np.broadcast_to(1 + kinds[:, number, None, None], covers.shape)[covers]
         table = np.array(list(COLOURS.values()), np.float32) * 0.9
         images[covers] = np.broadcast_to(table[hues[:, number], None, None], images.shape)[covers]
-    images += noise * generator.standard_normal(images.shape, np.float32)
+    images += scenes.noise * generator.standard_normal(images.shape, np.float32)
     return np.rint(255 * images.clip(0, 1)).astype(np.uint8), masks, hues, kinds
 
 
 def _combinations(
-    generator: np.random.Generator, counts: np.ndarray, objects: int, colours: int
+    generator: np.random.Generator, counts: np.ndarray, scenes: Scenes
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Returns colours and shapes (N, objects). In the last split one of the first `counts` in each row is held out."""
-    seen, unseen = np.argwhere(~held_out(colours)), np.argwhere(held_out(colours))
-    pairs = seen[generator.integers(len(seen), size=(len(counts), objects))]
-    last = np.arange(len(counts) - _SIZES["combinations"], len(counts))
+    seen, unseen = np.argwhere(~held_out(scenes.colours)), np.argwhere(held_out(scenes.colours))
+    pairs = seen[generator.integers(len(seen), size=(len(counts), scenes.objects))]
+    last = np.arange(len(counts) - _EVALUATION["combinations"], len(counts))
     pairs[last, generator.integers(counts[last])] = unseen[generator.integers(len(unseen), size=len(last))]
     return pairs[..., 0].astype(np.int32), pairs[..., 1].astype(np.int32)
 

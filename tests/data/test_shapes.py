@@ -52,6 +52,16 @@ def test_held_out_combinations_are_in_every_image_of_their_split_and_in_no_other
         assert set.union(*parts[split]) == phrases - absent
 
 
+def test_more_training_images_are_other_images_with_the_same_combinations_held_out():
+    more = {split: DATASETS["shapes"](train=split, training_images=1_013).train for split in SPLITS}
+    assert [len(more[split]) for split in SPLITS] == [1_013, 1_000, 1_000]
+    captions = {split: sentences(source.examples(np.arange(1_000))) for split, source in more.items()}
+    unseen = [f"{list(COLOURS)[colour]} {SHAPES[kind]}" for colour, kind in np.argwhere(held_out(5))]
+    shows = lambda caption: any(name in caption for name in unseen)
+    assert [sum(map(shows, captions[split])) for split in SPLITS] == [0, 0, 1_000]
+    assert captions["train"] != sentences(examples("train"))
+
+
 def test_colours_and_masks_are_where_the_caption_says(captions):
     """From left to right, each object has the shape and the colour of its part of the caption."""
     batch, pictures = examples("test", form="mask"), examples("test")["inputs"]["images"]

@@ -1,4 +1,4 @@
-"""Whatever stands in a file of a user's data, and in a command line: accepted, or refused in one line that names it."""
+"""Whatever stands in a file that is read as data, it is accepted, or refused in one line that names it."""
 
 import csv
 import io
@@ -21,11 +21,9 @@ from data.published_tokenizer import PublishedTokenizer
 from data.subwords import Subwords
 from experiments.benchmark import scores
 from models.pretrained import preprocessing
-from tests import tiny
 from tests.experiments.benchmark import planted
-from tests.faults.generated import TEXTS, VALUES, accept, mutated, properties, rejection, spoiled
-from tests.faults.test_generated import FIELDS, assert_names
-import train
+from tests.faults.generated import mutated, properties, rejection, spoiled
+from tests.faults.test_generated import assert_names
 
 WORDS = ["the", "quick", "brown", "fox", "jumps", "über"]
 LINES = [" ".join(WORDS[i % 6 :] + WORDS[: i % 5]) for i in range(20)]
@@ -175,23 +173,3 @@ def test_results_of_a_benchmark(folder, data):
     path = folder / "results.json"
     path.write_bytes(data.draw(spoiled(content)) if data.draw(st.booleans()) else content)
     assert_names(rejection(command(lambda _: scores.read(folder) and None)), "results.json")
-
-
-FLAGS = [f"--config.{name}" for name in tiny.get_config("vit").to_dict()]
-FLAGS += [f"--config.{section}.{field}" for section in ("model", "data", "objective", "optimizer", "mesh")
-          for field in (*tiny.get_config("vit")[section], "name", "dtype")]  # fmt: skip
-WRITTEN = TEXTS | VALUES.map(str) | st.sampled_from(["true", "null", "()", "(1,2)", "1e3", "1,2", "0x1"])
-FLAGS += ["--config", "--workdir", "--profile", "--confg.steps", "--config.", "--config..", "-config.steps", "--", "x"]
-
-
-@properties
-@given(data=st.data())
-def test_a_command_line(folder, data, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(train, "Account", accept)
-    line = ["--config=tests/tiny.py:vit", f"--workdir={folder / 'run'}"]
-    for flag in data.draw(st.lists(st.sampled_from(FLAGS), min_size=1, max_size=2)):
-        alone = data.draw(st.integers(0, 9)) == 0
-        place = data.draw(st.integers(0, len(line)))
-        line.insert(place, flag if alone else f"{flag}={data.draw(WRITTEN)}")
-    assert_names(rejection(train.main, *line), "--", "config", "workdir", *FIELDS, *line)

@@ -88,6 +88,20 @@ RECORDED = {
         {"attention": _EXACT, "fixed": _LOST},
         [{"attention": _EXACT | {"test": np.array([*np.ones(9), 0.96])}}, {"fixed": _EXACT}, {"attention": _LOST}],
     ),
+    "captioning": (
+        {
+            "exact": {"test": 0.999, "combinations": 0.98},
+            "looks at it": 0.99,
+            "image": np.zeros((24, 24, 3)),
+            "words": ["a", "red", "triangle", "and", "a", "blue", "square"],
+            "weights": np.ones((7, 3, 3)) / 9,
+        },
+        [
+            {"exact": {"test": 0.999, "combinations": 0.94}},
+            {"exact": {"test": 0.94, "combinations": 0.98}},
+            {"looks at it": 0.89},
+        ],
+    ),
     "cheating_mask": (
         {"entropy": 1.85, "masked": _HONEST, "unmasked": _CHEATING},
         [
@@ -304,6 +318,7 @@ BREAKS = {
     "bert_nsp": {"share": 0.0},  # texts without a topic
     "bert_vs_gpt": {"two_sided": False},
     "bottleneck": {"attention": "fixed"},
+    "captioning": {"word_dropout": 0.0},  # the decoder learns which shape follows which colour
     "cheating_mask": {"masked": "bert"},  # without the mask
     "chemical_vae": {"property_weight": 0.0},
     "chemical_walk": {"uphill": False},
