@@ -1,5 +1,6 @@
 """Which commands use a run, by its model and its objective: what a command names when it ends."""
 
+from collections.abc import Sequence
 from pathlib import Path
 import shlex
 
@@ -21,3 +22,9 @@ def next_commands(model: str, objective: str, workdir: str | Path) -> list[str]:
     commands = [first] if first else []
     commands += ["inspect --workdir={}", "plot --workdir={}"]
     return [f"python -m experiments.{command.format(folder)}" for command in commands]
+
+
+def show_next(commands: Sequence[str]) -> None:
+    """Prints the command lines below one another, after the word "next"."""
+    for number, line in enumerate(commands):
+        print(f"{'' if number else 'next':8} {line}", flush=True)

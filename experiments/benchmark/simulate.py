@@ -23,10 +23,12 @@ from rich.console import Console
 from rich.table import Table
 
 from core.errors import UserError
-from experiments.benchmark.statistics import LEVEL, MINIMUM, all_pairs, compare
+from core.next_commands import show_next
+from experiments.benchmark.statistics import LEVEL, MINIMUM, POWER, all_pairs, compare
 from experiments.benchmark.variation import Runs
 
 EXAMPLES, STUDIES = 200, 3
+AHEAD = 3  # standard deviations of a seed: what a benchmark should detect
 Draw = Callable[[np.random.Generator, np.ndarray, int], list[Runs]]
 
 
@@ -97,16 +99,32 @@ def main(arguments: Sequence[str]) -> None:
         (name, [simulate(draw, [0] * args.families, n, args.benchmarks).false for n in seeds])
         for name, draw in DRAWS.items()
     ])  # fmt: skip
-    ahead = [(d, [simulate(_normal, [d, *[0] * (args.families - 1)], n, args.benchmarks) for n in seeds])
-             for d in (1, 2, 3, 5)]  # fmt: skip
+    ahead = {
+        distance: [simulate(_normal, [distance, *[0] * (args.families - 1)], n, args.benchmarks) for n in seeds]
+        for distance in (1, 2, AHEAD, 5)
+    }
     _print("Pairs detected with one family ahead of all others, normal scores", seeds, [
-        (f"by {d} standard deviations of a seed", [outcome.detected for outcome in outcomes]) for d, outcomes in ahead
+        (f"by {distance} standard deviations of a seed", [outcome.detected for outcome in outcomes])
+        for distance, outcomes in ahead.items()
     ])  # fmt: skip
     apart = np.arange(args.families) / 2
     _print("Repeated benchmarks whose ranges of ranks overlap in every family", seeds, [
         ("families half a deviation apart", [agreement(apart, n, max(1, args.benchmarks // 5)) for n in seeds])
     ])  # fmt: skip
     print(f"No rank is given with fewer than {MINIMUM} seeds.")
+    enough = enough_seeds(seeds, ahead[AHEAD])
+    show_next([f"python -m experiments.benchmark digits --seeds={enough} --dry_run"])
+
+
+def enough_seeds(seeds: Sequence[int], outcomes: Sequence[Outcome]) -> int:
+    """Returns the smallest number of seeds that gives ranks and has the usual power, the largest if none of them has.
+
+    Args:
+      seeds: the numbers of seeds.
+      outcomes: of each of them, with the difference that is to be detected.
+    """
+    powerful = [n for n, outcome in zip(seeds, outcomes) if n >= MINIMUM and outcome.detected >= POWER]
+    return min(powerful, default=max(seeds))
 
 
 def _print(title: str, seeds: Sequence[int], rows: Sequence[tuple[str, Sequence[float]]]) -> None:

@@ -12,6 +12,7 @@ suites they are too narrow. Which family is better in a suite is what the table 
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+import shlex
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -22,10 +23,12 @@ from rich.table import Table
 from core.errors import UserError
 from core.files import save_figure, write_text
 from core.markdown import markdown
+from core.next_commands import show_next
 from experiments.benchmark import aggregates
 from experiments.benchmark.aggregates import improvement, interquartile_mean, interval, optimality_gap, profile
 from experiments.benchmark.plots import COLOURS
 from experiments.benchmark.scores import Scores, read
+from experiments.benchmark.studies import folder
 from experiments.figures.style import THEMES, grid
 from experiments.sweep.plot import MARKERS
 
@@ -76,6 +79,18 @@ def main(arguments: Sequence[str]) -> None:
     write_text(workdir / "summary.md", f"Suites: {names}.\n\n" + "\n".join(texts))
     _draw(scores, workdir)
     print(f"results  {workdir}: summary.md, profiles.svg, profiles.png", flush=True)
+    show_next(_next(args.folders, results, len(scores)))
+
+
+def _next(folders: Sequence[str], results: Sequence[Scores], families: int) -> list[str]:
+    """Command lines that look into the final runs, where a folder has them, and at what so many seeds can tell."""
+    finals = [place for path in folders if (place := folder(Path(path), "final", 0)).is_dir()]
+    counts = {len(own.runs) for outcome in results for own in outcome.participants.values() if own.done}
+    seeds = ",".join(f"{count}" for count in sorted(counts) if count > 1)
+    return [
+        *(f"python -m experiments.results --workdir={shlex.quote(str(place))}" for place in finals),
+        *([f"python -m experiments.benchmark simulate --families={families} --seeds={seeds}"] if seeds else []),
+    ]
 
 
 def _tasks(outcome: Scores) -> list[Mapping[str, np.ndarray]]:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.benchmark.simulate import DRAWS, simulate
+from experiments.benchmark import simulate as command
+from experiments.benchmark.simulate import DRAWS, Outcome, enough_seeds, simulate
 from experiments.benchmark.statistics import (
     MINIMUM,
     all_pairs,
@@ -214,3 +215,15 @@ def test_a_family_that_is_far_ahead_is_found():
     """By five deviations in 95 % of its pairs; by three in about half, where tests in pairs would find a fifth."""
     far, near = (simulate(DRAWS["normal"], [shift, *[0] * 7], 5, 60).detected for shift in (5, 3))
     assert far > 0.93 and 0.4 < near < 0.65
+
+
+def test_the_fewest_seeds_with_a_power_of_80_percent_are_recommended():
+    outcomes = [Outcome(0.0, power) for power in (0.95, 0.5, 0.8, 0.99)]  # two seeds give no ranks
+    assert enough_seeds([2, 5, 10, 20], outcomes) == 10
+    assert enough_seeds([2, 5], outcomes[:2]) == 5
+
+
+def test_the_simulation_ends_with_the_command_of_a_benchmark(capsys):
+    command.main(["--families=2", "--seeds=3", "--benchmarks=2"])
+    last = capsys.readouterr().out.strip().splitlines()[-1]
+    assert last == "next     python -m experiments.benchmark digits --seeds=3 --dry_run"

@@ -61,6 +61,18 @@ def test_the_command_writes_tables_and_profiles(tmp_path, capsys, monkeypatch):
     assert (tmp_path / "out/profiles.svg").exists() and (tmp_path / "out/profiles.png").exists()
 
 
+def test_the_command_names_what_looks_into_the_runs_and_what_so_many_seeds_can_tell(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(summary.aggregates, "DRAWS", 20)
+    folders = workdirs(tmp_path)
+    (tmp_path / "recall" / "final").mkdir()  # digits was merged, so its runs are elsewhere
+    summary.main([*folders, f"--workdir={tmp_path / 'out'}"])
+    after = [line.strip() for line in capsys.readouterr().out.partition("\nnext ")[2].splitlines()]
+    assert after == [
+        f"python -m experiments.results --workdir={tmp_path / 'recall' / 'final'}",
+        "python -m experiments.benchmark simulate --families=2 --seeds=5",
+    ]
+
+
 def test_scores_are_scaled_from_the_worst_to_the_best_mean_of_a_suite(tmp_path):
     scaled = summary.normalised([scores_module.read(folder) for folder in workdirs(tmp_path)])
     means = {name: [float(task.mean()) for task in tasks] for name, tasks in scaled.items()}
