@@ -1,7 +1,8 @@
 """Scores of several tasks in one number, with an interval (Agarwal et al. 2021, arXiv 2108.13264).
 
 The scores of a family are a list with an array for each task, one score for each run. In every function a larger score
-is better. Intervals are percentiles of a stratified bootstrap: runs are drawn again within each task.
+is better. Intervals are percentiles of a stratified bootstrap: runs are drawn again within each task. The numbers are
+those of the authors' package `rliable`, with which a test compares them.
 """
 
 from collections.abc import Callable, Sequence

@@ -16,6 +16,7 @@ from models import MODELS, pretrained
 from models.attention import Attention, AttentionWeights
 from models.parametrization import factors
 from tests.models.rows import ROWS
+from training.optimizer import make_optimizer
 
 SCALABLE = [name for name in ROWS if "parametrization" in keywords(MODELS[name])]
 GPT = {"vocab_size": 23, "context": 13, "width": 42, "depth": 2, "heads": 7}
@@ -50,6 +51,63 @@ def test_the_table_of_a_gpt():
     for path in ours:
         factor = 3**-0.5 if path == "head.kernel" else 1
         np.testing.assert_allclose(ours[path], factor * standard[path], rtol=1e-6, err_msg=path)
+
+
+# What the package `mup` 1.0.0 gives to the same transformer at widths 42 and 70 if its base has 14: python
+# tests/models/reference_mup.py. Its read-outs are multiplied in the forward pass instead, so what counts is the product
+# of deviation, or learning rate, and multiplier.
+OF_MUP = {
+    42: {
+        "embedding.embedding": {"rate": 1, "deviation": 0.02},
+        "positions.table": {"rate": 1, "deviation": 0.02},
+        "blocks.blocks.0.attention.query.kernel": {"rate": 0.333333, "deviation": 0.154303},
+        "blocks.blocks.0.mlp.up.kernel": {"rate": 0.333333, "deviation": 0.154303},
+        "blocks.blocks.0.mlp.down.kernel": {"rate": 0.333333, "deviation": 0.077152},
+        "blocks.blocks.0.mlp.up.bias": {"rate": 1},
+        "blocks.blocks.0.mlp_norm.scale": {"rate": 1},
+        "head.kernel": {"rate": 1, "deviation": 0.267261, "multiplier": 0.333333},
+    },
+    70: {
+        "embedding.embedding": {"rate": 1, "deviation": 0.02},
+        "positions.table": {"rate": 1, "deviation": 0.02},
+        "blocks.blocks.0.attention.query.kernel": {"rate": 0.2, "deviation": 0.119523},
+        "blocks.blocks.0.mlp.up.kernel": {"rate": 0.2, "deviation": 0.119523},
+        "blocks.blocks.0.mlp.down.kernel": {"rate": 0.2, "deviation": 0.059761},
+        "blocks.blocks.0.mlp.up.bias": {"rate": 1},
+        "blocks.blocks.0.mlp_norm.scale": {"rate": 1},
+        "head.kernel": {"rate": 1, "deviation": 0.267261, "multiplier": 0.2},
+    },
+}
+
+
+@pytest.mark.parametrize("width", OF_MUP)
+def test_a_transformer_starts_and_learns_as_with_the_package_mup(width):
+    kinds = ("mup", "standard")
+    model, standard = (gpt(width=width, depth=1, tied=False, parametrization=kind, base_width=14) for kind in kinds)
+    ours, plain = split(model)[1], split(standard)[1]
+    optimizer, _ = make_optimizer(dict(model.rate_factors), steps=5, learning_rate=0.01, weight_decay=0.1)
+    step = lambda gradient: optimizer.update(jax.tree.map(lambda x: gradient * jnp.ones_like(x), ours),
+                                             optimizer.init(ours), jax.tree.map(jnp.ones_like, ours))[0]  # fmt: skip
+    decayed, learned = step(0.0), step(1.0)
+    for path, numbers in OF_MUP[width].items():
+        multiplier = numbers.get("multiplier", 1)
+        decay = -float(decayed[path].mean())
+        assert decay == pytest.approx(0.001 if path.endswith("kernel") else 0, rel=1e-4)  # in every width, as in `mup`
+        rate = (-float(learned[path].mean()) - decay) / 0.01
+        assert rate == pytest.approx(multiplier * numbers["rate"], rel=1e-4), path
+        if "deviation" in numbers:
+            start = plain[path].shape[0] ** -0.5 if path.endswith("kernel") else 0.02
+            assert float(jnp.std(plain[path])) == pytest.approx(start, rel=0.1)
+            factor = float(jnp.median(ours[path] / plain[path]))
+            assert factor * start == pytest.approx(multiplier * numbers["deviation"], rel=1e-4), path
+
+
+@pytest.mark.parametrize("width, multiplier", [(42, 0.333333), (70, 0.2)])
+def test_a_tied_read_out_has_the_multiplier_of_the_package_mup(width, multiplier):
+    tied = gpt(width=width, depth=1, parametrization="mup", base_width=14)
+    x = jax.random.normal(jax.random.key(0), (2, width))
+    expected = multiplier * x @ tied.embedding.embedding[...].T
+    np.testing.assert_allclose(tied.read_out(x), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_scanned_layers_have_the_factors_of_single_ones():

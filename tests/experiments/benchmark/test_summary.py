@@ -37,6 +37,40 @@ def test_the_probability_of_improvement_counts_ties_half():
     assert improvement(other, TASKS) == pytest.approx(1 - improvement(TASKS, other))
 
 
+# What the package rliable 1.2.0 (Agarwal et al. 2021) gives for the scores of `RANDOM`, five runs of seven tasks:
+# aggregate_iqm, aggregate_mean, aggregate_median and aggregate_optimality_gap, and their intervals by
+# library.get_interval_estimates(..., reps=20000); then metrics.probability_of_improvement (reps=1000) and
+# library.create_performance_profile.
+RANDOM = [np.round(generator.normal(centre, spread, size=(5, 7)), 2).T
+          for generator in [np.random.default_rng(3)] for centre, spread in ((0.6, 0.3), (0.5, 0.4))]  # fmt: skip
+STATISTICS = (interquartile_mean, mean, median, optimality_gap)
+OF_RLIABLE = [
+    [(0.58421053, 0.51156579, 0.66789474), (0.61771429, 0.52085714, 0.71685714), (0.692, 0.514, 0.752),
+     (0.41228571, 0.33427857, 0.49229286)],
+    [(0.47473684, 0.32157895, 0.61105263), (0.40285714, 0.286, 0.51742857), (0.484, 0.296, 0.624),
+     (0.59885714, 0.48514286, 0.71514286)],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", range(2))
+def test_aggregates_and_their_intervals_are_those_of_rliable(name):
+    tasks = list(RANDOM[name])
+    for statistic, (value, low, high) in zip(STATISTICS, OF_RLIABLE[name]):
+        assert statistic(tasks) == pytest.approx(value, abs=1e-7)
+        # The draws differ: the bounds agree to a fifth of the width of the interval.
+        assert interval(statistic, tasks) == pytest.approx((low, high), abs=(high - low) / 5)
+
+
+def test_probabilities_of_improvement_and_profiles_are_those_of_rliable():
+    one, other = map(list, RANDOM)
+    assert improvement(one, other) == pytest.approx(0.5857142857142856)
+    assert interval(improvement, one, other) == pytest.approx((0.43428571, 0.72857143), abs=0.03)
+    shares = [[0.94285714, 0.94285714, 0.68571429, 0.28571429, 0.11428571],
+              [0.82857143, 0.65714286, 0.51428571, 0.28571429, 0.02857143]]  # fmt: skip
+    for tasks, expected in zip((one, other), shares):
+        assert profile(tasks, np.array([0, 0.25, 0.5, 0.75, 1])) == pytest.approx(expected)
+
+
 def test_the_interval_lies_around_the_statistic_and_is_the_same_each_time():
     low, high = interval(interquartile_mean, TASKS, draws=300)
     assert low < interquartile_mean(TASKS) < high
