@@ -86,8 +86,11 @@ def test_a_transformer_starts_and_learns_as_with_the_package_mup(width):
     model, standard = (gpt(width=width, depth=1, tied=False, parametrization=kind, base_width=14) for kind in kinds)
     ours, plain = split(model)[1], split(standard)[1]
     optimizer, _ = make_optimizer(dict(model.rate_factors), steps=5, learning_rate=0.01, weight_decay=0.1)
-    step = lambda gradient: optimizer.update(jax.tree.map(lambda x: gradient * jnp.ones_like(x), ours),
-                                             optimizer.init(ours), jax.tree.map(jnp.ones_like, ours))[0]  # fmt: skip
+
+    def step(gradient: float) -> Any:
+        of_each = lambda value: {path: jnp.full_like(x, value) for path, x in ours.items()}
+        return optimizer.update(of_each(gradient), optimizer.init(ours), of_each(1.0))[0]
+
     decayed, learned = step(0.0), step(1.0)
     for path, numbers in OF_MUP[width].items():
         multiplier = numbers.get("multiplier", 1)
