@@ -30,7 +30,7 @@ from experiments.measure.collectives import Collective, collectives, has_loops
 from experiments.sweep.progress import clock
 from train import Run
 from training import mesh as meshes
-from training.command_line import read_command_line
+from training.command_line import add_config, read_command_line
 from training.peaks import CHIPS, Chip
 from training.programs import Programs, compile_programs
 
@@ -178,10 +178,11 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m experiments.preflight", description=(__doc__ or "").partition("\n")[0], allow_abbrev=False
     )
+    add_config(parser)
     parser.add_argument("--topology", nargs="+", required=True, help="such as v5e:4x4, v6e:2x2 or h100:8")
     args, others = parser.parse_known_args(arguments)
     topologies = [name for text in args.topology for name in text.split(",")]
-    config = read_command_line([*others, "--workdir=none"]).config
+    config = read_command_line([f"--config={args.config}", *others, "--workdir=none"]).config
     counts = [int(match[1]) for name in topologies if (match := re.fullmatch(r"\w+:(\d{1,4})", name))]
     jax.config.update("jax_platforms", "cpu")  # nothing is computed, only compiled
     jax.config.update("jax_num_cpu_devices", max([1, *counts]))

@@ -145,7 +145,8 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m experiments.speed", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", choices=["input", "epochs", "start", "attention", "sweep", "population", "peers"])
     parser.add_argument(
-        "names", nargs="*", help="config files (default: all in configs/ that this machine can run); peers: shapes"
+        "names", nargs="*", metavar="NAME",
+        help="config files (for input and start by default all in configs/ that this machine can run); peers: shapes",
     )
     parser.add_argument("--steps", type=int, default=3000, help="population: steps of each run (default %(default)s)")
     parser.add_argument("--members", type=int, default=16, help="population: number of runs (default %(default)s)")

@@ -98,6 +98,16 @@ def test_devices_are_known_by_the_names_that_jax_gives_them(kind, name):
     assert chip_of(kind) is CHIPS[name]
 
 
+def test_help_lists_the_config_and_a_command_without_one_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        preflight.main(["--help"])
+    out = capsys.readouterr().out
+    assert "--config FILE" in out and "--config.FIELD=VALUE" in out
+    with pytest.raises(SystemExit):
+        preflight.main(["--topology", "h100:1"])
+    assert "required: --config" in capsys.readouterr().err
+
+
 def test_a_cpu_has_no_peak():
     assert chip_of(jax.devices()[0].device_kind) is None
 

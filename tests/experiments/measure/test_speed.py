@@ -80,7 +80,8 @@ def folder_config(config, tmp_path, count: int) -> str:
 
 def test_the_first_epoch_decodes_each_file_once_and_the_later_one_none(config, tmp_path, monkeypatch, capsys):
     path, decode, files = folder_config(config, tmp_path, 1000), image_rows.image_pixels, []
-    monkeypatch.setattr(image_rows, "image_pixels", lambda file, *a, **k: [files.append(file), decode(file, *a, **k)][1])
+    counted = lambda file, *others, **settings: [files.append(file), decode(file, *others, **settings)][1]
+    monkeypatch.setattr(image_rows, "image_pixels", counted)
     rates = epoch_rates(path, seconds=0.1)
     assert set(Counter(files).values()) == {1}
     assert list(rates) == ["first", "later"] and len({alone for alone, *_ in rates.values()}) == 1
