@@ -211,7 +211,7 @@ def _plane(model: Variational, mean_BZ, labels_B, *, decoded: bool, side: int = 
         for number, label in enumerate(np.unique(labels_B)):
             points = mean_BZ[labels_B == label]
             marker = f"${label}$" if label >= 0 else "o"
-            axes[0].scatter(*points.T, s=36, marker=marker, linewidths=0.3, color=f"C{number % 5}")
+            axes[0].scatter(*points.T, s=64, marker=marker, linewidths=0.3, color=f"C{number % 5}")
         axes[0].set_title("posterior means" + (", by class" if labels_B.max() >= 0 else ""))
         axes[0].set(xlabel="z0", ylabel="z1")
         axes[0].set_aspect("equal", adjustable="datalim")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 import runpy
 import time
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 from rich.table import Table
@@ -15,6 +15,7 @@ from data.pipeline import CHUNK, train_batches
 from train import Run
 from training.step import make_train_step
 
+_Item = TypeVar("_Item")
 _TAKES = 4  # parts of the first epoch: the pipeline alone, a warm-up, both together, and what is prepared in advance
 
 
@@ -77,7 +78,7 @@ def epoch_rates(config: str, seconds: float) -> dict[str, tuple[float, float, fl
 
 
 def taken(
-    batches: Iterator[Batch], use: Callable[[Batch], Any], most: int, seconds: float
+    batches: Iterator[_Item], use: Callable[[_Item], Any], most: int, seconds: float
 ) -> tuple[int, float, float]:  # fmt: skip
     """Uses up to `most` batches for up to about `seconds`. Returns their number, the seconds, and those spent waiting.
 
