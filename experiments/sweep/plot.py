@@ -34,7 +34,7 @@ LOSSES = {
     "classification": "nats per example", "language_modeling": "nats per token",
     "masked_language_modeling": "nats per hidden token", "regression": "mean squared error",
     "segmentation": "nats per pixel", "seq2seq": "nats per token",
-    "variational": "negative bound, nats per example",
+    "variational": "KL + NLL in nats per example",
 }  # fmt: skip
 UNITS = {"accuracy": "share of correct predictions", "learning_rate": "per step"}
 COLOURS = 5  # of a theme

@@ -128,6 +128,7 @@ def test_the_command_divides_a_run_among_gpus():
     rows = {name: cells for name, *cells in (re.split(r" {2,}", line.strip()) for line in out.splitlines())}
     on_eight, on_one = rows["FLOPs of a step"]
     assert on_eight == on_one and "all-gather" in out
+    assert out.splitlines()[-1].startswith("next     python train.py --config=tests/tiny.py:gpt --config.mesh.fsdp=-1 ")
 
 
 @NEEDS_LIBTPU

@@ -93,7 +93,7 @@ def test_losses_of_different_kinds_and_other_metrics_have_a_panel_each(tmp_path,
         "loss (nats per example)": {"vit": [2.0], "cnn": [5.0]},
         "loss (nats per token)": {"gpt": [3.0]},
         "loss (energy)": {"ebm": [7.0]},
-        "loss (negative bound, nats per example)": {"vae": [11.0]},
+        "loss (KL + NLL in nats per example)": {"vae": [11.0]},
         "accuracy (share of correct predictions)": dict.fromkeys(("vit", "gpt", "cnn", "ebm", "vae"), [0.25]),
     }
     # A run has one colour in all panels.
