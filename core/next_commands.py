@@ -1,6 +1,6 @@
 """Which commands use a run, by its model and its objective: what a command names when it ends."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 import shlex
 
@@ -15,16 +15,19 @@ OF_OBJECTIVE = {
 }
 
 
-def next_commands(model: str, objective: str, workdir: str | Path) -> list[str]:
-    """Returns command lines that use the run in `workdir`, whose model was trained for `objective`."""
+def next_text(lines: Iterable[str], *, width: int = 8) -> str:
+    """Returns command lines below one another, behind the word "next" in a column of `width` letters."""
+    return "\n".join(f"{'' if number else 'next':{width}} {line}" for number, line in enumerate(lines))
+
+
+def next_commands(model: str, objective: str, workdir: str | Path, *, done: str = "") -> list[str]:
+    """Returns command lines that use the run in `workdir`, whose model was trained for `objective`.
+
+    The command `done`, such as "inspect", is left out.
+    """
     folder = shlex.quote(str(workdir))
     first = OF_MODEL.get(model) or OF_OBJECTIVE.get(objective)
     commands = [first] if first else []
     commands += ["inspect --workdir={}", "plot --workdir={}"]
+    commands = [command for command in commands if command.split()[0] != done]
     return [f"python -m experiments.{command.format(folder)}" for command in commands]
-
-
-def show_next(commands: Sequence[str]) -> None:
-    """Prints the command lines below one another, after the word "next"."""
-    for number, line in enumerate(commands):
-        print(f"{'' if number else 'next':8} {line}", flush=True)

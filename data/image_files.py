@@ -47,12 +47,15 @@ def image_pixels(file: Path, shape: tuple[int, int, int], *, resizing: Resizing 
     """
     rows, columns, channels = shape
     with _opened(file) as image:
-        image = ImageOps.exif_transpose(image)
+        # Each copy of a small image takes as long as a tenth of its decoding, so none is made that changes nothing.
+        ImageOps.exif_transpose(image, in_place=True)
         if image.has_transparency_data:
             picture = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", picture.size, BACKGROUND), picture)
-        image = image.convert("L" if channels == 1 else "RGB")
-        if resizing is not None:
+        mode = "L" if channels == 1 else "RGB"
+        if image.mode != mode:
+            image = image.convert(mode)
+        if resizing is not None and (resizing.centre < 1 or image.size != (columns, rows)):
             image = resizing.picture(image, rows, columns)
         elif image.size != (columns, rows):
             raise UserError(

@@ -58,17 +58,23 @@ class ImageRows:
         rows = np.empty(len(chosen), self.dtype)
         rows["label"] = [label for _, label in chosen]
 
-        def fill(place: int) -> None:
-            rows["image"][place] = image_pixels(chosen[place][0], self._shape, resizing=self._resizing)
+        images = rows["image"]
+
+        def fill(places: range) -> None:
+            for place in places:
+                images[place] = image_pixels(chosen[place][0], self._shape, resizing=self._resizing)
 
         if len(chosen) < _ALONE or _THREADS == 1:
-            for place in range(len(chosen)):
-                fill(place)
+            fill(range(len(chosen)))
             return rows
-        # Threads are enough, because Pillow gives up Python's lock while it decodes. They end with the read, so no
-        # other thread, fork or end of the program has to know of them.
+        # Threads are enough, because Pillow gives up Python's lock while it decodes: 40 % of the time of a JPEG of
+        # 64 x 64 pixels, most of it for larger ones. A thread takes several files at once, since handing over a file
+        # needs the lock as well. Threads end with the read, so no other thread, fork or end of the program has to know
+        # of them.
+        size = max(1, len(chosen) // (4 * _THREADS))
+        parts = [range(start, min(start + size, len(chosen))) for start in range(0, len(chosen), size)]
         with ThreadPoolExecutor(_THREADS) as pool:
-            for _ in pool.map(fill, range(len(chosen))):  # raises the error of the first file that has one
+            for _ in pool.map(fill, parts):  # raises the error of the first file that has one
                 pass
         return rows
 

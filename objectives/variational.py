@@ -55,7 +55,7 @@ def variational(
     beta_weighs: str = "kl", kl_warmup: CountOrZero = 0, free_bits: Traced[Nonnegative] = 0.0, samples: Draws = 1,
     evaluation_samples: Draws = 1, target_entropy: Annotated[float, Range(-(10**6), 10**6)] | None = None,
 ) -> tuple[Loss, Metrics]:  # fmt: skip
-    """Returns the weighted sum of KL and negative log-likelihood in nats per example, and metrics.
+    """Returns the weighted sum of KL and negative log-likelihood (KL + NLL in nats per example), and metrics.
 
     Weights are `B`. In evaluation the noise of a draw follows from the example alone, so that the
     result can be repeated and does not depend on how the examples are divided into batches.

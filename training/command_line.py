@@ -1,5 +1,6 @@
 """Reads the command line of a run: a config file, and fields of the config that the flags override."""
 
+import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -19,6 +20,14 @@ from training import together
 from training.fields import Fields
 
 SECTIONS = tuple(field.name for field in fields(Fields) if field.type is Mapping)
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Adds the config of a run to the arguments of a command, which takes its fields with `parse_known_args`."""
+    parser.add_argument(
+        "--config", required=True, metavar="FILE",
+        help="config file; --config.FIELD=VALUE sets its fields, which python train.py --help lists",
+    )  # fmt: skip
 
 
 def read_command_line(arguments: Sequence[str]) -> flags.FlagValues:

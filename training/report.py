@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 from rich.console import Console
 from rich.table import Table
 
-from core.next_commands import next_commands
+from core.next_commands import next_commands, next_text
 from training.state import Parameters
 
 
@@ -56,8 +56,7 @@ def summary_table(summary: dict, workdir: str | Path, config: Mapping) -> None:
     places = ["summary.json", "metrics.jsonl", "checkpoints/"]
     places += ["tensorboard/"] if "tensorboard" in config["loggers"] else []
     console.print(f"results   {workdir}: {', '.join(places)}")
-    for number, line in enumerate(next_commands(config["model"]["name"], config["objective"]["name"], workdir)):
-        console.print(f"{'' if number else 'next':9} {line}")
+    console.print(next_text(next_commands(config["model"]["name"], config["objective"]["name"], workdir), width=9))
 
 
 def notes(config: Mapping) -> list[str]:

@@ -4,6 +4,7 @@ Both come from the signatures and docstrings of what a config names, so the text
 """
 
 from collections.abc import Callable, Iterator, Mapping
+import dataclasses
 import inspect
 import re
 import shutil
@@ -61,16 +62,22 @@ def usage(about: str, tables: Mapping[str, Mapping[str, Callable]], config: Mapp
 
 def _fields(section: str, target: Callable, values: Mapping) -> Iterator[str]:
     """An entry for each field of a section."""
-    meanings = _meanings(target)
+    meanings, defaults = _meanings(target), _new_defaults(target)
     if section and "name" in values and "name" not in keywords(target):
         yield _entry(f"{section}.name = {shown(values['name'])}", _first_sentence(target))
     for name, parameter in keywords(target).items():
         if name in SUPPLIED.get(section, SUPPLIED["model"]):
             continue
         full = f"{section}.{name}" if section else name
-        value: Any = values.get(name, parameter.default)
+        value: Any = values.get(name, defaults.get(name, parameter.default))
         has_default = value is not inspect.Parameter.empty and not callable(value)
         yield _entry(f"{full} = {shown(value)}" if has_default else full, meanings.get(name, ""))
+
+
+def _new_defaults(target: Callable) -> dict[str, Any]:
+    """The defaults of a dataclass that are made anew for each object. Its signature has only a sign for them."""
+    fields = dataclasses.fields(target) if dataclasses.is_dataclass(target) else ()
+    return {field.name: field.default_factory() for field in fields if callable(field.default_factory)}
 
 
 def _entry(name: str, meaning: str) -> str:

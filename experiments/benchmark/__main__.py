@@ -29,7 +29,7 @@ import jax
 from core.command import command
 from core.errors import Stopped, UserError
 from core.files import parse_json, read_json, write_json
-from core.next_commands import show_next
+from core.next_commands import next_text
 from core.processes import with_parent
 from experiments.benchmark import plots, protocol, report, scores, simulate, summary, tables
 from experiments.benchmark import suite as suites
@@ -94,7 +94,7 @@ def publish(outcome: Scores, workdir: Path) -> None:
     page = report.write_page(outcome, pictures, workdir)
     tables.show(outcome)
     print(f"results  {workdir}: results.json, table.csv, table.md, table.tex, {page.name}", flush=True)
-    show_next(_next(workdir))
+    print(next_text(_next(workdir)), flush=True)
 
 
 def _next(workdir: Path) -> list[str]:

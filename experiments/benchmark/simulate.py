@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from core.errors import UserError
-from core.next_commands import show_next
+from core.next_commands import next_text
 from experiments.benchmark.statistics import LEVEL, MINIMUM, POWER, all_pairs, compare
 from experiments.benchmark.variation import Runs
 
@@ -113,7 +113,7 @@ def main(arguments: Sequence[str]) -> None:
     ])  # fmt: skip
     print(f"No rank is given with fewer than {MINIMUM} seeds.")
     enough = enough_seeds(seeds, ahead[AHEAD])
-    show_next([f"python -m experiments.benchmark digits --seeds={enough} --dry_run"])
+    print(next_text([f"python -m experiments.benchmark digits --seeds={enough} --dry_run"]), flush=True)
 
 
 def enough_seeds(seeds: Sequence[int], outcomes: Sequence[Outcome]) -> int:

@@ -23,7 +23,7 @@ from rich.table import Table
 from core.errors import UserError
 from core.files import save_figure, write_text
 from core.markdown import markdown
-from core.next_commands import show_next
+from core.next_commands import next_text
 from experiments.benchmark import aggregates
 from experiments.benchmark.aggregates import improvement, interquartile_mean, interval, optimality_gap, profile
 from experiments.benchmark.plots import COLOURS
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str]) -> None:
     write_text(workdir / "summary.md", f"Suites: {names}.\n\n" + "\n".join(texts))
     _draw(scores, workdir)
     print(f"results  {workdir}: summary.md, profiles.svg, profiles.png", flush=True)
-    show_next(_next(args.folders, results, len(scores)))
+    print(next_text(_next(args.folders, results, len(scores))), flush=True)
 
 
 def _next(folders: Sequence[str], results: Sequence[Scores], families: int) -> list[str]:

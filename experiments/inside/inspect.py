@@ -26,6 +26,7 @@ import numpy as np
 from core import files
 from core.command import command
 from core.errors import UserError
+from core.next_commands import next_commands, next_text
 from experiments.figures.style import draw, drawn, grid, ink, tiles
 from experiments.inside import latent
 from experiments.inside.attention_maps import (
@@ -42,6 +43,7 @@ from experiments.use.opened import open_folder
 from models import Variational
 from models.positions import Positions, sinusoids
 from models.protocols import Translator
+from training.workdir import read_config
 
 OVERLAY = "inferno"  # over a grey image
 
@@ -99,6 +101,10 @@ def main(arguments: list[str]) -> None:
     if args.workdir and isinstance(inspection.model, Variational):
         paths += latent.pictures(args.workdir, folder=folder)
     print(drawn(folder, paths), *(f"left out  {reason}" for reason in left_out), sep="\n")
+    if args.workdir:
+        config = read_config(args.workdir)
+        names = config["model"]["name"], config["objective"]["name"]
+        print(next_text(next_commands(*names, args.workdir, done="inspect")))
 
 
 def _inspection(args: argparse.Namespace) -> Inspection:

@@ -25,6 +25,7 @@ from scipy.stats import norm
 
 from core.command import command
 from core.errors import UserError
+from core.next_commands import next_commands, next_text
 from core.ranges import Seed, refuse_outside
 from data import DATASETS
 from data.two_views import gaussian_bottleneck
@@ -157,6 +158,7 @@ def main(arguments: list[str]) -> None:
     if options.pop("command") == "pictures":
         paths = pictures(**options)
         print(drawn(paths[0].parent, paths))
+        print(next_text(_next(options["workdir"])))
         return
     points, paths = curve(**options)
     for point in points:
@@ -164,6 +166,12 @@ def main(arguments: list[str]) -> None:
         bounds = f"I(x~;z) <= {point.about_input:.3f}   I(z;x) >= {point.about_target:.3f}"
         print(f"beta {point.beta:<8g} {bounds}{best}")
     print(drawn(options["workdir"], paths))
+    print(next_text(_next(options["workdir"])))
+
+
+def _next(workdir: str) -> list[str]:
+    config = read_config(workdir)
+    return next_commands(config["model"]["name"], config["objective"]["name"], workdir, done="latent")
 
 
 # ---- figures --------------------------------------------------------------------------------------------------------
@@ -203,7 +211,7 @@ def _plane(model: Variational, mean_BZ, labels_B, *, decoded: bool, side: int = 
         for number, label in enumerate(np.unique(labels_B)):
             points = mean_BZ[labels_B == label]
             marker = f"${label}$" if label >= 0 else "o"
-            axes[0].scatter(*points.T, s=36, marker=marker, linewidths=0.3, color=f"C{number % 5}")
+            axes[0].scatter(*points.T, s=64, marker=marker, linewidths=0.3, color=f"C{number % 5}")
         axes[0].set_title("posterior means" + (", by class" if labels_B.max() >= 0 else ""))
         axes[0].set(xlabel="z0", ylabel="z1")
         axes[0].set_aspect("equal", adjustable="datalim")

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 import importlib.util
 import math
 import os
+from pathlib import Path
 import re
+import shlex
 from typing import Any
 
 import jax
@@ -26,11 +28,12 @@ from rich.table import Table
 
 from core.command import command
 from core.errors import UserError
+from core.next_commands import next_text
 from experiments.measure.collectives import Collective, collectives, has_loops
 from experiments.sweep.progress import clock
 from train import Run
 from training import mesh as meshes
-from training.command_line import read_command_line
+from training.command_line import add_config, read_command_line
 from training.peaks import CHIPS, Chip
 from training.programs import Programs, compile_programs
 
@@ -178,10 +181,12 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m experiments.preflight", description=(__doc__ or "").partition("\n")[0], allow_abbrev=False
     )
+    add_config(parser)
     parser.add_argument("--topology", nargs="+", required=True, help="such as v5e:4x4, v6e:2x2 or h100:8")
     args, others = parser.parse_known_args(arguments)
     topologies = [name for text in args.topology for name in text.split(",")]
-    config = read_command_line([*others, "--workdir=none"]).config
+    flags = [f"--config={args.config}", *others]
+    config = read_command_line([*flags, "--workdir=none"]).config
     counts = [int(match[1]) for name in topologies if (match := re.fullmatch(r"\w+:(\d{1,4})", name))]
     jax.config.update("jax_platforms", "cpu")  # nothing is computed, only compiled
     jax.config.update("jax_num_cpu_devices", max([1, *counts]))
@@ -191,7 +196,10 @@ def main(arguments: list[str]) -> int:
     if any(CHIPS[each.topology.partition(":")[0]].platform != "tpu" for each in estimates):
         print("Of GPUs, activations and memory traffic are those of the program for CPUs: an estimate.")
     print("Times are the least possible, at the published peaks; see docs/devices.md.")
-    return 0 if any(each.fits for each in estimates) else 1
+    if not any(each.fits for each in estimates):
+        return 1
+    print(next_text([f"python train.py {shlex.join(flags)} --workdir=runs/{Path(args.config).stem}"]))
+    return 0
 
 
 def table(estimates: Sequence[Estimate]) -> Table:

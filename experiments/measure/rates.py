@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 import math
 from pathlib import Path
+import shlex
 
 import jax
 from matplotlib.figure import Figure
@@ -20,10 +21,11 @@ import numpy as np
 from core.command import command
 from core.errors import UserError
 from core.files import write_json
+from core.next_commands import next_text
 from data.pipeline import train_batches
-from experiments.figures.style import draw, grid, ink
+from experiments.figures.style import draw, drawn, grid, ink
 from train import Run
-from training.command_line import read_command_line
+from training.command_line import add_config, read_command_line
 from training.compilation import use_compilation_cache
 from training.optimizer import make_optimizer
 from training.state import TrainState
@@ -124,24 +126,31 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m experiments.rates", description=(__doc__ or "").partition("\n")[0], allow_abbrev=False
     )
+    add_config(parser)
     parser.add_argument("--workdir", required=True, help="folder for the results")
     parser.add_argument("--low", type=float, default=1e-6, help="the first learning rate (default %(default)s)")
     parser.add_argument("--high", type=float, default=1.0, help="the last one (default %(default)s)")
-    parser.add_argument("--steps", type=int, default=200, help="(default %(default)s)")
+    parser.add_argument("--steps", type=int, default=200, help="from the first to the last (default %(default)s)")
     args, others = parser.parse_known_args(arguments)
-    config = read_command_line([*others, f"--workdir={args.workdir}"]).config
+    flags = [f"--config={args.config}", *others]
+    config = read_command_line([*flags, f"--workdir={args.workdir}"]).config
     use_compilation_cache()
     results = measure(Run.of(config), low=args.low, high=args.high, steps=args.steps)
     folder = Path(args.workdir)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "rates.json", vars(results))
-    draw(picture, results, folder / "rates")
+    paths = draw(picture, results, folder / "rates")
     print(f"lowest loss at learning rate {results.lowest:.2g}; too high from there on")
     if results.suggestion is None:
         print("the loss never falls: try a wider range, or more steps")
     else:
-        print(f"falls fastest at {results.suggestion:.2g}: --config.optimizer.learning_rate={results.suggestion:.2g}")
-    print(f"results   {folder}: rates.json, rates.png, rates.svg, rates_dark.png, rates_dark.svg")
+        print(f"falls fastest at {results.suggestion:.2g}")
+    print(f"results  {folder / 'rates.json'}")
+    print(f"pictures {drawn(folder, paths)}")
+    if results.suggestion is not None:
+        rate = f"--config.optimizer.learning_rate={results.suggestion:.2g}"
+        line = f"python train.py {shlex.join(flags)} --workdir={shlex.quote(args.workdir + '_run')} {rate}"
+        print(next_text([line]))
 
 
 if __name__ == "__main__":

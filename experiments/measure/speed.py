@@ -1,6 +1,7 @@
 """Measures how fast things are: data pipeline, start, attention, the runner of sweeps, populations, training steps.
 
 python -m experiments.speed input [configs/vit.py ...]   the data pipeline against the train step, batches a second
+python -m experiments.speed epochs configs/own_images.py the first epoch, in which files are decoded, against later ones
 python -m experiments.speed start [configs/vit.py ...]   seconds from command to first step, first and second start
 python -m experiments.speed attention                    our attention against jax.nn's, forward and backward
 python -m experiments.speed sweep                        CPU time of the runner of a sweep, and its delay between trials
@@ -37,6 +38,7 @@ from core.markdown import write_table
 from data.pipeline import train_batches
 from data.storage import MissingData
 from experiments.measure.claim import Claim
+from experiments.measure.first_epoch import measure_epochs
 from experiments.measure.peers import measure_peers
 from experiments.measure.population_speed import measure_population
 from experiments.sweep import runner
@@ -141,9 +143,10 @@ def measure_sweep(*, trials: int = 200, jobs: int = 2, seconds: float = 1.0) -> 
 def main(arguments: list[str]) -> None:
     """Runs the command line."""
     parser = argparse.ArgumentParser(prog="python -m experiments.speed", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", choices=["input", "start", "attention", "sweep", "population", "peers"])
+    parser.add_argument("what", choices=["input", "epochs", "start", "attention", "sweep", "population", "peers"])
     parser.add_argument(
-        "names", nargs="*", help="config files (default: all in configs/ that this machine can run); peers: shapes"
+        "names", nargs="*", metavar="NAME",
+        help="config files (for input and start by default all in configs/ that this machine can run); peers: shapes",
     )
     parser.add_argument("--steps", type=int, default=3000, help="population: steps of each run (default %(default)s)")
     parser.add_argument("--members", type=int, default=16, help="population: number of runs (default %(default)s)")
@@ -155,6 +158,8 @@ def main(arguments: list[str]) -> None:
         table = measure_peers(args.names, rounds=args.rounds, changes=_numbers(args.set))
     elif absent := [config for config in args.names if not Path(config).is_file()]:
         raise UserError(f"there is no config file {absent[0]}: expected a path such as configs/vit.py")
+    elif args.what == "epochs" and not args.names:
+        raise UserError("epochs: name the config of a run on files, such as configs/own_images.py")
     elif args.what == "attention":
         table = measure_attention()
     elif args.what == "sweep":
@@ -162,7 +167,7 @@ def main(arguments: list[str]) -> None:
     elif args.what == "population":
         table = measure_population(steps=args.steps, members=args.members, alone=args.alone)
     else:
-        measure = {"input": measure_input, "start": measure_start}[args.what]
+        measure = {"input": measure_input, "epochs": measure_epochs, "start": measure_start}[args.what]
         table = measure(args.names or _runnable())
     show(table)
     path = ROOT / "runs" / "speed" / f"{args.what}.md"

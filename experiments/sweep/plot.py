@@ -25,6 +25,7 @@ from core.command import command
 from core.errors import UserError
 from core.files import read_json
 from core.metrics import refuse_unknown
+from core.next_commands import next_text
 from experiments.figures.style import SIZE, draw, drawn, grid
 from experiments.sweep.progress import NOT_METRICS, Progress
 
@@ -32,7 +33,8 @@ from experiments.sweep.progress import NOT_METRICS, Progress
 LOSSES = {
     "classification": "nats per example", "language_modeling": "nats per token",
     "masked_language_modeling": "nats per hidden token", "regression": "mean squared error",
-    "segmentation": "nats per pixel", "seq2seq": "nats per token", "variational": "nats per example",
+    "segmentation": "nats per pixel", "seq2seq": "nats per token",
+    "variational": "KL + NLL in nats per example",
 }  # fmt: skip
 UNITS = {"accuracy": "share of correct predictions", "learning_rate": "per step"}
 COLOURS = 5  # of a theme
@@ -106,8 +108,7 @@ def main(arguments: list[str]) -> None:
     args = parser.parse_args(arguments)
     paths = plot(args.workdir, args.out, metrics=args.metric)
     print(drawn(paths[0].parent, paths))
-    for number, line in enumerate(_next(args.workdir, args.metric)):
-        print(f"{'' if number else 'next':8} {line}")
+    print(next_text(_next(args.workdir, args.metric)))
 
 
 def _next(workdirs: Sequence[str], metrics: Sequence[str]) -> list[str]:

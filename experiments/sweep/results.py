@@ -27,6 +27,7 @@ from core.command import command
 from core.files import replacing, write_text
 from core.markdown import markdown
 from core.metrics import refuse_unknown
+from core.next_commands import next_text
 from experiments.figures.style import drawn
 from experiments.sweep import sweep_plots
 from experiments.sweep import trials as states
@@ -71,8 +72,7 @@ def show(workdir: str | Path, *, metric: str | None = None, better: str | None =
     console.print(f"results  {workdir}: results.csv, table.md")
     if plots:
         console.print(f"pictures {drawn(workdir, plots)}")
-    for number, line in enumerate(_next(workdir, record, outcomes, failed)):
-        console.print(f"{'' if number else 'next':8} {line}")
+    console.print(next_text(_next(workdir, record, outcomes, failed)))
 
 
 def write_csv(path: Path, outcomes: Sequence[Outcome], metric: str, better: str) -> None:

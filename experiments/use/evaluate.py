@@ -23,13 +23,15 @@ from rich.table import Table
 from core import files
 from core.command import command, print_foreign
 from core.errors import UserError, cut
+from core.next_commands import next_text
 from core.ranges import Size, refuse_outside
 from data.dataset import Source
 from data.pipeline import evaluation_batches
-from experiments.figures.style import draw, grid, ink, matrix
+from experiments.figures.style import draw, drawn, grid, ink, matrix
 from experiments.use.answers import answers
 from experiments.use.class_scores import BINS, ClassScores
 from experiments.use.inputs import SplitNames
+from experiments.use.next_uses import after_evaluation
 from experiments.use.opened import Opened, describe, open_folder, open_split, step_of
 from training.loop import evaluate as means_of
 from training.state import split as split_model
@@ -135,7 +137,11 @@ def main(arguments: list[str]) -> None:
     assert opened.run is not None
     split = args.split or opened.run.dataset.evaluation_name
     _print(opened, evaluation, split)
-    print(*report(opened, evaluation, split, Path(args.out or Path(args.workdir) / "evaluate")), sep="\n")
+    results, *paths = report(opened, evaluation, split, Path(args.out or Path(args.workdir) / "evaluate"))
+    print(f"results  {results}")
+    if paths:
+        print(f"pictures {drawn(results.parent, paths)}")
+    print(next_text(after_evaluation(opened)))
 
 
 def _print(opened: Opened, evaluation: Evaluation, split: str) -> None:

@@ -18,10 +18,12 @@ from core import files
 from core.command import command
 from core.errors import UserError
 from core.markdown import markdown
+from core.next_commands import next_text
 from data.resizing import RESIZING
 from data.subwords import BOS, CLS, EOS, PAD, SEP
 from data.tokenizer_files import dumped, tokenizer_files
 from experiments.use.evaluate import notes_on
+from experiments.use.next_uses import after_export
 from experiments.use.opened import Opened, open_folder, step_of
 from models import pretrained
 from models.protocols import Translator
@@ -90,7 +92,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--workdir", required=True, help="folder of a run; its newest checkpoint is used")
     parser.add_argument("--out", required=True, help="a new or an empty folder")
     args = parser.parse_args(arguments)
-    print(*export(open_folder(args.workdir), args.out), sep="\n")
+    opened = open_folder(args.workdir)
+    print(*export(opened, args.out), sep="\n")
+    print(next_text(after_export(opened, args.out)))
 
 
 def _measured(workdir: Path, split: str) -> str:

@@ -7,11 +7,13 @@ python -m experiments.tokenizer --tfds=imdb_reviews/plain_text --out=imdb.json
 """
 
 import argparse
+import shlex
 from typing import Any
 
 from core.command import command
 from core.errors import UserError
 from core.files import make_folder_of
+from core.next_commands import next_text
 from core.reading import read_text
 from data.storage import open_official, records
 from data.subwords import KINDS, Subwords
@@ -35,6 +37,8 @@ def main(arguments: list[str]) -> None:
     vocabulary = Subwords.train(texts, kind=args.kind, vocab_size=args.vocab_size)
     vocabulary.save(args.out)
     print(f"{args.out}: {len(vocabulary):,} {args.kind} tokens from {len(texts):,} {'texts' if args.tfds else 'lines'}")
+    flag = f"--config.data.tokenizer={shlex.quote(args.out)}"
+    print(next_text([f"python train.py --config=CONFIG --workdir=WORKDIR {flag}"]))
 
 
 def _records(name: str) -> list[str]:

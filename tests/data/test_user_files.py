@@ -257,7 +257,7 @@ def test_files_that_are_decoded_in_parallel_give_the_same_batches_also_after_res
     assert len({batch["inputs"]["images"].tobytes() for batch in one_by_one}) == 11
 
 
-@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("threads", [1, 2, 4])
 def test_of_several_files_that_cannot_be_read_the_first_is_named(tmp_path, monkeypatch, threads):
     monkeypatch.setattr(image_rows, "_THREADS", threads)
     labelled = [(tmp_path / f"{n}.png", 0) for n in range(19)]

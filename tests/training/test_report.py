@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 import numpy as np
 
-from core.next_commands import next_commands
+from core.next_commands import next_commands, next_text
 from tests import tiny
 from training import report
 from training.mesh import make_mesh
@@ -61,6 +61,9 @@ def test_a_complete_run_names_the_flag_that_makes_it_go_on():
 
 def test_the_next_commands_fit_the_objective_and_quote_the_folder():
     first, *_ = next_commands("gpt", "language_modeling", "my runs/gpt")
+    after_pictures = next_commands("vae", "variational", "runs/vae", done="latent")
+    assert after_pictures == [f"python -m experiments.{name} --workdir=runs/vae" for name in ("inspect", "plot")]
+    assert next_text(["a b", "c"], width=5) == "next  a b\n      c"
     assert first == "python -m experiments.generate --workdir='my runs/gpt' --prompt=\"...\""
     assert next_commands("vit", "classification", "runs/vit")[0] == "python -m experiments.evaluate --workdir=runs/vit"
     assert next_commands("energy", "energy", "runs/ebm")[0] == "python -m experiments.inspect --workdir=runs/ebm"

@@ -34,6 +34,7 @@ def test_without_a_config_it_lists_flags_common_fields_and_what_sections_may_nam
     for words in ("optimizer.learning_rate ", "optimizer.name = 'adamw'", "model.name", "autoencoder, bert,"):
         assert words in text
     assert "optimizer.steps" not in text and "rngs" not in text
+    assert "init_parts = {}" in text and "factory" not in text
 
 
 def test_fields_have_the_values_of_the_file_and_meanings_of_the_docstring():

@@ -48,4 +48,8 @@ def test_the_command_writes_numbers_and_pictures(tmp_path, capsys, monkeypatch):
     main([f"--config={tiny.__file__}:vit", f"--workdir={tmp_path}/out", "--steps=12", "--high=0.1"])
     assert len(json.loads((tmp_path / "out/rates.json").read_text())["rates"]) == 12
     assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"rates.png", "rates_dark.png"}
-    assert "lowest loss at learning rate" in capsys.readouterr().out
+    *_, falls, _, pictures, next_line = capsys.readouterr().out.splitlines()
+    assert pictures == f"pictures {tmp_path}/out: rates (PNG and SVG, light and dark)"
+    rate = falls.removeprefix("falls fastest at ")
+    command = f"python train.py --config={tiny.__file__}:vit --workdir={tmp_path}/out_run"
+    assert next_line == f"next     {command} --config.optimizer.learning_rate={rate}"

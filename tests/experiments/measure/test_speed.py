@@ -1,12 +1,20 @@
 """The benchmarks run and print what they promise; how fast things are is not tested."""
 
+from collections import Counter
+import itertools
 import re
 import shutil
 import sys
+import time
 
+import numpy as np
+from PIL import Image
 import pytest
 
+from core.errors import UserError
+from data import image_rows
 from experiments.measure import speed
+from experiments.measure.first_epoch import epoch_rates, measure_epochs, taken
 from experiments.measure.population_speed import measure_population
 from experiments.measure.speed import measure_attention, measure_input, measure_start, measure_sweep, show
 
@@ -53,6 +61,53 @@ def test_input_prints_both_rates_and_skips_what_is_not_on_disk(config, tmp_path,
     digits, mnist = capsys.readouterr().out.splitlines()[-2:]
     assert re.search(r"digits\.py +[\d,]+ +[\d,]+\.\d +\d+\.\d +(yes|NO)", digits)
     assert re.search(r"mnist\.py +skipped: The set mnist is not on disk", mnist)
+
+
+def folder_config(config, tmp_path, count: int) -> str:
+    """A config of `count` training images, with batches of 5, in files of two classes."""
+    generator = np.random.default_rng(0)
+    for split, label, number in itertools.product(("train", "validation"), "ab", range(count // 2)):
+        file = tmp_path / "images" / split / label / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(generator.integers(0, 256, (4, 4, 3), np.uint8)).save(file)
+    path = config("image_folder")
+    with open(path) as stream:
+        text = stream.read()
+    with open(path, "w") as stream:
+        stream.write(text.replace('"image_folder"', f'"image_folder", "path": {str(tmp_path / "images")!r}'))
+    return path
+
+
+def test_the_first_epoch_decodes_each_file_once_and_the_later_one_none(config, tmp_path, monkeypatch, capsys):
+    path, decode, files = folder_config(config, tmp_path, 1000), image_rows.image_pixels, []
+    counted = lambda file, *others, **settings: [files.append(file), decode(file, *others, **settings)][1]
+    monkeypatch.setattr(image_rows, "image_pixels", counted)
+    rates = epoch_rates(path, seconds=0.1)
+    assert set(Counter(files).values()) == {1}
+    assert list(rates) == ["first", "later"] and len({alone for alone, *_ in rates.values()}) == 1
+    assert all(0 <= waits <= 1 for *_, waits in rates.values())
+    show(measure_epochs([path], seconds=0.01))
+    assert re.search(r"image_folder.py +first( +[\d,]+/s){3} +[\d.]+%", capsys.readouterr().out)
+
+
+def test_an_epoch_of_few_batches_cannot_be_measured(config, tmp_path):
+    with pytest.raises(UserError, match="fewer than 4 batches"):
+        epoch_rates(folder_config(config, tmp_path, 18), seconds=0.01)
+    with pytest.raises(SystemExit):
+        speed.main(["epochs"])
+
+
+def test_what_waits_for_batches_is_told_from_what_uses_them():
+    def slow():
+        while True:
+            time.sleep(0.02)
+            yield 0
+
+    count, took, waited = taken(slow(), lambda batch: None, 5, 60)
+    assert count == 5 and took >= 0.1 and waited > 0.8 * took
+    _, took, waited = taken(itertools.count(), lambda batch: time.sleep(0.02), 5, 60)
+    assert took >= 0.1 and waited < 0.2 * took
+    assert taken(slow(), lambda batch: None, 1000, 0.1)[0] <= 6
 
 
 def test_configs_that_cannot_run_here_are_named_and_left_out(tmp_path, monkeypatch, capsys):

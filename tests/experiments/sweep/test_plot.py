@@ -81,7 +81,7 @@ def test_losses_of_different_kinds_and_other_metrics_have_a_panel_each(tmp_path,
         of_objective(tmp_path / name, objective, line | {"loss": loss})
         for name, objective, loss in (
             ("vit", "classification", 2.0), ("gpt", "language_modeling", 3.0), ("cnn", "classification", 5.0),
-            ("ebm", "energy", 7.0),
+            ("ebm", "energy", 7.0), ("vae", "variational", 11.0),
         )
     ]  # fmt: skip
     plot(runs, tmp_path / "c", metrics=["loss", "accuracy"])
@@ -93,11 +93,13 @@ def test_losses_of_different_kinds_and_other_metrics_have_a_panel_each(tmp_path,
         "loss (nats per example)": {"vit": [2.0], "cnn": [5.0]},
         "loss (nats per token)": {"gpt": [3.0]},
         "loss (energy)": {"ebm": [7.0]},
-        "accuracy (share of correct predictions)": {"vit": [0.25], "gpt": [0.25], "cnn": [0.25], "ebm": [0.25]},
+        "loss (KL + NLL in nats per example)": {"vae": [11.0]},
+        "accuracy (share of correct predictions)": dict.fromkeys(("vit", "gpt", "cnn", "ebm", "vae"), [0.25]),
     }
     # A run has one colour in all panels.
     colours = [{text.get_text(): text.get_color() for text in axes.texts} for axes in figures[0].axes]
-    assert colours[0].items() | colours[1].items() | colours[2].items() == colours[3].items()
+    *of_losses, of_accuracies = colours
+    assert {pair for panel in of_losses for pair in panel.items()} == set(of_accuracies.items())
 
 
 @pytest.mark.parametrize("objective", LOSSES)

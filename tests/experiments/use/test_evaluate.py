@@ -105,7 +105,9 @@ def test_the_metrics_are_those_of_the_run_and_agree_with_the_counts(workdir, cap
     assert confusion.sum() == content["examples"] == 29
     assert np.trace(confusion) / 29 == pytest.approx(content["metrics"]["accuracy"])
     assert "moving average of those of training (ema = 0.9)" in out and "label smoothing of 0.1" in out
+    assert out.endswith(f"\nnext     python -m experiments.predict --workdir={workdir} --images FOLDER\n")
     stems = ("confusion", "reliability", "worst")
+    assert f"\nresults  {workdir}/evaluate/test__29_.json\npictures {workdir}/evaluate: test__29__confusion, " in out
     assert all((workdir / "evaluate" / f"test__29__{stem}{end}").exists() for stem in stems for end in (".png", ".svg"))
 
 

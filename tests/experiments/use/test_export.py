@@ -21,6 +21,7 @@ from experiments.use import evaluate
 from experiments.use.export import main
 from experiments.use.generate import generate
 from experiments.use.inputs import of_items
+from experiments.use.next_uses import after_evaluation
 from experiments.use.opened import open_folder
 from experiments.use.predict import predict
 import train
@@ -118,6 +119,28 @@ def test_images_of_other_sizes_are_resampled_as_by_the_run(workdirs, tmp_path):
     assert json.loads((folder / "preprocessor_config.json").read_text())["resample"] == 3
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (13, 29, 3), np.uint8)).save(tmp_path / "1.png")
     assert_same_answers(workdirs("colours"), folder, [tmp_path / "1.png"])
+
+
+@pytest.mark.parametrize(
+    "name, usage",
+    [
+        ("images", "predict FROM --images FOLDER"), ("bytes", 'predict FROM --text="..."'),
+        ("characters", 'generate FROM --prompt="..."'),
+    ],
+)  # fmt: skip
+def test_what_comes_next_is_a_use_of_the_run_and_then_of_the_folder(workdirs, tmp_path, capsys, name, usage):
+    folder, line = workdirs(name), f"python -m experiments.{usage}"
+    export_line = f"python -m experiments.export --workdir={folder} --out=published"
+    assert after_evaluation(open_folder(folder)) == [line.replace("FROM", f"--workdir={folder}"), export_line]
+    capsys.readouterr()
+    main([f"--workdir={folder}", f"--out={tmp_path / 'a b'}"])
+    assert capsys.readouterr().out.endswith(f"\nnext     {line}\n".replace("FROM", f"--weights='{tmp_path}/a b'"))
+
+
+def test_a_model_without_a_published_format_is_not_said_to_be_exported_next(workdirs):
+    folder = workdirs("pixels")
+    line = f"python -m experiments.predict --workdir={folder} --images FOLDER"
+    assert after_evaluation(open_folder(folder)) == [line]
 
 
 def test_an_evaluation_of_an_earlier_step_is_not_in_the_card(workdirs, tmp_path):

@@ -11,7 +11,9 @@ def test_all_files_are_learned_from(tmp_path, capsys):
     (tmp_path / "b").write_text("größer größer", encoding="utf-8")
     out = str(tmp_path / "tokenizer.json")
     main(["--files", str(tmp_path / "a"), str(tmp_path / "b"), "--vocab_size=290", f"--out={out}"])
-    assert capsys.readouterr().out == f"{out}: {len(Subwords.load(out))} bpe tokens from 3 lines\n"
+    line, next_line = capsys.readouterr().out.splitlines()
+    assert line == f"{out}: {len(Subwords.load(out))} bpe tokens from 3 lines"
+    assert next_line.endswith(f"--config.data.tokenizer={out}")
     vocabulary = Subwords.load(out)
     assert [len(vocabulary.encode(text)) for text in ("xyzzy", "größer", "qqq")] == [1, 1, 3]
 
