@@ -46,6 +46,14 @@ _COLLAPSE = {
     "strong, free bits": {"kl": 4.0, "reconstruction": 9.0},
 }
 
+_RECALLED = {
+    "attention": np.ones((2, 2)),
+    "linear": np.array([[0.6, 1.0], [0.37, 1.0]]),  # by pairs, then by width
+    "window": np.array([[0.6, 0.6], [0.5, 0.5]]),
+    "GRU": np.array([[0.5, 0.53], [0.36, 0.37]]),
+    "LSTM": np.array([[0.5, 0.53], [0.36, 0.37]]),
+}
+
 # id: (results that pass, changes each of which makes the check fail)
 RECORDED = {
     "ae_vs_pca": (
@@ -225,6 +233,17 @@ RECORDED = {
             {"losses": _LOSSES | {"without the mask, held out": 1.9}},
         ],
     ),
+    "mqar": (
+        {"recall": _RECALLED, "within reach": np.array([0.6, 0.5])},
+        [
+            {"recall": _RECALLED | {"attention": _RECALLED["window"]}},
+            {"recall": _RECALLED | {"window": np.ones((2, 2))}},
+            {"recall": _RECALLED | {"linear": np.ones((2, 2))}},
+            {"recall": _RECALLED | {"linear": np.array([[0.6, 1.0], [0.37, 0.9]])}},
+            {"recall": _RECALLED | {"GRU": np.ones((2, 2))}},
+            {"recall": _RECALLED | {"LSTM": np.array([[0.5, 0.5], [0.45, 0.95]])}},
+        ],
+    ),
     "mup": (
         {"moved": _STEPS, "losses": {"standard": _SHIFTED, "muP": _SHARED}},
         [
@@ -334,6 +353,7 @@ BREAKS = {
     "icl_regression": {"own_examples": False},  # values of another function
     "induction": {"layers": 1},
     "lm_is_dae": {"delay": 2},  # the word before is missing too
+    "mqar": {"attention": "window"},
     "mup": {"scaled": False},  # the standard parametrization twice
     "posterior_collapse": {"free_bits": 0.0},
     "text_encoder": {"read": 8},  # the first tokens of each review
