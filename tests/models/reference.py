@@ -289,7 +289,7 @@ def build(architecture: str, config):
                 x.copy_(1 + 0.3 * noise)
             else:
                 bias, table = x.ndim < 2 or name.endswith("bias"), any(x in name for x in ("embed", "wte", "shared"))
-                inputs = x[0].numel() if convolutional else x.shape[-1]
+                inputs = 1 if bias else x[0].numel() if convolutional else x.shape[-1]  # the scale of CLIP has no axis
                 x.copy_(noise * (0.3 if bias else 0.5 if table and not convolutional else inputs**-0.5))
         if isinstance(config, CLIPConfig):
             model.logit_scale.fill_(3.1)
