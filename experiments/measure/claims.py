@@ -1,12 +1,14 @@
 """Re-runs what configs claim, and compares the results with the claims.
 
 python -m experiments.claims [configs/vit.py ...] [--seeds=5] [--set steps=10] [--tables]
+python -m experiments.claims configs/gcn_cora.py --sweep=runs/gcn_cora_seeds
 
 `experiments/measure/claim.py` describes the lines of a docstring that are read here: what to run, what the run must
 reach, and what others have published for it.
 
 The command runs in a temporary workdir, and the metrics in its `summary.json` are compared with the claims. A config
 is skipped if this machine lacks a data set or device that it needs, or if it says "not measured" instead of a number.
+With `--sweep` nothing runs: the complete runs of a sweep over the seeds of a config are compared.
 The exit code is 1 if a claim does not hold.
 
 What was measured is kept in `docs/claims/<config>.json`. Two tables show it for all configs: `runs/claims/table.md`
@@ -35,7 +37,10 @@ from core.files import ROOT, read_json, write_json
 from core.markdown import write_table
 from experiments.benchmark.statistics import interval
 from experiments.measure.claim import Claim, Goal
-from training.workdir import environment
+from experiments.sweep import trials
+from experiments.sweep.outcomes import SweepRecord
+from training.command_line import read_command_line
+from training.workdir import config_difference, environment
 
 RECORDS = ROOT / "docs" / "claims"
 TABLES = ROOT / "runs" / "claims"
@@ -99,10 +104,35 @@ def measure(claim: Claim, overrides: Sequence[str]) -> tuple[dict[str, float], f
         return read_json(Path(folder) / "run" / "summary.json")["metrics"], seconds
 
 
-def check(configs: Sequence[str], *, seeds: int = 1, overrides: Sequence[str] = ()) -> bool:
+def runs_of_sweep(claim: Claim, workdir: str | Path) -> list[tuple[dict[str, float], float]]:
+    """Returns the metrics and the wall-clock seconds of each run of a sweep, in the order of their seeds.
+
+    The seconds of runs that were trained as one program are those of the program.
+
+    Raises:
+      UserError: there is no sweep; a run is not complete; or it differs from the config in more than its seed.
+    """
+    SweepRecord.read(workdir)
+    expected = read_command_line(claim.command[2:]).config.to_dict()
+    runs = {}
+    for trial in trials.begun(workdir):
+        config = trials.read_trial(trial.folder)["config"]
+        if others := config_difference({**config, "seed": 0}, {**expected, "seed": 0}):
+            raise UserError(f"{trial.folder} differs from {claim.config}: {others[0]}. Expected other seeds alone.")
+        if (state := trial.state()) != trials.DONE:
+            raise UserError(f"{trial.folder} is {state}: run the sweep again, until all of its runs are complete")
+        summary = trial.read_summary()
+        runs[config["seed"]] = summary["metrics"], summary["seconds"]
+    if not runs:
+        raise UserError(f"the sweep in {workdir} has no runs yet: run it first")
+    return [runs[seed] for seed in sorted(runs)]
+
+
+def check(configs: Sequence[str], *, seeds: int = 1, overrides: Sequence[str] = (), sweep: str = "") -> bool:
     """Runs configs, prints a table, and returns whether every claim that could be tested holds.
 
-    With several seeds the mean over the seeds is compared with the claim.
+    With several seeds the mean over the seeds is compared with the claim. `sweep` is the workdir of a sweep over the
+    seeds of a config, whose runs are taken instead.
     """
     claims = [Claim.read(config) for config in configs]
     console = Console(highlight=False, markup=False)
@@ -112,13 +142,13 @@ def check(configs: Sequence[str], *, seeds: int = 1, overrides: Sequence[str] = 
         if not claim.goals:
             table.add_row(claim.config, "not measured yet", "", claim.time, "", "skipped")
             continue
-        if missing := claim.missing():
+        if not sweep and (missing := claim.missing()):
             for goal in claim.goals:
                 table.add_row(claim.config, str(goal), "", claim.time, "", f"skipped: no {', '.join(missing)}")
             continue
         try:
-            runs = []
-            for seed in range(seeds):
+            runs = runs_of_sweep(claim, sweep) if sweep else []
+            for seed in range(0 if sweep else seeds):
                 console.print(f"running {claim.config}" + (f", seed {seed}" if seeds > 1 else ""))
                 runs.append(measure(claim, [*overrides, *([f"seed={seed}"] if seeds > 1 else [])]))
         except RuntimeError as error:
@@ -127,7 +157,8 @@ def check(configs: Sequence[str], *, seeds: int = 1, overrides: Sequence[str] = 
             all_hold = False
             continue
         metrics, seconds = zip(*runs)
-        record = _record(claim, list(metrics), list(seconds))
+        command = f"python -m experiments.sweep {SweepRecord.read(sweep).file}" if sweep else ""
+        record = _record(claim, list(metrics), list(seconds), command)
         if not overrides:
             RECORDS.mkdir(parents=True, exist_ok=True)
             write_json(_record_path(claim.config), asdict(record))
@@ -179,13 +210,16 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("configs", nargs="*", help="config files (default: all in configs/)")
     parser.add_argument("--seeds", type=int, default=1, help="runs of each config, with seeds 0, 1, ...")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="set a field of the configs")
+    parser.add_argument("--sweep", default="", metavar="WORKDIR", help="take the runs of this sweep over seeds")
     parser.add_argument("--tables", action="store_true", help="run nothing, and write the tables of what was measured")
     args = parser.parse_args(arguments)
     if args.seeds < 1:
         raise UserError(f"--seeds={args.seeds}: expected at least 1")
+    if args.sweep and (len(args.configs) != 1 or args.set or args.seeds != 1):
+        raise UserError("--sweep expects one config, and neither --set nor --seeds")
     if absent := [config for config in args.configs if not Path(config).is_file()]:
         raise UserError(f"there is no config file {absent[0]}: expected a path such as configs/vit.py")
-    all_hold = args.tables or check(args.configs or _configs(), seeds=args.seeds, overrides=args.set)
+    all_hold = args.tables or check(args.configs or _configs(), seeds=args.seeds, overrides=args.set, sweep=args.sweep)
     for file, table in (("table.md", claims_table()), ("published.md", published_table())):
         write_table(TABLES / file, table)
         print(f"table    {TABLES / file}")
@@ -204,14 +238,14 @@ def _recorded() -> Iterator[tuple[Claim, Record | None]]:
         yield replace(Claim.read(ROOT / config), config=config), Record(**read_json(path)) if path.exists() else None
 
 
-def _record(claim: Claim, metrics: list[dict[str, float | None]], seconds: list[float]) -> Record:
+def _record(claim: Claim, metrics: list[dict[str, float | None]], seconds: list[float], command: str) -> Record:
     facts = environment()
     commit, devices = facts["git"]["commit"], facts["devices"]
     is_cpu = devices["platform"] == "cpu"
     return Record(
         metrics=metrics,
         seconds=[round(value, 1) for value in seconds],
-        command=f"python -m experiments.claims {claim.config} --seeds={len(metrics)}",
+        command=command or f"python -m experiments.claims {claim.config} --seeds={len(metrics)}",
         date=date.today().isoformat(),
         commit=commit and commit[:7] + ("+" if facts["git"]["dirty"] else ""),
         python=facts["python"],

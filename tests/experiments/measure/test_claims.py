@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+import shutil
 import sys
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from experiments.measure import claim, claims
 from experiments.measure.claim import Claim, Goal, Published
 from experiments.measure.claims import check, main, measure
+from experiments.sweep.trials import Trial
 
 CONFIGS = sorted((Path(__file__).resolve().parents[3] / "configs").glob("*.py"))
 DOCSTRING = '''"""A model.
@@ -192,3 +194,59 @@ def test_a_record_names_what_made_it_and_no_path_of_the_machine(config, tmp_path
     assert [run["test/accuracy"] for run in record.metrics] == [0.5, 0.625]
     assert record.command.endswith("x.py --seeds=2") and "jax" in record.packages and record.devices.endswith("cores")
     assert sys.executable not in text
+
+
+@pytest.fixture
+def sweep(config, tmp_path):
+    """Writes a config that claims a mean of 0.625, and a sweep over three of its seeds, which reach 0.5 to 0.75."""
+    path = Path(config("test/accuracy >= 0.625"))
+    path.write_text(
+        path.read_text().replace("--config=x.py", f"--config={path}")
+        + "from ml_collections import ConfigDict\n"
+        + "get_config = lambda: ConfigDict(dict(seed=0, steps=7, model=dict(name='graph')))\n"
+    )
+    folder = tmp_path / "sweep"
+    for seed in (5, 3, 11):
+        trial = Trial(folder / "trials" / f"seed={seed}", str(path), {}, {"seed": seed})
+        trial.begin()
+        metrics = {"test/accuracy": {3: 0.5, 5: 0.625, 11: 0.75}[seed]}
+        (trial.folder / "summary.json").write_text(json.dumps({"metrics": metrics, "seconds": 2.0, "steps": 7}))
+    content = {"file": "seeds.py", "metric": "test/accuracy", "better": "max", "trials": {}}
+    (folder / "sweep.json").write_text(json.dumps(content))
+    return path, folder
+
+
+def test_the_runs_of_a_sweep_over_seeds_are_compared_and_kept(sweep, tmp_path, capsys):
+    path, folder = sweep
+    main([str(path), f"--sweep={folder}"])
+    assert "0.6250 +- 0.1250 (3 seeds)" in capsys.readouterr().out
+    record = claims.Record(**json.loads((tmp_path / "docs" / "claims" / "x.json").read_text()))
+    assert [run["test/accuracy"] for run in record.metrics] == [0.5, 0.625, 0.75]  # in the order of the seeds
+    assert record.seconds == [2.0] * 3 and record.command == "python -m experiments.sweep seeds.py"
+
+
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (lambda path, folder: path.write_text(path.read_text().replace("steps=7", "steps=13")), "steps: 7 in the work"),
+        (lambda path, folder: (folder / "trials" / "seed=5" / "summary.json").unlink(), "seed=5 is waiting: run the"),
+        (lambda path, folder: shutil.rmtree(folder / "trials"), "has no runs yet"),
+        (lambda path, folder: (folder / "sweep.json").unlink(), "is not the workdir of a sweep"),
+    ],
+    ids=["another config", "incomplete", "empty", "none"],
+)
+def test_a_sweep_that_does_not_measure_the_config_is_refused(sweep, tmp_path, capsys, damage, message):
+    path, folder = sweep
+    damage(path, folder)
+    with pytest.raises(SystemExit):
+        main([str(path), f"--sweep={folder}"])
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "docs" / "claims").exists()
+
+
+def test_a_sweep_excludes_what_would_run(sweep, capsys):
+    path, folder = sweep
+    for extra in (["--seeds=3"], ["--set", "steps=11"], [str(path)]):
+        with pytest.raises(SystemExit):
+            main([*extra, str(path), f"--sweep={folder}"])
+        assert "--sweep expects one config" in capsys.readouterr().err
