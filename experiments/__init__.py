@@ -7,7 +7,7 @@
 | `figures/` | `figures` | the figures, in folders by topic |
 | `inside/` | `inspect`, `latent`: looking into a model | |
 | `use/` | `predict`, `evaluate`, `export`, `generate`, `translate`, `caption`, `score`, `features`, `zero_shot` | |
-| | `tokenizer`, `sample` | |
+| | `molecules`, `tokenizer`, `sample` | |
 | `measure/` | `claims`, `speed`, `slopes`, `preflight`, `rates`, `scaling`, `document` | |
 """
 
