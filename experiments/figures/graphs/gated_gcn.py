@@ -11,6 +11,8 @@ Look at: the diagonal of the table, which is for graphs that were not in trainin
 
 from matplotlib.figure import Figure
 import numpy as np
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import shortest_path
 
 from data.graph_classes import KINDS
 from experiments.figures.engine import Criterion, at_least
@@ -37,20 +39,36 @@ def check(results: dict) -> list[Criterion]:
 
 
 def plot(figure: Figure, results: dict) -> None:
-    left, right = split(figure, 1, 2, width_ratios=[1.25, 1])
-    for axes, (name, pairs) in zip(left.subplots(2, 4).flat, results["examples"].items()):
-        angle = 2 * np.pi * np.arange(pairs.max() + 1) / (pairs.max() + 1)
-        place = np.stack([np.sin(angle), np.cos(angle)], axis=1)
-        if name in ("star", "wheel"):
-            angle = 2 * np.pi * np.arange(pairs.max()) / pairs.max()
-            place = np.concatenate([[[0, 0]], np.stack([np.sin(angle), np.cos(angle)], axis=1)])
+    left, right = split(figure, 1, 2, width_ratios=[1.1, 1])
+    pictures = left.subplots(3, 3)
+    for axes, (name, pairs) in zip(pictures.flat, results["examples"].items()):
+        place = places(name, pairs)
         axes.plot(*place[pairs].transpose(2, 1, 0), color=ink(), linewidth=0.8, alpha=0.6)
-        axes.plot(*place.T, "C0o", markersize=5)
+        axes.plot(*place.T, "C0o", markersize=4)
         axes.set_title(name, fontsize=13)
-        axes.set_aspect("equal")
+        axes.set_aspect("equal", "datalim")
+    for axes in pictures.flat:
         axes.axis("off")
     axes = right.subplots()
     matrix(axes, results["table"], ".0f", cmap="cividis")
     axes.set_yticks(range(len(KINDS)), list(KINDS), fontsize=12)
     axes.set_xticks(range(len(KINDS)), list(KINDS), fontsize=12, rotation=90)
-    axes.set(title=f"{100 * results['accuracy']:.0f} % right", xlabel="predicted")
+    axes.set(title=f"{100 * results['accuracy']:.0f} % right", xlabel="predicted", ylabel="kind")
+
+
+def places(name: str, pairs: np.ndarray) -> np.ndarray:
+    """Returns where the nodes of a graph are drawn, (N, 2): on circles, or as far apart as they are in the graph."""
+    count = pairs.max() + 1
+    circle = lambda n: np.stack([np.sin(2 * np.pi * np.arange(n) / n), np.cos(2 * np.pi * np.arange(n) / n)], axis=1)
+    if name in ("star", "wheel"):
+        return np.concatenate([[[0, 0]], circle(count - 1)])
+    if name in ("cycle", "clique", "lollipop"):
+        return circle(count)
+    if name == "circular ladder":
+        return np.concatenate([circle(count // 2), circle(count // 2) / 2])
+    edges = csr_matrix((np.ones(len(pairs)), pairs.T), shape=(count, count))
+    apart = shortest_path(edges, directed=False, unweighted=True)
+    # Distances to all nodes, seen along the two directions in which they differ most: classical scaling.
+    centred = apart**2 - (apart**2).mean(0) - (apart**2).mean(1, keepdims=True) + (apart**2).mean()
+    values, vectors = np.linalg.eigh(-centred / 2)
+    return vectors[:, -2:] * np.sqrt(np.maximum(values[-2:], 0))

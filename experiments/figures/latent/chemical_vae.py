@@ -50,7 +50,7 @@ def run(seed: int, train: Trainer, *, property_weight: float = 20.0) -> dict:
         plane = {split: components.transform(z) for split, z in means.items()}
         fit = LinearRegression().fit(plane["train"], values["train"])
         results["explained"][name] = float(fit.score(plane["test"], values["test"]))
-        results["plane"][name] = plane["test"]
+        results["plane"][name] = plane["test"] * np.where(fit.coef_ < 0, -1, 1)  # log P rises to the right
         results["log_p"] = values["test"]
     return results
 

@@ -6,7 +6,7 @@ these; it is computed from what is written. As many steps straight on in a rando
 
 Formula: z <- z + step * grad m(z) / |grad m(z)|, m(z) = k(z, Z) (k(Z, Z) + s^2 I)^-1 y
 Source: Gomez-Bombarelli et al. 2018, "Automatic chemical design", section "Optimization of molecules".
-Look at: log P of what is written rises along the walks uphill.
+Look at: log P of what is written rises along the walks uphill. A thin line has a gap where no molecule is written.
 """
 
 from typing import Any
