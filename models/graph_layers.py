@@ -51,7 +51,11 @@ class GraphConvolution(nnx.Module):
 
 
 class GraphAttention(nnx.Module):
-    """sum_j softargmax_j(leaky_relu(a . W x_j + b . W x_i)) W x_j, with H heads beside each other or averaged."""
+    """sum_j softargmax_j(leaky_relu(a . W x_j + b . W x_i)) W x_j, with H heads beside each other or averaged.
+
+    Dropout is on the input, on the weights and, as in the authors' code (github.com/PetarV-/GAT), on W x_j where it is
+    mixed, but not where it is scored.
+    """
 
     def __init__(
         self, inputs: int, outputs: int, *, heads: int, average: bool, dropout: float, dtype: str, rngs: nnx.Rngs,
@@ -69,7 +73,7 @@ class GraphAttention(nnx.Module):
 
     def __call__(self, x_BNX: Nodes, state: EdgeState, edges: Edges, *, key: DropoutKey = None):
         edges = with_self_loops(edges)
-        input_key, weight_key = split_key(key, 2)
+        input_key, weight_key, value_key = split_key(key, 3)
         value_BND = project(self.value, x_BNX, self.dropout, input_key)
         value_BNHK = value_BND.reshape(*value_BND.shape[:2], self.heads, -1)
         # The score is a sum of a part of the sender and one of the receiver, so each is computed once for a node.
@@ -77,7 +81,7 @@ class GraphAttention(nnx.Module):
         scores_BEH = at(part(self.sender), edges.sender_BE) + at(part(self.receiver), edges.receiver_BE)
         weights_BEH = softargmax(nnx.leaky_relu(scores_BEH, SLOPE), edges)
         _watch(self, weights_BEH, edges)
-        mixed_BNHK = mix(self.dropout(weights_BEH, weight_key), value_BNHK, edges)
+        mixed_BNHK = mix(self.dropout(weights_BEH, weight_key), self.dropout(value_BNHK, value_key), edges)
         mixed_BND = mixed_BNHK.mean(2) if self.average else mixed_BNHK.reshape(*mixed_BNHK.shape[:2], -1)
         return mixed_BND + self.bias[...].astype(mixed_BND.dtype), state
 

@@ -14,7 +14,7 @@ from models import GraphNetwork
 from models import scores as dense_parts
 from models.edges import dense, edges_of, mix, normalised_adjacency, softargmax, with_self_loops
 from models.graph import WITH_HEADS
-from models.graph_layers import LAYERS
+from models.graph_layers import LAYERS, GraphAttention
 from tests.tiers import first_fast
 from training.state import split
 
@@ -137,6 +137,23 @@ def test_gat_equals_the_dense_softargmax_and_the_published_formula(case, heads, 
     out = output(module, x, graph)
     np.testing.assert_allclose(out, gat_dense(values(module), x, edges, heads, average), atol=1e-6)
     np.testing.assert_allclose(out, gat_edge_by_edge(values(module), x, edges, heads, average), atol=1e-6)
+
+
+def test_dropout_of_gat_is_on_inputs_on_weights_and_on_single_values():
+    heads, size, nodes, rate = 7, 11, 101, 0.5
+    gat = GraphAttention(
+        1, heads * size, heads=heads, average=False, dropout=rate, dtype="float32", rngs=nnx.Rngs(3)
+    )  # fmt: skip
+    # Nodes without neighbours attend to themselves with weight 1, so an output is a value, scaled by what was kept.
+    alone = edges_of(jnp.zeros((1, 0, 2), int), nodes)
+    kept = np.array(gat(jnp.ones((1, nodes, 1)), None, alone, key=jax.random.key(5))[0][0])
+    kept_NHK = (kept / np.array(gat.value.kernel[...])).reshape(nodes, heads, size)
+    assert set(np.unique(kept_NHK.round(3))) == {0, 8}  # 1 / (1 - rate)^3: three places of dropout
+    read_N = (kept_NHK > 0).any((1, 2))  # the node's input was not dropped
+    assert 0.35 < read_N.mean() < 0.65
+    weighed_NH = (kept_NHK > 0).any(2)
+    assert 0.4 < weighed_NH[read_N].mean() < 0.6  # the weight of a head to its node
+    assert 0.4 < (kept_NHK > 0)[weighed_NH].mean() < 0.6  # single values
 
 
 def test_gated_layers_equal_their_formula(case):
