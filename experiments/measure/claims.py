@@ -52,7 +52,7 @@ class Record:
 
     Attributes:
       metrics: the last metrics of each run, one run for each seed from 0 on; null stands for NaN.
-      seconds: wall-clock seconds of each run.
+      seconds: wall-clock seconds of each run; of the whole program where several runs were trained as one.
       command: what measured it.
       date: of the measurement, as in "2026-01-31".
       commit: of the project; with "+" if files differed from it, None outside a git checkout.
@@ -104,17 +104,17 @@ def measure(claim: Claim, overrides: Sequence[str]) -> tuple[dict[str, float], f
         return read_json(Path(folder) / "run" / "summary.json")["metrics"], seconds
 
 
-def runs_of_sweep(claim: Claim, workdir: str | Path) -> list[tuple[dict[str, float], float]]:
-    """Returns the metrics and the wall-clock seconds of each run of a sweep, in the order of their seeds.
+def runs_of_sweep(claim: Claim, workdir: str | Path) -> tuple[list[tuple[dict[str, float], float]], dict]:
+    """Returns the metrics and the wall-clock seconds of each run of a sweep, and the environment of one of them.
 
-    The seconds of runs that were trained as one program are those of the program.
+    Runs are in the order of their seeds. The seconds of runs that were trained as one program are those of the program.
 
     Raises:
       UserError: there is no sweep; a run is not complete; or it differs from the config in more than its seed.
     """
     SweepRecord.read(workdir)
     expected = read_command_line(claim.command[2:]).config.to_dict()
-    runs = {}
+    runs, facts = {}, {}
     for trial in trials.begun(workdir):
         config = trials.read_trial(trial.folder)["config"]
         if others := config_difference({**config, "seed": 0}, {**expected, "seed": 0}):
@@ -123,9 +123,10 @@ def runs_of_sweep(claim: Claim, workdir: str | Path) -> list[tuple[dict[str, flo
             raise UserError(f"{trial.folder} is {state}: run the sweep again, until all of its runs are complete")
         summary = trial.read_summary()
         runs[config["seed"]] = summary["metrics"], summary["seconds"]
+        facts = read_json(trial.folder / "environment.json", "git", "devices", "python", "packages")
     if not runs:
         raise UserError(f"the sweep in {workdir} has no runs yet: run it first")
-    return [runs[seed] for seed in sorted(runs)]
+    return [runs[seed] for seed in sorted(runs)], facts
 
 
 def check(configs: Sequence[str], *, seeds: int = 1, overrides: Sequence[str] = (), sweep: str = "") -> bool:
@@ -147,7 +148,7 @@ def check(configs: Sequence[str], *, seeds: int = 1, overrides: Sequence[str] = 
                 table.add_row(claim.config, str(goal), "", claim.time, "", f"skipped: no {', '.join(missing)}")
             continue
         try:
-            runs = runs_of_sweep(claim, sweep) if sweep else []
+            runs, facts = runs_of_sweep(claim, sweep) if sweep else ([], environment())
             for seed in range(0 if sweep else seeds):
                 console.print(f"running {claim.config}" + (f", seed {seed}" if seeds > 1 else ""))
                 runs.append(measure(claim, [*overrides, *([f"seed={seed}"] if seeds > 1 else [])]))
@@ -158,7 +159,7 @@ def check(configs: Sequence[str], *, seeds: int = 1, overrides: Sequence[str] = 
             continue
         metrics, seconds = zip(*runs)
         command = f"python -m experiments.sweep {SweepRecord.read(sweep).file}" if sweep else ""
-        record = _record(claim, list(metrics), list(seconds), command)
+        record = _record(claim, list(metrics), list(seconds), command, facts)
         if not overrides:
             RECORDS.mkdir(parents=True, exist_ok=True)
             write_json(_record_path(claim.config), asdict(record))
@@ -238,8 +239,9 @@ def _recorded() -> Iterator[tuple[Claim, Record | None]]:
         yield replace(Claim.read(ROOT / config), config=config), Record(**read_json(path)) if path.exists() else None
 
 
-def _record(claim: Claim, metrics: list[dict[str, float | None]], seconds: list[float], command: str) -> Record:
-    facts = environment()
+def _record(
+    claim: Claim, metrics: list[dict[str, float | None]], seconds: list[float], command: str, facts: dict
+) -> Record:  # fmt: skip
     commit, devices = facts["git"]["commit"], facts["devices"]
     is_cpu = devices["platform"] == "cpu"
     return Record(

@@ -1,4 +1,4 @@
-"""Graph attention on Cora over 20 seeds, trained as one program: is the mean the published 83.0 %?
+"""Graph attention on Cora over 20 seeds, trained in populations: is the mean the published 83.0 %?
 
 Command: python -m experiments.sweep experiments/sweeps/gat_cora_seeds.py --workdir=runs/gat_cora_seeds
 """

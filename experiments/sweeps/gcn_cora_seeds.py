@@ -1,4 +1,4 @@
-"""Graph convolution on Cora over 100 seeds, trained as one program: is the mean the published 81.5 %?
+"""Graph convolution on Cora over 100 seeds, trained in populations: is the mean the published 81.5 %?
 
 Command: python -m experiments.sweep experiments/sweeps/gcn_cora_seeds.py --workdir=runs/gcn_cora_seeds
 """
