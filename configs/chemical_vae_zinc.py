@@ -4,6 +4,12 @@ Command: python train.py --config=configs/chemical_vae_zinc.py --workdir=runs/ch
 Time:    not measured yet
 Needs:   molecules/zinc.txt
 Reaches: not measured yet
+
+Gomez-Bombarelli et al. 2018. docs/data.md says how to make the file. Only the first 1,094 steps have been run, a third
+of an epoch, with steps=1250; then the R^2 of log P was 0.96, 36 % of 500 draws from the prior were molecules by RDKit,
+and 0.4 % of 500 molecules of validation were restored exactly:
+python -m experiments.molecules --workdir=runs/chemical_vae_zinc --limit=500 --draws=500
+With complete training, Jin et al. 2018 (table 1) give 44.6 % restored and 0.7 % valid for that paper's model.
 """
 
 from ml_collections import ConfigDict
