@@ -153,7 +153,7 @@ def test_dropout_of_gat_is_on_inputs_on_weights_and_on_single_values():
     assert 0.35 < read_N.mean() < 0.65
     weighed_NH = (kept_NHK > 0).any(2)
     assert 0.4 < weighed_NH[read_N].mean() < 0.6  # the weight of a head to its node
-    assert 0.4 < (kept_NHK > 0)[weighed_NH].mean() < 0.6  # single values
+    assert 0.4 < (kept_NHK[weighed_NH] > 0).mean() < 0.6  # single values
 
 
 def test_gated_layers_equal_their_formula(case):
