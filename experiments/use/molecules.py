@@ -52,7 +52,7 @@ def restored(model: SequenceVAE, source: Source, *, limit: Limit = 1000, batch_s
 
     count = min(limit, len(source))
     right: dict[str, list[np.ndarray]] = {"mean": [], "draw": []}
-    predicted, known = [], []
+    predicted, expected = [], []
     for number, rows in enumerate(np.array_split(np.arange(count), -(-count // batch_size))):
         batch = source.examples(rows)
         key = jax.random.fold_in(jax.random.key(seed), number)
@@ -60,9 +60,9 @@ def restored(model: SequenceVAE, source: Source, *, limit: Limit = 1000, batch_s
         for name, written in zip(right, texts):
             right[name].append((written == batch["targets"]).all(1))
         predicted.append(properties)
-        known.append(batch["inputs"].get("properties", properties))
-    predicted_NP, known_NP = np.concatenate(predicted), np.concatenate(known)
-    error_P, variance_P = ((predicted_NP - known_NP) ** 2).mean(0), known_NP.var(0)
+        expected.append(batch["inputs"].get("properties", properties))
+    predicted_NP, expected_NP = np.concatenate(predicted), np.concatenate(expected)
+    error_P, variance_P = ((predicted_NP - expected_NP) ** 2).mean(0), expected_NP.var(0)
     shares = {name: float(np.concatenate(parts).mean()) for name, parts in right.items()}
     return {**shares, "count": count, "r2": (1 - error_P / np.maximum(variance_P, 1e-12)).tolist()}
 
@@ -113,12 +113,12 @@ def main(arguments: list[str]) -> None:
     split = args.split or run.dataset.evaluation_name
     settings = {"batch_size": args.batch_size, "seed": args.seed}
     texts = drawn(model, vocabulary, draws=args.draws, **settings)
-    found = restored(model, open_split(run, split).evaluation, limit=args.limit, **settings)
+    results = restored(model, open_split(run, split).evaluation, limit=args.limit, **settings)
     valid, name = validity()
     good = [text for text in texts if valid(text)]
-    print(f"restored {found['mean']:.4f} of {found['count']:,} molecules of {split}, from the mean of the latents")
-    print(f"         {found['draw']:.4f} of them, from a draw")
-    for number, value in enumerate(found["r2"], start=1):
+    print(f"restored {results['mean']:.4f} of {results['count']:,} molecules of {split}, from the mean of the latents")
+    print(f"         {results['draw']:.4f} of them, from a draw")
+    for number, value in enumerate(results["r2"], start=1):
         print(f"R^2      {value:.4f} of property {number}")
     print(f"valid    {len(good) / len(texts):.4f} of {len(texts):,} draws from the prior, by {name}")
     print(f"         {_share_of_different(good):.4f} of these differ from one another")

@@ -151,7 +151,7 @@ def test_dropout_of_gat_is_on_inputs_on_weights_and_on_single_values():
     assert set(np.unique(kept_NHK.round(3))) == {0, 8}  # 1 / (1 - rate)^3: three places of dropout
     read_N = (kept_NHK > 0).any((1, 2))  # the node's input was not dropped
     assert 0.35 < read_N.mean() < 0.65
-    weighed_NH = (kept_NHK > 0).any(2)
+    weighed_NH: Any = np.any(kept_NHK > 0, axis=2)
     assert 0.4 < weighed_NH[read_N].mean() < 0.6  # the weight of a head to its node
     assert 0.4 < (kept_NHK[weighed_NH] > 0).mean() < 0.6  # single values
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from data import DATASETS
 from data.shapes import SHAPES
+from data.subwords import Subwords
 from experiments.figures.engine import Criterion, at_least
 from experiments.figures.style import bars, split
 from experiments.figures.trained import Trained, Trainer
@@ -33,21 +34,22 @@ def run(seed: int, train: Trainer, *, word_dropout: float | None = None) -> dict
     fields = {} if word_dropout is None else {"model.word_dropout": word_dropout}
     (trained,) = train(CONFIG, {"": fields}).values()
     vocabulary = trained.run.dataset.vocabulary
+    assert isinstance(vocabulary, Subwords)
     exact = {}
     for name in (SEEN, UNSEEN):
         source = open_split(trained.run, name).evaluation
         pairs = list(captions(trained.model, vocabulary, source, limit=COUNT))
         exact[name] = np.mean([caption == right for caption, right in pairs])
-    return {"exact": exact} | _attention(trained)
+    return {"exact": exact} | _attention(trained, vocabulary)
 
 
-def _attention(trained: Trained) -> dict:
+def _attention(trained: Trained, vocabulary: Subwords) -> dict:
     """Where the decoder looks as it writes about two different shapes, in images of unseen combinations."""
     batch = open_split(trained.run, UNSEEN).evaluation.examples(np.arange(COUNT))
     settings = {key: value for key, value in trained.run.config["data"].items() if key not in ("name", "form")}
     masks = DATASETS["shapes"](**settings | {"evaluation": UNSEEN, "form": "mask"}).evaluation
     masks_BYX = masks.examples(np.arange(COUNT))["targets"]
-    targets_BT, vocabulary = batch["targets"], trained.run.dataset.vocabulary
+    targets_BT = batch["targets"]
     first_shape = len(vocabulary) - len(SHAPES)  # the shapes are the last words
     two_B = batch["weights"][:, SHAPE_WORDS[1]] > 0
     two_B &= targets_BT[:, SHAPE_WORDS[0]] != targets_BT[:, SHAPE_WORDS[1]]

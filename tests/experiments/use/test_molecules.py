@@ -53,8 +53,8 @@ def test_restored_are_the_texts_that_are_written_exactly(opened):
     model, run = opened
     source = run.dataset.evaluation
     assert restored(model, source, limit=13)["mean"] == 0  # two steps teach no spelling
-    found = restored(model, Echo(model, source, [True] * 7 + [False] * 4), batch_size=3)
-    assert found["mean"] == pytest.approx(7 / 11) and found["count"] == 11
+    results = restored(model, Echo(model, source, [True] * 7 + [False] * 4), batch_size=3)
+    assert results["mean"] == pytest.approx(7 / 11) and results["count"] == 11
 
 
 def test_r2_compares_the_error_of_a_property_with_its_variance(opened):
@@ -62,8 +62,8 @@ def test_r2_compares_the_error_of_a_property_with_its_variance(opened):
     source = run.dataset.evaluation
     inputs = source.examples(np.arange(23))["inputs"]
     predicted = np.array(model.predict(model.encode(**inputs)[0]))[:, 0]
-    known = inputs["properties"][:, 0]
-    expected = 1 - ((predicted - known) ** 2).sum() / ((known - known.mean()) ** 2).sum()
+    expected_B = inputs["properties"][:, 0]
+    expected = 1 - ((predicted - expected_B) ** 2).sum() / ((expected_B - expected_B.mean()) ** 2).sum()
     assert restored(model, source, limit=23, batch_size=5)["r2"] == pytest.approx([expected], rel=1e-4)
 
 
