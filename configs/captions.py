@@ -4,9 +4,10 @@ Command: python train.py --config=configs/captions.py --workdir=runs/captions
 Time:    not measured yet
 Reaches: test/exact >= 0.99
 
-"exact" is the share of captions without any error. Of the images that show a combination of colour and shape that is in
-no image of the training split, such as a red triangle, SHARE are described without an error. With 8,000 training images
-and less dropout 0.83 were, and with five colours and no word dropout 0.13. The figure `captioning` shows it:
+"exact" is the share of captions without any error. Images of the split "combinations" show a combination of colour and
+shape that is in no image of the training split, such as a red triangle. With 12 colours, 8,000 training images, less
+dropout and 1,200 steps, 0.83 of their captions had no error; with five colours and no word dropout 0.13. The figure
+`captioning` shows what is reached now, and this command writes the captions:
 python -m experiments.caption --workdir=runs/captions --split=combinations --limit=1000
 """
 
@@ -16,14 +17,14 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     return ConfigDict(
         {
-            "seed": 0, "steps": 2400, "batch_size": 64, "ema": 0.99, "eval_every": 800, "checkpoint_every": 800,
+            "seed": 0, "steps": 4000, "batch_size": 64, "ema": 0.99, "eval_every": 1000, "checkpoint_every": 1000,
             "best": "exact",
             "model": {
                 "name": "captioner", "encoder": "convolutional", "decoder": "recurrent", "width": 64, "depth": 3,
-                "decoder_depth": 1, "dropout": 0.3, "word_dropout": 0.8,
+                "decoder_depth": 1, "dropout": 0.2, "word_dropout": 0.8,
             },
             "objective": {"name": "seq2seq"},
-            "data": {"name": "shapes", "colours": 12, "training_images": 80_000},
+            "data": {"name": "shapes", "colours": 20, "training_images": 80_000},
             "optimizer": {"learning_rate": 3e-3, "warmup": 100, "weight_decay": 0.1, "clip": 1.0},
         }
     )  # fmt: skip

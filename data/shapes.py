@@ -20,11 +20,13 @@ from data.prompts import with_prompts
 from data.splits import split_rows
 from data.subwords import BOS, EOS, PAD, SPECIALS, vocabulary_of_words
 
-# Each fifth colour lacks the same shape, so these are unlike each other: red, cyan and grey, for one.
+# Each fifth colour lacks the same shape, so these are as unlike as can be: green, white and brown, for one.
 COLOURS = {
     "red": (0.9, 0.2, 0.2), "green": (0.2, 0.75, 0.3), "blue": (0.25, 0.4, 0.95), "yellow": (0.95, 0.85, 0.2),
     "purple": (0.65, 0.3, 0.8), "cyan": (0.2, 0.8, 0.85), "white": (0.95, 0.95, 0.95), "orange": (0.95, 0.5, 0.1),
     "pink": (0.95, 0.6, 0.75), "lime": (0.65, 0.95, 0.2), "grey": (0.55, 0.55, 0.55), "brown": (0.55, 0.35, 0.15),
+    "teal": (0.1, 0.5, 0.5), "navy": (0.15, 0.2, 0.55), "olive": (0.5, 0.55, 0.1), "maroon": (0.5, 0.1, 0.2),
+    "magenta": (0.95, 0.2, 0.75), "beige": (0.95, 0.9, 0.7), "lavender": (0.75, 0.7, 0.98), "mint": (0.6, 0.95, 0.75),
 }  # fmt: skip
 SHAPES = ("circle", "square", "triangle", "cross", "ring")
 
