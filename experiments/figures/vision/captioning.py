@@ -1,8 +1,8 @@
 """A captioner says what it sees in combinations that no training image had, and looks at what it names.
 
 A convolutional network reads the image, and a recurrent network writes the caption. Before each word it attends to the
-places of the image: to a shape as it writes its colour, and the name of the shape it then often remembers. No training image has shown one shape of each colour, such as a red triangle; each colour and each
-shape is known from other images.
+places of the image: to a shape as it writes its colour; the name of the shape it often remembers from then. No training
+image has shown one shape of each colour, such as a red triangle; each colour and each shape is known from other images.
 
 Formula: word_t = argmax_w p(w | word_1 ... word_(t-1), sum_i a_ti h_i); a_ti = softargmax_i(v . tanh(W s + U h_i))
 Source: Lecture on transformers in computer vision (image in, sequence out); Vinyals et al. 2015; Xu et al. 2015.
