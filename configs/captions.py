@@ -1,7 +1,7 @@
 """A captioner that says what shapes it sees, with a convolutional encoder and a recurrent decoder with attention.
 
 Command: python train.py --config=configs/captions.py --workdir=runs/captions
-Time:    not measured yet
+Time:    202 s on 2 CPU cores that other work shared
 Reaches: test/exact >= 0.99
 
 "exact" is the share of captions without any error. Images of the split "combinations" show a combination of colour and
@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     return ConfigDict(
         {
-            "seed": 0, "steps": 4000, "batch_size": 64, "ema": 0.99, "eval_every": 1000, "checkpoint_every": 1000,
+            "seed": 0, "steps": 6000, "batch_size": 64, "ema": 0.99, "eval_every": 2000, "checkpoint_every": 2000,
             "best": "exact",
             "model": {
                 "name": "captioner", "encoder": "convolutional", "decoder": "recurrent", "width": 64, "depth": 3,
