@@ -28,7 +28,8 @@ MODELS = {
     "GRU": RECURRENT,
     "LSTM": RECURRENT | {"cell": "lstm"},
 }
-WIDTHS, PAIRS, SYMBOLS = (16, 32, 64), 4, 24
+WIDTHS, SYMBOLS = (16, 32, 64), 24
+PAIRS = 4  # in a sequence, the default of the data set
 REACH = DECODER["depth"] * (MODELS["window"]["window"] - 1)  # tokens back, through all layers
 
 
@@ -38,7 +39,7 @@ def get_config(model: str = "attention") -> ConfigDict:
             "seed": 0, "steps": 1500, "batch_size": 32, "eval_every": 1500, "checkpoint_every": 1500,
             "model": MODELS[model] | {"width": WIDTHS[0]},
             "objective": {"name": "language_modeling"},
-            "data": {"name": "mqar", "symbols": SYMBOLS, "length": 16, "pairs": PAIRS},
+            "data": {"name": "mqar", "symbols": SYMBOLS, "length": 16},
             "optimizer": {"learning_rate": 5e-3, "warmup": 100},
         }
     )  # fmt: skip

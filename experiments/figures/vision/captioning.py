@@ -1,4 +1,4 @@
-"""A captioner says what it sees in combinations that no training image had, and looks at what it names.
+"""A captioner names combinations that no training image had, and looks at what it names.
 
 A convolutional network reads the image, and a recurrent network writes the caption. Before each word it attends to the
 places of the image: to a shape as it writes its colour; the name of the shape it often remembers from then. No training
