@@ -71,6 +71,7 @@ def _attention(trained: Trained, vocabulary: Subwords) -> dict:
     }
 
 
+# Seeds 0, 1 and 2 named 0.992, 0.995 and 0.984 of the unseen combinations, and looked at each shape.
 def check(results: dict) -> list[Criterion]:
     exact = results["exact"]
     return [
@@ -95,4 +96,4 @@ def plot(figure: Figure, results: dict) -> None:
     axes = right.subplots()
     names = {"seen": results["exact"][SEEN], "never seen": results["exact"][UNSEEN]}
     bars(axes, list(names), [100 * share for share in names.values()], ".1f")
-    axes.set(title="Captions", xlabel="without an error (%)", xlim=(0, 130), xticks=(0, 50, 100))
+    axes.set(title="Captions", xlabel="no error (%)", xlim=(0, 130), xticks=(0, 50, 100))
