@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 LONGEST = 100  # characters of a value in a message
+_LOOSE_BREAK = re.compile(r"\n(?!  )")
 _LONG_WORD = re.compile(r"\S{300,}")  # longer than the path of a file is in practice
 
 
@@ -19,12 +20,14 @@ class UserError(ValueError):
     """A mistake of the user's: a wrong field, a missing file, a damaged folder.
 
     Raise it where input is checked. The message is one sentence, or a few lines, that name what is wrong, what was
-    expected and what to do; it is made `printable` here, and a name or value of hundreds of characters is cut. A
-    command prints it without a stack trace (`core.command`). Every other exception is a bug and keeps its trace.
+    expected and what to do; each line after the first begins with two blanks. What names and values of a user's may
+    hold is dealt with here: what a terminal would act on (`printable`), hundreds of characters, and other line breaks.
+    A command prints it without a stack trace (`core.command`). Every other exception is a bug and keeps its trace.
     """
 
     def __init__(self, message: object = ""):
-        super().__init__(_LONG_WORD.sub(lambda word: cut(word[0]), printable(str(message))))
+        text = _LOOSE_BREAK.sub(r"\\n", printable(str(message)))
+        super().__init__(_LONG_WORD.sub(lambda word: cut(word[0]), text))
 
 
 class Stopped(Exception):

@@ -126,7 +126,7 @@ def _how_to_prepare(name: str, root: Path) -> str:
         "  python -m venv tfds-env\n"
         "  tfds-env/bin/pip install tensorflow tensorflow-datasets array_record importlib_resources\n"
         f'  tfds-env/bin/python -c "import tensorflow_datasets as tfds; {builder}.download_and_prepare()"\n'
-        "TensorFlow is needed only for this, once, and never to read. If the set is elsewhere, set "
+        "  TensorFlow is needed only for this, once, and never to read. If the set is elsewhere, set "
         "TFDS_DATA_DIR to the folder that holds it."
     )
 

@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> int:
 def _named(figures: list[str]) -> list[str]:
     chosen = list(dict.fromkeys(figures))
     if reasons := dict.fromkeys(reason for name in chosen if (reason := missing(name))):
-        raise UserError("\n".join(reasons))
+        raise UserError("\n  ".join(reasons))
     return chosen
 
 

@@ -143,9 +143,9 @@ def test_a_closed_pipe_ends_the_command_in_silence():
 
 
 def test_a_message_writes_no_escape_codes_to_the_terminal():
-    text = r"'\x1b]0;title\x07 \x9b2J \r \udcff: ä\tb\nc'"
+    text = r"'\x1b]0;title\x07 \x9b2J \r \udcff: ä\tb\n  c'"
     code, _, err = run(f"from core.errors import UserError; raise UserError({text})")
-    assert (code, err) == (1, "error: \\x1b]0;title\\x07 \\x9b2J \\r \\udcff: ä\tb\nc\n")
+    assert (code, err) == (1, "error: \\x1b]0;title\\x07 \\x9b2J \\r \\udcff: ä\tb\n  c\n")
 
 
 def test_a_closed_pipe_ends_a_command_that_prints_tables_too():

@@ -4,7 +4,12 @@ from core.errors import UserError, cut, reason, shown
 
 
 def test_a_message_holds_nothing_that_a_terminal_would_act_on():
-    assert str(UserError("file \x1b[2J\x07:\n\tnot \u202eread")) == "file \\x1b[2J\\x07:\n\tnot \\u202eread"
+    assert str(UserError("file \x1b[2J\x07:\tnot \u202eread")) == "file \\x1b[2J\\x07:\tnot \\u202eread"
+
+
+def test_a_line_break_in_a_name_divides_no_message():
+    message = str(UserError("\n: not known. Expected:\n  a\n\tb\n  c"))
+    assert message == "\\n: not known. Expected:\n  a\\n\tb\n  c"
 
 
 def test_a_long_name_is_cut_wherever_it_stands():
