@@ -82,20 +82,20 @@ def gather(mesh: Mesh | AbstractMesh, parameters: Parameters) -> Parameters:
     pieces = state_shardings(mesh, parameters)
     gathered = {}
     for path, x in parameters.items():
-        whole = NamedSharding(mesh, P(*(None if axis == "fsdp" else axis for axis in pieces[path].spec)))
-        gathered[path] = _gathered(x, pieces[path], whole)
+        unsplit = NamedSharding(mesh, P(*(None if axis == "fsdp" else axis for axis in pieces[path].spec)))
+        gathered[path] = _gathered(x, pieces[path], unsplit)
     return gathered
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def _gathered(x: jax.Array, pieces: NamedSharding, whole: NamedSharding) -> jax.Array:
+def _gathered(x: jax.Array, pieces: NamedSharding, unsplit: NamedSharding) -> jax.Array:
     """An array gathered from its pieces. Its gradient is summed into pieces: the devices exchange half as much."""
-    return jax.lax.with_sharding_constraint(x, whole)
+    return jax.lax.with_sharding_constraint(x, unsplit)
 
 
 _gathered.defvjp(
-    lambda x, pieces, whole: (_gathered(x, pieces, whole), None),
-    lambda pieces, whole, _, gradient: (jax.lax.with_sharding_constraint(gradient, pieces),),
+    lambda x, pieces, unsplit: (_gathered(x, pieces, unsplit), None),
+    lambda pieces, unsplit, _, gradient: (jax.lax.with_sharding_constraint(gradient, pieces),),
 )
 
 

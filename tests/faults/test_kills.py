@@ -50,7 +50,7 @@ def interrupt(work: Work, folder: Path, seconds: float, generator: random.Random
     log, running = folder / "run" / "metrics.jsonl", lambda: any(process.poll() is None for process in processes)
     before = log.stat().st_size if log.exists() else 0
     processes = work.start(folder)
-    if work.together:  # one that has not found the others yet may wait for minutes for them to be started
+    if work.concurrent:  # one that has not found the others yet may wait for minutes for them to be started
         while running() and not (log.exists() and log.stat().st_size != before):
             time.sleep(0.01)
         seconds /= 4
@@ -62,7 +62,7 @@ def interrupt(work: Work, folder: Path, seconds: float, generator: random.Random
     for process in processes:
         output, _ = process.communicate(timeout=600)  # the pipe closes when the last process that holds it ends
         assert "Traceback" not in output and "Check failure" not in output, output
-        if work.together and killed:
+        if work.concurrent and killed:
             assert time.monotonic() < kill_time + TOGETHER
             assert process.returncode in (0, 1, -signal.SIGKILL), output
             if process.returncode == 1:

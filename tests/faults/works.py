@@ -44,13 +44,13 @@ class Work:
     Attributes:
       commands: the command lines of the processes that do it together, for a folder. They write what they read there.
       outcome: what has come out of it in a folder, without times: the same however often the work was stopped.
-      together: whether its processes wait for each other, so that none can be killed before all have begun.
+      concurrent: whether its processes wait for each other, so that none can be killed before all have begun.
       remade: the files that the work begins by removing, because they say how it ended.
     """
 
     commands: Callable[[Path], list[list]]
     outcome: Callable[[Path], Any]
-    together: bool = False
+    concurrent: bool = False
     remade: Collection[str] = ()
 
     def start(self, folder: Path) -> list[subprocess.Popen]:
@@ -146,7 +146,7 @@ WORKS = {config: _run(config) for config in ("vit", "gpt", "encoder_decoder", "v
     "search": Work(_sweep(SEARCH, "--jobs=2"), _trials),
     "benchmark": Work(_benchmark, _scores),
     "figure": Work(lambda folder: [[__file__, folder]], _figure, remade=(f"{FIGURE}.json", "index.html")),
-    "two processes": Work(_two_processes, lambda folder: _ended(folder / "run"), together=True),
+    "two processes": Work(_two_processes, lambda folder: _ended(folder / "run"), concurrent=True),
 }
 
 

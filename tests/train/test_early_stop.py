@@ -17,22 +17,22 @@ FLAGS = ("--config.patience=2", "--config.eval_every=2", "--config.best=accuracy
 
 def test_a_killed_run_stops_early_at_the_same_step_with_the_same_bits(tmp_path):
     out = tiny.finish(tiny.start("vit", tmp_path / "whole", *FLAGS))
-    whole = tiny.summary(tmp_path / "whole")
-    assert whole["stopped_early"] and whole["steps"] < 30
-    assert f"step {whole['steps']:>2}/60  stops early: 2 evaluations without a better accuracy" in out
+    uninterrupted = tiny.summary(tmp_path / "whole")
+    assert uninterrupted["stopped_early"] and uninterrupted["steps"] < 30
+    assert f"step {uninterrupted['steps']:>2}/60  stops early: 2 evaluations without a better accuracy" in out
     run = tiny.start("vit", tmp_path / "killed", *FLAGS)
-    tiny.until(tiny.logged(tmp_path / "killed", whole["steps"] - 1), run)
+    tiny.until(tiny.logged(tmp_path / "killed", uninterrupted["steps"] - 1), run)
     os.kill(run.pid, signal.SIGKILL)
     run.communicate()
     tiny.finish(tiny.start("vit", tmp_path / "killed", *FLAGS))
     killed = tiny.summary(tmp_path / "killed")
-    assert (killed["state_digest"], killed["steps"]) == (whole["state_digest"], whole["steps"])
+    assert (killed["state_digest"], killed["steps"]) == (uninterrupted["state_digest"], uninterrupted["steps"])
     assert tiny.losses(tmp_path / "killed") == tiny.losses(tmp_path / "whole")
     again = tiny.finish(tiny.start("vit", tmp_path / "whole", *FLAGS))
-    assert f"it stopped early, after {whole['steps']} steps. To train further: --config.patience=0" in again
-    further = (*FLAGS, "--config.patience=0", f"--config.steps={whole['steps'] + 3}")
+    assert f"it stopped early, after {uninterrupted['steps']} steps. To train further: --config.patience=0" in again
+    further = (*FLAGS, "--config.patience=0", f"--config.steps={uninterrupted['steps'] + 3}")
     tiny.finish(tiny.start("vit", tmp_path / "whole", *further))
-    assert tiny.summary(tmp_path / "whole")["steps"] == whole["steps"] + 3
+    assert tiny.summary(tmp_path / "whole")["steps"] == uninterrupted["steps"] + 3
 
 
 def test_a_trial_that_stopped_early_is_done_and_shares_no_program(tmp_path):
