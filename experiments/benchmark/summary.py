@@ -1,6 +1,6 @@
 """Summarises several suites: interquartile means, performance profiles and probabilities of improvement.
 
-python -m experiments.benchmark summary runs/compare runs/recall [--workdir=runs/summary]
+python -m experiments.benchmark summary runs/compare runs/recall [--out=runs/summary]
 
 It reads `results.json` of each folder. Families that were scored in all of them are compared. In each suite the family
 with the worst mean has the score 0, and that with the best mean 1, so that suites count the same; a family that does
@@ -59,14 +59,14 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m experiments.benchmark summary", allow_abbrev=False,
                                      description=str(__doc__).splitlines()[0])  # fmt: skip
     parser.add_argument("folders", nargs="+", help="workdirs of benchmarks that have ended")
-    parser.add_argument("--workdir", default="runs/summary", help="for the summary (default: runs/summary)")
+    parser.add_argument("--out", default="runs/summary", help="folder for the summary (default %(default)s)")
     args = parser.parse_args(arguments)
     results = [read(folder) for folder in args.folders]
     scores = normalised(results)
     heads = [["family", "interquartile mean", "mean", "median", "optimality gap"], ["P(row beats column)", *scores]]
     bodies = [_aggregates(scores), _improvements(scores)]
-    workdir = Path(args.workdir)
-    workdir.mkdir(parents=True, exist_ok=True)
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
     for head, body in zip(heads, bodies):
         table = Table(*head, box=None)
         for row in body:
@@ -76,10 +76,11 @@ def main(arguments: Sequence[str]) -> None:
     right = [[False] + [True] * (len(head) - 1) for head in heads]
     texts = [markdown(head, body, side) for head, body, side in zip(heads, bodies, right)]
     names = ", ".join(dict.fromkeys(outcome.protocol.suite for outcome in results))
-    write_text(workdir / "summary.md", f"Suites: {names}.\n\n" + "\n".join(texts))
-    _draw(scores, workdir)
-    print(f"results  {workdir}: summary.md, profiles.svg, profiles.png", flush=True)
-    print(next_text(_next(args.folders, results, len(scores))), flush=True)
+    write_text(out / "summary.md", f"Suites: {names}.\n\n" + "\n".join(texts))
+    _draw(scores, out)
+    print(f"results  {out}: summary.md, profiles.svg, profiles.png", flush=True)
+    if lines := _next(args.folders, results, len(scores)):
+        print(next_text(lines), flush=True)
 
 
 def _next(folders: Sequence[str], results: Sequence[Scores], families: int) -> list[str]:
@@ -119,7 +120,7 @@ def _improvements(scores: Mapping[str, list[np.ndarray]]) -> list[list[str]]:
     return [[name, *(cell(name, other) for other in scores)] for name in scores]
 
 
-def _draw(scores: Mapping[str, list[np.ndarray]], workdir: Path) -> None:
+def _draw(scores: Mapping[str, list[np.ndarray]], out: Path) -> None:
     with matplotlib.rc_context(THEMES[""]):
         figure = Figure(figsize=(7.5, 4.6), layout="constrained")
         axes = figure.add_subplot()
@@ -133,4 +134,4 @@ def _draw(scores: Mapping[str, list[np.ndarray]], workdir: Path) -> None:
         grid(axes, "y")
         figure.legend(loc="outside right upper")
         for kind in ("svg", "png"):
-            save_figure(workdir / f"profiles.{kind}", figure, metadata={"Date": None} if kind == "svg" else None)
+            save_figure(out / f"profiles.{kind}", figure, metadata={"Date": None} if kind == "svg" else None)

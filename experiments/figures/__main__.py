@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--all", action="store_true", help="make all that are not up to date")
     parser.add_argument("--seed", type=int, default=0, help="of everything that is random (default %(default)s)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default: one per core)")
-    parser.add_argument("--folder", default="runs/figures", help="where figures go (default %(default)s)")
+    parser.add_argument("--out", default="runs/figures", help="folder for the figures (default %(default)s)")
     args = parser.parse_args(arguments)
     every = names()
     if unknown := [name for name in args.figures if name not in every]:
@@ -51,14 +51,14 @@ def main(arguments: list[str]) -> int:
     if args.all and args.figures:
         raise UserError("figures and --all exclude each other: name figures, or give --all")
     if not args.all and not args.figures:
-        _list(every, args.folder)
+        _list(every, args.out)
         return 0
-    chosen = _out_of_date(every, args.folder, args.seed) if args.all else _named(args.figures)
+    chosen = _out_of_date(every, args.out, args.seed) if args.all else _named(args.figures)
     try:
-        failed = _make(chosen, args.folder, args.seed, args.jobs)
+        failed = _make(chosen, args.out, args.seed, args.jobs)
     except (KeyboardInterrupt, Interrupted):
         raise Stopped("stopped; to go on, give --all again", 130) from None
-    print(write_page(args.folder))
+    print(write_page(args.out))
     return 1 if failed else 0
 
 

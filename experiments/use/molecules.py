@@ -1,11 +1,11 @@
 """Measures a variational autoencoder of molecules, and writes new ones that are drawn from its prior.
 
 python -m experiments.molecules --workdir=runs/chemical_vae
-python -m experiments.molecules --workdir=runs/chemical_vae --draws=5000 --file=drawn.txt
+python -m experiments.molecules --workdir=runs/chemical_vae --draws=5000 --out=drawn.txt
 
 Molecules of a split are restored from the mean of their latents and from a draw of them, token by token without a look
 at the right ones. Draws from the prior are read by RDKit where it is installed (`requirements-chemistry.txt`), else by
-`data.smiles`, which knows valences but not every rule of aromatic rings. Drawn texts go to --file, one on each line.
+`data.smiles`, which knows valences but not every rule of aromatic rings. Drawn texts go to --out, one on each line.
 """
 
 import argparse
@@ -104,7 +104,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--draws", type=int, default=1000, help="from the prior (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the draws (default %(default)s)")
     parser.add_argument("--batch_size", type=int, default=250, help="molecules at once (default %(default)s)")
-    parser.add_argument("--file", help="the text file to write the drawn molecules to")
+    parser.add_argument("--out", help="the text file to write the drawn molecules to")
     args = parser.parse_args(arguments)
     opened = open_folder(args.workdir)
     model, run, vocabulary = opened.model, opened.run, opened.vocabulary
@@ -124,8 +124,8 @@ def main(arguments: list[str]) -> None:
     print(f"         {_share_of_different(good):.4f} of these differ from one another")
     for text in good[:3]:
         print_foreign(f"         {text}")
-    if args.file:
-        write_text(args.file, "".join(f"{text}\n" for text in texts))
+    if args.out:
+        write_text(args.out, "".join(f"{text}\n" for text in texts))
 
 
 def _share_of_different(texts: Sequence[str]) -> float:

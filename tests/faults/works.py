@@ -166,7 +166,7 @@ def main(folder: str) -> None:
     figure.run = lambda seed, train: {"loss": train(CONFIG, {"short": short})["short"].metrics["train/loss"]}
     figure.check = lambda results: [at_most("the loss", results["loss"], 100)]
     figure.plot = lambda canvas, results: canvas.subplots().plot([results["loss"]])
-    command.main([FIGURE, f"--folder={folder}", "--jobs=1"])
+    command.main([FIGURE, f"--out={folder}", "--jobs=1"])
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def workdirs(tmp_path: Path) -> list[str]:
 
 def test_the_command_writes_tables_and_profiles(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(summary.aggregates, "DRAWS", 20)
-    summary.main([*workdirs(tmp_path), f"--workdir={tmp_path / 'out'}"])
+    summary.main([*workdirs(tmp_path), f"--out={tmp_path / 'out'}"])
     assert "interquartile mean" in capsys.readouterr().out
     text = (tmp_path / "out/summary.md").read_text()
     assert "Suites: digits, recall." in text and "| decoder |" in text and "| cnn |" not in text
@@ -99,7 +99,7 @@ def test_the_command_names_what_looks_into_the_runs_and_what_so_many_seeds_can_t
     monkeypatch.setattr(summary.aggregates, "DRAWS", 20)
     folders = workdirs(tmp_path)
     (tmp_path / "recall" / "final").mkdir()  # digits was merged, so its runs are elsewhere
-    summary.main([*folders, f"--workdir={tmp_path / 'out'}"])
+    summary.main([*folders, f"--out={tmp_path / 'out'}"])
     after = [line.strip() for line in capsys.readouterr().out.partition("\nnext ")[2].splitlines()]
     assert after == [
         f"python -m experiments.results --workdir={tmp_path / 'recall' / 'final'}",

@@ -80,7 +80,7 @@ def test_a_figure_with_a_damaged_record_is_made_again(text, tmp_path):
 
 
 def test_a_criterion_that_fails_is_named(broken, tmp_path, capsys):
-    assert run(QUICK, f"--folder={tmp_path}") == 1
+    assert run(QUICK, f"--out={tmp_path}") == 1
     out, err = capsys.readouterr()
     assert "FAILED" in out
     assert f"{QUICK}: parameters, dense: measured 81, expected 36 to 36" in err and "Traceback" not in err
@@ -90,7 +90,7 @@ def test_a_criterion_that_fails_is_named(broken, tmp_path, capsys):
 def test_a_figure_that_breaks_off_leaves_no_old_result(tmp_path, monkeypatch, capsys):
     make(QUICK, tmp_path)
     monkeypatch.setattr(load(QUICK), "plot", lambda figure, results: results["absent"])
-    assert run(QUICK, f"--folder={tmp_path}") == 1
+    assert run(QUICK, f"--out={tmp_path}") == 1
     error = capsys.readouterr().err
     assert "Traceback" in error and f"{QUICK}: KeyError: 'absent'" in error
     assert state(QUICK, tmp_path)[0] == "failed"
@@ -101,7 +101,7 @@ def test_an_error_that_a_user_can_mend_has_no_trace(tmp_path, monkeypatch, capsy
         raise UserError("the set is damaged: prepare it again")
 
     monkeypatch.setattr(load(QUICK), "run", run_without_data)
-    assert run(QUICK, f"--folder={tmp_path}") == 1
+    assert run(QUICK, f"--out={tmp_path}") == 1
     error = capsys.readouterr().err
     assert f"{QUICK}: the set is damaged: prepare it again\n" in error and "Traceback" not in error
 
@@ -110,7 +110,7 @@ def test_an_error_that_a_user_can_mend_has_no_trace(tmp_path, monkeypatch, capsy
 def test_several_are_made_in_processes(tmp_path):
     line = [sys.executable, "-m", "experiments.figures", "sinusoid_positions", QUICK, "--jobs=2"]
     process = subprocess.run(
-        [*line, f"--folder={tmp_path}"], cwd=files.ROOT, capture_output=True, text=True, timeout=120
+        [*line, f"--out={tmp_path}"], cwd=files.ROOT, capture_output=True, text=True, timeout=120
     )
     assert process.returncode == 0, process.stderr
     assert "2/2  passed" in process.stdout and process.stdout.endswith("index.html\n")
@@ -121,10 +121,10 @@ def test_all_makes_what_is_missing_and_skips_what_is_there(tmp_path, monkeypatch
     monkeypatch.setattr(command, "names", lambda: ["sinusoid_positions", QUICK])
     make(QUICK, tmp_path)
     (tmp_path / "sinusoid_positions.png").touch()  # without a record, as after a run that was stopped
-    assert run("--all", f"--folder={tmp_path}") == 0
+    assert run("--all", f"--out={tmp_path}") == 0
     out = capsys.readouterr().out
     assert "1 of 2 figures are up to date" in out and "1/1  passed  sinusoid_positions" in out
-    assert run("--all", f"--folder={tmp_path}") == 0
+    assert run("--all", f"--out={tmp_path}") == 0
     assert "2 of 2 figures are up to date" in capsys.readouterr().out
 
 
@@ -143,7 +143,7 @@ def test_the_list_says_the_state_of_each(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(command, "names", lambda: ["krr", QUICK])
     monkeypatch.setenv("COLUMNS", "200")
     make(QUICK, tmp_path, seed=2)
-    command.main([f"--folder={tmp_path}"])
+    command.main([f"--out={tmp_path}"])
     _, krr, quick = capsys.readouterr().out.splitlines()
     assert krr.split()[:3] == ["krr", "not", "made"] and krr.endswith("observed values.")
     assert quick.split()[:3] == [QUICK, "passed", "2"]

@@ -70,7 +70,7 @@ def test_a_run_that_fails_says_why(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_stop_saves_ends_all_processes_and_the_same_command_goes_on(tmp_path, number):
     line = [sys.executable, "-m", "experiments.figures", "texture_bag", "weight_sharing", "--jobs=2"]
-    line += [f"--folder={tmp_path}"]
+    line += [f"--out={tmp_path}"]
     log = tmp_path / "trained" / "texture_bag.log"
     first = subprocess.Popen(line, cwd=files.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     until(lambda: log.exists() and "step 100/" in log.read_text())
@@ -100,14 +100,14 @@ def needy(monkeypatch, tmp_path):
 
 
 def test_a_figure_whose_data_set_is_missing_is_skipped_by_all_and_refused_by_name(needy, tmp_path, capsys):
-    command.main(["--all", f"--folder={tmp_path}"])
+    command.main(["--all", f"--out={tmp_path}"])
     out = capsys.readouterr().out
     assert out.startswith(f"skipped: {needy}\nThe set mnist is not on disk.")
     assert "download_and_prepare" in out and not (tmp_path / f"{needy}.json").exists()
-    command.main([f"--folder={tmp_path}"])
+    command.main([f"--out={tmp_path}"])
     assert "not made (needs mnist)" in " ".join(capsys.readouterr().out.split())
     with pytest.raises(SystemExit, match="1"):
-        command.main([needy, f"--folder={tmp_path}"])
+        command.main([needy, f"--out={tmp_path}"])
     assert "error: The set mnist is not on disk." in capsys.readouterr().err
 
 
@@ -126,7 +126,7 @@ def test_a_figure_that_is_stopped_while_it_trains_counts_as_not_made(tmp_path, m
         make("weight_sharing", tmp_path)
     assert not (tmp_path / "weight_sharing.json").exists()
     with pytest.raises(SystemExit) as stop:
-        command.main(["weight_sharing", f"--folder={tmp_path}"])
+        command.main(["weight_sharing", f"--out={tmp_path}"])
     assert stop.value.code == 130 and "stopped; to go on, give --all again" in capsys.readouterr().err
 
 

@@ -82,7 +82,7 @@ def test_a_molecule_is_told_from_what_is_none():
 
 
 def test_the_command_prints_what_it_measures_and_writes_the_draws(workdir, tmp_path, capsys):
-    main([f"--workdir={workdir}", "--draws=7", "--limit=5", f"--file={tmp_path / 'drawn.txt'}"])
+    main([f"--workdir={workdir}", "--draws=7", "--limit=5", f"--out={tmp_path / 'drawn.txt'}"])
     out = capsys.readouterr().out
     assert "restored 0.0000 of 5 molecules of test[:50], from the mean" in out and "of property 1" in out
     assert "of 7 draws from the prior" in out
