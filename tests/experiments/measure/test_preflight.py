@@ -14,15 +14,17 @@ from core.errors import UserError
 from experiments.measure import preflight
 from experiments.measure.collectives import Collective
 from experiments.measure.preflight import Estimate, devices_of, estimate, table
+from experiments.use import sample
 from tests import tiny
 from train import Run
 from training.peaks import CHIPS, GIB, chip_of
 
 NEEDS_LIBTPU = pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="no libtpu")
 CONFIGS = sorted(path.stem for path in (tiny.ROOT / "configs").glob("*.py"))
-# Data that nothing generates or embeds: their configs train on files of a user's, or on sets that are downloaded.
+# Sets that are downloaded. The tests make a sample of the other sets of files.
 ON_FILES = {name for name in CONFIGS if any(word in (tiny.ROOT / f"configs/{name}.py").read_text() for word in (
-    '"path"', "multi30k", "mnist", "imdb", "shakespeare", "planetoid"))}  # fmt: skip
+    "mnist", "imdb", "shakespeare", "planetoid", "zinc", "faces"))}  # fmt: skip
+MESHES = [{}, {"fsdp": 2}, {"tensor": 2}, {"fsdp": 2, "tensor": 2}]
 
 
 @pytest.fixture(scope="module")
@@ -112,36 +114,51 @@ def test_a_cpu_has_no_peak():
     assert chip_of(jax.devices()[0].device_kind) is None
 
 
-def run_command(*flags: str) -> str:
-    process = subprocess.run(
+def run_preflight(*flags: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
         [sys.executable, "-m", "experiments.preflight", *flags], cwd=tiny.ROOT, capture_output=True, text=True,
-        env=os.environ | {"COLUMNS": "200"}, timeout=900,
+        env=os.environ | {"COLUMNS": "200"}, timeout=1800,
     )  # fmt: skip
-    assert process.returncode == 0, process.stdout + process.stderr
-    return process.stdout
 
 
 @pytest.mark.slow
 def test_the_command_divides_a_run_among_gpus():
-    out = run_command("--config=tests/tiny.py:gpt", "--topology", "h100:8", "a100:1", "--config.mesh.fsdp=-1",
-                      "--config.mesh.data=1", "--config.model.width=64")  # fmt: skip
+    process = run_preflight("--config=tests/tiny.py:gpt", "--topology", "h100:8", "a100:1", "--config.mesh.fsdp=-1",
+                            "--config.mesh.data=1", "--config.model.width=64")  # fmt: skip
+    assert process.returncode == 0, process.stdout + process.stderr
+    out = process.stdout
     rows = {name: cells for name, *cells in (re.split(r" {2,}", line.strip()) for line in out.splitlines())}
     on_eight, on_one = rows["FLOPs of a step"]
     assert on_eight == on_one and "all-gather" in out
     assert out.splitlines()[-1].startswith("next     python train.py --config=tests/tiny.py:gpt --config.mesh.fsdp=-1 ")
 
 
-@NEEDS_LIBTPU
-@pytest.mark.slow
-@pytest.mark.parametrize("mesh", [{}, {"fsdp": 2}, {"tensor": 2}, {"fsdp": 2, "tensor": 2}], ids=str)
-def test_a_mesh_compiles_for_a_tpu(mesh):
-    flags = [f"--config.mesh.{name}={size}" for name, size in mesh.items()]
-    assert "v5e:2x2" in run_command("--config=tests/tiny.py:gpt", "--topology", "v5e:2x2", *flags)
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    """A folder with a sample of each kind of data of a user's own."""
+    folder = tmp_path_factory.mktemp("samples")
+    for kind in sample.SAMPLES:
+        sample.main([kind, f"--out={folder / kind}"])
+    return folder
 
 
 @NEEDS_LIBTPU
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(set(CONFIGS) - ON_FILES))
-def test_every_config_compiles_for_a_tpu(name):
-    out = run_command(f"--config={Path('configs') / name}.py", "--topology", "v5e:1x1")
-    assert " fits " in out and "yes" in out
+@pytest.mark.parametrize("mesh", MESHES, ids=str)
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_config_compiles_for_every_mesh_of_four_tpus(name, mesh, samples):
+    flags = [f"--config.mesh.{axis}={size}" for axis, size in mesh.items()]
+    if name.startswith("multi30k"):
+        path = samples / "parallel_text"
+        flags += [f"--config.data.path={path}", f"--config.data.tokenizer={path}/tokenizer.json"]
+        flags += ["--config.data.evaluation=validation"]
+    elif name.startswith("own_"):
+        path = samples / name.removeprefix("own_")
+        flags += [f"--config.data.path={path / 'text.txt' if name == 'own_text' else path}"]
+        flags += [f"--config.data.tokenizer={path}/tokenizer.json"] * (name == "own_parallel_text")
+    process = run_preflight(f"--config=configs/{name}.py", "--topology", "v5e:2x2", *flags)
+    if process.returncode and re.search("is not on disk|is no file|holds no file", process.stderr):
+        assert name in ON_FILES, process.stderr
+        pytest.skip(f"{name} needs files that are not here")
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert re.search(r"^ *fits +yes", process.stdout, re.MULTILINE), process.stdout
