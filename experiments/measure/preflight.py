@@ -12,6 +12,7 @@ links at theirs, whichever takes longest. A real step takes longer; a well-fille
 
 import argparse
 from collections.abc import Mapping, Sequence
+import contextlib
 from dataclasses import dataclass
 import importlib.util
 import math
@@ -163,6 +164,17 @@ def devices_of(topology: str) -> tuple[Chip, Sequence[Any], int]:
     return chip, devices, len(devices) // count
 
 
+def stand_in(topologies: Sequence[str]) -> None:
+    """Gives this process as many CPUs as the largest of the GPU topologies has GPUs.
+
+    It has to come before JAX starts. Afterwards it changes nothing, and `devices_of` refuses what is larger.
+    """
+    counts = [int(match[1]) for name in topologies if (match := re.fullmatch(r"\w+:(\d{1,4})", name))]
+    jax.config.update("jax_platforms", "cpu")  # nothing is computed, only compiled
+    with contextlib.suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", max([1, *counts]))
+
+
 def memory_by_kind(programs: Programs) -> dict[str, float]:
     """Returns the bytes on each device: of the state, of the batch, and of everything that a step keeps meanwhile."""
     state = programs.shapes
@@ -187,9 +199,7 @@ def main(arguments: list[str]) -> int:
     topologies = [name for text in args.topology for name in text.split(",")]
     flags = [f"--config={args.config}", *others]
     config = read_command_line([*flags, "--workdir=none"]).config
-    counts = [int(match[1]) for name in topologies if (match := re.fullmatch(r"\w+:(\d{1,4})", name))]
-    jax.config.update("jax_platforms", "cpu")  # nothing is computed, only compiled
-    jax.config.update("jax_num_cpu_devices", max([1, *counts]))
+    stand_in(topologies)
     run = Run.of(config)
     estimates = [estimate(run, topology) for topology in topologies]
     Console(highlight=False, markup=False, soft_wrap=True).print(table(estimates))
@@ -209,15 +219,15 @@ def table(estimates: Sequence[Estimate]) -> Table:
     exchanged = dict.fromkeys(exchange.kind for each in estimates for exchange in each.exchanges)
     for each in estimates:
         cells = {"devices": f"{each.devices}", "fits": "yes" if each.fits else f"no: {each.problem}".rstrip(": ")}
-        cells |= {f"{kind}, per device": f"{_short(each.memory[kind])}B" if each.memory else "" for kind in kinds}
+        cells |= {f"{kind}, per device": f"{short(each.memory[kind])}B" if each.memory else "" for kind in kinds}
         total = sum(each.memory.values())
-        cells["all of it"] = f"{_short(total)}B of {_short(each.available)}B" if each.memory else ""
+        cells["all of it"] = f"{short(total)}B of {short(each.available)}B" if each.memory else ""
         estimated = each.seconds is not None
-        cells["FLOPs of a step"] = _short(each.flops) if estimated else ""
-        cells["memory traffic per device"] = f"{_short(each.touched)}B" if estimated else ""
+        cells["FLOPs of a step"] = short(each.flops) if estimated else ""
+        cells["memory traffic per device"] = f"{short(each.touched)}B" if estimated else ""
         sent = {exchange.kind: exchange for exchange in each.exchanges}
         for kind in exchanged:
-            text = f"{sent[kind].count:.0f} x, {_short(sent[kind].sent)}B" if kind in sent else ""
+            text = f"{sent[kind].count:.0f} x, {short(sent[kind].sent)}B" if kind in sent else ""
             cells[f"{kind}, sent per device"] = text
         for bound in ("products", "memory", "links"):
             if estimated and bound in (each.seconds or {}):
@@ -225,8 +235,8 @@ def table(estimates: Sequence[Estimate]) -> Table:
             else:
                 cells[f"time for {bound}"] = ""
         cells["step at least"] = f"{1000 * each.step_seconds:.3g} ms" if estimated else ""
-        cells["run at least"] = _duration(each.steps * each.step_seconds) if estimated else ""
-        cells["examples per second at most"] = _short(each.batch_size / each.step_seconds) if estimated else ""
+        cells["run at least"] = duration(each.steps * each.step_seconds) if estimated else ""
+        cells["examples per second at most"] = short(each.batch_size / each.step_seconds) if estimated else ""
         for name, cell in cells.items():
             rows.setdefault(name, []).append(cell)
     columns = Table("", *(each.topology for each in estimates), box=None)
@@ -235,12 +245,12 @@ def table(estimates: Sequence[Estimate]) -> Table:
     return columns
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Hours, minutes and seconds, or seconds with a fraction."""
     return clock(seconds) if seconds >= 60 else f"{seconds:.2g} s"
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
     """A number with a unit: "1.23 G"."""
     for size, unit in ((1e15, " P"), (1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
         if value >= size:

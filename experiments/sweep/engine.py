@@ -1,6 +1,6 @@
 """The sweep as a function: runs all trials of a sweep, here or on Slurm, or continues where it was stopped.
 
-    run(Sweep.read("experiments/sweeps/decoder_width.py"), Options(workdir="runs/decoder_width", jobs=2))
+run(Sweep.read("experiments/sweeps/decoder_width.py"), Options(workdir="runs/decoder_width", jobs=2))
 """
 
 from collections.abc import Callable, Sequence
@@ -12,9 +12,10 @@ from typing import Any
 
 from core.errors import Stopped, UserError
 from core.files import write_json
+from experiments.measure.preflight import stand_in
 from experiments.sweep import population, results, runner
 from experiments.sweep import trials as states
-from experiments.sweep.cost import flops_of_trials
+from experiments.sweep.cost import flops_of_trials, times_of_trials
 from experiments.sweep.display import SweepDisplay
 from experiments.sweep.options import Options
 from experiments.sweep.progress import clock
@@ -39,6 +40,8 @@ def run(sweep: Sweep | TrialList, options: Options, show: Show | None = results.
       Stopped: a signal asked to stop; all runs have saved and ended.
     """
     show = show or (lambda workdir: None)
+    if options.topology:
+        stand_in(options.topology)
     if isinstance(sweep, Sweep) and sweep.search:
         return _run_search(sweep, options, show)
     return _run_list(sweep, options, show)
@@ -51,7 +54,7 @@ def _run_list(sweep: Sweep | TrialList, options: Options, show: Show) -> bool:
     if not chosen:
         raise UserError(f"--only={' '.join(options.only)} matches no trial; the first of them is {trials[0].name}")
     if options.dry_run:
-        print(_dry_run(chosen))
+        print(_dry_run(chosen, options.topology))
         return True
     _write_record(sweep, options.workdir, trials)
     for trial in chosen:
@@ -74,7 +77,7 @@ def _run_search(sweep: Sweep, options: Options, show: Show) -> bool:
         raise UserError("--only and --retry_failed are for a sweep(): what a search has tried stays as it is")
     search = Search(sweep, options.workdir, options.storage)
     if options.dry_run:
-        print(_dry_run(list(begun(options.workdir))), f"of {search.total} that the search may begin")
+        print(_dry_run(list(begun(options.workdir)), options.topology), f"of {search.total} that the search may begin")
         return True
     _write_record(sweep, options.workdir, [])
     with search.storing():
@@ -119,8 +122,11 @@ def _run_on_slurm(
     show(options.workdir)
 
 
-def _dry_run(trials: list[Trial]) -> str:
-    """The trials with what would become of them, and their cost: steps, examples, FLOPs and, if some are done, time."""
+def _dry_run(trials: list[Trial], topologies: Sequence[str]) -> str:
+    """The trials with what would become of them, and their cost: steps, examples, FLOPs and, if some are done, time.
+
+    Of accelerators that are named, the least time there too.
+    """
     table = "\n".join(f"{_WOULD[trial.state()]:14} {trial.name}" for trial in trials)
     configs = [trial.read_config() for trial in trials]
     steps = sum(config["steps"] for config in configs)
@@ -131,7 +137,7 @@ def _dry_run(trials: list[Trial]) -> str:
     if done:
         seconds = mean(trial.read_summary()["seconds"] for trial in done)
         cost += f"; {clock(seconds * len(trials))} one after the other, at the pace of the {len(done)} that are done"
-    return f"{table}\n{cost}"
+    return "\n".join([table, cost, *times_of_trials(trials, topologies)])
 
 
 _WOULD = {

@@ -19,6 +19,7 @@ class Options:
       jobs: how many processes train at a time; with several, each has one GPU.
       only: if not empty, only trials with one of these texts in their name run. The texts may be patterns with "*".
       dry_run: trials are listed, and nothing runs.
+      topology: of a dry run: accelerators whose least time is estimated, such as "h100:1" and "v5e:2x2".
       retry_failed: trials that failed are continued.
       wait: also for trials that other runners work on.
       population: how many trials one program may train together, where they differ only in numbers.
@@ -34,6 +35,7 @@ class Options:
     jobs: int = 1
     only: Sequence[str] = ()
     dry_run: bool = False
+    topology: Sequence[str] = ()
     retry_failed: bool = False
     wait: bool = True
     population: int = MEMBERS
@@ -49,6 +51,8 @@ class Options:
         for name in ("jobs", "population"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name}={getattr(self, name)}: expected at least 1")
+        if self.topology and not self.dry_run:
+            raise UserError("--topology is for --dry_run: it says what the trials would cost there")
         if self.launcher not in ("local", "slurm"):
             raise UserError(f"--launcher={self.launcher}: expected local or slurm")
 
@@ -59,6 +63,8 @@ class Options:
         add("--jobs", type=int, default=1, help="runs at a time; with several, each has one GPU (default: 1)")
         add("--only", nargs="+", default=[], metavar="TEXT", help="trials with this text in their name, such as seed=0")
         add("--dry_run", action="store_true", help="list the trials and what they cost; run nothing")
+        add("--topology", nargs="+", default=[], metavar="NAME",
+            help="with --dry_run: the least time on accelerators such as h100:1 or v5e:2x2")  # fmt: skip
         add("--retry_failed", action="store_true", help="continue the trials that failed")
         add("--no_wait", action="store_true", help="do not wait for trials that other runners work on")
         add(
@@ -77,9 +83,9 @@ class Options:
     def of(cls, args: argparse.Namespace, workdir: str | Path) -> "Options":
         """Returns the options that were parsed with the flags of `add_flags`."""
         return cls(
-            workdir=workdir, jobs=args.jobs, only=args.only, dry_run=args.dry_run, retry_failed=args.retry_failed,
-            wait=not args.no_wait, population=args.population, storage=args.storage, launcher=args.launcher,
-            slurm=args.slurm,
+            workdir=workdir, jobs=args.jobs, only=args.only, dry_run=args.dry_run, topology=args.topology,
+            retry_failed=args.retry_failed, wait=not args.no_wait, population=args.population, storage=args.storage,
+            launcher=args.launcher, slurm=args.slurm,
         )  # fmt: skip
 
 

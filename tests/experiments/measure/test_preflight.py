@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-from pathlib import Path
 import re
 import subprocess
 import sys

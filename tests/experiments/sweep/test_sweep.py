@@ -19,6 +19,7 @@ import time
 import pytest
 
 from core.errors import UserError
+from experiments.measure import preflight
 from experiments.sweep import __main__ as sweep
 from experiments.sweep import engine, runner
 from experiments.sweep.options import Options
@@ -26,6 +27,7 @@ from experiments.sweep.sweep_file import Sweep
 from experiments.sweep.trials import Trial, claim_folder
 from tests import tiny
 from tests.experiments.sweep import stand_in
+from train import Run
 
 ROOT = Path(__file__).parents[3]
 FILE = """
@@ -119,6 +121,30 @@ def test_a_dry_run_lists_the_trials_and_changes_nothing(file, capsys):
     assert output[0] == "would begin    optimizer.learning_rate=0.01,seed=1" and len(output) == 3
     assert re.fullmatch(r"2 trials, 20 steps, 320 examples, [1-9].*e\+\d+ FLOPs", output[2])
     assert not (path.parent / "runs").exists()
+
+
+def test_a_dry_run_says_how_long_the_trials_take_on_an_accelerator_at_the_least(file, capsys):
+    """Two learning rates are one program: the steps of all trials take as many times the step of the first one."""
+    path = file([0.01, 0.1])
+    assert run(path, "--dry_run", "--topology", "h100:1") == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    seconds, held = re.findall(r"(?:at least|largest takes) ([\d.e-]+) (?:s|kB) ", line)
+    assert line.startswith("on h100:1: ") and line.endswith(" of 85.9 GB on each device")
+    trial = preflight.estimate(Run.of(tiny.get_config("vit")), "h100:1")
+    assert float(seconds) == pytest.approx(4 * 10 * trial.step_seconds, rel=0.05)
+    assert float(held) * 1e3 == pytest.approx(sum(trial.memory.values()), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--topology", "h100:1"], "--topology is for --dry_run"),
+        (["--dry_run", "--topology", "h1000:1"], "--topology=h1000:1: expected v5e:4x4, h100:8 or the like"),
+    ],
+)
+def test_a_topology_that_says_nothing_is_refused(file, capsys, flags, message):
+    assert run(file([0.1]), *flags) == 1
+    assert message in capsys.readouterr().err
 
 
 def test_more_steps_continue_what_is_complete(file):
