@@ -10,6 +10,7 @@ the command that trained it.
 import argparse
 import json
 from pathlib import Path
+import shlex
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,7 @@ def card(opened: Opened) -> str:
         _measured(workdir, run.dataset.evaluation_name), *(f"Note: {line}." for line in notes_on(opened)), "",
         "## Trained", "",
         f"On {len(run.dataset.train):,} examples of the split `{data.get('train', 'train')}`, with", "",
-        "```bash", environment["command"], "```", "",
+        "```bash", _portable(environment["command"]), "```", "",
         f"and jax {environment['packages'].get('jax', '?')}, flax {environment['packages'].get('flax', '?')}, on "
         f"{environment.get('devices', {}).get('kind', 'an unknown device')}. The objective was "
         f"`{config['objective']['name']}`; the data section of the config:", "",
@@ -81,6 +82,12 @@ def card(opened: Opened) -> str:
         shape, file = config["model"]["image_shape"], "preprocessor_config.json"
         lines += ["", "## Images", "", f"Of the shape {shape}; `{file}` has the size, mean and standard deviation."]
     return "\n".join(lines) + "\n"
+
+
+def _portable(line: str) -> str:
+    """A command line without the path of its interpreter, which nobody else has."""
+    interpreter, *words = shlex.split(line)
+    return shlex.join(["python" if Path(interpreter).name.startswith("python") else interpreter, *words])
 
 
 @command
