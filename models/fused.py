@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from models.blockwise import blockwise
+from models.flash import fits, flash
 from models.masks import Mask, boolean, four_axes, with_causal
 from models.scores import Bias, Queries, dot_product, mix, softargmax
 
@@ -43,6 +44,8 @@ def _by_platform(query_BTHK, key_BSGK, value_BSGK, mask, bias, *, causal):
     kernels = {}
     if bias is None and query_BTHK.shape[1] * key_BSGK.shape[1] > 256:  # below that the stock function is faster
         kernels["cpu"] = partial(_on_cpu, causal=causal)
+    if bias is None and fits(query_BTHK, key_BSGK, value_BSGK, mask, causal=causal):
+        kernels["tpu"] = partial(_on_tpu, causal=causal)
     half = query_BTHK.dtype in (jnp.bfloat16, jnp.float16) and size % 8 == 0
     # JAX asks for cuDNN's version when it traces, which has an answer only on a machine with a GPU.
     if half and size <= 128 and value_BSGK.shape[-1] == size and jax.default_backend() == "gpu":
@@ -55,6 +58,11 @@ def _by_platform(query_BTHK, key_BSGK, value_BSGK, mask, bias, *, causal):
 def _on_cpu(query_BTHK, key_BSGK, value_BSGK, mask, bias, *, causal):
     per_query_head = (repeat_heads(x, query_BTHK.shape[2]) for x in (key_BSGK, value_BSGK))
     return blockwise(causal, query_BTHK, *per_query_head, mask)
+
+
+def _on_tpu(query_BTHK, key_BSGK, value_BSGK, mask, bias, *, causal):
+    key_BSHK, value_BSHK = (repeat_heads(x, query_BTHK.shape[2]) for x in (key_BSGK, value_BSGK))
+    return flash(query_BTHK, key_BSHK, value_BSHK, mask, causal=causal)
 
 
 def _stock(

@@ -4,10 +4,10 @@
 "tensor" splits heads, MLP columns and the vocabulary (Shoeybi et al. 2019). XLA inserts the communication.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import jax
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
@@ -30,6 +30,7 @@ RULES = (
 )
 
 
+T = TypeVar("T")
 Parts = Annotated[int, Range(1, 2**20, also=-1)]
 
 
@@ -97,6 +98,16 @@ _gathered.defvjp(
     lambda x, pieces, unsplit: (_gathered(x, pieces, unsplit), None),
     lambda pieces, unsplit, _, gradient: (jax.lax.with_sharding_constraint(gradient, pieces),),
 )
+
+
+def in_context(mesh: Mesh, function: Callable[..., T]) -> Callable[..., T]:
+    """Returns a function that is traced with the mesh in context, where kernels that XLA cannot divide look for it."""
+
+    def traced(*args: Any) -> T:
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return function(*args)
+
+    return traced
 
 
 def batch_sharding(mesh: Mesh | AbstractMesh) -> NamedSharding:

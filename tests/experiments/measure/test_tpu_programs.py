@@ -68,7 +68,6 @@ def test_only_the_library_multiplies_float32(compiled):
     assert [product.line for product in wide_products(text) if "BTNH,BSNH->BNTS" not in product.line] == []
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="no fused kernel for TPUs: XLA keeps all scores")
 def test_attention_is_fused(compiled):
     text, _ = compiled
     assert square_arrays(text, CONTEXT) == []
