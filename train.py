@@ -58,7 +58,7 @@ from training.parts import read_parts
 from training.programs import compile_programs
 from training.report import complete_text, start_report, summary_table
 from training.settings import check_settings, check_values, complete, inherit, named, resolve
-from training.state import Parameters, TrainState, begin_with, initialise, merge, split
+from training.state import Parameters, TrainState, abstract_model, begin_with, initialise, merge, split
 from training.step import Objective
 from training.together import with_the_others
 from training.usage import usage
@@ -115,7 +115,7 @@ class Run:
         refuse_unknown("best =", fields.best, measured_by(objective))
         better = measured_by(objective)[fields.best]
         make_model = lambda rngs: model_class(**model, rngs=rngs)
-        shapes = nnx.eval_shape(lambda: make_model(nnx.Rngs(0)))  # the model checks its fields
+        shapes = abstract_model(model_class, model)  # the model checks its fields
         check_ability(objective, shapes)
         check_patterns(fields.freeze, split(shapes)[1])
         rate_factors = dict(getattr(shapes, "rate_factors", ()))  # see models.parametrization

@@ -4,8 +4,9 @@ Parameters are one flat dictionary from a path ("blocks.blocks.0.attention.query
 weight decay, checkpoints and loaders of other formats all refer to a parameter by that path.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+import json
 from typing import Any
 
 from flax import nnx
@@ -18,7 +19,7 @@ import optax
 from core.parameters import Parameters, merge, split
 from training.frozen import split_frozen
 
-__all__ = ["Parameters", "TrainState", "begin_with", "initialise", "merge", "split"]
+__all__ = ["Parameters", "TrainState", "abstract_model", "begin_with", "initialise", "merge", "split"]
 
 
 @jax.tree_util.register_dataclass
@@ -44,6 +45,23 @@ class TrainState:
     def evaluated(self) -> Parameters:
         """The parameters to evaluate with: the average if there is one."""
         return self.parameters if self.average is None else self.average
+
+
+def abstract_model(model_class: Callable[..., nnx.Module], settings: Mapping[str, Any]) -> nnx.Module:
+    """Returns a model that has shapes for parameters, which takes as long as tracing it. Callers must not change it.
+
+    The last one is kept: runs of a sweep or of a benchmark differ in seeds and rates, and their models are the same.
+    """
+    global _last_abstract
+    description = json.dumps(settings, sort_keys=True)
+    if _last_abstract is None or _last_abstract[:2] != (model_class, description):
+        model = nnx.eval_shape(lambda: model_class(**settings, rngs=nnx.Rngs(0)))
+        _last_abstract = model_class, description, model
+        return model
+    return _last_abstract[2]
+
+
+_last_abstract: tuple[Callable[..., nnx.Module], str, nnx.Module] | None = None
 
 
 def initialise(

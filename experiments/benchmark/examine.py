@@ -11,8 +11,10 @@ running, one family after the other.
 
 import argparse
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
+import json
 from pathlib import Path
 
 from flax import nnx
@@ -25,7 +27,7 @@ from data.dataset import Dataset
 from data.pipeline import evaluation_batches
 from experiments.benchmark import predictions, protocol
 from experiments.benchmark import suite as suites
-from experiments.benchmark.cost import measure
+from experiments.benchmark.cost import Compiled, compiled, measure
 from experiments.benchmark.studies import folders
 from experiments.benchmark.suite import Suite
 from experiments.sweep import trials as states
@@ -35,6 +37,7 @@ from training.checkpoints import Checkpoints
 from training.compilation import use_compilation_cache
 from training.fingerprints import digest
 from training.noise import silence_failed_writes
+from training.state import TrainState
 from training.step import make_evaluation_step
 from training.workdir import MEANING, read_config, refuse_other_data
 
@@ -52,17 +55,27 @@ def examine(workdir: str | Path) -> None:
             f"the test split is read at the end, but {len(unfinished)} trials of the tuning have not ended: "
             f"{', '.join(unfinished[:5])}. The same benchmark command continues them"
         )
-    for family, trials in final_trials(workdir).items():
-        complete = [trial for trial in trials if trial.settled() == states.DONE]
-        if untested := [trial for trial in complete if not _tested(trial)]:
-            print(f"{family}: testing {len(untested)} runs", flush=True)
-            _test(suite, untested, complete)
-        cost = workdir / "cost" / f"{family}.json"
-        usual = [trial for trial in complete if trial.labels["kind"] == "final"]
-        if usual and not cost.exists():
-            print(f"{family}: measuring its cost", flush=True)
-            cost.parent.mkdir(exist_ok=True)
-            write_json(cost, asdict(measure(read_config(usual[0].folder))))
+    families = final_trials(workdir)
+    with ThreadPoolExecutor(2) as pool:  # XLA compiles one family while another one is traced or tested
+        costs = list(pool.map(partial(_of_family, suite, workdir), families, families.values()))
+    for path, programs in filter(None, costs):
+        print(f"{path.stem}: measuring its cost", flush=True)
+        path.parent.mkdir(exist_ok=True)
+        write_json(path, asdict(measure(programs)))
+
+
+def _of_family(suite: Suite, workdir: Path, family: str, trials: list[Trial]) -> tuple[Path, Compiled] | None:
+    """Tests the runs of a family that are complete. Returns what its cost is measured with, and the file of the cost.
+
+    None if it has been measured already, or no run is complete.
+    """
+    complete = [trial for trial in trials if trial.settled() == states.DONE]
+    if untested := [trial for trial in complete if not _tested(trial)]:
+        print(f"{family}: testing {len(untested)} runs", flush=True)
+        _test(suite, untested, complete)
+    cost = workdir / "cost" / f"{family}.json"
+    usual = [trial for trial in complete if trial.labels["kind"] == "final"]
+    return (cost, compiled(usual[0].folder)) if usual and not cost.exists() else None
 
 
 def final_trials(workdir: Path) -> dict[str, list[Trial]]:
@@ -86,16 +99,21 @@ def main(arguments: list[str]) -> None:
 
 
 def _test(suite: Suite, trials: list[Trial], family: list[Trial]) -> None:
-    """Writes `test.json` of runs of one `family`; runs of the same structure share one compiled program."""
-    compiled: dict[nnx.GraphDef, Callable] = {}
+    """Writes `test.json` of runs of one `family`; runs of the same model and objective share one compiled program."""
+    programs: dict[tuple[nnx.GraphDef, str], tuple[Callable, TrainState]] = {}
     for trial in trials:
         config = read_config(trial.folder)
         same_data = partial(_refuse_other_data, trial.folder)
         run = Run.of(config | {"data": config["data"] | {"evaluation": suite.test}}, same_data)
         tested_on = {"evaluation": run.dataset.identity["evaluation"]}
         _refuse_other_test(config["data"], tested_on, family)
+        metric = suite.metric_of(trial.labels["family"])
         structure, create = run.initialise()
-        shapes = jax.eval_shape(create, jax.random.key(0))
+        kind = structure, json.dumps(run.config["objective"], sort_keys=True)
+        if kind not in programs:
+            step = jax.jit(predictions.of_each_example(make_evaluation_step(structure, run.objective), metric))
+            programs[kind] = step, jax.eval_shape(create, jax.random.key(0))
+        step, shapes = programs[kind]
         checkpoint = Checkpoints(trial.folder / "checkpoints", read_only=True).restore(shapes)
         if checkpoint is None:
             raise UserError(f"{trial.folder} has no checkpoint to test. Remove the folder to run it again")
@@ -107,9 +125,6 @@ def _test(suite: Suite, trials: list[Trial], family: list[Trial]) -> None:
                 f"{trial.folder}: the newest checkpoint that can be read is of step {at:,}, and not the parameters of "
                 f"step {summary['steps']:,} in summary.json. Remove the folder to run it again"
             )
-        metric = suite.metric_of(trial.labels["family"])
-        evaluation = make_evaluation_step(structure, run.objective)
-        step = compiled.setdefault(structure, jax.jit(predictions.of_each_example(evaluation, metric)))
         batches = evaluation_batches(run.dataset.evaluation, batch_size=run.fields.batch_size)
         metrics, values = predictions.test(step, jax.device_put, batches, state.evaluated, metric)
         test = {"metrics": metrics, "split": suite.test, "state_digest": restored, "data": tested_on}

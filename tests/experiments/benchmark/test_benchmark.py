@@ -173,7 +173,7 @@ def test_only_the_checkpoint_that_a_run_ended_with_is_tested(step, other, tmp_pa
     restored = replace(state, parameters=jax.tree.map(lambda x: x + other, state.parameters))
     stored = type("Stored", (), {"restore": lambda self, shapes: (step, restored, {})})
     monkeypatch.setattr(examine, "Checkpoints", lambda *_, **__: stored())
-    trial = Trial(tmp_path, "x", {}, {})
+    trial = Trial(tmp_path, "x", {}, {}, {"family": "mlp"})
     with pytest.raises(UserError, match=f"can be read is of step {step}, and not the parameters of step 5"):
         examine._test(DIGITS, [trial], [trial])
     assert not (tmp_path / "test.json").exists()
