@@ -139,7 +139,8 @@ class Embedding(nnx.Module):
 class Dropout(nnx.Module):
     """Sets entries to 0 with probability `rate` and divides the others by 1 - rate (Srivastava et al. 2014).
 
-    `rate` is an ordinary attribute: a program that trains several rates at once may put a traced number there.
+    `rate` is an ordinary attribute: a program that trains several rates at once may put `nnx.data` of a traced number
+    there.
     """
 
     def __init__(self, rate: float):

@@ -463,7 +463,7 @@ def _with_dropout(objective: Callable, dropout: Any = None) -> Callable:
     def with_dropout(model, batch, key):
         for _, part in nnx.iter_modules(model):
             if isinstance(part, Dropout) and part.rate:
-                part.rate = dropout
+                part.rate = nnx.data(dropout)  # an array, where a number was
         return objective(model, batch, key)
 
     return with_dropout

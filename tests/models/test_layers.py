@@ -94,7 +94,7 @@ def test_dropout_keeps_the_mean_and_the_share():
 def test_a_traced_dropout_rate_drops_the_same():
     def drop(rate):
         dropout = Dropout(0.0)
-        dropout.rate = rate
+        dropout.rate = nnx.data(rate)
         return dropout(X, jax.random.key(0))
 
     np.testing.assert_allclose(jax.jit(drop)(0.3), Dropout(0.3)(X, jax.random.key(0)), rtol=1e-6)
