@@ -13,5 +13,5 @@ from configs.fashion_vit import get_config as vision_transformer
 
 def get_config() -> ConfigDict:
     config = vision_transformer()
-    config.model = ConfigDict({"name": "resnet", "width": 20, "depths": [1, 1, 1]})
+    config.model = ConfigDict({"name": "resnet", "width": 20, "depths": (1, 1, 1)})
     return config
