@@ -5,9 +5,11 @@ while a program is traced, see `training.mesh.in_context`. Without such a mesh `
 """
 
 from functools import partial
+import math
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AbstractMesh
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float
 
@@ -19,12 +21,14 @@ BLOCK = 128
 
 def fits(query_BTHK, key_BSGK, value_BSGK, mask: Mask | None, *, causal: bool) -> bool:
     """Returns whether `flash` computes attention of these shapes, for a program of the mesh in context."""
-    (T, K), (S, V) = query_BTHK.shape[1::2], (key_BSGK.shape[1], value_BSGK.shape[-1])
+    B, T, _, K = query_BTHK.shape
+    S, V = key_BSGK.shape[1], value_BSGK.shape[-1]
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or B % math.prod(mesh.shape[axis] for axis in _of_examples(mesh)):
+        return False
     per_key = mask is None or four_axes(mask).shape[1:3] == (1, 1)
-    return (
-        not jax.sharding.get_abstract_mesh().empty and query_BTHK.dtype == jnp.bfloat16
-        and T % BLOCK == S % BLOCK == K % 64 == 0 and K == V and per_key and (T == S or not causal)
-    )  # fmt: skip
+    in_blocks = T % BLOCK == S % BLOCK == K % 64 == 0
+    return query_BTHK.dtype == jnp.bfloat16 and in_blocks and K == V and per_key and (T == S or not causal)
 
 
 def flash(
@@ -45,8 +49,8 @@ def flash(
     kernel = partial(_of_one_device, causal=causal)
     if not mesh.empty:
         # The batch is split by every axis but "tensor", and the heads by that one where it divides them.
-        examples = tuple(name for name in mesh.axis_names if name != "tensor")
-        heads = "tensor" if H % mesh.shape.get("tensor", 1) == 0 and "tensor" in mesh.axis_names else None
+        examples = _of_examples(mesh)
+        heads = "tensor" if "tensor" in mesh.shape and H % mesh.shape["tensor"] == 0 else None
         divided = P(examples, heads)
         kernel = jax.shard_map(
             kernel, in_specs=(divided, divided, divided, P(examples)), out_specs=divided, check_vma=False
@@ -58,6 +62,11 @@ def flash(
 
 
 # ---- private parts --------------------------------------------------------------------------------------------------
+
+
+def _of_examples(mesh: AbstractMesh) -> tuple[str, ...]:
+    """The axes that split a batch. They have to divide it, which they may not if it is one of the parts of a batch."""
+    return tuple(name for name in mesh.axis_names if name != "tensor")
 
 
 def _of_one_device(query_BHTK, key_BHSK, value_BHSK, allowed_BS, *, causal):

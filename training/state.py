@@ -50,18 +50,19 @@ class TrainState:
 def abstract_model(model_class: Callable[..., nnx.Module], settings: Mapping[str, Any]) -> nnx.Module:
     """Returns a model that has shapes for parameters, which takes as long as tracing it. Callers must not change it.
 
-    The last one is kept: runs of a sweep or of a benchmark differ in seeds and rates, and their models are the same.
+    The last few are kept: runs of a sweep or of a benchmark differ in seeds and rates, and their models are the same.
+    Several threads may call it.
     """
-    global _last_abstract
-    description = json.dumps(settings, sort_keys=True)
-    if _last_abstract is None or _last_abstract[:2] != (model_class, description):
-        model = nnx.eval_shape(lambda: model_class(**settings, rngs=nnx.Rngs(0)))
-        _last_abstract = model_class, description, model
-        return model
-    return _last_abstract[2]
+    kind = model_class, json.dumps(settings, sort_keys=True)
+    model = _abstract.get(kind)
+    if model is None:
+        model = _abstract[kind] = nnx.eval_shape(lambda: model_class(**settings, rngs=nnx.Rngs(0)))
+        if len(_abstract) > 4:
+            _abstract.pop(next(iter(_abstract)), None)
+    return model
 
 
-_last_abstract: tuple[Callable[..., nnx.Module], str, nnx.Module] | None = None
+_abstract: dict[tuple[Callable[..., nnx.Module], str], nnx.Module] = {}
 
 
 def initialise(

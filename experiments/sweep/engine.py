@@ -1,6 +1,6 @@
 """The sweep as a function: runs all trials of a sweep, here or on Slurm, or continues where it was stopped.
 
-run(Sweep.read("experiments/sweeps/decoder_width.py"), Options(workdir="runs/decoder_width", jobs=2))
+    run(Sweep.read("experiments/sweeps/decoder_width.py"), Options(workdir="runs/decoder_width", jobs=2))
 """
 
 from collections.abc import Callable, Sequence

@@ -68,6 +68,10 @@ def on_eight_devices() -> None:
     out = jax.jit(in_context(mesh, partial(flash, causal=True)))(*arrays)
     np.testing.assert_allclose(out, _stock(query, key, value, mask, None, causal=True), atol=2e-6)
     assert len({str(shard.index) for shard in out.addressable_shards}) == 8
+    # Two axes of the mesh split the batch in four. A part of a batch that they do not divide is left to XLA.
+    for examples in (4, 2):
+        shaped = jax.ShapeDtypeStruct((examples, 128, 2, K), jnp.bfloat16)
+        assert in_context(mesh, partial(fits, mask=None, causal=True))(shaped, shaped, shaped) is (examples == 4)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Models as flat parameters, and the first state."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 from flax import nnx
 import jax
 import numpy as np
@@ -8,7 +10,8 @@ import pytest
 
 from models.gpt import GPT
 from models.vit import VisionTransformer
-from training.state import initialise, merge, split
+from models.yardsticks import Perceptron
+from training.state import abstract_model, initialise, merge, split
 
 SIZES = {"width": 8, "depth": 2, "heads": 2}
 MODELS = {
@@ -57,3 +60,12 @@ def test_what_is_evaluated():
     with_average, without = create(True), create(False)
     assert with_average.evaluated is with_average.average
     assert without.average is None and without.evaluated is without.parameters
+
+
+def test_a_model_is_traced_once_and_threads_get_their_own():
+    settings = [{"image_shape": (8, 8, 1), "classes": 3, "width": width, "depth": 1} for width in (5, 7, 11, 13, 17, 19)]
+    width = lambda model: split(model)[1]["head.kernel"].shape[0]
+    assert abstract_model(Perceptron, settings[0]) is abstract_model(Perceptron, dict(settings[0]))
+    with ThreadPoolExecutor(4) as pool:
+        models = list(pool.map(lambda own: abstract_model(Perceptron, own), 20 * settings))
+    assert [width(model) for model in models] == 20 * [own["width"] for own in settings]
