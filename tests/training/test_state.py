@@ -63,7 +63,8 @@ def test_what_is_evaluated():
 
 
 def test_a_model_is_traced_once_and_threads_get_their_own():
-    settings = [{"image_shape": (8, 8, 1), "classes": 3, "width": width, "depth": 1} for width in (5, 7, 11, 13, 17, 19)]
+    sizes = {"image_shape": (8, 8, 1), "classes": 3, "depth": 1}
+    settings = [sizes | {"width": width} for width in (5, 7, 11, 13, 17, 19)]
     width = lambda model: split(model)[1]["head.kernel"].shape[0]
     assert abstract_model(Perceptron, settings[0]) is abstract_model(Perceptron, dict(settings[0]))
     with ThreadPoolExecutor(4) as pool:
