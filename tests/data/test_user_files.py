@@ -1,5 +1,6 @@
 """Labelled texts and images of the user's own: layouts, class numbers, exact values, messages for malformed files."""
 
+from concurrent.futures import ThreadPoolExecutor
 import io
 import os
 
@@ -252,14 +253,29 @@ def test_files_that_are_decoded_in_parallel_give_the_same_batches_also_after_res
     monkeypatch.setattr(image_rows, "_THREADS", 1)
     _, one_by_one = batches(tmp_path, 11, 0)
     monkeypatch.setattr(image_rows, "_THREADS", 4)
+    monkeypatch.setattr(image_rows, "_SMALL", 0)
     in_parallel, _ = batches(tmp_path, 5, 6)
     np.testing.assert_equal(in_parallel, one_by_one[5:])
     assert len({batch["inputs"]["images"].tobytes() for batch in one_by_one}) == 11
 
 
+@pytest.mark.parametrize("content, pools", [(b"", 0), (bytes(40_000), 1)])
+def test_small_files_are_read_by_one_thread(tmp_path, monkeypatch, content, pools):
+    picture(tmp_path, "1.png", [[1, 2]])
+    with (tmp_path / "1.png").open("ab") as stream:
+        stream.write(content)  # behind the end of the picture, where nothing reads it
+    opened = []
+    monkeypatch.setattr(image_rows, "ThreadPoolExecutor", lambda n: opened.append(n) or ThreadPoolExecutor(n))
+    monkeypatch.setattr(image_rows, "_THREADS", 3)
+    rows = ImageRows([(tmp_path / "1.png", 2)] * 8, (1, 2, 1))
+    assert rows[np.arange(8)]["image"][7].tolist() == [[[1], [2]]]
+    assert opened == [3] * pools
+
+
 @pytest.mark.parametrize("threads", [1, 2, 4])
 def test_of_several_files_that_cannot_be_read_the_first_is_named(tmp_path, monkeypatch, threads):
     monkeypatch.setattr(image_rows, "_THREADS", threads)
+    monkeypatch.setattr(image_rows, "_SMALL", 0)
     labelled = [(tmp_path / f"{n}.png", 0) for n in range(19)]
     for file, _ in labelled:
         picture(tmp_path, file, [[1, 2]])
