@@ -2,29 +2,39 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Annotated
 
 import numpy as np
 
+from core.ranges import Range
 from data.dataset import Dataset
 from data.graphs import both_directions, padded
 from data.in_memory import array_dataset
 
-_SIZES = {"train": 350, "test": 100}
-_SMALLEST, _LARGEST = 10, 20  # nodes, but a hypercube has 16 or 32
+_SMALLEST, _LARGEST = 10, 20  # nodes, but grids may have 8 or 9, and a hypercube has 16 or 32
 
 
-def graph_classes(*, train: str = "train", evaluation: str = "test") -> Dataset:
+def graph_classes(
+    *, train: str = "train", evaluation: str = "test", lost: Annotated[float, Range(0, 0.9)] = 0.0,
+    training_graphs: Annotated[int, Range(8, 100_000)] = 350, test_graphs: Annotated[int, Range(8, 100_000)] = 100,
+) -> Dataset:  # fmt: skip
     """Returns cycles, stars, wheels, lollipops, hypercubes, grids, cliques and circular ladders.
 
-    They have 10 to 20 nodes, hypercubes 16 or 32. The only feature of a node is a tenth of its degree; edges go in both
+    They have 8 to 20 nodes, hypercubes 16 or 32. The only feature of a node is a tenth of its degree; edges go in both
     directions. Graphs are padded to 32 nodes and 380 edges. They are generated at each start, always the same ones;
-    splits train (350) and test (100). The kinds are those of DGL's MiniGC data set.
+    splits train and test. The kinds are those of DGL's MiniGC data set.
+
+    Args:
+      lost: the share of the edges that are taken away at random. Then degrees alone no longer tell the kind: a grid
+        that has lost edges may have those of a ladder, but not its neighbours.
+      training_graphs, test_graphs: how many graphs the splits have. Other numbers give other graphs.
     """
-    generator, count = np.random.default_rng(0), sum(_SIZES.values())
+    sizes = {"train": training_graphs, "test": test_graphs}
+    generator, count = np.random.default_rng(0), sum(sizes.values())
     labels = np.arange(count, dtype=np.int32) % len(KINDS)
     generator.shuffle(labels)
     kinds = list(KINDS.values())
-    nodes, edges = zip(*(_numbered(kinds[label], generator) for label in labels))
+    nodes, edges = zip(*(_numbered(kinds[label], lost, generator) for label in labels))
     node_rows, mask = padded(nodes, 32)
     edge_rows, edge_mask = padded(edges, _LARGEST * (_LARGEST - 1))
     examples = {
@@ -33,14 +43,18 @@ def graph_classes(*, train: str = "train", evaluation: str = "test") -> Dataset:
         "weights": np.ones(count, np.float32),
     }
     facts = {"features": 1, "classes": len(KINDS), "predicts": "graphs"}
-    dataset = array_dataset("graph_classes", examples, _SIZES, train, evaluation, **facts)
+    dataset = array_dataset("graph_classes", examples, sizes, train, evaluation, **facts)
     return replace(dataset, classes=tuple(KINDS))
 
 
-def _numbered(kind: Callable[[int, np.random.Generator], np.ndarray], generator: np.random.Generator):
+def _numbered(
+    kind: Callable[[int, np.random.Generator], np.ndarray], lost: float, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns the features (N, 1) and the edges (E, 2) of a graph of a kind, with nodes numbered at random."""
     pairs = kind(int(generator.integers(_SMALLEST, _LARGEST + 1)), generator)
     size = int(pairs.max()) + 1
+    if lost:
+        pairs = pairs[generator.random(len(pairs)) >= lost]
     edges = both_directions(generator.permutation(size)[pairs])
     degree = np.bincount(edges[:, 1], minlength=size)
     return (degree[:, None] / 10).astype(np.float32), edges

@@ -41,6 +41,7 @@ class Scenes(NamedTuple):
     noise: float
     colours: int
     training_images: int
+    own_colour: float
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -52,7 +53,7 @@ def shapes(
     *, train: str = "train", evaluation: str = "test", form: str = "caption", side: Annotated[int, Range(16, 64)] = 24,
     objects: Annotated[int, Range(1, 3)] = 2, noise: Annotated[float, Range(0, 1)] = 0.05,
     colours: Annotated[int, Range(5, len(COLOURS))] = 5,
-    training_images: Annotated[int, Range(1_000, 100_000)] = 8_000,
+    training_images: Annotated[int, Range(1_000, 100_000)] = 8_000, own_colour: Annotated[float, Range(0, 1)] = 0.0,
 ) -> Dataset:  # fmt: skip
     """Returns images (side, side, 3) in [0, 1] of one to `objects` shapes out of five, each in one colour.
 
@@ -67,6 +68,7 @@ def shapes(
         "caption": the image and its caption shifted right, as "tokens"; the targets are the next tokens, up to [EOS].
           A caption names the shapes from left to right, as in "a red circle and a blue square".
         "class": the image; the number of its combination, colour by colour. Needs objects=1.
+        "shape": the image; the number of its shape, whatever its colour. Needs objects=1.
         "pair": the image and a sentence about it, see `data.prompts`; the number of what it says. In training up to two
           objects, as in "a red circle and a blue square"; in evaluation one, and the same numbers as for "class".
         "interleaved": a text of two images with sentences about them, see `data.interleaved`; the next tokens. "blind":
@@ -74,34 +76,42 @@ def shapes(
         "mask": the image; for each pixel 0, or 1 + the number of the shape that it belongs to.
       noise: the standard deviation of what is added to each pixel, before the image is cut to [0, 1].
       training_images: how many the split train has. Another number gives other images in all splits.
+      own_colour: the share of the training images in which each shape has a colour of its own: circles are red, squares
+        green, triangles blue, crosses yellow and rings purple. The colour gives the shape away there, and not in the
+        other splits.
 
     Raises UserError for an unknown form, and for a split that does not exist.
     """
-    if form not in ("blind", "caption", "class", "interleaved", "mask", "pair"):
-        raise UserError(f"form = {shown(form)}: expected 'blind', 'caption', 'class', 'interleaved', 'mask' or 'pair'.")
-    if objects > (most := {"blind": 1, "class": 1, "interleaved": 1, "pair": 2}.get(form, objects)):
+    if form not in ("blind", "caption", "class", "interleaved", "mask", "pair", "shape"):
+        raise UserError(
+            f"form = {shown(form)}: expected 'blind', 'caption', 'class', 'interleaved', 'mask', 'pair' or 'shape'."
+        )
+    if objects > (most := {"blind": 1, "class": 1, "interleaved": 1, "pair": 2, "shape": 1}.get(form, objects)):
         raise UserError(f"objects = {objects}: form = {form!r} needs at most {most}.")
     if form in ("blind", "interleaved", "pair"):
         of_one = shapes(
             train=train, evaluation=evaluation, form="class", side=side, objects=1, noise=noise, colours=colours,
-            training_images=training_images,
+            training_images=training_images, own_colour=own_colour,
         )  # fmt: skip
         if form == "pair":
-            return _pairs(of_one, train, Scenes(side, objects, noise, colours, training_images))
+            return _pairs(of_one, train, Scenes(side, objects, noise, colours, training_images, own_colour))
         return interleaved(of_one, form == "blind")
-    scenes = Scenes(side, objects, noise, colours, training_images)
+    scenes = Scenes(side, objects, noise, colours, training_images, own_colour)
     images, masks, hues, kinds = _drawn(scenes)
     examples: Batch = {"inputs": {"images": images}, "targets": masks, "weights": np.ones(masks.shape, np.float32)}
     facts: dict[str, Any] = {"image_shape": (side, side, 3), "classes": 1 + len(SHAPES)}
     if form == "class":
         examples |= {"targets": hues[:, 0] * len(SHAPES) + kinds[:, 0], "weights": np.ones(len(images), np.float32)}
         facts["classes"] = colours * len(SHAPES)
+    if form == "shape":
+        examples |= {"targets": kinds[:, 0], "weights": np.ones(len(images), np.float32)}
+        facts["classes"] = len(SHAPES)
     if form == "caption":
         tokens, examples["targets"], examples["weights"] = _captions(hues, kinds, colours)
         examples["inputs"]["tokens"] = tokens
         facts = {"image_shape": (side, side, 3), "vocab_size": len(words(colours)), "context": tokens.shape[1]}
     combinations = tuple(f"{colour} {kind}" for colour in _names(colours) for kind in SHAPES)
-    classes = {"class": combinations, "mask": ("background", *SHAPES)}
+    classes = {"class": combinations, "mask": ("background", *SHAPES), "shape": SHAPES}
     source = lambda spec: _Images(examples, split_rows("shapes", scenes.sizes, spec))
     return Dataset(
         facts=facts, train=source(train), evaluation=source(evaluation), evaluation_name=evaluation,
@@ -184,12 +194,19 @@ def _drawn(scenes: Scenes) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarr
 def _combinations(
     generator: np.random.Generator, counts: np.ndarray, scenes: Scenes
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Returns colours and shapes (N, objects). In the last split one of the first `counts` in each row is held out."""
+    """Returns colours and shapes (N, objects). In the last split one of the first `counts` in each row is held out.
+
+    The first colours belong to the shapes in their order, see `own_colour`; none of these pairs is held out.
+    """
     seen, unseen = np.argwhere(~held_out(scenes.colours)), np.argwhere(held_out(scenes.colours))
     pairs = seen[generator.integers(len(seen), size=(len(counts), scenes.objects))]
     last = np.arange(len(counts) - _EVALUATION["combinations"], len(counts))
     pairs[last, generator.integers(counts[last])] = unseen[generator.integers(len(unseen), size=len(last))]
-    return pairs[..., 0].astype(np.int32), pairs[..., 1].astype(np.int32)
+    hues, kinds = pairs[..., 0].astype(np.int32), pairs[..., 1].astype(np.int32)
+    if scenes.own_colour:  # draws of its own, so that the images are the same but for their colours
+        own = np.random.default_rng(1).random(scenes.training_images) < scenes.own_colour
+        hues[: scenes.training_images][own] = kinds[: scenes.training_images][own]
+    return hues, kinds
 
 
 def _covers(down: np.ndarray, right: np.ndarray, kinds: np.ndarray) -> np.ndarray:

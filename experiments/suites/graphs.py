@@ -1,6 +1,7 @@
-"""Classification of small graphs of eight kinds, such as wheels and grids.
+"""Classification of small graphs of eight kinds, such as wheels and grids, that have lost some of their edges.
 
-Every family knows the degree of each node. What differs is which nodes hear of one another.
+Every family knows the degree of each node. What differs is which nodes hear of one another. In whole graphs the degrees
+alone tell the kind: all six families name all of 100 graphs right. So a share of the edges is missing here.
 """
 
 from experiments.benchmark.families import DECAY, others
@@ -18,15 +19,17 @@ def _family(layer: str, model: dict, quarter: int, half: int, note: str) -> Fami
 
 
 SUITE = Suite(
-    title="Eight kinds of graphs, of 10 to 32 nodes",
+    title="Eight kinds of graphs, of 8 to 32 nodes, without 15 % of their edges",
     about="Cycles, stars, wheels, lollipops, hypercubes, grids, cliques and circular ladders, with nodes numbered at "
-    "random. The only feature of a node is its degree, and the class follows from the mean over the nodes. GCN, GAT "
-    "and gated GCN sum over edges. The transformer over nodes sees all of them and no edge; the masked one attends "
-    "along edges only. The MLP reads each node alone: what it reaches can be told from the degrees, without the edges.",
-    data={"name": "graph_classes", "train": "train[:80%]", "evaluation": "train[80%:]"},
+    "random and 15 % of the edges missing. The only feature of a node is its degree, and the class follows from the "
+    "mean over the nodes. GCN, GAT and gated GCN sum over edges. The transformer over nodes sees all of them and no "
+    "edge; the masked one attends along edges only. The MLP reads each node alone: what it reaches can be told from "
+    "the degrees, without the edges.",
+    data={"name": "graph_classes", "lost": 0.15, "training_graphs": 5_000, "test_graphs": 2_000,
+          "train": "train[:80%]", "evaluation": "train[80%:]"},
     test="test",
     budget=16_000,
-    examples=20_000,
+    examples=30_000,
     tuning_examples=10_000,
     batch_size=50,
     rates=(1e-3, 3e-3, 1e-2, 3e-2),

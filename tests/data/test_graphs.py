@@ -49,6 +49,19 @@ def test_graphs_are_padded_and_both_directions_are_there():
         assert ((degree > 0) == inputs["mask"][row]).all()
 
 
+@pytest.mark.parametrize("lost", [0.2, 0.9])
+def test_a_share_of_the_edges_is_taken_away(lost):
+    whole, partial = (graph_classes(lost=share, training_graphs=307, test_graphs=11).train for share in (0.0, lost))
+    counts = [source.examples(np.arange(307))["inputs"]["edge_mask"].sum() for source in (whole, partial)]
+    assert len(whole) == 307 and counts[1] / counts[0] == pytest.approx(1 - lost, abs=0.04)
+    inputs = partial.examples(np.arange(307))["inputs"]
+    for row in (0, 306):
+        edges = inputs["edges"][row][inputs["edge_mask"][row]]
+        assert sorted(map(tuple, edges)) == sorted(map(tuple, edges[:, ::-1]))
+        np.testing.assert_allclose(10 * inputs["nodes"][row, :, 0], np.bincount(edges[:, 1], minlength=32), rtol=1e-6)
+    assert inputs["mask"].sum(1).min() >= 8  # also nodes that lost all edges
+
+
 # ---- a table and a list ---------------------------------------------------------------------------------------------
 
 NODES = "a\ttrain\tcat\t1.5\t0\nb\ttrain\tdog\t2\t-1\nc\tvalidation\tcat\t0\t3\nd\t-\t-\t4\t4\n"

@@ -85,6 +85,27 @@ def test_classes_are_combinations_by_number():
     assert names == sentences(examples("test", objects=1))[:50]
 
 
+def test_in_a_share_of_the_training_images_the_colour_gives_the_shape_away():
+    fields = {"objects": 1, "form": "class"}
+    plain, biased = examples("train", **fields), examples("train", **fields, own_colour=0.7)
+    shapes, own = biased["targets"] % 5, biased["targets"] // 5 == biased["targets"] % 5
+    np.testing.assert_array_equal(shapes, plain["targets"] % 5)
+    by_chance = (plain["targets"] // 5 == plain["targets"] % 5).mean()
+    assert own.mean() == pytest.approx(0.7 + 0.3 * by_chance, abs=0.02)
+    assert (biased["targets"][~own] == plain["targets"][~own]).all()
+    for split in ("test", "combinations"):
+        same = [examples(split, **fields, own_colour=share) for share in (0.0, 0.7)]
+        np.testing.assert_equal(same[0], same[1])
+
+
+def test_the_form_shape_leaves_the_colour_out():
+    dataset = DATASETS["shapes"](form="shape", objects=1)
+    assert (dataset.classes, dataset.facts["classes"]) == (SHAPES, 5)
+    labels, classes = (DATASETS["shapes"](form=form, objects=1).evaluation for form in ("shape", "class"))
+    indices = np.arange(50)
+    np.testing.assert_array_equal(labels.examples(indices)["targets"], classes.examples(indices)["targets"] % 5)
+
+
 def test_inputs_are_the_caption_shifted_right():
     batch = examples("test")
     assert (batch["inputs"]["tokens"][:, 0] == BOS).all()
@@ -104,7 +125,7 @@ def test_the_caller_may_change_a_batch():
 @pytest.mark.parametrize(
     "fields, words",
     [
-        ({"form": "boxes"}, "expected 'blind', 'caption', 'class', 'interleaved', 'mask' or 'pair'"),
+        ({"form": "boxes"}, "expected 'blind', 'caption', 'class', 'interleaved', 'mask', 'pair' or 'shape'"),
         ({"form": "class"}, "objects = 2: form = 'class' needs at most 1"),
         ({"form": "pair", "objects": 3}, "objects = 3: form = 'pair' needs at most 2"),
     ],

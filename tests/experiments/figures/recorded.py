@@ -46,6 +46,12 @@ _COLLAPSE = {
     "strong, free bits": {"kl": 4.0, "reconstruction": 9.0},
 }
 
+_SURVIVED = {
+    "narrow": np.array([0.99, 0.69, 0.44]),  # at home, after the shift, of pairs never seen
+    "wide": np.array([1.0, 1.0, 0.97]),
+    "clip": np.array([0.95, 0.92, 0.68]),
+}
+
 _RECALLED = {
     "attention": np.ones(3),
     "linear": np.array([0.37, 0.8, 1.0]),  # by width
@@ -156,6 +162,16 @@ RECORDED = {
             {"right": {"test": 0.9, "combinations": 0.75}},
             {"right": {"test": 0.98, "combinations": 0.5}},
             {"loss at first": 7.0},
+        ],
+    ),
+    "clip_robust": (
+        {"right": _SURVIVED},
+        [
+            {"right": _SURVIVED | {"narrow": np.array([0.9, 0.6, 0.4])}},
+            {"right": _SURVIVED | {"narrow": np.array([0.99, 0.89, 0.44])}},
+            {"right": _SURVIVED | {"wide": np.array([1.0, 0.9, 0.97])}},
+            {"right": _SURVIVED | {"clip": np.array([0.95, 0.86, 0.68])}},
+            {"right": _SURVIVED | {"clip": np.array([0.95, 0.92, 0.55])}},
         ],
     ),
     "dib_curve": ({"points": _CURVE}, [{"points": _CURVE[::-1]}, {"points": _CURVE * [1, 0.5]}]),
@@ -342,6 +358,7 @@ BREAKS = {
     "chemical_vae": {"property_weight": 0.0},
     "chemical_walk": {"uphill": False},
     "clip": {"right_sentences": False},  # those of other classes
+    "clip_robust": {"data_of_clip": 0.98},  # CLIP learns from narrow data too
     "dae": {"corrupt": False},
     "dib_curve": {"beta_weighs": "kl"},  # the usual beta
     "ebm_horn": {"temperature": 10.0},
