@@ -4,6 +4,9 @@ The loss has two terms, in nats per example: the KL divergence KL(q(z | x~) || p
 the latent costs, and the reconstruction term -E_q log p(x | z), which is how badly it explains the target. The first is
 an upper bound on I(x~; z). H(x) minus the second is a lower bound on I(z; x) (Alemi et al. 2017, section 3). If x = x~,
 their sum is the negative evidence lower bound (Kingma & Welling 2014, eq. 3).
+
+With `bound` = "importance" the loss is another bound on log p(x), which several draws make tighter: that of the
+importance-weighted autoencoder (Burda et al. 2016, eq. 8).
 """
 
 from collections.abc import Callable, Sequence
@@ -26,6 +29,7 @@ from objectives.noise import keys_of_examples, noise_of_examples
 Draws = Annotated[int, Range(1, 10_000)]
 
 WEIGHED = ("kl", "likelihood")
+BOUNDS = ("elbo", "importance")
 
 Decoded = dict[str, Float[Array, "B ..."]]
 """{"mean", "log_variance"} or {"logits"}; see `log_likelihood`."""
@@ -54,6 +58,7 @@ def variational(
     model: EncoderAndDecoder, batch: Batch, key: PRNGKeyArray | None, *, beta: Traced[Nonnegative] = 1.0,
     beta_weighs: str = "kl", kl_warmup: CountOrZero = 0, free_bits: Traced[Nonnegative] = 0.0, samples: Draws = 1,
     evaluation_samples: Draws = 1, target_entropy: Annotated[float, Range(-(10**6), 10**6)] | None = None,
+    bound: str = "elbo",
 ) -> tuple[Loss, Metrics]:  # fmt: skip
     """Returns the weighted sum of KL and negative log-likelihood (KL + NLL in nats per example), and metrics.
 
@@ -71,6 +76,8 @@ def variational(
         part. The loss of evaluation has no such bound, which would depend on the batches.
       samples, evaluation_samples: draws of z for each example, in training and in evaluation.
       target_entropy: H(x) in nats, or None if it is not known.
+      bound: "elbo", or "importance": the loss is minus the importance-weighted bound with `samples` draws, and in
+        evaluation with `evaluation_samples`. It has one term, so it takes no beta, kl_warmup or free_bits.
 
     Metrics:
       kl, reconstruction: the two terms, without weights.
@@ -82,6 +89,11 @@ def variational(
     """
     if beta_weighs not in WEIGHED:
         raise UserError(f"beta_weighs = {shown(beta_weighs)}: expected 'kl' or 'likelihood'")
+    if bound not in BOUNDS:
+        raise UserError(f"bound = {shown(bound)}: expected 'elbo' or 'importance'")
+    if bound == "importance" and (kl_warmup or any(not isinstance(x, int | float) for x in (beta, free_bits))
+                                  or (beta, free_bits) != (1, 0)):  # fmt: skip
+        raise UserError("bound = 'importance' takes no beta, kl_warmup or free_bits: leave them out")
     training, targets, weights = key is not None, batch["targets"], batch["weights"]
     dropout_key, draw_key = (None, None) if key is None else jax.random.split(key)
     mean_BZ, log_variance_BZ = call(model.encode, batch["inputs"], dropout_key)
@@ -114,12 +126,15 @@ def variational(
         kl_weight *= jnp.minimum((batch["step"] + 1) / jnp.maximum(kl_warmup, 1), 1.0)
     kl_in_loss = jnp.maximum(mean(kl_BZ), free_bits).sum() if training else kl
     loss = kl_weight * kl_in_loss + reconstruction_weight * reconstruction
+    importance_bound = mean(jax.nn.logsumexp(log_weight, axis=0) - math.log(count))
+    if bound == "importance":
+        loss = -importance_bound
 
     means = {"loss": loss, "kl": kl, "reconstruction": reconstruction, "elbo": -kl - reconstruction}
     if target_entropy is not None:
         means["information"] = target_entropy - reconstruction
     if not training:
-        means["importance_bound"] = mean(jax.nn.logsumexp(log_weight, axis=0) - math.log(count))
+        means["importance_bound"] = importance_bound
     if probabilities is not None:
         means["accuracy"] = mean(probabilities.mean(0).argmax(-1) == targets) + nan_unless_finite(loss)
     return loss, {name: (value * total, total) for name, value in means.items()}

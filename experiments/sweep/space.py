@@ -12,7 +12,6 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy.stats import qmc
 
 from core.errors import UserError
 
@@ -65,6 +64,8 @@ def sample(count: int, fields: Mapping[str, Any], *, seed: int = 0) -> list[Over
     """
     ranges = {name: quantile for name, quantile in fields.items() if callable(quantile)}
     fixed = {name: value for name, value in fields.items() if name not in ranges}
+    from scipy.stats import qmc  # takes half a second, which runs of a grid need not pay
+
     points = qmc.Halton(len(ranges), rng=np.random.default_rng(seed)).random(count) if ranges else [()] * count
     return [
         fixed | {name: quantile(q) for (name, quantile), q in zip(ranges.items(), map(float, point))}

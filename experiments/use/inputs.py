@@ -119,7 +119,8 @@ def image_files(paths: Sequence[str | Path]) -> list[Path]:
         if not images:
             raise UserError(f"{path} holds no image: expected files that end with {', '.join(SUFFIXES)}")
         if len(images) < len(inside):
-            print(f"{path}: {len(inside) - len(images):,} files that are no images are left out", file=sys.stderr)
+            left_out = f"{len(inside) - len(images):,} of {len(inside):,} files left out: no image by their names"
+            print(f"{path}: {left_out}", file=sys.stderr)
         files += images
     return files
 

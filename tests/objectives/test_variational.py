@@ -116,6 +116,45 @@ def test_the_importance_weighted_bound_is_tighter_with_more_draws():
     assert bounds[2] == pytest.approx(EVIDENCE, abs=0.02)
 
 
+def importance_loss(model, key, samples: int):
+    return variational(model, LINEAR, key, bound="importance", samples=samples, evaluation_samples=samples)[0]
+
+
+def test_the_loss_of_the_importance_weighted_bound():
+    for key in (None, KEY):  # evaluation, training
+        assert importance_loss(linear_model(), key, 1).item() == pytest.approx(-EVIDENCE, abs=1e-4)
+        losses = [importance_loss(linear_model(widen=3.0), key, samples).item() for samples in (1, 5, 1000)]
+        assert losses[0] > losses[1] + 0.1 and losses[2] == pytest.approx(-EVIDENCE, abs=0.02)
+    with_one = variational(linear_model(widen=3.0), LINEAR, None, bound="importance", evaluation_samples=7)
+    assert with_one[0] == pytest.approx(-means(with_one[1])["importance_bound"], abs=1e-5)
+
+
+def test_the_gradient_of_the_importance_weighted_bound_weighs_each_draw_by_its_share():
+    model, samples = linear_model(widen=3.0), 5
+    structure, parameters = nnx.split(model, nnx.Param)
+    loss = lambda parameters: importance_loss(nnx.merge(structure, parameters), KEY, samples)
+
+    def log_weights(parameters):  # of the same draws, (draws, B)
+        model = nnx.merge(structure, parameters)
+        mean, log_variance = model.encode(**LINEAR["inputs"])
+        noises = [jax.random.normal(key, mean.shape) for key in jax.random.split(jax.random.split(KEY)[1], samples)]
+        rows = []
+        for noise in noises:
+            z = mean + jnp.exp(log_variance / 2) * noise
+            prior, posterior = (norm_of(z), norm_of(noise) - (log_variance / 2).sum(-1))
+            rows.append(log_likelihood(model.decode(z), LINEAR["targets"]) + prior - posterior)
+        return jnp.stack(rows)
+
+    shares = jax.nn.softmax(log_weights(parameters), axis=0)
+    expected = jax.grad(lambda parameters: -(shares * log_weights(parameters)).sum() / len(X))(parameters)
+    for x, y in zip(*map(jax.tree.leaves, (jax.grad(loss)(parameters), expected)), strict=True):
+        np.testing.assert_allclose(x, y, rtol=2e-4, atol=2e-4)
+
+
+def norm_of(z) -> jax.Array:
+    return -((z**2 + np.log(2 * np.pi)) / 2).sum(-1)
+
+
 # ---- the bottleneck of two Gaussians, whose information is known ----------------------------------------------------
 
 
@@ -263,6 +302,11 @@ def test_classes_are_those_likeliest_on_average():
 def test_bad_settings_and_models_are_named():
     with pytest.raises(ValueError, match="beta_weighs = 'both': expected 'kl' or 'likelihood'"):
         evaluate(images_model(), images_batch(), beta_weighs="both")
+    with pytest.raises(ValueError, match="bound = 'iwae': expected 'elbo' or 'importance'"):
+        evaluate(images_model(), images_batch(), bound="iwae")
+    for fields in ({"beta": 2.0}, {"free_bits": 0.1}, {"kl_warmup": 3}):
+        with pytest.raises(ValueError, match="bound = 'importance' takes no beta, kl_warmup or free_bits"):
+            evaluate(images_model(), images_batch(), bound="importance", **fields)
     model = GPT(vocab_size=5, context=3, width=2, depth=1, heads=1, rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match="needs a model that encodes to latents and decodes them, and this GPT"):
         check_ability(variational, model)
