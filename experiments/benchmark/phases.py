@@ -13,12 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 import math
 from pathlib import Path
+from statistics import fmean
 
 from core.signatures import keywords
 from experiments.benchmark.studies import final_seed, folder, splits, tuning_seed
 from experiments.benchmark.suite import CURVE_POINTS, Suite, config_path, refuse_test, schedule
 from experiments.sweep import trials as states
-from experiments.sweep.outcomes import read_outcomes
+from experiments.sweep.outcomes import Outcome, read_outcomes
 from models import MODELS
 
 WIDEST = 3
@@ -82,9 +83,9 @@ def tuning(plan: Plan, study: int = 0) -> dict[str, dict]:
 
 
 def choose(plan: Plan, study: int = 0) -> dict[str, dict]:
-    """Returns each family's setting with the best validation score: {"setting", "score"}, or {"failed": reason}.
+    """Returns each family's setting and its validation score, {"setting", "score"}, or {"failed": reason}.
 
-    Of equal scores the first in the grid is chosen, which has the lowest learning rate.
+    The learning rate is the one whose trials have the best score on average, see `_best`.
     """
     chosen = {}
     for family in plan.families:
@@ -103,10 +104,23 @@ def choose(plan: Plan, study: int = 0) -> dict[str, dict]:
             none = f"{metric} is not finite in any trial of the tuning" if last else "no trial of the tuning is done"
             chosen[family] = {"failed": next(reasons, none)}
             continue
-        best, score = max(scores, key=lambda pair: plan.suite.sign * pair[1])
+        best, score = _best(scores, len(part.own[1]), plan.suite.sign)
         names = ["optimizer.learning_rate", part.own[0]]
         chosen[family] = {"setting": {name: best.overrides[name] for name in names}, "score": score}
     return chosen
+
+
+def _best(scores: Sequence[tuple[Outcome, float]], count: int, sign: int) -> tuple[Outcome, float]:
+    """Returns the best trial of the learning rate whose `count` trials have the best mean; `sign` is -1 for losses.
+
+    The best of all trials is often a lucky one at a rate that is too high, where other seeds then fail. A rate at which
+    a trial failed stands behind all others. Of equal ones, the lowest rate and the first trial are chosen.
+    """
+    by_rate: dict[float, list[tuple[Outcome, float]]] = {}
+    for outcome, score in scores:
+        by_rate.setdefault(outcome.overrides["optimizer.learning_rate"], []).append((outcome, score))
+    standing = lambda rate: (len(by_rate[rate]) == count, sign * fmean(score for _, score in by_rate[rate]))
+    return max(by_rate[max(sorted(by_rate), key=standing)], key=lambda pair: sign * pair[1])
 
 
 def wider(rates: Sequence[float], chosen: Sequence[float], suite: Suite) -> tuple[float, ...]:

@@ -148,6 +148,21 @@ def test_the_lowest_score_is_chosen_if_the_suite_says_that_lower_is_better(tmp_p
     assert chosen["setting"] == {"optimizer.learning_rate": 0.01, "objective.free_bits": 0.0}
 
 
+def test_one_lucky_trial_does_not_choose_the_learning_rate(tmp_path):
+    """Of 0.001, 0.003, 0.01, 0.03, 0.1 with two values each: the best trial is at 0.1, the best pair at 0.003."""
+    chosen = tune(tmp_path, {"mlp": [0.5, 0.6, 0.7, 0.75, 0.7, 0.7, 0.6, 0.6, 0.2, 0.8]})["mlp"]
+    learning_rate, other = chosen["setting"].values()
+    assert (learning_rate, other, chosen["score"]) == (0.003, DIGITS.family("mlp").own[1][1], 0.75)
+
+
+def test_a_learning_rate_at_which_a_trial_failed_comes_last(tmp_path):
+    chosen = tune(tmp_path, {"mlp": [0.5, 0.5, 0.4, 0.4, None, 0.9, 0.9, float("nan"), 0.1, 0.1]})["mlp"]
+    assert (chosen["setting"]["optimizer.learning_rate"], chosen["score"]) == (0.001, 0.5)
+    (tmp_path / "all").mkdir()
+    chosen = tune(tmp_path / "all", {"mlp": [None, 0.5, 0.4, None, 0.6, None, 0.6, None, None, 0.1]})["mlp"]
+    assert (chosen["setting"]["optimizer.learning_rate"], chosen["score"]) == (0.01, 0.6)
+
+
 def test_a_setting_whose_last_score_is_not_finite_is_not_chosen(tmp_path):
     """Nor one whose earlier score was: what counts is the last."""
     chosen = tune(tmp_path, {"mlp": [0.1, float("nan"), float("inf"), *[0.2] * 7]})["mlp"]
