@@ -23,6 +23,7 @@ from models.bert import Bert
 from models.bottleneck import Variational
 from models.captioner import Captioner
 from models.clip import CLIP
+from models.convnext import ConvNeXt
 from models.encoder_decoder import EncoderDecoder
 from models.energy import LatentEnergy
 from models.flamingo import Flamingo
@@ -41,7 +42,8 @@ from models.vit import VisionTransformer
 from models.yardsticks import ConvolutionalNetwork, Perceptron
 
 __all__ = [
-    "CLIP", "GPT", "MODELS", "ArchetypalAutoencoder", "Autoencoder", "Bert", "Captioner", "ConvolutionalNetwork",
+    "CLIP", "GPT", "MODELS", "ArchetypalAutoencoder", "Autoencoder", "Bert", "Captioner", "ConvNeXt",
+    "ConvolutionalNetwork",
     "EncoderDecoder", "Flamingo", "GraphNetwork", "InContextRegressor", "LatentEnergy", "Perceiver", "Perceptron",
     "RecurrentEncoderDecoder", "RecurrentLanguageModel", "ResNet", "SequenceVAE", "SwinTransformer", "UNet",
     "Variational", "VariationalAutoencoder", "VisionTransformer",
@@ -53,6 +55,7 @@ MODELS = {
     "bert": Bert,
     "captioner": Captioner,
     "clip": CLIP,
+    "convnext": ConvNeXt,
     "convolutional": ConvolutionalNetwork,
     "encoder_decoder": EncoderDecoder,
     "flamingo": Flamingo,

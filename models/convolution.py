@@ -1,5 +1,7 @@
 """Convolutions as products of matrices: gather the neighbours of each pixel, then apply one linear map.
 
+A depthwise convolution has no product of matrices, and is a sum of shifted images.
+
 XLA has no fast grouped convolution on a CPU, which is what a convolution becomes when many networks are trained at
 once. A matrix product stays fast.
 """
@@ -33,6 +35,32 @@ class Convolution(nnx.Module):
     def __call__(self, images: Images) -> Images:
         """Returns images with ceil(rows / stride) rows and ceil(columns / stride) columns."""
         return self.linear(neighbourhoods(images, self.side, self.stride))
+
+
+class DepthwiseConvolution(nnx.Module):
+    """A convolution of each channel by itself, with a square kernel; outside the image there are zeros (Chollet 2017).
+
+    It is a sum of shifted images, each times a number for each channel, which is added up in float32.
+
+    Args:
+      channels: of the input and of the output. side: of the kernel, an odd number of pixels.
+    """
+
+    def __init__(self, channels: int, *, side: int, dtype: str = "float32", rngs: nnx.Rngs):
+        self.kernel = nnx.Param(nnx.initializers.lecun_normal()(rngs.params(), (side * side, channels)))
+        self.bias = nnx.Param(jnp.zeros(channels))
+        self.side, self.dtype = side, dtype
+
+    def __call__(self, images: Images) -> Images:
+        """Returns images of the same shape."""
+        _, rows, columns, _ = images.shape
+        reach, kernel = self.side // 2, self.kernel[...]
+        padded = jnp.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0))).astype(kernel.dtype)
+        total = self.bias[...]
+        for number, weights in enumerate(kernel):
+            i, j = divmod(number, self.side)
+            total = total + padded[:, i : i + rows, j : j + columns] * weights
+        return total.astype(self.dtype)
 
 
 def neighbourhoods(

@@ -30,6 +30,7 @@ from models.parametrization import refuse_scaled
 from models.pretrained.bart import BART
 from models.pretrained.bert import BERT
 from models.pretrained.clip import CLIP
+from models.pretrained.convnext import CONVNEXT
 from models.pretrained.deit import DEIT
 from models.pretrained.dinov2 import DINOV2, DINOV2_WITH_REGISTERS
 from models.pretrained.files import CONFIG, Tensors, read_config, write
@@ -55,7 +56,7 @@ DEPTHS = ("depth", "decoder_depth", "text_depth")  # fields that say how many la
 REFERENCES = {
     reference.name: reference
     for reference in [
-        BART, BERT, CLIP, DEIT, DINOV2, DINOV2_WITH_REGISTERS, GPT2, MARIAN, PERCEIVER, RESNET, SWIN, T5, VIT,
+        BART, BERT, CLIP, CONVNEXT, DEIT, DINOV2, DINOV2_WITH_REGISTERS, GPT2, MARIAN, PERCEIVER, RESNET, SWIN, T5, VIT,
     ]
 }  # fmt: skip
 

@@ -46,6 +46,7 @@ PROCESSORS = {
     "dinov2_with_registers": Processor("BitImageProcessor", CLIPS | CUT | {"default_to_square": False}, cuts=True),
     "dinov2": Processor("BitImageProcessor", CLIPS | CUT | {"default_to_square": False}, cuts=True),
     "resnet": Processor("BitImageProcessor", CLIPS | CUT | {"default_to_square": False}, cuts=True),
+    "convnext": Processor("BitImageProcessor", CLIPS | CUT | {"default_to_square": False}, cuts=True),
     "swin": Processor("ViTImageProcessor", HALVES),
     "clip": Processor("CLIPImageProcessor", CLIPS | CUT | {"default_to_square": False}, cuts=True),
 }
@@ -78,7 +79,9 @@ def preprocessing(folder: str | Path) -> dict:
     if processor is None:
         return {}
     content = read_object(path)
-    if config["model_type"] == "resnet" and any(str(content.get(key)).startswith("ConvNext") for key in _CLASS):
+    names = [str(content[key]) for key in _CLASS if key in content]
+    by_default = config["model_type"] == "convnext" and not names
+    if processor.name == "BitImageProcessor" and (by_default or any(x.startswith("ConvNext") for x in names)):
         content = _of_convnext(path, content)
     settings = DEFAULTS | processor.defaults | content
     problems = []

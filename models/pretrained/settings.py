@@ -49,8 +49,8 @@ def expect(key: str, value: Any, kind: str) -> str | None:
 
     Args:
       kind: "size" is a whole number from 1, "sides" one or two of them, "sizes" a list of them, "flag" a truth value,
-        "number" a finite number above 0, "rate" a number from 0 to less than 1, "word" a text. With "?" at its end,
-        null is right too.
+        "number" a finite number above 0, "finite" any finite number, "rate" a number from 0 to less than 1, "word" a
+        text. With "?" at its end, null is right too.
     """
     words, is_right = _KINDS[kind.removesuffix("?")]
     if is_right(value) or kind.endswith("?") and value is None:
@@ -105,6 +105,7 @@ _KINDS = {
     ),
     "flag": ("true or false", lambda x: isinstance(x, bool)),
     "number": ("a number above 0", lambda x: _is_number(x) and x > 0),
+    "finite": ("a finite number", _is_number),
     "rate": ("a number from 0 to less than 1", lambda x: _is_number(x) and 0 <= x < 1),
     "word": ("a text", lambda x: isinstance(x, str)),
 }

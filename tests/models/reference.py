@@ -65,6 +65,13 @@ def resnet(channels, stem_width, sizes, depths, kind, **more):
     )  # fmt: skip
 
 
+def convnext(image, patch, channels, sizes, depths, **more):
+    return transformers.ConvNextConfig(
+        image_size=list(image), patch_size=patch, num_channels=channels, hidden_sizes=list(sizes), depths=list(depths),
+        num_stages=len(depths), num_labels=5, **more,
+    )  # fmt: skip
+
+
 def swin(image, patch, channels, width, depths, heads, window, **more):
     return transformers.SwinConfig(
         image_size=list(image), patch_size=patch, num_channels=channels, embed_dim=width, depths=list(depths),
@@ -178,6 +185,7 @@ SMALL = {  # case: (class, config), with odd sizes
         "PerceiverForImageClassificationConvProcessing",
         perceiver(15, 7, 1, 2, 5, 3, image_size=[23, 17], qk_channels=30, v_channels=15),
     ),
+    "convnext": ("ConvNextForImageClassification", convnext((29, 23), 3, 3, (7, 14), (1, 2))),
     "resnet": ("ResNetForImageClassification", resnet(3, 5, (12, 24), (1, 2), "bottleneck", image_size=[37, 29])),
     "resnet_body": ("ResNetModel", resnet(1, 7, (7, 14), (2, 1), "basic", image_size=[23, 31])),
     "swin": ("SwinForImageClassification", swin((36, 24), 2, 3, 6, (2, 1), 2, 3)),
@@ -252,6 +260,11 @@ LARGE = {
         resnet(3, 11, (28, 56, 112, 224), (3, 4, 6, 3), "bottleneck", image_size=[131, 97]),
     ),
     "resnet_wide": ("ResNetForImageClassification", resnet(2, 35, (35, 70, 140), (2, 1, 3), "basic", image_size=101)),
+    "convnext_wide": ("ConvNextForImageClassification", convnext((41, 52), 5, 2, (35, 70), (2, 1), hidden_act="relu")),
+    "convnext_deep": (
+        "ConvNextForImageClassification",
+        convnext((83, 67), 3, 3, (14, 28, 56, 112), (1, 3, 4, 2), layer_scale_init_value=0.0, layer_norm_eps=1e-3),
+    ),
     "swin_wide": ("SwinForImageClassification", swin((84, 84), 3, 3, 33, (2, 3), 11, 7, hidden_act="relu")),
     "swin_deep": ("SwinForImageClassification", swin((40, 80), 1, 2, 15, (1, 4, 2), 3, 5)),
     "swin_body_deep": ("SwinModel without pooling", swin((44, 44), 2, 1, 14, (3, 2), 7, 11, layer_norm_eps=1e-3)),
@@ -277,9 +290,10 @@ def build(architecture: str, config):
     if not getattr(config, "scale_decoder_outputs", True):  # T5 v1.1, whose published head is no copy of the embedding
         model.lm_head = torch.nn.Linear(config.d_model, config.vocab_size, bias=False)
     named = config.vision_config if isinstance(config, CLIPConfig) else config
-    sizes = ("d_latents", "embed_dim", "embedding_size", "hidden_size")
+    sizes = ("d_latents", "embed_dim", "embedding_size", "hidden_size", "hidden_sizes")
     width = next(getattr(named, name) for name in sizes if hasattr(named, name))
-    convolutional = isinstance(config, transformers.ResNetConfig)
+    width = width if isinstance(width, int) else width[0]
+    convolutional = isinstance(config, (transformers.ResNetConfig, transformers.ConvNextConfig))
     random = torch.Generator().manual_seed(sum(map(ord, architecture)) + width)
     with torch.no_grad():
         for name, x in weights(model).items():
@@ -376,7 +390,7 @@ def outputs(model, inputs):
         output = model(**arguments, output_hidden_states=True)
         logits = output.logits[:, : arguments["input_ids"].shape[1]] if output.logits.ndim == 3 else output.logits
         return [logits], output.hidden_states
-    if isinstance(model.config, (transformers.ResNetConfig, transformers.SwinConfig)):
+    if isinstance(model.config, (transformers.ResNetConfig, transformers.ConvNextConfig, transformers.SwinConfig)):
         return of_stages(model, arguments)
     body = getattr(model, model.base_model_prefix, model)
     hidden = body(**arguments, output_hidden_states=True)

@@ -29,6 +29,7 @@ CASES = {  # model_type and what is special: (class, settings)
     "resnet": ("ConvNextImageProcessorPil", {"size": {"shortest_edge": 13}, "resample": 3}),
     "resnet-all": ("ConvNextImageProcessorPil", {"size": {"shortest_edge": 11}, "crop_pct": 1.0, "resample": 2}),
     "swin": ("ViTImageProcessorPil", {"size": 11, "resample": 3}),
+    "convnext": ("ConvNextImageProcessorPil", {"size": {"shortest_edge": 17}, "crop_pct": 0.9}),
 }
 SIDES = [(23, 37), (41, 17), (13, 13), (5, 7)]
 

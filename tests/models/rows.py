@@ -73,6 +73,12 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[str, Any], int]] = {
         ("contrastive", jnp.arange(8)),
         10_697,
     ),
+    "convnext": (
+        dict(image_shape=(15, 10, 3), patch=2, classes=19, width=14, depths=(1, 2), layer_scale=0.5),
+        {"images": IMAGES},
+        ("classification", jnp.arange(8)),
+        20_613,
+    ),
     "convolutional": (
         dict(image_shape=(14, 10, 3), classes=19, width=11, depth=1),
         {"images": IMAGES[:, :14]},

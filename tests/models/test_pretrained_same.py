@@ -19,7 +19,7 @@ import optax
 import pytest
 from safetensors.numpy import load_file
 
-from models import CLIP, GPT, Bert, EncoderDecoder, Perceiver, ResNet, SwinTransformer, VisionTransformer
+from models import CLIP, GPT, Bert, ConvNeXt, EncoderDecoder, Perceiver, ResNet, SwinTransformer, VisionTransformer
 from models.beam_search import beam_search, beam_search_on
 from models.bert import PretrainingHead
 from models.decoding import sample
@@ -140,7 +140,7 @@ def outcome(case):
 @pytest.mark.parametrize("case", first_fast(CASES))
 def test_logits_and_every_hidden_state(case):
     model, (logits, hidden, *_), reference = computed(case)[0], outcome(case), expected(case)
-    kinds = (Bert, CLIP, EncoderDecoder, GPT, Perceiver, ResNet, SwinTransformer, VisionTransformer)
+    kinds = (Bert, CLIP, ConvNeXt, EncoderDecoder, GPT, Perceiver, ResNet, SwinTransformer, VisionTransformer)
     assert type(model) in kinds
     inputs, theirs = inputs_of(reference), numbered(reference, "logits")
     masks = {mask.shape: mask for name, mask in inputs.items() if "mask" in name}

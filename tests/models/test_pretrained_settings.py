@@ -25,6 +25,7 @@ WRONG: dict[str, list[Any]] = {
     "sides": [0, -1, [0, 4], [4, 4, 4], "3", True, {}, 10**30],
     "sizes": [3, [], [0], [2, -1], [2, 1.5], [True], "3", {}, None, [2, 10**30]],
     "flag": [0, 1, "false", None, []],
+    "finite": [float("nan"), float("inf"), "1e-5", True, None, []],
     "number": [0, -1e-5, float("nan"), float("inf"), "1e-5", True, None],
     "rate": [-0.1, 1, 2, float("nan"), "0.1", True, []],
     "word": [0, None, ["gelu"], True],

@@ -23,6 +23,7 @@ ABILITIES = {
     # It has all methods of a language model, with another `new_cache`.
     "captioner": {Describer, LanguageModel, TokenPredictor},
     "clip": {Comparer},
+    "convnext": {Classifier, Features},
     "convolutional": {Classifier},
     # It has all methods of a language model, with another `new_cache`.
     "encoder_decoder": {LanguageModel, TokenPredictor, Translator},
