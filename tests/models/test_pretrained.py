@@ -290,7 +290,7 @@ def test_folders_that_hold_no_model(folder):
 @pytest.mark.parametrize(
     "config, words",
     [
-        ({"model_type": "llama"}, "model_type = 'llama': expected one of bart, bert, clip, deit, dinov2, "),
+        ({"model_type": "llama"}, "model_type = 'llama': expected one of bart, bert, clip, convnext, deit, "),
         ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx = True: only False is supported"),
         ({"activation_function": "elu"}, "activation_function = 'elu': expected one of gelu, gelu_new"),
         ({"resid_pdrop": 0.2}, r"resid_pdrop = 0.2, embd_pdrop = 0.0.*say which, as in load\(folder, dropout=0.1\)"),
@@ -335,7 +335,7 @@ def test_a_missing_size_is_named(folder):
         (lambda: perceiver(output="mean", tied=False, classes=3), "no head for output='mean'"),
         (
             lambda: Perceptron(image_shape=(4, 4, 1), classes=3, width=4, depth=1, rngs=nnx.Rngs(0)),
-            "a Perceptron has no published format here: expected one of Bert, CLIP, EncoderDecoder, GPT, Perceiver",
+            "a Perceptron has no published format here: expected one of Bert, CLIP, ConvNeXt, EncoderDecoder, GPT",
         ),
     ],
 )
