@@ -85,6 +85,7 @@ SUITE = Suite(
             model=RECURRENT | {"width": 36}, objective={"name": "seq2seq"}, data={"form": "halves"}, own=DECAY,
             sizes={"quarter": {"model.width": 18}, "half": {"model.width": 26}}, factor=BITS, note="exact", among=HALF,
         ),
+        "autoencoder": "restores images, and says nothing of their probability",
         "encoder": "sees all pixels at once, including those to be predicted",
     }, NO_DENSITY),
 )  # fmt: skip

@@ -22,6 +22,7 @@ from experiments.benchmark.families import FAMILIES, NO_SIZE, Entry, of_images, 
 from experiments.benchmark.phases import Plan, tuning
 from experiments.benchmark.suite import Family, Suite, refuse_test
 from models import MODELS
+from tests.data.planetoid_files import planetoid_files
 from train import Run
 
 DIGITS = suites.load("digits")
@@ -118,6 +119,14 @@ def test_the_large_image_sets_keep_their_budget(name, monkeypatch):
     monkeypatch.setattr(images, "decoded_images", lambda builder, split: blank)
     for family in parts(name):
         assert_within_budget(name, family, {})
+
+
+@pytest.mark.medium
+def test_cora_keeps_its_budget(tmp_path):
+    """Papers with one word each, of as many words, stand in for the set."""
+    path = {"data.path": planetoid_files(tmp_path, np.eye(507, 1433))}
+    for family in parts("cora"):
+        assert_within_budget("cora", family, path)
 
 
 @pytest.mark.medium

@@ -304,6 +304,18 @@ def test_a_damaged_image_is_named(workdirs, tmp_path):
 def test_a_folder_without_images_is_named(tmp_path):
     with pytest.raises(UserError, match="holds no image"):
         image_files([tmp_path])
+    (tmp_path / "1.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match="none of its 1 image files can be read"):
+        image_files([tmp_path])
+
+
+def test_in_a_folder_a_damaged_image_is_left_out_and_named(pictures, capsys):
+    folder, _ = pictures
+    (folder / "below" / "3.png").write_bytes(b"no image")
+    assert [file.name for file in image_files([folder])] == ["0.png", "1.png", "2.png", "4.png"]
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.endswith("1 of 6 files left out: no image by their names")
+    assert second.startswith(f"left out: {folder / 'below' / '3.png'} is not an image")
 
 
 @pytest.mark.parametrize("flag", ["top_k", "batch_size"])
