@@ -24,7 +24,8 @@ SUITE = Suite(
     title="Cora: the subject of a paper from its words and citations",
     about="2,708 papers with the words that they have, out of 1,433, and who cites whom; 140 of them have one of seven "
     "labels to learn from, 500 others are for validation and 1,000 for the test. One example is the whole graph. The "
-    "MLP sees the words of a paper and no citation.",
+    "MLP sees the words of a paper and no citation. As the graph is one example, the intervals are for other seeds "
+    "only, not for other papers.",
     data={"name": "planetoid", "path": "planetoid/cora", "train": "train", "evaluation": "validation"},
     test="test",
     budget=24_000,
