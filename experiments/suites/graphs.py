@@ -1,7 +1,8 @@
 """Classification of small graphs of eight kinds, such as wheels and grids, that have lost some of their edges.
 
 Every family knows the degree of each node. What differs is which nodes hear of one another. In whole graphs the degrees
-alone tell the kind: all six families name all of 100 graphs right. So a share of the edges is missing here.
+alone tell the kind, and the suite tells nothing: with lost=0, the 350 and 100 graphs of the set's defaults and 20,000
+examples, all six families name every test graph right. So a share of the edges is missing here.
 """
 
 from experiments.benchmark.families import DECAY, others

@@ -8,6 +8,7 @@ from core.errors import UserError, shown
 from models.convnext import ConvNeXt
 from models.pretrained.reference import Head, Reference
 from models.pretrained.rows import Row, linear, norm, same
+from models.pretrained.vit import patches
 
 DEFAULTS = {"hidden_sizes": [96, 192, 384, 768], "depths": [3, 3, 9, 3]}
 
@@ -47,9 +48,7 @@ def block(theirs: str, ours: str, is_scaled: bool) -> list[Row]:
 
 def convolution(theirs: str, ours: str, side: int) -> list[Row]:
     """Returns the rows of a convolution (outputs, inputs, side, side) of squares that do not overlap."""
-    read = lambda x: (x.transpose(2, 3, 1, 0).reshape(-1, len(x)),)
-    write = lambda x: (x.reshape(side, side, -1, x.shape[-1]).transpose(3, 2, 0, 1),)
-    return [Row((f"{theirs}.weight",), (f"{ours}.kernel",), read, write), *same(f"{theirs}.bias", f"{ours}.bias")]
+    return [patches(f"{theirs}.weight", side, f"{ours}.kernel"), *same(f"{theirs}.bias", f"{ours}.bias")]
 
 
 def to_fields(config: dict) -> dict:

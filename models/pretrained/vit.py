@@ -48,11 +48,11 @@ def first_token(token: str, positions: str) -> Row:
     return Row((token, positions), ("cls", "positions.table"), read, write)
 
 
-def patches(weight: str, side: int) -> Row:
+def patches(weight: str, side: int, kernel: str = "embedding.kernel") -> Row:
     """Returns the row of their convolution (D, channels, rows, columns) and our linear map of pixels, channels last."""
     read = lambda x: (x.transpose(2, 3, 1, 0).reshape(-1, x.shape[0]),)
     write = lambda x: (x.reshape(side, side, -1, x.shape[-1]).transpose(3, 2, 0, 1),)
-    return Row((weight,), ("embedding.kernel",), read, write)
+    return Row((weight,), (kernel,), read, write)
 
 
 def to_fields(config: dict) -> dict:
