@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     return ConfigDict(
         {
-            "seed": 0, "steps": 400, "batch_size": 50, "eval_every": 100, "checkpoint_every": 400,
+            "seed": 0, "steps": 400, "batch_size": 48, "eval_every": 100, "checkpoint_every": 400,
             "model": {"name": "graph", "layer": "gated", "width": 32, "depth": 3},
             "objective": {"name": "classification"},
             "data": {"name": "graph_classes"},

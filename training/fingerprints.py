@@ -3,6 +3,7 @@
 A state is any pytree of JAX arrays, random keys included.
 """
 
+from functools import cache
 import hashlib
 from typing import Any
 
@@ -11,6 +12,8 @@ from jax.experimental import multihost_utils
 import jax.numpy as jnp
 from jaxtyping import Array, Shaped, UInt32
 import numpy as np
+
+from training.compilation import quickly_compiled
 
 Arrays = dict[str, Shaped[Array, "..."]]
 
@@ -54,7 +57,7 @@ def describe(leaf: Any) -> str:
 
 def examine(arrays: Arrays) -> tuple[dict[str, int], dict[str, bool]]:
     """Returns the fingerprint of every array, and whether all its numbers are finite, from one compiled program."""
-    fingerprints, finite = map(np.asarray, _examine(arrays))
+    fingerprints, finite = map(np.asarray, _examination()(arrays))
     return dict(zip(arrays, fingerprints.tolist())), dict(zip(arrays, finite.tolist()))
 
 
@@ -75,7 +78,11 @@ def fingerprint(x: Shaped[Array, "..."]) -> UInt32[Array, ""]:
     return jnp.sum(words * (2 * position + 1), dtype=jnp.uint32)
 
 
-@jax.jit
+@cache
+def _examination():
+    return quickly_compiled(_examine)
+
+
 def _examine(arrays: Arrays):
     values = [arrays[path] for path in sorted(arrays)]
     finite = [jnp.isfinite(x).all() if jnp.issubdtype(x.dtype, jnp.inexact) else jnp.array(True) for x in values]

@@ -1,4 +1,4 @@
-"""How much memory programs may take, and how to keep freed memory in the process for the next step."""
+"""How much of the machine this process may take, and how to keep freed memory in it for the next step."""
 
 import ctypes
 import os
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import jax
 
-# Environment variable: the part of the system's memory that this process may take, where several runs are at work.
-# 0.5 is half.
-SHARE = "LECTERN_MEMORY_SHARE"
+# Environment variable: the part of the system's memory and CPU cores that this process may take, where several runs
+# are at work. 0.5 is half.
+SHARE = "LECTERN_SHARE"
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of a container
 
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of glibc's malloc.h
@@ -35,6 +35,11 @@ def keep_memory(keep: bool = True) -> None:
     mallopt(M_ARENA_MAX, 1)  # in both cases: threads cannot give up the arenas that they have
 
 
+def cpu_cores() -> int:
+    """Returns how many CPU cores this process may keep busy: its share of those that it may use, at least one."""
+    return max(1, round(len(os.sched_getaffinity(0)) * _share()))
+
+
 def program_memory(devices: int) -> int:
     """Returns the bytes that programs may take on each of `devices` devices of this process.
 
@@ -44,7 +49,11 @@ def program_memory(devices: int) -> int:
     statistics = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in statistics:
         return int(0.9 * statistics["bytes_limit"])
-    return int(0.8 * _system_memory() * float(os.environ.get(SHARE) or 1) / devices)
+    return int(0.8 * _system_memory() * _share() / devices)
+
+
+def _share() -> float:
+    return float(os.environ.get(SHARE) or 1)
 
 
 def _system_memory() -> int:

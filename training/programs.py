@@ -15,6 +15,7 @@ import optax
 from core.errors import UserError
 from core.metrics import refuse_unknown
 from training import mesh as meshes
+from training.compilation import quickly_compiled
 from training.fields import Fields
 from training.flops import Flops, of_jaxpr
 from training.peaks import chip_of
@@ -75,7 +76,7 @@ def compile_programs(
     step = meshes.in_context(mesh, step)
     traced = jax.jit(step, donate_argnums=0, out_shardings=(shardings, replicated)).trace(shapes, batch)
     counted = of_jaxpr(traced.jaxpr, platform)
-    begin = jax.jit(create, out_shardings=shardings)
+    begin = quickly_compiled(create, out_shardings=shardings)
     with ThreadPoolExecutor(1) as pool:  # two programs at a time: XLA does not hold Python's lock
         compiled = pool.submit(traced.lower().compile)
         if platform is None:  # otherwise nobody runs it

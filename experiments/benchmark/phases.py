@@ -83,9 +83,10 @@ def tuning(plan: Plan, study: int = 0) -> dict[str, dict]:
 
 
 def choose(plan: Plan, study: int = 0) -> dict[str, dict]:
-    """Returns each family's setting and its validation score, {"setting", "score"}, or {"failed": reason}.
+    """Returns each family's choice, {"setting", "score", "seconds"}, or {"failed": reason}.
 
-    The learning rate is the one whose trials have the best score on average, see `_best`.
+    The score is that of validation, and the seconds are those of the slowest trial, or group of trials. The learning
+    rate is the one whose trials have the best score on average, see `_best`.
     """
     chosen = {}
     for family in plan.families:
@@ -105,8 +106,8 @@ def choose(plan: Plan, study: int = 0) -> dict[str, dict]:
             chosen[family] = {"failed": next(reasons, none)}
             continue
         best, score = _best(scores, len(part.own[1]), plan.suite.sign)
-        names = ["optimizer.learning_rate", part.own[0]]
-        chosen[family] = {"setting": {name: best.overrides[name] for name in names}, "score": score}
+        setting = {name: best.overrides[name] for name in ("optimizer.learning_rate", part.own[0])}
+        chosen[family] = {"setting": setting, "score": score, "seconds": max(outcome.seconds for outcome in outcomes)}
     return chosen
 
 
@@ -150,10 +151,12 @@ def _beyond(rates: Sequence[float]) -> float:
 def final(plan: Plan, chosen: Mapping[str, Mapping], study: int = 0) -> dict[str, dict]:
     """Returns the trials of the final phase of a study by name. Families whose tuning failed have none.
 
-    Further sizes and difficulties are trained in the first study only.
+    Those whose tuning took longest come first, so that no slow one is left alone at the end. Further sizes and
+    difficulties are trained in the first study only.
     """
     trials = {}
-    for family in plan.families:
+    slowest_first = sorted(plan.families, key=lambda family: -chosen[family].get("seconds", 0))
+    for family in slowest_first:
         if "setting" not in chosen[family]:
             continue
         variants: list[tuple[str, str, Mapping]] = [("final", "", {})]

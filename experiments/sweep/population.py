@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 import json
-import os
 from pathlib import Path
 import time
 from typing import Any, TypeVar
@@ -44,10 +43,10 @@ import train
 from train import Run, begin
 from training.account import Account
 from training.command_line import read_run
-from training.compilation import use_compilation_cache
+from training.compilation import quickly_compiled, use_compilation_cache
 from training.log import Display
 from training.loop import NonFinite, fit, means_over
-from training.memory import keep_memory, program_memory
+from training.memory import cpu_cores, keep_memory, program_memory
 from training.noise import silence_failed_writes
 from training.optimizer import make_optimizer
 from training.population import Group, for_all_members, make_mesh, member_getter, member_setter, placement
@@ -163,9 +162,10 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("file", help="the trials, as JSON")
     file = parser.parse_args(arguments).file
     trials = _read_file(file)
-    # On a CPU, one device for each core: the steps of small networks keep only one core busy.
+    # On a CPU, one device for each core: the steps of small networks keep only one core busy. With more devices than
+    # cores, jobs that run at a time would hinder each other, and five members on two devices leave a sixth place empty.
     silence_failed_writes()
-    jax.config.update("jax_num_cpu_devices", min(len(os.sched_getaffinity(0)), len(trials)))
+    jax.config.update("jax_num_cpu_devices", min(cpu_cores(), len(trials)))
     try:
         summaries = run(trials)
     except UserError as error:
@@ -354,7 +354,7 @@ def _begin(
     mesh: Mesh, places: int,
 ) -> _Members:  # fmt: skip
     """Restores or creates the states of the active runs."""
-    shapes, create = jax.eval_shape(create, jax.random.key(0)), jax.jit(create)
+    shapes, create = jax.eval_shape(create, jax.random.key(0)), quickly_compiled(create)
     states, about = {}, {}
     for i in active:
         runs[i].dataset.keep_vocabulary(accounts[i].workdir / "vocabulary.json")

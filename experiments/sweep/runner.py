@@ -238,7 +238,7 @@ def environments(jobs: int) -> list[dict[str, str]]:
     """Returns the environment of each of `jobs` processes that run at a time.
 
     A single job has all GPUs, and divides its batches over them. Several jobs have one NVIDIA GPU each. If there are
-    fewer GPUs than jobs, jobs share them and their memory; without a GPU they share the memory of the system.
+    fewer GPUs than jobs, jobs share them and their memory; without a GPU they share the system's cores and memory.
     """
     if jobs == 1:
         return [{}]

@@ -8,6 +8,7 @@ from core.errors import UserError, shown
 from models.convnext import ConvNeXt
 from models.pretrained.reference import Head, Reference
 from models.pretrained.rows import Row, linear, norm, same
+from models.pretrained.settings import image_settings, image_shape, patch_side
 from models.pretrained.vit import patches
 
 DEFAULTS = {"hidden_sizes": [96, 192, 384, 768], "depths": [3, 3, 9, 3]}
@@ -53,30 +54,25 @@ def convolution(theirs: str, ours: str, side: int) -> list[Row]:
 
 def to_fields(config: dict) -> dict:
     """Returns the fields that need more than another name. Raises UserError for what ours cannot have."""
-    sides = lambda key, default: (x, x) if isinstance(x := config.get(key, default), int) else tuple(x)
     sizes, depths = (config.get(key, default) for key, default in DEFAULTS.items())
-    patch, scale = sides("patch_size", 4), config.get("layer_scale_init_value", 1e-6)
+    patch, scale = patch_side(config, 4), config.get("layer_scale_init_value", 1e-6)
     problems = []
     if sizes != [sizes[0] << stage for stage in range(len(depths))]:
         problems.append(f"hidden_sizes = {sizes}: expected one for each of depths = {depths}, each twice the last one")
     if config.get("num_stages") not in (None, len(depths)):
         problems.append(f"num_stages = {shown(config['num_stages'])}: depths = {depths} imply {len(depths)}")
-    if patch[0] != patch[1]:
-        problems.append(f"patch_size = {list(patch)}: only square patches are supported here")
     if problems:
         raise UserError("; ".join(problems))
     return {
-        "image_shape": (*sides("image_size", 224), config.get("num_channels", 3)), "width": sizes[0],
-        "depths": tuple(depths), "patch": patch[0], "layer_scale": 1.0 if scale > 0 else None,
+        "image_shape": image_shape(config, 224), "width": sizes[0], "depths": tuple(depths), "patch": patch,
+        "layer_scale": 1.0 if scale > 0 else None,
     }  # fmt: skip
 
 
 def to_config(fields: dict) -> dict:
     """Returns the inverse of `to_fields`."""
-    rows, columns, channels = fields["image_shape"]
     stages = range(len(fields["depths"]))
-    return {
-        "image_size": rows if rows == columns else [rows, columns], "num_channels": channels,
+    return image_settings(*fields["image_shape"]) | {
         "patch_size": fields["patch"], "hidden_sizes": [fields["width"] << stage for stage in stages],
         "depths": list(fields["depths"]), "num_stages": len(stages),
         "layer_scale_init_value": 0.0 if fields["layer_scale"] is None else fields["layer_scale"],

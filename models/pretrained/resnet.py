@@ -15,6 +15,7 @@ import numpy as np
 from core.errors import UserError
 from models.pretrained.reference import Head, Reference
 from models.pretrained.rows import Row, linear
+from models.pretrained.settings import image_settings, image_shape
 from models.resnet import BLOCKS, GroupNorm, ResNet, Unchanged
 
 EPSILON = 1e-5
@@ -78,19 +79,15 @@ def to_fields(config: dict) -> dict:
         )
     if kind == "bottleneck" and sizes[0] % 4:
         raise UserError(f"hidden_sizes = {sizes}: expected multiples of 4 for layer_type = 'bottleneck'")
-    side = config.get("image_size", IMAGE)
-    image = (side, side) if isinstance(side, int) else tuple(side)
     return {
-        "image_shape": (*image, config.get("num_channels", 3)), "width": sizes[0], "depths": tuple(depths),
+        "image_shape": image_shape(config, IMAGE), "width": sizes[0], "depths": tuple(depths),
         "block": kind, "stem": "large", "norm": "none", "norm_order": "post",
     }  # fmt: skip
 
 
 def to_config(fields: dict) -> dict:
     """Returns the inverse of `to_fields`. The size of images is a setting that theirs leaves alone."""
-    rows_of, columns, channels = fields["image_shape"]
-    return {
-        "image_size": rows_of if rows_of == columns else [rows_of, columns], "num_channels": channels,
+    return image_settings(*fields["image_shape"]) | {
         "hidden_sizes": [fields["width"] << stage for stage in range(len(fields["depths"]))],
         "depths": list(fields["depths"]), "layer_type": fields["block"],
     }  # fmt: skip

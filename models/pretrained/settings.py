@@ -85,6 +85,28 @@ def class_count(config: dict) -> int:
     return len(labels)
 
 
+def image_shape(config: dict, side: int) -> tuple[int, int, int]:
+    """Returns rows, columns and channels of the images, of `side` rows and columns if config.json does not say."""
+    return (*_sides(config.get("image_size", side)), config.get("num_channels", 3))
+
+
+def image_settings(rows: int, columns: int, channels: int) -> dict:
+    """Returns the inverse of `image_shape`."""
+    return {"image_size": rows if rows == columns else [rows, columns], "num_channels": channels}
+
+
+def patch_side(config: dict, side: int) -> int:
+    """Returns the side of a patch, `side` if config.json does not say. Raises UserError for patches not square."""
+    rows, columns = _sides(config.get("patch_size", side))
+    if rows != columns:
+        raise UserError(f"patch_size = {[rows, columns]}: only square patches are supported here")
+    return rows
+
+
+def _sides(value: Any) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else tuple(value)
+
+
 def _is_size(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST
 

@@ -10,6 +10,7 @@ from core.errors import UserError, shown
 from models.pretrained.blocks import describe_block
 from models.pretrained.reference import Head, Reference
 from models.pretrained.rows import Row, linear, matrix, norm, same
+from models.pretrained.settings import image_settings, image_shape, patch_side
 from models.pretrained.vit import patches
 from models.swin import SwinTransformer
 
@@ -68,8 +69,7 @@ def row_by_row(x):
 
 def to_fields(config: dict) -> dict:
     """Returns the fields that need more than another name. Raises UserError for what ours cannot compute."""
-    sides = lambda key, default: (x, x) if isinstance(x := config.get(key, default), int) else tuple(x)
-    image, patch = sides("image_size", 224), sides("patch_size", 4)
+    image, patch = image_shape(config, 224), patch_side(config, 4)
     width, depths, heads = (config.get(key, default) for key, default in DEFAULTS.items())
     problems = []
     if heads != [heads[0] << stage for stage in range(len(depths))]:
@@ -77,18 +77,14 @@ def to_fields(config: dict) -> dict:
     for key, value in {"num_layers": len(depths), "hidden_size": width << len(depths) - 1}.items():
         if config.get(key) not in (None, value):
             problems.append(f"{key} = {shown(config[key])}: depths and embed_dim imply {value}")
-    if patch[0] != patch[1]:
-        problems.append(f"patch_size = {list(patch)}: only square patches are supported here")
-    elif image[0] % patch[0] or image[1] % patch[0]:
-        problems.append(f"patch_size = {patch[0]} does not divide image_size = {list(image)}")
+    rows, columns, _ = image
+    if rows % patch or columns % patch:
+        problems.append(f"patch_size = {patch} does not divide image_size = {[rows, columns]}")
     else:
-        problems += misfits([side // patch[0] for side in image], config.get("window_size", 7), depths)
+        problems += misfits([rows // patch, columns // patch], config.get("window_size", 7), depths)
     if problems:
         raise UserError("; ".join(problems))
-    return {
-        "image_shape": (*image, config.get("num_channels", 3)), "patch": patch[0], "depths": tuple(depths),
-        "heads": heads[0],
-    }  # fmt: skip
+    return {"image_shape": image, "patch": patch, "depths": tuple(depths), "heads": heads[0]}
 
 
 def misfits(grid: list[int], window: int, depths: list[int]) -> list[str]:
@@ -108,10 +104,8 @@ def misfits(grid: list[int], window: int, depths: list[int]) -> list[str]:
 
 def to_config(fields: dict) -> dict:
     """Returns the inverse of `to_fields`."""
-    rows, columns, channels = fields["image_shape"]
     stages = range(len(fields["depths"]))
-    return {
-        "image_size": rows if rows == columns else [rows, columns], "num_channels": channels,
+    return image_settings(*fields["image_shape"]) | {
         "patch_size": fields["patch"], "depths": list(fields["depths"]),
         "num_heads": [fields["heads"] << stage for stage in stages], "num_layers": len(stages),
         "hidden_size": fields["width"] << len(stages) - 1,

@@ -10,6 +10,7 @@ from core.errors import UserError
 from models.pretrained.blocks import describe_blocks
 from models.pretrained.reference import Head, Reference
 from models.pretrained.rows import Row, linear, matrix, norm, same
+from models.pretrained.settings import image_settings, image_shape, patch_side
 from models.vit import ConvolutionalStem, VisionTransformer
 
 
@@ -57,20 +58,15 @@ def patches(weight: str, side: int, kernel: str = "embedding.kernel") -> Row:
 
 def to_fields(config: dict) -> dict:
     """Returns the shape of images and patches; theirs may be one number. Raises UserError if patches are oblong."""
-    sides = lambda x: (x, x) if isinstance(x, int) else tuple(x)
-    patch, channels = sides(config.get("patch_size", 16)), config.get("num_channels", 3)
-    if patch[0] != patch[1]:
-        raise UserError(f"patch_size = {list(patch)}: only square patches are supported here")
+    patch = patch_side(config, 16)
     if config.get("pooler_output_size") not in (None, config["hidden_size"]):
         raise UserError(f"pooler_output_size = {config['pooler_output_size']}: only hidden_size is supported here")
-    return {"image_shape": (*sides(config.get("image_size", 224)), channels), "patch": patch[0], "pooling": "cls"}
+    return {"image_shape": image_shape(config, 224), "patch": patch, "pooling": "cls"}
 
 
 def to_config(fields: dict) -> dict:
     """Returns the inverse of `to_fields`."""
-    rows, columns, channels = fields["image_shape"]
-    side = rows if rows == columns else [rows, columns]
-    return {"image_size": side, "num_channels": channels, "patch_size": fields["patch"]}
+    return image_settings(*fields["image_shape"]) | {"patch_size": fields["patch"]}
 
 
 def describe(model: VisionTransformer) -> dict:

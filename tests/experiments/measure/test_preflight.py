@@ -159,5 +159,8 @@ def test_every_config_compiles_for_every_mesh_of_four_tpus(name, mesh, samples):
     if process.returncode and re.search("is not on disk|is no file|holds no file", process.stderr):
         assert name in ON_FILES, process.stderr
         pytest.skip(f"{name} needs files that are not here")
+    if process.returncode and "batch_size = 1 must be divisible" in process.stderr:
+        assert name in ("gat_cora", "gcn_cora") and mesh != {"tensor": 2}
+        pytest.skip(f"{name} has one graph, which cannot be divided")
     assert process.returncode == 0, process.stdout + process.stderr
     assert re.search(r"^ *fits +yes", process.stdout, re.MULTILINE), process.stdout

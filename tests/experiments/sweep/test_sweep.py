@@ -260,13 +260,13 @@ def test_an_empty_list_of_gpus_means_none(monkeypatch):
     monkeypatch.setattr(runner.glob, "glob", lambda pattern: ["/dev/nvidia0", "/dev/nvidia1"])
     for none in ("", "-1", " ", "NoDevFiles", "-1,0"):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", none)
-        assert runner.environments(2) == 2 * [{"LECTERN_MEMORY_SHARE": "0.500"}]
+        assert runner.environments(2) == 2 * [{"LECTERN_SHARE": "0.500"}]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,-1,0")
     assert runner.environments(1) == [{}] and runner.environments(2)[0]["CUDA_VISIBLE_DEVICES"] == "1"
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     assert [each["CUDA_VISIBLE_DEVICES"] for each in runner.environments(2)] == ["0", "1"]
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
-    assert runner.environments(2) == 2 * [{"LECTERN_MEMORY_SHARE": "0.500"}]
+    assert runner.environments(2) == 2 * [{"LECTERN_SHARE": "0.500"}]
 
 
 def test_a_runner_that_lacks_the_claim_writes_no_file_of_a_trial(tmp_path):
@@ -288,7 +288,7 @@ def test_jobs_get_a_gpu_each_and_share_when_there_are_too_few(monkeypatch):
     assert runner.environments(2) == [{"CUDA_VISIBLE_DEVICES": "2"}, {"CUDA_VISIBLE_DEVICES": "5"}]
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     monkeypatch.setattr(runner.glob, "glob", lambda pattern: [])
-    assert runner.environments(1) == [{}] and runner.environments(2) == 2 * [{"LECTERN_MEMORY_SHARE": "0.500"}]
+    assert runner.environments(1) == [{}] and runner.environments(2) == 2 * [{"LECTERN_SHARE": "0.500"}]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
     share = {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.450"}
     assert runner.environments(3) == [{"CUDA_VISIBLE_DEVICES": gpu} | share for gpu in ("2", "5", "2")]
