@@ -46,3 +46,10 @@ def test_on_a_cpu_devices_divide_the_share_of_this_process(monkeypatch, tmp_path
     limit.write_text("3000000000\n")
     monkeypatch.setenv(memory.SHARE, "0.5")
     assert memory.program_memory(5) == 240_000_000
+
+
+def test_runs_at_a_time_divide_the_cores(monkeypatch):
+    monkeypatch.setattr(memory.os, "sched_getaffinity", lambda process: range(5))
+    for share, cores in ("", 5), ("0.5", 2), ("0.333", 2), ("0.100", 1):
+        monkeypatch.setenv(memory.SHARE, share)
+        assert memory.cpu_cores() == cores

@@ -74,10 +74,16 @@ def test_the_tuning_is_the_same_work_for_each_family(tmp_path):
 def test_the_best_on_validation_is_chosen_and_trained_with_every_seed(tmp_path):
     chosen = tune(tmp_path, {"vit": [0.5, 0.9, None, 0.7, 0.9, 0.1, 0.2, 0.3, None, 0.1]})
     setting = {"optimizer.learning_rate": 0.001, "optimizer.weight_decay": 0.3}  # of equal ones the lower rate
-    assert chosen == {"vit": {"setting": setting, "score": 0.9}}
+    assert chosen == {"vit": {"setting": setting, "score": 0.9, "seconds": 1.0}}
     trials = final(plan(tmp_path, ["vit"]), chosen)
     assert list(trials) == ["vit,seed=1", "vit,seed=2", "vit,seed=3"]
     assert trials["vit,seed=2"]["overrides"].items() >= (setting | {"seed": 2, "steps": 1200}).items()
+
+
+def test_the_family_whose_tuning_took_longest_is_trained_first(tmp_path):
+    choice = {"setting": {"optimizer.learning_rate": 0.01}}
+    chosen = {"vit": choice | {"seconds": 3.0}, "mlp": choice | {"seconds": 7.0}}
+    assert [name.split(",")[0] for name in final(plan(tmp_path, ["vit", "mlp"], seeds=1), chosen)] == ["mlp", "vit"]
 
 
 def test_a_family_whose_tuning_failed_has_no_final_runs_and_the_others_do(tmp_path):
