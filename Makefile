@@ -64,7 +64,7 @@ test-reference: .venv/installed .venv-reference/installed
 	  .venv-reference/bin/python tests/models/reference.py check $$folder; \
 	  .venv-reference/bin/python tests/models/reference_images.py $$folder/processors; \
 	  LECTERN_PROCESSORS=$$folder/processors .venv/bin/python -m pytest -p no:xdist tests/models/test_preprocessing.py; \
-	  LECTERN_PIPELINES=$$folder/pipelines .venv/bin/python -m pytest -p no:xdist tests/experiments/use/test_export.py \
+	  LECTERN_PIPELINES=$$folder/pipelines .venv/bin/python -m pytest -p no:xdist -m "" tests/experiments/use/test_export.py \
 	    -k pipeline; \
 	  .venv-reference/bin/python tests/experiments/use/reference_pipelines.py $$folder/pipelines
 

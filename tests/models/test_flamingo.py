@@ -22,6 +22,7 @@ def build(**more) -> Flamingo:
     return Flamingo(**(FIELDS | more), rngs=nnx.Rngs(0))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("vision", ["vit", "resnet"])
 def test_it_begins_as_exactly_its_language_model(vision):
     """To the bit, operation by operation; a compiled program rounds as its fusions do."""
@@ -38,6 +39,7 @@ def test_every_way_to_stack_blocks_begins_so(more):
     assert jnp.abs(logits - blind).max() > 1e-3
 
 
+@pytest.mark.medium
 def test_at_first_the_gates_have_a_gradient_and_what_is_behind_them_has_none():
     structure, parameters = split(build(first_gate=0.0))
     loss = lambda parameters: (merge(structure, parameters)(FRAMES, TEXT) ** 2).sum()
@@ -72,6 +74,7 @@ def test_no_token_knows_of_an_image_behind_it():
     assert not seen[:2].any() and seen[2:, 0].all() and not seen[:6, 1].any() and seen[6:, 1].all()
 
 
+@pytest.mark.medium
 def test_a_mark_without_an_image_shows_nothing():
     """As where a batch has fewer images than the text has marks."""
     model = build(depth=1)
@@ -79,6 +82,7 @@ def test_a_mark_without_an_image_shows_nothing():
     assert sees[:, 2:6].all() and not sees[:, 6:].any() and jnp.isfinite(model(FRAMES[:, :1], TEXT)).all()
 
 
+@pytest.mark.medium
 def test_all_parts_learn_when_the_gates_are_open():
     structure, parameters = split(build(vision="resnet"))
     loss = lambda parameters: (merge(structure, parameters)(FRAMES, TEXT) ** 2).sum()

@@ -44,6 +44,7 @@ def test_values_and_gradients_are_those_of_the_stock_function(causal, T, S, mask
         np.testing.assert_allclose(slope, expected, atol=5e-6)
 
 
+@pytest.mark.medium
 def test_a_mesh_divides_examples_and_heads():
     """A process of its own, as this one has one device."""
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "PYTHONPATH": str(tiny.ROOT)}

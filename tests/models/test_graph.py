@@ -198,6 +198,7 @@ def network(kind: str, predicts: str, **fields: Any) -> GraphNetwork:
     return GraphNetwork(layer=kind, predicts=predicts, **sizes | fields, rngs=nnx.Rngs(1))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("kind, predicts", first_fast(KINDS))
 def test_padding_and_the_numbering_of_nodes_change_nothing(kind, predicts):
     generator = np.random.default_rng(0)
@@ -216,6 +217,7 @@ def test_padding_and_the_numbering_of_nodes_change_nothing(kind, predicts):
     np.testing.assert_allclose(permuted, expected, atol=1e-5)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "kind, reached", [("gat", 3), ("masked_transformer", 3), ("transformer", 6), ("mlp", 1)], ids=str
 )

@@ -28,6 +28,7 @@ def tree(tmp_path, monkeypatch) -> Iterator[Path]:
     yield tmp_path
 
 
+@pytest.mark.medium
 def test_a_file_changes_the_digests_of_the_suites_that_depend_on_it_and_no_others(tree):
     digests = lambda: {name: protocol.code_digest(name) for name in suite.names()}
     touch = lambda path: path.write_bytes(path.read_bytes() + b"\n")

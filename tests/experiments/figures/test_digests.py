@@ -35,6 +35,7 @@ print(json.dumps(new))
 """
 
 
+@pytest.mark.medium
 def test_a_closure_has_every_module_that_python_loads_for_the_figure():
     line = [sys.executable, "-c", LOAD_EACH]
     process = subprocess.run(line, cwd=files.ROOT, capture_output=True, text=True, check=True)

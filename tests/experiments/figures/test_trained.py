@@ -17,6 +17,8 @@ from experiments.figures.trained import Trainer
 import train
 from training.loop import Interrupted
 
+pytestmark = pytest.mark.medium
+
 CONFIG = "tests/tiny.py"
 SOURCES = [files.ROOT / CONFIG]
 SHORT = {"steps": 2, "eval_every": 2, "accumulate": 1, "optimizer.warmup": 0}

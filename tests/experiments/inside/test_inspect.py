@@ -198,6 +198,7 @@ def test_mistakes_are_one_line(config, arguments, message, capsys):
     assert message in error and error.count("\n") == 1
 
 
+@pytest.mark.medium
 def test_a_published_model_is_drawn_with_a_picture_of_the_users(tmp_path, capsys):
     folder = PUBLISHED / "vit"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (10, 15, 3), np.uint8)).save(tmp_path / "1.png")

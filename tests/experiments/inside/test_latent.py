@@ -34,6 +34,7 @@ def drawn(paths) -> list[str]:
     return list(dict.fromkeys(path.stem.removesuffix("_dark") for path in paths))
 
 
+@pytest.mark.medium
 def test_pictures_of_an_autoencoder_with_a_plane(tmp_path):
     train.run(config({"name": "digits", "targets": "images"}), tmp_path)
     paths = latent.pictures(str(tmp_path))
@@ -41,6 +42,7 @@ def test_pictures_of_an_autoencoder_with_a_plane(tmp_path):
     assert {path.parent for path in paths} == {tmp_path / "latents"}
 
 
+@pytest.mark.medium
 def test_more_latents_have_no_plane_and_classes_only_that(tmp_path):
     train.run(config({"name": "two_views"}, latents=3, likelihood="gaussian", variance=0.1), tmp_path / "three")
     assert drawn(latent.pictures(str(tmp_path / "three"))) == ["reconstructions", "samples", "traversals"]
@@ -63,6 +65,7 @@ BOUNDS = {"beta_weighs": "likelihood"}
 GAUSSIAN = config({"name": "gaussian_pair", "evaluation": "test[:5%]"}, objective=BOUNDS, likelihood="gaussian")
 
 
+@pytest.mark.medium
 def test_a_curve_has_a_trained_run_for_each_beta(tmp_path, capsys):
     train.run(GAUSSIAN, tmp_path)
     latent.main(["curve", f"--workdir={tmp_path}", "--betas", "2", "20"])
@@ -87,6 +90,7 @@ def test_the_curve_of_the_gaussian_pair_is_the_known_one(tmp_path):
         assert (point.about_input, point.about_target) == pytest.approx(point.best, abs=0.1)
 
 
+@pytest.mark.medium
 def test_what_cannot_be_drawn_is_one_line(tmp_path, capsys):
     vit = COMMON | {
         "model": {"name": "vit", "patch": 4, "width": 4, "depth": 1, "heads": 1},

@@ -26,6 +26,7 @@ def test_a_loss_that_only_rises_suggests_nothing():
     assert analyse(tried, [1 + 3 * rate for rate in tried]).suggestion is None
 
 
+@pytest.mark.medium
 def test_the_first_loss_is_that_of_the_run_and_the_test_ends_where_it_diverges():
     config = tiny.get_config("vit").to_dict() | {"accumulate": 1}
     config["optimizer"] = {"name": "sgd", "learning_rate": 1.0}
@@ -43,6 +44,7 @@ def test_a_range_that_is_none_is_one_line(settings, words):
         measure(Run.of(tiny.get_config("vit")), **settings)
 
 
+@pytest.mark.medium
 def test_the_command_writes_numbers_and_pictures(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(rates, "use_compilation_cache", lambda: None)
     main([f"--config={tiny.__file__}:vit", f"--workdir={tmp_path}/out", "--steps=12", "--high=0.1"])

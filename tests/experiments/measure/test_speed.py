@@ -78,6 +78,7 @@ def folder_config(config, tmp_path, count: int) -> str:
     return path
 
 
+@pytest.mark.medium
 def test_the_first_epoch_decodes_each_file_once_and_the_later_one_none(config, tmp_path, monkeypatch, capsys):
     path, decode, files = folder_config(config, tmp_path, 1000), image_rows.image_pixels, []
     counted = lambda file, *others, **settings: [files.append(file), decode(file, *others, **settings)][1]

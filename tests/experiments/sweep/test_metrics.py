@@ -97,6 +97,7 @@ def test_a_sweep_file_may_have_names_of_its_own(read):
     assert (sweep.metric, sweep.better) == (read().metric, read().better)
 
 
+@pytest.mark.medium
 def test_before_the_first_trial_a_metric_must_be_one_that_its_run_computes(read, tmp_path):
     run = Run.of(tiny.get_config("vit"))
     for name in ("loss", "accuracy"):

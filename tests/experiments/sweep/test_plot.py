@@ -54,6 +54,7 @@ def test_training_and_evaluation_are_drawn_against_steps(run, figures):
     assert [text.get_text() for text in axes.texts] == ["a"]
 
 
+@pytest.mark.medium
 def test_one_run_keeps_its_curves_and_several_have_theirs_beside_them(run, tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")

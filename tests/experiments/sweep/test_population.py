@@ -84,6 +84,7 @@ def losses_together(runs: list[Run]) -> np.ndarray:
     return np.array([total / count for total, count in losses]).T
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "sections, changes",
     [

@@ -115,6 +115,7 @@ def test_a_trial_of_several_seeds_is_scored_by_their_mean(file, monkeypatch):
     assert folders == [f"{trial:04},seed={seed}" for trial in range(3) for seed in range(2)]
 
 
+@pytest.mark.medium
 def test_a_run_that_ended_before_its_runner_was_killed_counts(file):
     """As after a kill between the ends of the two runs of a trial: the first is not repeated, and in the mean."""
     path = file()
@@ -127,6 +128,7 @@ def test_a_run_that_ended_before_its_runner_was_killed_counts(file):
     assert (path.parent / "runs/trials/0000,seed=0/history").read_text() == "from 0\n"
 
 
+@pytest.mark.medium
 def test_results_that_were_lost_behind_the_study_are_made_again(file, monkeypatch):
     """A summary by running again, with the value that the study has; the mark of a pruned trial from the study."""
     path = file()

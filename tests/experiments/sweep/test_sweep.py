@@ -87,6 +87,7 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.005)
 
 
+@pytest.mark.medium
 def test_all_trials_run_once_and_their_results_are_in_the_table(file, capsys):
     path = file([0.01, 0.1])
     assert run(path, "--jobs=3") == 0
@@ -123,6 +124,7 @@ def test_a_dry_run_lists_the_trials_and_changes_nothing(file, capsys):
     assert not (path.parent / "runs").exists()
 
 
+@pytest.mark.medium
 def test_a_dry_run_says_how_long_the_trials_take_on_an_accelerator_at_the_least(file, capsys):
     """Two learning rates are one program: the steps of all trials take as many times the step of the first one."""
     path = file([0.01, 0.1])
@@ -184,6 +186,7 @@ def test_a_mistake_is_one_line(file, flag, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.medium
 def test_ctrl_c_saves_and_the_same_command_continues(file):
     path = file([0.1, 0.2], steps=100)
     first = start(path, "--jobs=2")
@@ -218,6 +221,7 @@ def test_the_trials_of_a_killed_runner_end_with_it_and_are_neither_lost_nor_repe
         assert set(steps) == set(range(1, 61)) and len(steps) <= 60 + len(lines), trial
 
 
+@pytest.mark.medium
 def test_a_trial_that_is_killed_has_not_failed_and_is_continued_next_time(file):
     path = file([0.1], steps=100)
     process = start(path, "--jobs=2")
@@ -242,6 +246,7 @@ def test_a_trial_that_the_system_kills_for_lack_of_memory_has_failed(file, monke
     assert "killed by the system: out of memory" in out and "2 failed" in out
 
 
+@pytest.mark.medium
 def test_two_runners_divide_the_trials_and_one_takes_over_what_the_other_leaves(file):
     path = file([0.1, 0.2, 0.3], steps=40)
     first, second = start(path), start(path)

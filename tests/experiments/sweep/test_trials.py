@@ -59,6 +59,7 @@ def test_trials_are_named_after_the_fields_that_they_set(checked):
     ]  # fmt: skip
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", [path.name for path in (ROOT / "experiments" / "sweeps").glob("*.py")])
 def test_every_sweep_of_the_project_can_run(name, tmp_path, monkeypatch):
     for folder in ("configs", "experiments"):

@@ -13,6 +13,8 @@ from experiments.use.caption import captions, main
 from models.beam_search import beam_search
 import train
 
+pytestmark = pytest.mark.medium
+
 SIDE = 16
 
 

@@ -94,6 +94,7 @@ def workdir(tmp_path_factory):
         yield workdir
 
 
+@pytest.mark.medium
 def test_the_metrics_are_those_of_the_run_and_agree_with_the_counts(workdir, capsys):
     main([f"--workdir={workdir}", "--batch_size=5"])
     out = capsys.readouterr().out

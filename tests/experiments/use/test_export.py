@@ -26,6 +26,8 @@ from experiments.use.opened import open_folder
 from experiments.use.predict import predict
 import train
 
+pytestmark = pytest.mark.medium
+
 SIZES = {"width": 8, "depth": 1, "heads": 2}
 BERT = {"model": {"name": "bert", "head": "classification"} | SIZES, "objective": {"name": "classification"}}
 CONFIGS: dict[str, dict[str, Any]] = {

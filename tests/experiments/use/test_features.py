@@ -13,6 +13,8 @@ from experiments.use.features import main
 from models import Bert, pretrained
 import train
 
+pytestmark = pytest.mark.medium
+
 ROOT = Path(__file__).parents[3]
 
 TEXTS = ["The assert statement", "import", "A class is a kind of object, and so is its class."]

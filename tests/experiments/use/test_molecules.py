@@ -9,6 +9,8 @@ from data.molecules import END
 from experiments.use.molecules import drawn, main, restored, validity
 import train
 
+pytestmark = pytest.mark.medium
+
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):

@@ -88,6 +88,7 @@ def rows_of(capsys, *arguments) -> list[dict]:
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
+@pytest.mark.medium
 def test_a_folder_of_images_is_read_as_the_training_images_were(workdirs, pictures, capsys):
     folder, pixels = pictures
     rows = rows_of(capsys, f"--workdir={workdirs('images')}", "--images", folder, "--top_k=10", "--batch_size=2")
@@ -122,6 +123,7 @@ def test_a_split_is_answered_as_the_objective_counts_it(workdirs, name):
     np.testing.assert_allclose(again, part.values, atol=1e-6)
 
 
+@pytest.mark.medium
 def test_texts_are_named_by_class_on_a_table(workdirs, capsys):
     workdir = workdirs("texts")
     main([f"--workdir={workdir}", "--text=fine work"])
@@ -157,6 +159,7 @@ def test_csv_has_a_column_for_each_class(workdirs, tmp_path, capsys):
     assert first[f"p({first['class']})"] == first["probability"]
 
 
+@pytest.mark.medium
 def test_a_tagger_answers_for_each_token_of_the_text(workdirs, capsys):
     (row,) = rows_of(capsys, f"--workdir={workdirs('tags')}", "--text=The import statement")
     opened = open_folder(workdirs("tags"))
@@ -170,6 +173,7 @@ def test_a_tagger_answers_for_each_token_of_the_text(workdirs, capsys):
     assert head == ["input", "place", "token", "class", "probability"] and len(lines) == len(tokens)
 
 
+@pytest.mark.medium
 def test_a_regressor_answers_numbers_for_arrays(workdirs, tmp_path, capsys):
     points, values = np.ones((3, 5, 2)), np.arange(15.0).reshape(3, 5)
     np.savez(tmp_path / "in.npz", points=points, values=values)

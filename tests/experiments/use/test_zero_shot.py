@@ -30,6 +30,8 @@ from models import pretrained
 from tests import tiny
 import train
 
+pytestmark = pytest.mark.medium
+
 PUBLISHED = tiny.ROOT / "tests" / "models" / "pretrained" / "clip"
 
 
