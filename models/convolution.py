@@ -2,8 +2,8 @@
 
 A depthwise convolution has no product of matrices, and is a sum of shifted images.
 
-XLA has no fast grouped convolution on a CPU, which is what a convolution becomes when many networks are trained at
-once. A matrix product stays fast.
+XLA has no fast grouped convolution on a CPU, which is what a convolution becomes under `jax.vmap` over its kernels. A
+matrix product stays fast.
 """
 
 from functools import reduce

@@ -76,6 +76,8 @@ def _of_equation(equation: Any, platform: str) -> Flops:
     if name == "while":
         rounds = _of(parameters["body_jaxpr"].jaxpr, platform) + _of(parameters["cond_jaxpr"].jaxpr, platform)
         return rounds.times(_trips(equation))
+    if name == "shard_map":  # its program is that of one device
+        return _of(parameters["jaxpr"], platform).times(parameters["mesh"].size)
     if name == "cond":
         if platforms := parameters.get("branches_platforms"):  # of `jax.lax.platform_dependent`; None is the default
             places = [place for place, names in enumerate(platforms) if names is None or platform in names]

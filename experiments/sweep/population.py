@@ -44,6 +44,7 @@ from train import Run, begin
 from training.account import Account
 from training.command_line import read_run
 from training.compilation import quickly_compiled, use_compilation_cache
+from training.flops import of_jaxpr
 from training.log import Display
 from training.loop import NonFinite, fit, means_over
 from training.memory import cpu_cores, keep_memory, program_memory
@@ -52,7 +53,7 @@ from training.optimizer import make_optimizer
 from training.population import Group, for_all_members, make_mesh, member_getter, member_setter, placement
 from training.population import stack as stack_members
 from training.programs import check_fit, unit_of
-from training.report import best_text, flops, memory, start_report
+from training.report import best_text, memory, start_report
 from training.settings import accepted
 from training.state import TrainState
 from training.step import Batch, make_evaluation_step, make_train_step
@@ -313,7 +314,7 @@ def _train(
 
     group = Group(records, places=places, take=get_member, leave=leave, display=display)
     report_title = f"{len(active)} runs, the first {accounts[first].workdir}"
-    start_report(parameters, programs.step, flops(programs.step), mesh, report_title, group.start)
+    start_report(parameters, programs.step, programs.flops, mesh, report_title, group.start)
     del parameters
     try:
         state = fit(
@@ -376,12 +377,14 @@ class _Programs:
       step: training, from numbers, state and batches.
       evaluate: from numbers, parameters and one batch for all members.
       shared: where such a batch is placed.
+      flops: of `step`, for all places.
     """
 
     numbers: Any
     step: jax.stages.Compiled
     evaluate: jax.stages.Compiled
     shared: NamedSharding
+    flops: float
 
     def means(self, parameters: Any, batches: Iterable[Batch], places: int) -> list[dict[str, float]]:
         """Returns the metrics of each member over all batches."""
@@ -397,10 +400,10 @@ def _compile(
     by_member, shared = placement(mesh), placement(mesh, shared=True)
     numbers = jax.device_put(_differing(runs), by_member)
     step, evaluate = _steps(runs[0], structure, mesh)
-    step = step.lower(numbers, state, jax.device_put(batch, by_member)).compile()
+    traced = step.trace(numbers, state, jax.device_put(batch, by_member))
     evaluation_batch = jax.device_put(evaluation_batch, shared)
     evaluate = evaluate.lower(numbers, state.parameters, evaluation_batch).compile()
-    return _Programs(numbers, step, evaluate, shared)
+    return _Programs(numbers, traced.lower().compile(), evaluate, shared, of_jaxpr(traced.jaxpr).total)
 
 
 def _check_memory(programs: _Programs, mesh: Mesh, runs: int) -> None:

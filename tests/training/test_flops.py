@@ -34,6 +34,14 @@ def test_a_loop_counts_as_often_as_it_runs(loop):
     assert count(loop, A, B).products == 13 * ONE
 
 
+def test_a_program_of_each_device_counts_as_often_as_there_are_devices():
+    axis = jax.sharding.PartitionSpec("x")
+    mesh = jax.sharding.AbstractMesh((3,), ("x",))
+    rows = jax.ShapeDtypeStruct((3 * 7, 11), jnp.float32)
+    each = jax.shard_map(lambda a, b: a @ b, mesh=mesh, in_specs=(axis, jax.sharding.PartitionSpec()), out_specs=axis)
+    assert count(each, rows, B).products == 3 * ONE
+
+
 def test_loops_in_loops_multiply():
     inner = lambda b: lambda _, x: jax.lax.fori_loop(0, 3, lambda _, x: x @ b, x)
     assert count(lambda a, b: jax.lax.fori_loop(0, 5, inner(b), a), A, B).products == 15 * ONE

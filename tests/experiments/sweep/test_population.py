@@ -210,6 +210,18 @@ def test_a_member_leaves_the_same_files_as_a_single_run(uninterrupted, tmp_path)
 
 
 @pytest.mark.medium
+def test_on_a_cpu_a_run_has_the_same_bits_in_every_group(tmp_path):
+    """With a device of its own where there are two, and with two others on its device; only the seeds differ."""
+    digests = set()
+    for size in (2, 5):
+        folder = tmp_path / str(size)
+        folder.mkdir()
+        tiny.finish(start(folder, [{"seed": 4 + i} for i in range(size)]))
+        digests.add(tiny.summary(folder / "0")["state_digest"])
+    assert len(digests) == 1
+
+
+@pytest.mark.medium
 def test_a_member_that_is_not_finite_is_left_out(uninterrupted):
     folder, output = uninterrupted
     reason = (folder / str(BAD) / "failed.txt").read_text()
