@@ -58,7 +58,7 @@ def _summary(scores: Scores) -> str:
                 f"{prefix}{', '.join(first[:-1])} and {first[-1]} share the first rank: {group.units} "
                 f"{_units(scores, group)} do not separate them."
             )
-            if ties:
+            if ties and not (rules.percent and min(ties) > 1):
                 smallest = tables.difference(min(ties), rules, sign="")
                 sentences.append(f"A difference of {smallest} or more would be found with 80 % power.")
     if rules.published:
@@ -126,7 +126,7 @@ def _verdict(pair: Pair, group: Comparison, rules: Suite) -> str:
         return "significantly better"
     if pair.detectable is None or not group.ranked:
         return "too few runs for a conclusion"
-    return f"not separated; this design finds {tables.difference(pair.detectable, rules, sign='')} with 80 % power"
+    return f"not separated; this design finds {tables.detectable_text(pair.detectable, rules)} with 80 % power"
 
 
 def _design(group: Comparison) -> str:

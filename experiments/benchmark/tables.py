@@ -200,6 +200,11 @@ def difference(value: float, rules: Suite, *, sign: str = "+") -> str:
     return f"{100 * value:{sign}.2f} points" if rules.percent else f"{value:{sign}.4f}"
 
 
+def detectable_text(value: float, rules: Suite) -> str:
+    """Returns a smallest detectable difference as text. Shares differ by 100 points at most."""
+    return "over 100 points" if rules.percent and value > 1 else difference(value, rules, sign="")
+
+
 def rank_text(rank: tuple[int, int]) -> str:
     """Returns a range of ranks as text: "3", or "3-6"."""
     return str(rank[0]) if rank[0] == rank[1] else f"{rank[0]}-{rank[1]}"
@@ -266,7 +271,7 @@ def _text(row: Row, column: Column, rules: Suite) -> str:
     if column.key == "rank":
         return rank_text(value)
     if column.key == "detectable":
-        return difference(value, rules, sign="").removesuffix(" points")
+        return detectable_text(value, rules).removesuffix(" points")
     if column.key == "rate":
         return f"{value:g} (edge)" if row.edge else f"{value:g}"
     if column.key == "score":

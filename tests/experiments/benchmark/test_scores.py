@@ -194,3 +194,9 @@ def test_results_of_other_grids_are_not_merged():
     one, other = scores({"vit": family(0.97)}), scores({"cnn": family(0.9)})
     with pytest.raises(UserError, match="learning rates 0.001, 0.003 in one of these results, with 0.003"):
         merge([replace(one, rates=(0.001, 0.003)), replace(other, rates=(0.003,))])
+
+
+def test_no_share_differs_by_more_than_a_hundred_points():
+    texts = [tables.detectable_text(value, rules) for rules in (RULES, replace(RULES, percent=False))
+             for value in (0.0123, 1.78)]  # fmt: skip
+    assert texts == ["1.23 points", "over 100 points", "0.0123", "1.7800"]
