@@ -1,7 +1,7 @@
 """Gated graph convolution that tells eight kinds of graphs apart, such as wheels and grids; needs no download.
 
 Command: python train.py --config=configs/gated_gcn.py --workdir=runs/gated_gcn
-Time:    1012 s on a machine of 2 CPU cores with 30 other processes
+Time:    56 s on 2 CPU cores that other work kept busy
 Reaches: test/accuracy >= 0.95
 
 Bresson & Laurent 2017. A node knows its degree; 350 graphs to learn from, as in A. Canziani's lecture.
