@@ -12,7 +12,7 @@ import numpy as np
 from core.errors import UserError, reason
 from core.reading import refuse_special_file
 from data.dataset import Source
-from data.image_files import image_size
+from data.image_files import refuse_damaged
 from data.images import Images
 from data.in_memory import ArraySource
 from data.lines import read_lines
@@ -107,7 +107,7 @@ def of_items(opened: Opened, items: Sequence[str | Path], kind: str | None = Non
 def image_files(paths: Sequence[str | Path]) -> list[Path]:
     """Returns the files that are named, and the image files in the folders that are named and below them, sorted.
 
-    Files in a folder that cannot be opened as images are left out, and named on standard error.
+    Files in a folder that cannot be read as images are left out, and named on standard error.
 
     Raises:
       UserError: there is no such file, or a folder has no image.
@@ -124,17 +124,17 @@ def image_files(paths: Sequence[str | Path]) -> list[Path]:
         if len(images) < len(inside):
             left_out = f"{len(inside) - len(images):,} of {len(inside):,} files left out: no image by their names"
             print(f"{path}: {left_out}", file=sys.stderr)
-        opened = [file for file in images if _opens(file)]
-        if not opened:
+        whole = [file for file in images if _is_whole(file)]
+        if not whole:
             raise UserError(f"{path}: none of its {len(images):,} image files can be read")
-        files += opened
+        files += whole
     return files
 
 
-def _opens(file: Path) -> bool:
-    """Returns whether the beginning of a file is that of an image; says why if not."""
+def _is_whole(file: Path) -> bool:
+    """Returns whether a file is an image that can be decoded to its end; says why if not."""
     try:
-        image_size(file)
+        refuse_damaged(file)
     except UserError as error:
         print(f"left out: {error}", file=sys.stderr)
         return False

@@ -322,6 +322,19 @@ def test_in_a_folder_a_damaged_image_is_left_out_and_named(pictures, capsys):
     assert second.startswith(f"left out: {folder / 'below' / '3.png'} is not an image")
 
 
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".webp"])
+def test_in_a_folder_an_image_that_ends_too_early_is_left_out_and_named(tmp_path, capsys, suffix):
+    """Its header is good, so opening it is not enough."""
+    pixels = np.random.default_rng(0).integers(0, 256, (37, 41, 3), np.uint8)
+    for name in ("cut", "whole"):
+        Image.fromarray(pixels).save(tmp_path / f"{name}{suffix}")
+    cut = tmp_path / f"cut{suffix}"
+    content = cut.read_bytes()
+    cut.write_bytes(content[: len(content) // 2])
+    assert [file.stem for file in image_files([tmp_path])] == ["whole"]
+    assert str(cut) in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("flag", ["top_k", "batch_size"])
 def test_a_number_out_of_range_is_refused_as_it_was_given_and_before_anything_is_read(flag, capsys):
     with pytest.raises(SystemExit):
