@@ -7,6 +7,7 @@ weight decay, checkpoints and loaders of other formats all refer to a parameter 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 import json
+from threading import Lock
 from typing import Any
 
 from flax import nnx
@@ -56,13 +57,16 @@ def abstract_model(model_class: Callable[..., nnx.Module], settings: Mapping[str
     kind = model_class, json.dumps(settings, sort_keys=True)
     model = _abstract.get(kind)
     if model is None:
-        model = _abstract[kind] = nnx.eval_shape(lambda: model_class(**settings, rngs=nnx.Rngs(0)))
-        if len(_abstract) > 4:
-            _abstract.pop(next(iter(_abstract)), None)
+        model = nnx.eval_shape(lambda: model_class(**settings, rngs=nnx.Rngs(0)))
+        with _changes:
+            _abstract[kind] = model
+            if len(_abstract) > 4:
+                del _abstract[next(iter(_abstract))]
     return model
 
 
 _abstract: dict[tuple[Callable[..., nnx.Module], str], nnx.Module] = {}
+_changes = Lock()
 
 
 def initialise(

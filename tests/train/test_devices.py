@@ -50,7 +50,11 @@ def runs(tmp_path_factory):
     return of
 
 
-@pytest.mark.parametrize("meshes", [MESHES, pytest.param(MORE_MESHES, marks=pytest.mark.slow)], ids=["some", "more"])
+@pytest.mark.parametrize(
+    "meshes",
+    [pytest.param(MESHES, marks=pytest.mark.medium), pytest.param(MORE_MESHES, marks=pytest.mark.slow)],
+    ids=["some", "more"],
+)
 @pytest.mark.parametrize("config", ["vit", "gpt", "clip"])
 def test_a_mesh_gives_the_curve_of_one_device(config, meshes, runs):
     """With dropout, augmentation and accumulation on: what is random does not depend on the mesh.
@@ -110,7 +114,8 @@ def test_two_processes(mesh, tmp_path):
     np.testing.assert_allclose(tiny.losses(two), tiny.losses(one), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM])
+@pytest.mark.parametrize("number", [
+    pytest.param(signal.SIGINT, marks=pytest.mark.slow), pytest.param(signal.SIGTERM, marks=pytest.mark.medium)])
 def test_one_of_two_processes_is_asked_to_stop(number, tmp_path):
     """Both stop after the same step and save it."""
     both = start_two("vit", tmp_path, "--config.steps=100_000", "--config.checkpoint_every=100_000")
@@ -131,6 +136,7 @@ train.main(sys.argv[1:])
 """
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_process_whose_others_never_come_ends_with_one_line(number, tmp_path):
     with socket.socket() as free:

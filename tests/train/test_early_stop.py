@@ -15,6 +15,7 @@ FLAGS = ("--config.patience=2", "--config.eval_every=2", "--config.best=accuracy
          "--config.checkpoint_every=7", "--config.optimizer.learning_rate=1e-6")  # fmt: skip
 
 
+@pytest.mark.medium
 def test_a_killed_run_stops_early_at_the_same_step_with_the_same_bits(tmp_path):
     out = tiny.finish(tiny.start("vit", tmp_path / "whole", *FLAGS))
     uninterrupted = tiny.summary(tmp_path / "whole")
@@ -35,6 +36,7 @@ def test_a_killed_run_stops_early_at_the_same_step_with_the_same_bits(tmp_path):
     assert tiny.summary(tmp_path / "whole")["steps"] == uninterrupted["steps"] + 3
 
 
+@pytest.mark.medium
 def test_a_trial_that_stopped_early_is_done_and_shares_no_program(tmp_path):
     fields = {"patience": 1, "eval_every": 1, "best": "accuracy", "optimizer.learning_rate": 1e-6, "steps": 30}
     trials = [Trial(tmp_path / str(seed), f"{tiny.__file__}:vit", {}, fields | {"seed": seed}) for seed in (1, 2)]

@@ -84,6 +84,7 @@ def parameters(workdir):
     return split(train.load(workdir)[0])[1]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("ema", [0.0, 0.5])
 def test_the_encoder_is_taken_and_the_head_is_new(pretrained, tmp_path, capsys, ema):
     train.run(tagging(pretrained, ema=ema), tmp_path)
@@ -94,6 +95,7 @@ def test_the_encoder_is_taken_and_the_head_is_new(pretrained, tmp_path, capsys, 
         np.testing.assert_allclose(after[path], before[path], atol=1e-7)
 
 
+@pytest.mark.medium
 def test_a_resumed_run_does_not_begin_again(pretrained, tmp_path, capsys):
     config = tagging(pretrained)
     train.run(config, tmp_path / "first")
@@ -102,12 +104,14 @@ def test_a_resumed_run_does_not_begin_again(pretrained, tmp_path, capsys):
     assert capsys.readouterr().out.count("begins with") == 1
 
 
+@pytest.mark.medium
 def test_an_array_of_another_shape_is_new(pretrained, tmp_path, capsys):
     config = tagging(pretrained)
     train.run(config | {"data": config["data"] | {"context": 12}}, tmp_path)
     assert "new: head.classifier.bias, head.classifier.kernel, positions.table\n" in capsys.readouterr().out
 
 
+@pytest.mark.medium
 def test_positions_of_a_vision_transformer_are_interpolated(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(train.DATASETS, "tall_digits", tall_digits)
     train.run(vit(), tmp_path / "small")
@@ -146,6 +150,7 @@ def published_vit(folder, **more):
     return split(model)[1]
 
 
+@pytest.mark.medium
 def test_published_weights_are_taken_and_another_number_of_classes_is_said(tmp_path, capsys):
     published = published_vit(tmp_path / "vit")
     config = vit(init_from=str(tmp_path / "vit"))
@@ -174,6 +179,7 @@ def published_text(folder, vocabulary):
     return folder
 
 
+@pytest.mark.medium
 def test_a_published_text_model_with_another_tokenizer_of_the_same_size_is_refused(pretrained, tmp_path, capsys):
     own = train.load(pretrained)[1].dataset.vocabulary
     assert own is not None
@@ -194,6 +200,7 @@ def test_a_published_text_model_with_another_tokenizer_of_the_same_size_is_refus
     assert "has no tokenizer.json: nothing shows whether it numbers tokens" in capsys.readouterr().out
 
 
+@pytest.mark.medium
 def test_images_are_normalised_as_the_published_model_expects(tmp_path):
     """Also by the run that starts from that run, and by whoever loads either of them."""
     published_vit(tmp_path / "vit")
@@ -216,6 +223,7 @@ def test_images_are_normalised_as_the_published_model_expects(tmp_path):
     assert train.Run.of(own).config["data"]["mean"] == [0.1]
 
 
+@pytest.mark.medium
 def test_images_are_resized_as_the_published_model_expects(tmp_path):
     """Also by the run that starts from that run; what the config sets itself stays."""
     published_vit(tmp_path / "vit", image_shape=(12, 12, 3))
@@ -270,6 +278,7 @@ def sources(tmp_path_factory):
     return folder / "text", folder / "pair"
 
 
+@pytest.mark.medium
 def test_parts_come_from_two_runs_and_frozen_ones_keep_every_bit(sources, tmp_path, capsys):
     text, pair = map(parameters, sources)
     train.run(flamingo(*sources), tmp_path / "run")
@@ -285,6 +294,7 @@ def test_parts_come_from_two_runs_and_frozen_ones_keep_every_bit(sources, tmp_pa
     assert all(np.abs(x).max() > 0.01 for path, x in after.items() if path.endswith("_gate"))
 
 
+@pytest.mark.medium
 def test_a_resumed_run_needs_its_parts_no_more(sources, tmp_path):
     copies = [shutil.copytree(source, tmp_path / source.name) for source in sources]
     schedule = {"optimizer": {"learning_rate": 0.1, "schedule": "constant"}}

@@ -28,6 +28,7 @@ def killed(config, workdir, condition, number=signal.SIGKILL, code=-signal.SIGKI
     return tiny.finish(run, code)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("config", ["vit", "gpt"])
 def test_killed_again_and_again(config, uninterrupted, tmp_path):
     killed(config, tmp_path, tiny.saving(tmp_path))
@@ -75,6 +76,7 @@ def test_damaged_checkpoint(uninterrupted, tmp_path):
     assert tiny.summary(tmp_path)["state_digest"] == tiny.summary(uninterrupted["vit"])["state_digest"]
 
 
+@pytest.mark.medium
 def test_more_steps_and_another_config(uninterrupted, tmp_path):
     shutil.copytree(uninterrupted["vit"], tmp_path, dirs_exist_ok=True)
     output = tiny.finish(tiny.start("vit", tmp_path, "--config.model.depth=3", "--config.ema=0.5"), 1)
@@ -87,6 +89,7 @@ def test_more_steps_and_another_config(uninterrupted, tmp_path):
     assert tiny.losses(tmp_path)[:16] == tiny.losses(uninterrupted["vit"])
 
 
+@pytest.mark.medium
 def test_workdir_in_use(tmp_path):
     first = tiny.start("vit", tmp_path, "--config.steps=100_000")
     tiny.until(tiny.logged(tmp_path, 1), first)
@@ -96,6 +99,7 @@ def test_workdir_in_use(tmp_path):
     tiny.finish(first, -signal.SIGKILL)
 
 
+@pytest.mark.medium
 def test_not_finite(tmp_path):
     # Parameters grow until a gradient overflows. tests/training/test_checkpoints.py has an update that overflows.
     flags = ("--config.optimizer.weight_decay=1e6", "--config.optimizer.warmup=0")
@@ -120,6 +124,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", tmp_path], check=True)
 
 
+@pytest.mark.medium
 def test_full_disk(small_disk):
     """It ends the run with a message and spoils no earlier checkpoint. The run goes on when there is space again."""
     workdir, filler = small_disk / "run", small_disk / "filler"
@@ -140,6 +145,7 @@ def records(workdir):
     return [{name: value for name, value in line.items() if name not in times} for line in lines]
 
 
+@pytest.mark.medium
 def test_a_killed_run_ends_with_the_records_of_an_uninterrupted_one(tmp_path):
     """Also where checkpoints are saved between two lines of the log."""
     flags = ["--config.log_every=7"]
@@ -152,6 +158,7 @@ def test_a_killed_run_ends_with_the_records_of_an_uninterrupted_one(tmp_path):
     assert records(tmp_path / "killed") == records(tmp_path / "whole")
 
 
+@pytest.mark.medium
 def test_a_summary_is_that_of_the_step_that_is_asked_for(tmp_path):
     """To the end, then further and killed, then asked for the step where it was killed."""
     tiny.finish(tiny.start("vit", tmp_path, "--config.steps=10", "--config.optimizer.schedule=constant"))

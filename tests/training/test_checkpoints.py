@@ -397,6 +397,7 @@ def run_sharded(processes, devices, *tasks):
     return [output.splitlines() for output, _ in outputs]
 
 
+@pytest.mark.medium
 def test_any_number_of_processes_and_devices_reads_any_other(tmp_path):
     by_two, by_one = tmp_path / "two", tmp_path / "one"
     [saved], same = run_sharded(2, 2, f"save:{by_two}")

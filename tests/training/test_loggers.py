@@ -111,6 +111,7 @@ def test_a_logger_that_is_unknown_or_not_installed_is_one_line(monkeypatch):
         check_installed(["tensorboard", "wandb"])
 
 
+@pytest.mark.medium
 def test_a_run_without_loggers_trains_and_may_be_continued_with_some(tmp_path):
     config = tiny.get_config("vit").to_dict() | {"steps": 4, "eval_every": 4, "loggers": ()}
     train.run(config, tmp_path)

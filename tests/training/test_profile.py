@@ -57,6 +57,7 @@ def test_steps_that_are_none_are_one_line(text, words, tmp_path):
         Profile.of(text, tmp_path, start=3, steps=7)
 
 
+@pytest.mark.medium
 def test_a_traced_run_has_its_steps_in_the_trace_and_the_same_numbers(tmp_path):
     config = tiny.get_config("vit").to_dict() | {"steps": 6}
     plain = train.run(config, tmp_path / "plain")
