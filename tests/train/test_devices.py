@@ -114,8 +114,10 @@ def test_two_processes(mesh, tmp_path):
     np.testing.assert_allclose(tiny.losses(two), tiny.losses(one), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("number", [
-    pytest.param(signal.SIGINT, marks=pytest.mark.slow), pytest.param(signal.SIGTERM, marks=pytest.mark.medium)])
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(signal.SIGINT, marks=pytest.mark.slow), pytest.param(signal.SIGTERM, marks=pytest.mark.medium)],
+)
 def test_one_of_two_processes_is_asked_to_stop(number, tmp_path):
     """Both stop after the same step and save it."""
     both = start_two("vit", tmp_path, "--config.steps=100_000", "--config.checkpoint_every=100_000")
