@@ -67,6 +67,7 @@ def test_a_mesh_gives_the_curve_of_one_device(config, meshes, runs):
         np.testing.assert_allclose(losses, expected, rtol=0, atol=1e-5, err_msg=str(mesh))
 
 
+@pytest.mark.medium
 def test_parameters_are_stored_in_pieces(runs):
     """fsdp splits rows, tensor splits columns and the bias of a split layer; norms are not split."""
     up, bias, scale = (f"blocks.blocks.0.{name}" for name in ("mlp.up.kernel", "mlp.up.bias", "mlp_norm.scale"))
@@ -80,6 +81,7 @@ def test_parameters_are_stored_in_pieces(runs):
     assert pieces[2, 2, 2][scale] == [8]
 
 
+@pytest.mark.medium
 def test_fsdp_gathers_parameters_and_nothing_else(runs):
     """Were the activations split as the parameters are, the logits of the whole batch would be gathered: 46 kB here."""
     _, _, gathers = runs("gpt", 8, *MESHES["gpt"])[1, 8, 1]

@@ -48,6 +48,7 @@ def test_killed_after_any_step(config, step, uninterrupted, tmp_path):
     assert tiny.summary(tmp_path)["state_digest"] == tiny.summary(uninterrupted[config])["state_digest"]
 
 
+@pytest.mark.medium
 def test_asked_to_stop(uninterrupted, tmp_path):
     """Ctrl-C, then SIGTERM: each finishes its step, saves it, and says how to go on."""
     for number, after in ((signal.SIGINT, 1), (signal.SIGTERM, 8)):
