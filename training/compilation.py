@@ -20,7 +20,7 @@ def use_compilation_cache() -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
-def quickly_compiled(function: Callable, **options) -> Callable:
+def quickly_compiled(function: Callable, **options) -> jax.stages.Wrapped:
     """Returns `jax.jit(function, **options)` for a program that runs once, such as the one that draws parameters.
 
     On a CPU it is optimised at LLVM's level 1, which gives the same numbers: drawing the parameters of the digits ViT
