@@ -23,8 +23,8 @@ def use_compilation_cache() -> None:
 def quickly_compiled(function: Callable, **options) -> jax.stages.Wrapped:
     """Returns `jax.jit(function, **options)` for a program that runs once, such as the one that draws parameters.
 
-    On a CPU it is optimised at LLVM's level 1, which gives the same numbers: drawing the parameters of the digits ViT
-    is compiled in 1.6 s of processor time instead of 3.2 s.
+    On a CPU it is optimised at LLVM's level 1, which takes less time and gives the same numbers. Where JAX is
+    told to optimise even less, as in the tests, that counts.
     """
     less = jax.default_backend() == "cpu" and not jax.config.read("jax_disable_most_optimizations")
     return jax.jit(function, compiler_options={"xla_backend_optimization_level": 1} if less else None, **options)

@@ -122,16 +122,16 @@ def image_files(paths: Sequence[str | Path]) -> list[Path]:
         if not images:
             raise UserError(f"{path} holds no image: expected files that end with {', '.join(SUFFIXES)}")
         if len(images) < len(inside):
-            left_out = f"{len(inside) - len(images):,} of {len(inside):,} files left out: no image by their names"
-            print(f"{path}: {left_out}", file=sys.stderr)
-        whole = [file for file in images if _is_whole(file)]
-        if not whole:
+            others = f"{len(inside) - len(images):,} of {len(inside):,} files"
+            print(f"{path}: {others} left out: no image by their names", file=sys.stderr)
+        readable = [file for file in images if _is_readable(file)]
+        if not readable:
             raise UserError(f"{path}: none of its {len(images):,} image files can be read")
-        files += whole
+        files += readable
     return files
 
 
-def _is_whole(file: Path) -> bool:
+def _is_readable(file: Path) -> bool:
     """Returns whether a file is an image that can be decoded to its end; says why if not."""
     try:
         refuse_damaged(file)
