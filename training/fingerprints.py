@@ -17,6 +17,8 @@ from training.compilation import quickly_compiled
 
 Arrays = dict[str, Shaped[Array, "..."]]
 
+_PART = 2**20  # words that NumPy looks at together, so that temporary arrays stay small
+
 
 def digest(state: Any) -> str:
     """Returns the SHA-256, in hex, of path, dtype, shape and bytes of every array of a state, in order of the paths.
@@ -56,7 +58,14 @@ def describe(leaf: Any) -> str:
 
 
 def examine(arrays: Arrays) -> tuple[dict[str, int], dict[str, bool]]:
-    """Returns the fingerprint of every array, and whether all its numbers are finite, from one compiled program."""
+    """Returns the fingerprint of every array, and whether all its numbers are finite."""
+    if all(array.is_fully_addressable and _on_cpu(array) for array in arrays.values()):
+        # NumPy looks at them where they are. The program below takes longer to compile than a small run saves.
+        on_host = {path: np.asarray(array) for path, array in arrays.items()}
+        return (
+            {path: fingerprint_on_host(array) for path, array in on_host.items()},
+            {path: _finite_on_host(array) for path, array in on_host.items()},
+        )
     fingerprints, finite = map(np.asarray, _examination()(arrays))
     return dict(zip(arrays, fingerprints.tolist())), dict(zip(arrays, finite.tolist()))
 
@@ -76,6 +85,28 @@ def fingerprint(x: Shaped[Array, "..."]) -> UInt32[Array, ""]:
     for axis, size in enumerate(words.shape):
         position = position * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, words.shape, axis)
     return jnp.sum(words * (2 * position + 1), dtype=jnp.uint32)
+
+
+def fingerprint_on_host(x: np.ndarray) -> int:
+    """Returns `fingerprint` of an array of NumPy, a part at a time."""
+    if np.iscomplexobj(x):
+        x = np.stack([x.real, x.imag])
+    words = np.ascontiguousarray(x).reshape(-1).view(f"uint{8 * min(x.dtype.itemsize, 4)}")
+    factors, total = 2 * np.arange(min(words.size, _PART), dtype=np.uint32) + np.uint32(1), 0
+    for start in range(0, words.size, _PART):
+        part = words[start : start + _PART].astype(np.uint32)
+        total += int(part @ factors[: part.size]) + 2 * start * int(part.sum(dtype=np.uint64))
+    return total % 2**32
+
+
+def _finite_on_host(x: np.ndarray) -> bool:
+    inexact, flat = jnp.issubdtype(x.dtype, jnp.inexact), np.ascontiguousarray(x).reshape(-1)
+    starts = range(0, x.size, _PART) if inexact else ()
+    return all(bool(np.isfinite(flat[start : start + _PART]).all()) for start in starts)
+
+
+def _on_cpu(array: Array) -> bool:
+    return all(device.platform == "cpu" for device in array.devices())
 
 
 @cache

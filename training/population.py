@@ -14,6 +14,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 import numpy as np
 
+from training.fingerprints import is_key
 from training.loop import NonFinite
 
 AXIS = "members"
@@ -62,7 +63,9 @@ def for_all_members(program: Callable, mesh: Mesh, axes: tuple[int | None, ...])
 
 def stack(members: Sequence[Any], mesh: Mesh) -> Any:
     """Returns one pytree with an axis of members from one pytree for each member."""
-    return jax.device_put(jax.tree.map(lambda *x: jnp.stack(x), *members), placement(mesh))
+    # NumPy does it without a program, which would have to be compiled for each shape.
+    joined = lambda *x: jnp.stack(x) if is_key(x[0]) else np.stack(jax.device_get(x))
+    return jax.device_put(jax.tree.map(joined, *members), placement(mesh))
 
 
 def member_getter(mesh: Mesh) -> Callable[[Any, int], Any]:
