@@ -83,8 +83,7 @@ class Account:
         return Record(
             start=start, steps=steps, log=log, log_every=self.fields.log_every, split=split,
             learning_rate=learning_rate, checkpoints=self.checkpoints, about=about, best=self.fields.best,
-            better=self._better, patience=self.fields.patience,
-            profile=tracer,
+            better=self._better, keep_best=self.fields.keep_best, patience=self.fields.patience, profile=tracer,
         )  # fmt: skip
 
     def summarise(self, record: Record, state: TrainState, seconds: float) -> dict:

@@ -31,6 +31,7 @@ class Fields:
       freeze: patterns of parameter paths, such as "language.*" (as in a shell: * is any text, ? any character). What
         matches stays as it begins, bit for bit: without gradient, optimizer state, weight decay or average.
       keep: how many of the newest checkpoints are kept, in addition to the best one.
+      keep_best: whether a checkpoint is written and kept each time that an evaluation is the best so far.
       best: the metric of the evaluation that decides which checkpoint is the best. The objective says of each metric
         whether the lowest or the highest value is the best (`core.metrics`).
       patience: how many evaluations in a row may fail to improve `best` before the run stops early; 0 never stops it.
@@ -56,6 +57,7 @@ class Fields:
     init_parts: Mapping = field(default_factory=dict)
     freeze: tuple[str, ...] = ()
     keep: Annotated[int, Range(1, 10_000)] = 2
+    keep_best: bool = True
     best: str = "loss"
     patience: CountOrZero = 0
     loggers: tuple[LoggerName, ...] = ("tensorboard",)

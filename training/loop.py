@@ -97,21 +97,22 @@ class Record:
       learning_rate: as a function of the step, for the log.
       about: what each checkpoint says about itself. Its "data", "results", "evaluated" (the step of the last
         evaluation), "totals", "best", "best_step" and "not_better" (evaluations since then) are updated here.
-      best: the metric whose best checkpoint is kept. better: whether its "min" or its "max" is the best.
+      best: the metric whose best value is noted. better: whether its "min" or its "max" is the best.
+      keep_best: whether the checkpoint of that value is kept.
       patience: how many evaluations in a row may fail to be the best before the run ends; 0 for any number.
       profile: the steps to trace.
     """
 
     def __init__(
         self, *, start: int, steps: int, log: RunLog, log_every: int, split: str, learning_rate: Callable,
-        checkpoints: RunCheckpoints, about: dict, best: str, better: str, patience: int = 0,
-        profile: Profile | None = None,
+        checkpoints: RunCheckpoints, about: dict, best: str, better: str, keep_best: bool = True,
+        patience: int = 0, profile: Profile | None = None,
     ):  # fmt: skip
         self.start, self.log, self.about = start, log, about
         self.results: dict[str, float] = {}
         self._steps, self._log_every, self._split, self._best = steps, log_every, split, best
         self._learning_rate, self._checkpoints, self._better = learning_rate, checkpoints, better
-        self._patience, self._profile = patience, profile
+        self._keep_best, self._patience, self._profile = keep_best, patience, profile
         if profile:
             profile.given(start)
         # The next line of the log averages over the steps since the last line, also those before a restart.
@@ -150,7 +151,7 @@ class Record:
         return self.log.pause()
 
     def evaluation(self, number: int, means: dict[str, float]) -> bool:
-        """Notes the metrics of the whole evaluation split. Returns whether they are the best so far."""
+        """Notes the metrics of the whole evaluation split. Returns whether they are the best so far, to be kept."""
         self.log.evaluation(number, self._split, means)
         self.results |= {f"{self._split}/{name}": value for name, value in means.items()}
         self.about["evaluated"] = number
@@ -160,7 +161,7 @@ class Record:
         self.about["not_better"] = 0 if improved else self.about.get("not_better", 0) + 1
         if self.out_of_patience() and number < self._steps:
             self.log.stop_early(number, f"stops early: {self._patience} evaluations without a better {self._best}")
-        return improved
+        return improved and self._keep_best
 
     def out_of_patience(self) -> bool:
         """Returns whether the last evaluations were not the best, and were as many as there may be."""

@@ -128,6 +128,7 @@ class Suite:
             "seed": 0,
             "batch_size": self.batch_size,
             "keep": 1,
+            "keep_best": False,  # the last one is tested
             "best": self.metric_of(family),
             "model": dict(chosen.model),
             "objective": dict(chosen.objective),

@@ -78,6 +78,7 @@ def run(notes: Notes, *, at: int = 0, scores=None, step=step, best="score", abou
         start=at, steps=settings["steps"], log=notes, log_every=settings.pop("log_every"), split="test",
         learning_rate=lambda step: 10 * step, checkpoints=notes, about=about, best=best,
         better="min" if best == "loss" else "max", patience=settings.pop("patience", 0),
+        keep_best=settings.pop("keep_best", True),
     )  # fmt: skip
     evaluate = lambda _: dict.fromkeys(("score", "loss"), next(scores)) if best == "loss" else {"score": next(scores)}
     state = fit(state, batches or Batches(), record, step=step, put=lambda batch: batch, evaluate=evaluate, **settings)
@@ -119,6 +120,13 @@ def test_best(best, scores, step):
     assert [(number, data) for number, data, metric in notes.saved if metric is not None] == [
         (number, number) for number in range(1, step + 1)
     ]
+
+
+def test_the_best_is_noted_but_not_written_where_it_is_not_to_be_kept():
+    notes = Notes()
+    _, _, about = run(notes, steps=3, eval_every=1, scores=[1, 3, 2], keep_best=False)
+    assert (about["best"], about["best_step"]) == (3, 2)
+    assert [(number, metric) for number, _, metric in notes.saved] == [(3, None)]
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
