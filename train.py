@@ -67,6 +67,7 @@ if __name__ == "__main__":
     gc.freeze()  # ... and would take as long again in training and at exit.
     gc.enable()
 
+DataCheck = Callable[[Dataset], None]
 TABLES = {"data": DATASETS, "model": MODELS, "objective": OBJECTIVES}
 
 
@@ -92,8 +93,8 @@ class Run:
     better: str
 
     @classmethod
-    def of(cls, config: Mapping | ConfigDict, check_data: Callable[[Dataset], None] = lambda _: None) -> "Run":
-        """Returns the run of a config. `check_data` is called with the data set, before anything is compared with it.
+    def of(cls, config: Mapping | ConfigDict, check: DataCheck = lambda _: None, made: Dataset | None = None) -> "Run":
+        """Returns the run of a config. Its data set is `made`, if that is not None. `check` is called with it.
 
         Raises UserError: says which field is wrong and what is expected.
         """
@@ -106,8 +107,8 @@ class Run:
         optimizer_settings = complete("optimizer", fields.optimizer, make_optimizer, supplied=["steps"])
         mesh = complete("mesh", fields.mesh, meshes.make_mesh)
         make_dataset, data = resolve("data", _with_images_of(fields), DATASETS)
-        dataset = make_from_config(make_dataset, data)
-        check_data(dataset)
+        dataset = made or make_from_config(make_dataset, data)
+        check(dataset)
         decided = {"facts": dataset.facts, "source": fields.data["name"]}
         model_class, model = resolve("model", fields.model, MODELS, supplied=["rngs"], **decided)
         objective, settings = resolve("objective", fields.objective, OBJECTIVES, **decided)

@@ -90,7 +90,7 @@ def fingerprint(x: Shaped[Array, "..."]) -> UInt32[Array, ""]:
 def fingerprint_on_host(x: np.ndarray) -> int:
     """Returns `fingerprint` of an array of NumPy, a part at a time."""
     if np.iscomplexobj(x):
-        x = np.stack([x.real, x.imag])
+        x = np.stack([np.real(x), np.imag(x)])
     words = np.ascontiguousarray(x).reshape(-1).view(f"uint{8 * min(x.dtype.itemsize, 4)}")
     factors, total = 2 * np.arange(min(words.size, _PART), dtype=np.uint32) + np.uint32(1), 0
     for start in range(0, words.size, _PART):

@@ -142,9 +142,11 @@ def run(trials: Sequence[Mapping]) -> list[dict | None]:
     if len(trials) == 1:
         return [_train_alone(configs[0], workdirs[0])]
     keep_memory()
-    runs = [_naming(trial, Run.of, config) for trial, config in zip(trials, configs)]
+    runs = [_naming(trials[0], Run.of, configs[0])]
+    with_data = partial(Run.of, made=runs[0].dataset)  # that of all, because their configs name the same data
+    runs += [_naming(trial, with_data, config) for trial, config in zip(trials[1:], configs[1:])]
     with ExitStack() as stack:
-        data = runs[0].dataset.identity  # the same for all, because their configs name the same data
+        data = runs[0].dataset.identity
         accounts = [
             Account(workdir, run.config, data, stack, better=run.better) for workdir, run in zip(workdirs, runs)
         ]

@@ -20,11 +20,11 @@ REVIEWS = {
 
 
 @pytest.fixture
-def small(monkeypatch):
+def small(monkeypatch, tmp_path):
     """Five reviews in place of the real ones."""
     rows = {split: [{"text": t.encode(), "label": n} for t, n in reviews] for split, reviews in REVIEWS.items()}
     module = importlib.import_module("data.imdb")  # data.imdb is also the function
-    monkeypatch.setattr(module, "open_official", lambda name: SimpleNamespace(name=name))
+    monkeypatch.setattr(module, "open_official", lambda name: SimpleNamespace(name=name, data_dir=tmp_path))
     monkeypatch.setattr(module, "records", lambda builder, split: iter(rows[split]))
 
 
@@ -49,6 +49,14 @@ def test_word_pieces_stand_between_cls_and_sep(small, tmp_path):
     tokens, mask = dataset.train.examples(np.array([1]))["inputs"].values()
     assert tokens[0][mask[0]].tolist() == [CLS, *vocabulary.encode("a joy")[:6], SEP]
     assert (len(dataset.train), len(dataset.evaluation)) == (2, 1)
+
+
+def test_a_decoder_answers_with_the_class_after_the_last_token(small):
+    dataset = imdb(context=9, form="next_token")
+    assert dataset.facts == {"vocab_size": 263 + 2, "context": 9}
+    batch = dataset.train.examples(np.array([1]))  # "a joy" is positive
+    assert batch["weights"].tolist() == [[0, 0, 0, 0, 1, 0, 0, 0, 0]]
+    assert batch["targets"][0, 4] == 263 + 1
 
 
 def test_a_missing_set_says_how_to_prepare_it_and_the_folder_of_its_configuration_is_found(tmp_path, monkeypatch):

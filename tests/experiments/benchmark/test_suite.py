@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+import importlib
 import json
+from pathlib import Path
 import runpy
 from types import SimpleNamespace
 
@@ -26,6 +28,13 @@ from tests.data.planetoid_files import planetoid_files
 from train import Run
 
 DIGITS = suites.load("digits")
+
+
+def save_vocabulary(path: Path, size: int) -> str:
+    """Writes a vocabulary of `size` words, and returns where it is."""
+    words = {word: i for i, word in enumerate([*SPECIALS, *(f"t{i}" for i in range(size - len(SPECIALS)))])}
+    Tokenizer(WordLevel(words, unk_token="[UNK]")).save(str(path))
+    return str(path)
 
 
 def parts(name: str) -> list[str]:
@@ -122,6 +131,21 @@ def test_the_large_image_sets_keep_their_budget(name, monkeypatch):
 
 
 @pytest.mark.medium
+@pytest.mark.parametrize("name", ["imdb", "imdb_bytes"])
+def test_reviews_keep_their_budget(name, monkeypatch, tmp_path):
+    """7,000 equal reviews a split, and a vocabulary of the size that the suite names, stand in for the set."""
+    module = importlib.import_module("data.imdb")  # data.imdb is also the function
+    reviews = [{"text": b"t5", "label": 0}] * 7_000
+    monkeypatch.setattr(module, "open_official", lambda name: SimpleNamespace(name=name, data_dir=tmp_path))
+    monkeypatch.setattr(module, "records", lambda builder, split: reviews)
+    fields = {}
+    if name == "imdb":
+        fields = {"data.tokenizer": save_vocabulary(tmp_path / "tokenizer.json", 1000)}
+    for family in parts(name):
+        assert_within_budget(name, family, fields)
+
+
+@pytest.mark.medium
 def test_cora_keeps_its_budget(tmp_path):
     """Papers with one word each, of as many words, stand in for the set."""
     path = {"data.path": planetoid_files(tmp_path, np.eye(507, 1433))}
@@ -135,9 +159,7 @@ def test_multi30k_keeps_its_budget(tmp_path):
     for split in ("train", "val"):
         for language in ("en", "de"):
             (tmp_path / f"{split}.{language}").write_text("t5\n" * 7)
-    words = {word: i for i, word in enumerate([*SPECIALS, *(f"t{i}" for i in range(4000 - len(SPECIALS)))])}
-    Tokenizer(WordLevel(words, unk_token="[UNK]")).save(str(tmp_path / "tokenizer.json"))
-    path = {"data.path": str(tmp_path), "data.tokenizer": str(tmp_path / "tokenizer.json")}
+    path = {"data.path": str(tmp_path), "data.tokenizer": save_vocabulary(tmp_path / "tokenizer.json", 4000)}
     for family in parts("multi30k"):
         assert_within_budget("multi30k", family, path)
 

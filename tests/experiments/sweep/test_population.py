@@ -20,6 +20,7 @@ from core.errors import UserError
 from data.pipeline import train_batches
 from experiments.sweep import population
 from tests import tiny
+import train
 from train import Run
 from training.log import read
 from training.population import make_mesh, stack
@@ -288,6 +289,15 @@ def test_runs_that_do_not_fit_into_memory_are_trained_in_parts(uninterrupted, tm
     again = population.run(trials)
     untimed = lambda summaries: [summary and summary | {"seconds": 0} for summary in summaries]
     assert untimed(again) == untimed(summaries)
+
+
+def test_the_data_of_all_runs_are_made_once(tmp_path, monkeypatch):
+    made, make = [], train.make_from_config
+    monkeypatch.setattr(train, "make_from_config", lambda *given: made.append(given) or make(*given))
+    monkeypatch.setattr(population, "_train_in_parts", lambda runs, *_: made.append([r.dataset for r in runs]) or {})
+    population.run([trial(tmp_path / str(seed), {"seed": seed}) for seed in range(3)])
+    _, datasets = made
+    assert len(datasets) == 3 and len({id(dataset) for dataset in datasets}) == 1
 
 
 @pytest.mark.medium
