@@ -21,6 +21,7 @@ from data.listops import listops
 from data.markov import markov
 from data.memorisation import memorisation
 from data.mixtures import mixtures
+from data.modular_addition import modular_addition
 from data.molecules import molecules, molecules_file
 from data.mqar import mqar
 from data.number_languages import number_languages
@@ -67,6 +68,7 @@ DATASETS = {
     "linear_functions": linear_functions,
     "listops": listops,
     "markov": markov,
+    "modular_addition": modular_addition,
     "molecules": molecules,
     "molecules_file": molecules_file,
     "noisy_recall": noisy_recall,
