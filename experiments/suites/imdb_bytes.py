@@ -19,9 +19,7 @@ SUITE = replace(
     "negative or positive, from less than a fifth of a review. Encoder and bottleneck read a review after a [CLS] "
     "token; decoder, GRU and LSTM answer with the class as the next token, the encoder-decoders with a sequence of one "
     "class. Linear and window are decoders, the latter with a window of 8 bytes.",
-    data={
-        "name": "imdb", "tokenizer": "bytes", "context": 256, "train": "train[:90%]", "evaluation": "train[90%:]",
-    },
+    data={"name": "imdb", "context": 256, "train": "train[:90%]", "evaluation": "train[90%:]"},
     test="test[:5000]",
     budget=29_500,
     target=0.6,
