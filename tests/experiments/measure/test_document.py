@@ -61,3 +61,9 @@ def test_every_table_of_numbers_in_the_results_names_its_command():
     text = (Path(__file__).resolve().parents[3] / "docs" / "results.md").read_text()
     outside = re.sub(r"<!-- table .*?<!-- end of table -->", "", text, flags=re.DOTALL)
     assert "|---" not in outside
+
+
+def test_no_table_of_the_results_is_empty():
+    text = (Path(__file__).resolve().parents[3] / "docs" / "results.md").read_text()
+    tables = dict(re.findall(r"<!-- table (\S+).*?-->\n(.*?)<!-- end of table -->", text, flags=re.DOTALL))
+    assert tables and not [name for name, table in tables.items() if table.count("\n|") < 3]
