@@ -78,7 +78,7 @@ def run(notes: Notes, *, at: int = 0, scores=None, step=step, best="score", abou
         start=at, steps=settings["steps"], log=notes, log_every=settings.pop("log_every"), split="test",
         learning_rate=lambda step: 10 * step, checkpoints=notes, about=about, best=best,
         better="min" if best == "loss" else "max", patience=settings.pop("patience", 0),
-        keep_best=settings.pop("keep_best", True),
+        keep_best=bool(settings.pop("keep_best", True)),
     )  # fmt: skip
     evaluate = lambda _: dict.fromkeys(("score", "loss"), next(scores)) if best == "loss" else {"score": next(scores)}
     state = fit(state, batches or Batches(), record, step=step, put=lambda batch: batch, evaluate=evaluate, **settings)
