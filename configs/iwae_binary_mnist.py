@@ -3,7 +3,7 @@
 Command: python train.py --config=configs/iwae_binary_mnist.py --workdir=runs/iwae_binary_mnist
 Time:    not measured yet
 Needs:   mnist
-Reaches: test/importance_bound >= -88
+Reaches: not measured yet
 Published: test/importance_bound -85.54, Burda et al. 2016, table 1, IWAE with one layer of latents, k = 5
 
 Five draws for each image and step. What else is unlike the paper: configs/vae_binary_mnist.py.
