@@ -60,7 +60,7 @@ def describe(leaf: Any) -> str:
 def examine(arrays: Arrays) -> tuple[dict[str, int], dict[str, bool]]:
     """Returns the fingerprint of every array, and whether all its numbers are finite."""
     if all(array.is_fully_addressable and _on_cpu(array) for array in arrays.values()):
-        # NumPy looks at them where they are. The program below takes longer to compile than a small run saves.
+        # NumPy looks at them where they are; the program below would have to be compiled first.
         on_host = {path: np.asarray(array) for path, array in arrays.items()}
         return (
             {path: fingerprint_on_host(array) for path, array in on_host.items()},

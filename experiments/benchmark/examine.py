@@ -99,12 +99,15 @@ def main(arguments: list[str]) -> None:
 
 
 def _test(suite: Suite, trials: list[Trial], family: list[Trial]) -> None:
-    """Writes `test.json` of runs of one `family`; runs of the same model and objective share one compiled program."""
+    """Writes `test.json` of runs of one `family`; equal ones share one data set and one compiled program."""
     programs: dict[tuple[nnx.GraphDef, str], tuple[Callable, TrainState]] = {}
+    made: dict[str, Dataset] = {}
     for trial in trials:
         config = read_config(trial.folder)
-        same_data = partial(_refuse_other_data, trial.folder)
-        run = Run.of(config | {"data": config["data"] | {"evaluation": suite.test}}, same_data)
+        same_data, data = partial(_refuse_other_data, trial.folder), json.dumps(config["data"], sort_keys=True)
+        tested = config | {"data": config["data"] | {"evaluation": suite.test}}
+        run = Run.of(tested, same_data, made.get(data))
+        made[data] = run.dataset
         tested_on = {"evaluation": run.dataset.identity["evaluation"]}
         _refuse_other_test(config["data"], tested_on, family)
         metric = suite.metric_of(trial.labels["family"])

@@ -79,6 +79,8 @@ FAMILIES = {
     "mlp": Entry(model={"name": "perceptron"}, tokens=NO_IMAGE, note="yardstick"),
 }  # fmt: skip
 
+STACKS = ("encoder", "decoder", "linear", "window")  # one stack of blocks each, so they can have the same fields
+
 Models = Mapping[str, Mapping]  # fields of the model section, by family
 Sizes = Mapping[str, Mapping[str, Mapping]]  # `Family.sizes`, by family
 

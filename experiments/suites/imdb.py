@@ -1,12 +1,12 @@
 """Film reviews of IMDB: whether each is negative or positive, from its first 128 word pieces.
 
-Needs `imdb_reviews/plain_text`, and a vocabulary of 1,000 word pieces, so that models this small are not mostly
-embeddings:
+Not run whole yet. Needs `imdb_reviews/plain_text`, and a vocabulary of 1,000 word pieces; a larger one would leave few
+parameters for anything but embeddings:
 
   python -m experiments.tokenizer --tfds=imdb_reviews/plain_text --vocab_size=1000 --out=runs/imdb_1000.json
 """
 
-from experiments.benchmark.families import of_tokens
+from experiments.benchmark.families import STACKS, of_tokens
 from experiments.benchmark.suite import Suite
 
 BLOCKS = {"width": 32, "depth": 1, "heads": 4}
@@ -34,11 +34,7 @@ SUITE = Suite(
     target=0.75,
     percent=True,
     families=of_tokens(
-        models={
-            "encoder": BLOCKS,
-            "decoder": BLOCKS,
-            "linear": BLOCKS,
-            "window": BLOCKS,
+        models=dict.fromkeys(STACKS, BLOCKS) | {
             "encoder_decoder": BLOCKS | {"decoder_depth": 1, "mlp_width": 32},
             "gru": {"width": 40},
             "lstm": {"width": 38},
@@ -46,11 +42,7 @@ SUITE = Suite(
             "perceiver": BLOCKS | {"mlp_width": 40, "latents": 16, "cross_heads": 4, "positions": "learned"},
             "bottleneck": BLOCKS | {"latents": 16},
         },
-        sizes={
-            "encoder": NARROW,
-            "decoder": NARROW,
-            "linear": NARROW,
-            "window": NARROW,
+        sizes=dict.fromkeys(STACKS, NARROW) | {
             "encoder_decoder": {
                 "quarter": {"model.width": 8, "model.heads": 2, "model.mlp_width": 8},
                 "half": {"model.width": 16, "model.mlp_width": 16},

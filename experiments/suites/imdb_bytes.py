@@ -1,22 +1,22 @@
 """Film reviews of IMDB byte by byte: whether each is negative or positive, from its first 256 bytes.
 
 Bytes are the setting of the task Text of Long Range Arena (Tay et al. 2021), with up to 4,000 of them: that is
-configs/imdb_bytes_gpu.py. Needs `imdb_reviews/plain_text`.
+configs/imdb_bytes_gpu.py. Needs `imdb_reviews/plain_text`. Not run yet.
 """
 
 from dataclasses import replace
 
-from experiments.benchmark.families import of_tokens
+from experiments.benchmark.families import STACKS, of_tokens
+from experiments.suites.imdb import BLOCKS
 from experiments.suites.imdb import SUITE as IMDB
 
-BLOCKS = {"width": 32, "depth": 1, "heads": 4}
 NARROW = {"quarter": {"model.width": 12}, "half": {"model.width": 20}}
 
 SUITE = replace(
     IMDB,
     title="IMDB, the first 256 bytes of a review",
     about="25,000 film reviews to learn from, of which 2,500 are held out for validation, and 5,000 to be tested on: "
-    "negative or positive, from less than a fifth of a review. Encoder and bottleneck read a review after a [CLS] "
+    "negative or positive. Encoder and bottleneck read a review after a [CLS] "
     "token; decoder, GRU and LSTM answer with the class as the next token, the encoder-decoders with a sequence of one "
     "class. Linear and window are decoders, the latter with a window of 8 bytes.",
     data={"name": "imdb", "context": 256, "train": "train[:90%]", "evaluation": "train[90%:]"},
@@ -24,11 +24,7 @@ SUITE = replace(
     budget=29_500,
     target=0.6,
     families=of_tokens(
-        models={
-            "encoder": BLOCKS,
-            "decoder": BLOCKS,
-            "linear": BLOCKS,
-            "window": BLOCKS,
+        models=dict.fromkeys(STACKS, BLOCKS) | {
             "encoder_decoder": BLOCKS | {"decoder_depth": 1, "mlp_width": 16},
             "gru": {"width": 50},
             "lstm": {"width": 46},
@@ -36,11 +32,7 @@ SUITE = replace(
             "perceiver": BLOCKS | {"mlp_width": 32, "latents": 16, "cross_heads": 4, "positions": "learned"},
             "bottleneck": BLOCKS | {"latents": 16},
         },
-        sizes={
-            "encoder": NARROW,
-            "decoder": NARROW,
-            "linear": NARROW,
-            "window": NARROW,
+        sizes=dict.fromkeys(STACKS, NARROW) | {
             "encoder_decoder": {
                 "quarter": {"model.width": 12, "model.mlp_width": 6},
                 "half": {"model.width": 20, "model.mlp_width": 10},

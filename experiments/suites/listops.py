@@ -1,6 +1,6 @@
 """Short ListOps, for a CPU: the value of nested MIN, MAX, MED and SM of up to 32 tokens."""
 
-from experiments.benchmark.families import of_tokens
+from experiments.benchmark.families import STACKS, of_tokens
 from experiments.benchmark.suite import Suite
 
 BLOCKS = {"width": 48, "depth": 2, "heads": 4}
@@ -26,11 +26,7 @@ SUITE = Suite(
     target=0.5,
     percent=True,
     families=of_tokens(
-        models={
-            "encoder": BLOCKS,
-            "decoder": BLOCKS,
-            "linear": BLOCKS,
-            "window": BLOCKS,
+        models=dict.fromkeys(STACKS, BLOCKS) | {
             "encoder_decoder": BLOCKS | {"decoder_depth": 1, "mlp_width": 70},
             "gru": {"width": 96},
             "lstm": {"width": 84},
@@ -38,11 +34,7 @@ SUITE = Suite(
             "perceiver": BLOCKS | {"depth": 1, "latents": 16, "cross_heads": 4, "positions": "learned"},
             "bottleneck": BLOCKS | {"latents": 16},
         },
-        sizes={
-            "encoder": NARROW,
-            "decoder": NARROW,
-            "linear": NARROW,
-            "window": NARROW,
+        sizes=dict.fromkeys(STACKS, NARROW) | {
             "encoder_decoder": {"quarter": {"model.width": 24, "model.mlp_width": 35}, "half": {"model.width": 32}},
             "gru": {"quarter": {"model.width": 48}, "half": {"model.width": 68}},
             "lstm": {"quarter": {"model.width": 42}, "half": {"model.width": 60}},

@@ -8,7 +8,7 @@ Command: python train.py --config=experiments/suites/recall.py:encoder --workdir
   --config.data.joined=false --config.data.pairs=5 --config.data.distinct_keys=13
 """
 
-from experiments.benchmark.families import of_tokens
+from experiments.benchmark.families import STACKS, of_tokens
 from experiments.benchmark.suite import Suite
 
 BLOCKS = {"width": 32, "depth": 2, "heads": 4}
@@ -37,11 +37,7 @@ SUITE = Suite(
     percent=True,
     by=("data.pairs", (4, 8, 24)),
     families=of_tokens(
-        models={
-            "encoder": BLOCKS,
-            "decoder": BLOCKS,
-            "linear": BLOCKS,
-            "window": BLOCKS,
+        models=dict.fromkeys(STACKS, BLOCKS) | {
             "encoder_decoder": BLOCKS | {"decoder_depth": 1, "mlp_width": 44},
             "gru": {"width": 60},
             "lstm": {"width": 52},
@@ -49,11 +45,7 @@ SUITE = Suite(
             "perceiver": BLOCKS | {"depth": 1, "latents": 8, "cross_heads": 4, "positions": "learned"},
             "bottleneck": BLOCKS | {"latents": 8},
         },
-        sizes={
-            "encoder": NARROW,
-            "decoder": NARROW,
-            "linear": NARROW,
-            "window": NARROW,
+        sizes=dict.fromkeys(STACKS, NARROW) | {
             "encoder_decoder": {"quarter": {"model.width": 16, "model.mlp_width": 22}, "half": {"model.width": 24}},
             "gru": {"quarter": {"model.width": 24}, "half": {"model.width": 40}},
             "lstm": {"quarter": {"model.width": 20}, "half": {"model.width": 36}},
